@@ -1,0 +1,25 @@
+"""`otel-schema`: what has to happen outside the application.
+
+Exit codes of every command: 0 fine, 1 a finding, 2 a usage or environment error, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+_EXTRA = ("click", "prometheus_client", "rich")
+
+
+def main() -> None:
+    """Runs the console script; without the extra `[cli]` it names the missing packages and exits with 2."""
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        print(
+            f'otel-schema needs {", ".join(missing)}: pip install "opentelemetry-instrumentation-schema[cli]"',
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    from .commands import otel_schema
+
+    otel_schema()

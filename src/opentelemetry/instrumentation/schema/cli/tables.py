@@ -1,0 +1,159 @@
+"""A report as tables to read in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from .report import SLOW, Report
+
+Cell = str | Text
+
+
+def tables(report: Report, limit: int = 20) -> Iterator[Table]:
+    """The tables that have rows, each with at most `limit` of them and a line that says how many are left out."""
+
+    def rate(count: float) -> list[Cell]:
+        # from the start of several processes there is no one time to divide by
+        return [f"{count / report.seconds:,.1f}"] if report.seconds else []
+
+    per_second = ["Per s"] if report.seconds else []
+    slower = f"> {seconds(SLOW)}"
+
+    yield from _table(
+        "Validations by schema",
+        ["Schema", "Library"],
+        ["Count", *per_second, "Failed", "p50", "p95", "p99", slower],
+        [
+            [
+                *(row.schema, row.library, number(row.count), *rate(row.count), number(row.failed)),
+                *(seconds(row.p50), _marked(row.p95), seconds(row.p99), share(row.slow_share)),
+            ]
+            for row in report.validations
+        ],
+        limit,
+    )
+    yield from _table(
+        "Validation errors by endpoint",
+        ["Endpoint"],
+        ["Requests", *per_second, "Errors", "Errors/requests", "Error types"],
+        [
+            [
+                *(row.endpoint, number(row.requests), *rate(row.requests), number(row.errors), share(row.error_rate)),
+                ", ".join(f"{name} {number(count)}" for name, count in row.error_types.items()),
+            ]
+            for row in report.endpoints
+        ],
+        limit,
+    )
+    yield from _table(
+        "Problems by field and rule",
+        ["Schema", "Field", "Rule"],
+        ["Count"],
+        [[row.schema, row.path or "(whole)", row.rule, number(row.count)] for row in report.problems],
+        limit,
+    )
+    caches = [*report.caches, report.cache_total] if report.caches else []
+    yield from _table(
+        "Caches",
+        ["Cache", "Schema"],
+        ["Hits", "Misses", "Hit rate"],
+        [[row.cache, row.schema, number(row.hits), number(row.misses), share(row.hit_rate)] for row in caches],
+        limit,
+        total=True,
+    )
+    yield from _table(
+        "Database queries by schema",
+        ["Schema", "Validation", "Operation", "Database"],
+        ["Count", *per_second, "p50", "p95", slower],
+        [
+            [
+                *(row.schema, row.relation, row.operation, row.system, number(row.count), *rate(row.count)),
+                *(seconds(row.p50), _marked(row.p95), share(row.slow_share)),
+            ]
+            for row in report.queries
+        ],
+        limit,
+    )
+    yield from _table(
+        "SQLAlchemy's compiled cache",
+        ["Database"],
+        ["Hits", "Misses", "Hit rate"],
+        [[row.cache, number(row.hits), number(row.misses), share(row.hit_rate)] for row in report.compiled_caches],
+        limit,
+    )
+    yield from _table(
+        "The telemetry itself",
+        ["What", "Where"],
+        ["Count"],
+        [[row.what, row.where, number(row.count)] for row in report.health],
+        limit,
+    )
+
+
+def number(value: float) -> str:
+    """A count; those that `increase()` extrapolated are not whole."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that a person would choose; "-" for NaN."""
+    if math.isnan(value):
+        return "-"
+    for factor, unit in ((1e6, "µs"), (1e3, "ms")):
+        # what would round up to 1000 belongs to the next unit
+        if value * factor < 999.5:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value:.3g} s"
+
+
+def share(value: float) -> str:
+    """A percentage; a small one is never rounded to none, nor a large one to all. "-" for NaN."""
+    if math.isnan(value):
+        return "-"
+    if 0 < value < 0.0001:
+        return "<0.01 %"
+    if 0.9999 < value < 1:
+        return ">99.99 %"
+    return f"{value * 100:.2f} %"
+
+
+def _marked(value: float) -> Text:
+    return Text(seconds(value), style="bold red" if value > SLOW else "bold")
+
+
+def _table(
+    title: str,
+    left: Sequence[str],
+    right: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    limit: int,
+    total: bool = False,
+) -> Iterator[Table]:
+    shown = list(rows)
+    if not shown:
+        return
+    last = [shown.pop()] if total else []
+    table = Table(
+        title=title, title_justify="left", title_style="bold cyan", border_style="dim", caption_justify="left"
+    )
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=name != "Error types", overflow="fold")
+    for row in shown[:limit]:
+        table.add_row(*map(_plain, row))
+    if len(shown) > limit:
+        table.caption = f"and {len(shown) - limit} more (--limit)"
+    for row in last:
+        table.add_section()
+        table.add_row(*map(_plain, row), style="bold")
+    yield table
+
+
+def _plain(cell: Cell) -> Text:
+    # a name from a foreign endpoint is no markup
+    return Text(cell) if isinstance(cell, str) else cell
