@@ -35,19 +35,16 @@ class Mix:
     enough: int
 
     def plan(self, rng: Random, requests: int) -> list[Kind]:
-        """The kinds to send, in order: per phase in exact proportion, shuffled. The first one creates a lead, which
-        the others can then read.
+        """The kinds to send, in order: first a lead, which the others may then read, then each phase in exact
+        proportion, shuffled.
         """
-        plan: list[Kind] = []
-        for phase, length in zip(
-            self.phases, _apportion([phase.share for phase in self.phases], requests), strict=True
-        ):
+        plan: list[Kind] = [kinds.create]
+        lengths = _apportion([phase.share for phase in self.phases], requests - 1)
+        for phase, length in zip(self.phases, lengths, strict=True):
             counts = _apportion(list(phase.weights.values()), length)
             dealt = [kind for kind, count in zip(phase.weights, counts, strict=True) for _ in range(count)]
             rng.shuffle(dealt)
             plan += dealt
-        first = plan.index(kinds.create)
-        plan[0], plan[first] = plan[first], plan[0]
         return plan
 
 
@@ -132,8 +129,8 @@ MIXES = {
             Phase(0.4, STEADY),
             Phase(0.6, STEADY | {kinds.create: 10, kinds.create_without_consent: 20, kinds.verify_alias: 12}),
         ),
-        expected=Figures(error_rate=0.12, cache_hit_rate=0.99, slow_share=0.07),
-        tolerance=Figures(0.02, 0.02, 0.02),
+        expected=Figures(error_rate=0.11, cache_hit_rate=0.99, slow_share=0.065),
+        tolerance=Figures(0.01, 0.02, 0.01),
         enough=500,
     ),
 }
