@@ -1,0 +1,28 @@
+"""The binaries that the pipeline's tests need, built or found once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from programs import ROOT, built
+
+sys.path.insert(0, str(ROOT / "examples" / "leads_api"))
+
+
+@pytest.fixture(scope="session")
+def otelcol() -> Path:
+    return built("small")
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    """Debian's Prometheus 2.42, or whatever is on PATH."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        message = "no prometheus on PATH (Debian: apt install prometheus)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return binary
