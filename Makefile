@@ -1,0 +1,52 @@
+# Needs python3 (3.10 or newer) and make; everything else comes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench nightly clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the example app with real traffic and what its telemetry says of it (KEEP=1 stays up)
+	@PYTHONPATH=examples/leads_api $(BIN)/python examples/leads_api/demo.py
+
+test: $(READY) ## all tests but the nightly ones
+	$(BIN)/python -m pytest -q -m "not nightly"
+
+check: $(READY) ## ruff, pyright, codespell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell
+
+bench: $(READY) ## what an instrumented validation costs
+	$(BIN)/python -m pytest -q -s tests/benchmarks
+
+nightly: $(READY) ## every test, also those too long for each change
+	$(BIN)/python -m pytest -q
+
+clean: ## remove the environment, caches and builds
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv: $(READY) ## the environment of all of the above
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is older than 3.10: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@# Debian ships venv without ensurepip, in a package of its own
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		if [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && apt-get install -y -qq python3-venv; \
+		else \
+			echo "$(PYTHON) has no venv; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 2; \
+		fi
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade 'pip >= 25.1'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,quickstart,alembic]' --group test --group check
+	@touch $@
+
+-include make/*.mk

@@ -1,0 +1,278 @@
+"""What `make demo` runs: the leads API under `opentelemetry-instrument`, traffic, and what its telemetry says of it.
+
+Starts everything on free ports of loopback and ends it again: an OTLP sink for the traces, the app with its Prometheus
+endpoint, and a Prometheus that scrapes it if one is installed. Exits with 1 if a figure differs from what the traffic
+generator counted, with 2 if something did not start. With KEEP=1 it stays up until Ctrl-C and keeps a little traffic
+going.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from children import (
+    HOST,
+    ProgramError,
+    answers,
+    beside_python,
+    clean_environment,
+    free_port,
+    listens,
+    once,
+    program,
+    until,
+)
+from figures import ERROR_RATE, HIT_RATE, P95, Figure, counts, figures
+from leads_api import traffic
+from leads_api.truth import Truth
+from opentelemetry.instrumentation.schema import semconv
+from opentelemetry.instrumentation.schema.cli.reading import Reading
+from opentelemetry.instrumentation.schema.cli.report import Report, endpoint_name
+from opentelemetry.instrumentation.schema.cli.sources import Prometheus, Scrape, SourceError
+from opentelemetry.instrumentation.schema.cli.tables import seconds, tables
+from sink import Sink, Span
+from tree import draw
+
+HERE = Path(__file__).parent
+REQUESTS = 1000
+SEED = 7
+# the promised windows are one minute: all of the traffic has to fit in one, with the scrapes around it
+RATE = 40.0
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs while the demo runs."""
+
+    app: str
+    sink: Sink
+    scrape: Scrape
+    prometheus: Prometheus | None
+
+
+def main() -> int:
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        # only once: a second Ctrl-C must not interrupt the ending of the programs
+        if not stop.is_set():
+            stop.set()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    right = None
+    try:
+        with ExitStack() as stack:
+            stage = _start(stack, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leads-demo-"))))
+            right = _show(stage, _send(stage.app, stop))
+            if os.environ.get("KEEP", "") not in ("", "0"):
+                _keep(stage, stop)
+    except (ProgramError, SourceError, OSError) as error:
+        console.print(f"[red]{escape(str(error))}[/]")
+        return 2
+    except (traffic.UnexpectedAnswer, httpx.TransportError) as error:
+        console.print(f"[red]the app did not answer as it must: {escape(str(error))}[/]")
+        return 1
+    except KeyboardInterrupt:
+        console.print("ended")
+        if right is None:
+            return 130
+    return 0 if right else 1
+
+
+def _start(stack: ExitStack, directory: Path) -> Stage:
+    sink = stack.enter_context(Sink())
+    app_port, metrics_port = free_port(), free_port()
+    scrape = Scrape(f"http://{HOST}:{metrics_port}/metrics")
+    environment = clean_environment() | {
+        "PYTHONPATH": str(HERE),
+        "LEADS_DATABASE_URL": f"sqlite:///{directory / 'leads.sqlite3'}",
+    }
+    telemetry = {
+        "OTEL_SERVICE_NAME": "leads-api",
+        "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_EXPORTER_PROMETHEUS_HOST": HOST,
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port),
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    serve = ["uvicorn", "leads_api.app:app", "--host", HOST, "--port", str(app_port), "--no-access-log"]
+
+    console.rule("The app, unchanged, under opentelemetry-instrument", align="left")
+    for key, value in telemetry.items():
+        console.print(f"  {key}={value} \\", style="dim", highlight=False, soft_wrap=True)
+    console.print(f"  opentelemetry-instrument {' '.join(serve)}\n", highlight=False, soft_wrap=True)
+
+    once("alembic upgrade", [sys.executable, "-m", "alembic", "upgrade", "head"], environment, HERE)
+    app = f"http://{HOST}:{app_port}"
+    stack.enter_context(
+        program(
+            "the app",
+            [beside_python("opentelemetry-instrument"), sys.executable, "-m", *serve],
+            directory / "app.log",
+            lambda: listens(app_port) and answers(scrape.url),
+            environment | telemetry,
+        )
+    )
+    return Stage(app, sink, scrape, _start_prometheus(stack, directory, metrics_port))
+
+
+def _start_prometheus(stack: ExitStack, directory: Path, metrics_port: int) -> Prometheus | None:
+    binary = shutil.which("prometheus")
+    if binary is None:
+        return None
+    config = directory / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        f"  - {{job_name: leads-api, static_configs: [{{targets: ['{HOST}:{metrics_port}']}}]}}\n"
+    )
+    port = free_port()
+    url = f"http://{HOST}:{port}"
+    stack.enter_context(
+        program(
+            "Prometheus",
+            [
+                binary,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={directory / 'tsdb'}",
+                f"--web.listen-address={HOST}:{port}",
+                "--log.level=warn",
+            ],
+            directory / "prometheus.log",
+            lambda: answers(f"{url}/-/ready"),
+        )
+    )
+    prometheus = Prometheus(url)
+    until(lambda: prometheus.query("up == 1") != [], 15, f"{url} does not get to scrape the app")
+    return prometheus
+
+
+def _send(app: str, stop: threading.Event) -> Truth:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("traffic", total=REQUESTS)
+
+        def step(done: int, _total: int) -> None:
+            _unless(stop)
+            progress.update(task, completed=done)
+
+        return traffic.run(app, "demo", seed=SEED, requests=REQUESTS, rate=RATE, threads=4, on_progress=step)
+
+
+def _unless(stop: threading.Event) -> None:
+    """Ends the client threads too: Ctrl-C interrupts only the main one, which then waits for them."""
+    if stop.is_set():
+        raise KeyboardInterrupt
+
+
+def _show(stage: Stage, truth: Truth) -> bool:
+    source = stage.prometheus or stage.scrape
+    reading = _settled(stage, truth)
+    console.rule(f"otel-schema top {source.url}", align="left")
+    for table in tables(Report.of(reading)):
+        console.print(table)
+    _show_slowest(stage.sink)
+
+    if stage.prometheus:
+        how = f"evaluated verbatim by a real Prometheus, {stage.prometheus.url}"
+    else:
+        how = "computed from one scrape, since there is no `prometheus` on this machine"
+    console.rule(f"The three promised figures, {how}", align="left")
+    for expression in (P95, ERROR_RATE, HIT_RATE):
+        console.print(f"  {expression}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    rows = figures(stage.prometheus, reading, truth) + counts(reading, truth)
+    console.print(_figures_table(rows))
+    return all(row.right for row in rows)
+
+
+def _settled(stage: Stage, truth: Truth) -> Reading:
+    """What the source holds once it has seen the last request, or as much as it has after ten seconds."""
+    source = stage.prometheus or stage.scrape
+    end = time.monotonic() + 10
+    while True:
+        reading = source.read()
+        requests = sum(reading.totals(semconv.API_REQUESTS).values())
+        if requests >= truth.requests.total() or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    if stage.prometheus:
+        # one more scrape: the last request may have been counted before its response model's validation
+        time.sleep(2)
+    return source.read()
+
+
+def _show_slowest(sink: Sink) -> None:
+    spans = [span for span in sink.spans() if span.name.startswith(semconv.SPAN_NAME)]
+    spans.sort(key=lambda span: -span.duration)
+    table = Table(title="The slowest validations", title_justify="left", title_style="bold cyan", border_style="dim")
+    for column in ("Schema", "Endpoint", "Outcome", "Trace id"):
+        table.add_column(column, no_wrap=column == "Trace id")
+    table.add_column("Queries", justify="right")
+    table.add_column("Duration", justify="right", no_wrap=True)
+    for span in spans[:5]:
+        table.add_row(
+            str(span.attributes.get(semconv.SCHEMA_NAME, "")),
+            _endpoint(span),
+            str(span.attributes.get(semconv.VALIDATION_OUTCOME, "")),
+            span.trace_id,
+            str(span.attributes.get(semconv.QUERY_COUNT, 0)),
+            seconds(span.duration),
+        )
+    console.print(table)
+    if spans:
+        console.print("The slowest one's trace:", style="bold cyan")
+        console.print(draw(sink.trace(spans[0].trace_id)))
+
+
+def _endpoint(span: Span) -> str:
+    keys = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)
+    return endpoint_name(*(str(span.attributes.get(key, "")) for key in keys))
+
+
+def _figures_table(rows: list[Figure]) -> Table:
+    table = Table(border_style="dim")
+    table.add_column("Figure")
+    table.add_column("Telemetry", justify="right")
+    table.add_column("Generator", justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(row.what, row.measured, row.truth, "[green]right[/]" if row.right else "[bold red]WRONG[/]")
+    return table
+
+
+def _keep(stage: Stage, stop: threading.Event) -> None:
+    console.rule("Up until Ctrl-C", align="left")
+    console.print(f"  app         {stage.app}/docs\n  metrics     {stage.scrape.url}", highlight=False)
+    if stage.prometheus:
+        console.print(f"  Prometheus  {stage.prometheus.url}", highlight=False)
+    console.print(f"  watch       otel-schema top {(stage.prometheus or stage.scrape).url} --watch", highlight=False)
+    seed = SEED
+    while True:
+        seed += 1
+        traffic.run(stage.app, "steady", seed=seed, requests=100, rate=5, on_progress=lambda *_: _unless(stop))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
