@@ -24,7 +24,7 @@ import pytest
 import uvicorn
 from alembic import command
 from alembic.config import Config
-from fastapi._compat.v2 import ModelField
+from fastapi._compat import ModelField
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
@@ -220,7 +220,7 @@ class Spy:
             if place:
                 name = f"{place.value}.{field.alias}"
             self.saw(name, failed=bool(errors))
-            for error in errors:
+            for error in errors or ():
                 where = error["loc"][2 if place else 1 :]
                 path = ".".join("*" if isinstance(part, int) else part for part in where)
                 self.problems[name, path, error["type"]] += 1
@@ -293,6 +293,20 @@ def test_progress_and_rate(url):
     )
     assert time.monotonic() - start >= 0.59
     assert steps == [(done, 60) for done in range(1, 61)]
+
+
+def test_what_progress_raises_ends_the_run(url):
+    """An exception out of on_progress stops every client within one request of each, and comes out of run."""
+    steps = []
+
+    def stop(done, _total):
+        steps.append(done)
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        traffic.run(url, "steady", seed=1, requests=500, threads=3, on_progress=stop)
+    assert 20 <= len(steps) <= 22
 
 
 def test_the_command_line_writes_the_truth(url, tmp_path):

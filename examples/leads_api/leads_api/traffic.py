@@ -58,7 +58,8 @@ def run(
         requests: how many to send; at least 1.
         rate: requests per second over all threads; as fast as possible if None.
         threads: clients that send at the same time.
-        on_progress: called after each request with (requests done, requests in all), by one thread at a time.
+        on_progress: called after each request with (requests done, requests in all), by one thread at a time; what it
+            raises ends the run, and leaves it.
 
     Raises:
         KeyError: if there is no such mix.
@@ -95,15 +96,15 @@ class _Client:
         for kind in kinds:
             if progress.failed:
                 return
-            exchange = kind(self._rng, self.ids)
-            pace.wait()
             try:
+                exchange = kind(self._rng, self.ids)
+                pace.wait()
                 self._send(exchange)
+                exchange.count(self.truth)
+                progress.step()
             except BaseException:
                 progress.failed = True
                 raise
-            exchange.count(self.truth)
-            progress.step()
 
     def _send(self, exchange: Exchange) -> None:
         raw = isinstance(exchange.body, bytes)
@@ -137,7 +138,7 @@ class _Pace:
 
 
 class _Progress:
-    """Counts finished requests for the caller, and tells all clients when one of them failed."""
+    """Counts finished requests for the caller, and tells all clients to stop when one of them failed."""
 
     def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
         self.failed = False
