@@ -163,7 +163,7 @@ def run(command: list[str], cwd: Path, go: str) -> None:
     done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         print(done.stderr, file=sys.stderr)
-        refused = re.search(r"(\S+@v[^\s:]+): (?!.*parsing)", done.stderr)
+        refused = re.search(r"(\S+@v[^\s:]+): ", done.stderr)
         raise BuildError(f"cannot be had: {refused[1]}" if refused else f"`{' '.join(command)}` failed")
 
 

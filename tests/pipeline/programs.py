@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -71,6 +72,19 @@ def get(url: str, headers: Mapping[str, str] | None = None) -> str:
     """Return the body of an HTTP answer. Raises OSError (an HTTPError too) if there is none."""
     with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=5) as answer:
         return answer.read().decode()
+
+
+def status(
+    url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None, trust: ssl.SSLContext | None = None
+) -> int:
+    """Return the HTTP status of a request, of whatever kind. Raises OSError if there is no answer."""
+    request = urllib.request.Request(url, data, dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 class Program:
