@@ -54,7 +54,8 @@ def program(
             command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=cwd, start_new_session=True
         )
     try:
-        until(lambda: _alive(process, name, log) and ready(), 30, f"{name} is not ready after 30 s; see {log}")
+        if not until(lambda: _alive(process, name, log) and ready(), 30):
+            raise ProgramError(f"{name} is not ready after 30 s:{_tail(log)}")
         yield process
     finally:
         _end(process)
@@ -71,17 +72,12 @@ def once(name: str, command: list[str | Path], environment: Mapping[str, str], c
         raise ProgramError(f"{name} failed:\n{done.stdout}{done.stderr}")
 
 
-def until(predicate: Callable[[], bool], deadline: float, failure: str) -> None:
-    """Waits until a predicate holds.
-
-    Raises:
-        ProgramError: with `failure`, if it does not within `deadline` seconds.
-    """
+def until(predicate: Callable[[], bool], deadline: float) -> bool:
+    """Waits until a predicate holds; False if it does not within `deadline` seconds."""
     end = time.monotonic() + deadline
-    while not predicate():
-        if time.monotonic() > end:
-            raise ProgramError(failure)
+    while not (held := predicate()) and time.monotonic() < end:
         time.sleep(0.05)
+    return held
 
 
 def answers(url: str) -> bool:

@@ -54,7 +54,8 @@ SEED = 7
 # the promised windows are one minute: all of the traffic has to fit in one, with the scrapes around it
 RATE = 40.0
 
-console = Console()
+# a pipe has no width: wide enough for the widest table
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _start_prometheus(stack: ExitStack, directory: Path, metrics_port: int) -> P
         )
     )
     prometheus = Prometheus(url)
-    until(lambda: prometheus.query("up == 1") != [], 15, f"{url} does not get to scrape the app")
+    if not until(lambda: prometheus.query("up == 1") != [], 15):
+        raise ProgramError(f"Prometheus at {url} does not get to scrape the app at port {metrics_port}")
     return prometheus
 
 
@@ -195,11 +197,11 @@ def _show(stage: Stage, truth: Truth) -> bool:
         console.print(table)
     _show_slowest(stage.sink)
 
+    console.rule("The three promised figures", align="left")
     if stage.prometheus:
-        how = f"evaluated verbatim by a real Prometheus, {stage.prometheus.url}"
+        console.print(f"Evaluated verbatim by a real Prometheus, {stage.prometheus.url}:", highlight=False)
     else:
-        how = "computed from one scrape, since there is no `prometheus` on this machine"
-    console.rule(f"The three promised figures, {how}", align="left")
+        console.print("Computed from one scrape, since there is no `prometheus` on this machine:")
     for expression in (P95, ERROR_RATE, HIT_RATE):
         console.print(f"  {expression}", style="dim", highlight=False, markup=False, soft_wrap=True)
     rows = figures(stage.prometheus, reading, truth) + counts(reading, truth)
@@ -210,13 +212,11 @@ def _show(stage: Stage, truth: Truth) -> bool:
 def _settled(stage: Stage, truth: Truth) -> Reading:
     """What the source holds once it has seen the last request, or as much as it has after ten seconds."""
     source = stage.prometheus or stage.scrape
-    end = time.monotonic() + 10
-    while True:
-        reading = source.read()
-        requests = sum(reading.totals(semconv.API_REQUESTS).values())
-        if requests >= truth.requests.total() or time.monotonic() > end:
-            break
-        time.sleep(0.2)
+
+    def complete() -> bool:
+        return sum(source.read().totals(semconv.API_REQUESTS).values()) >= truth.requests.total()
+
+    until(complete, 10)
     if stage.prometheus:
         # one more scrape: the last request may have been counted before its response model's validation
         time.sleep(2)
