@@ -39,7 +39,7 @@ def test_gateway_killed_with_its_queue_on_disk(otelcol: Path, prometheus: str, t
         assert max(arrived.values()) == 1
         eventually(lambda: server.value("sum(api_requests_total)") == truth["requests"], "every request is counted")
         assert server.value("sum(validation_errors_total)") == truth["errors"]
-        assert gateway.own("otelcol_exporter_enqueue_failed_spans") == 0
+        assert gateway.own("otelcol_exporter_enqueue_failed_spans_total") == 0
 
 
 def test_sampling_gateway_ended_in_order_loses_nothing(otelcol: Path, tmp_path: Path) -> None:
