@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
+from test_top import needs_prometheus, prometheus, serving, wait_for
 
 from opentelemetry.instrumentation.schema.cli.reading import Reading
+from opentelemetry.instrumentation.schema.cli.sources import Prometheus
 
 LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
 sys.path.insert(0, str(LEADS))
@@ -89,6 +92,27 @@ def test_no_telemetry_is_wrong(truth):
     """Without any telemetry every figure is wrong; none of them divides by zero."""
     empty = Reading.of([])
     assert len(wrong(empty, truth)) == len(figures(None, empty, truth) + counts(empty, truth))
+
+
+@needs_prometheus
+@pytest.mark.parametrize(("factor", "judged"), [(1, set()), (2, {"failed validations per request"})])
+def test_verbatim_expressions_are_judged(truth, tmp_path, factor, judged):
+    """The expressions of a real Prometheus are right for true telemetry, and wrong where errors are doubled."""
+    done = threading.Event()
+
+    def exposition(_path):
+        lines = []
+        for name, labels, value in samples():
+            value *= done.is_set() * (factor if name == "validation_errors_total" else 1)
+            lines.append(name + "{" + ",".join(f'{key}="{text}"' for key, text in labels.items()) + f"}} {value}\n")
+        return 200, "text/plain; version=0.0.4", "".join(lines)
+
+    with serving(exposition) as target, prometheus(target, tmp_path) as url:
+        source = Prometheus(url)
+        wait_for(lambda: source.query("count_over_time(up[1m])")[0][1] >= 2, 20)
+        done.set()
+        wait_for(lambda: source.query("sum(api_requests_total)")[0][1] == 400, 20)
+        assert {row.what for row in figures(source, Reading.of(samples()), truth) if not row.right} == judged
 
 
 def test_trace_is_drawn_as_its_parents_say():
