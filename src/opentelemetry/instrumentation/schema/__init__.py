@@ -1,0 +1,11 @@
+"""OpenTelemetry metrics and spans for every schema validation.
+
+Run an app under `opentelemetry-instrument`, or call `SchemaInstrumentor().instrument()`. The functions here are for
+what no integration can see: a worker's jobs, an app's own caches, a validator of one's own.
+"""
+
+from .api import endpoint, validation
+from .caches import observe_cache
+from .instrumentor import SchemaInstrumentor
+
+__all__ = ["SchemaInstrumentor", "endpoint", "observe_cache", "validation"]

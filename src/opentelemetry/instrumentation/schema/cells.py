@@ -1,0 +1,214 @@
+"""Measurements wait in cells; a fold moves them into the SDK's own aggregations when a reader collects.
+
+One `Histogram.record` costs several small validations, an append to a list a fifteenth of one. What a cell holds
+becomes part of the SDK's data points at every collection, so temporality, views, exemplars and late readers stay the
+SDK's. The private side of the SDK is in `fold.py` alone; what that does not know goes in by the public API.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import Counter, Histogram
+
+from . import semconv
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+_log = logging.getLogger(__name__)
+
+LIMIT = 512
+"""Values that a cell holds (16 kB) before the measuring thread folds it itself, so nothing grows unread."""
+
+OVERFLOW: dict[str, Any] = {semconv.OVERFLOW: True}
+_WAIT = 1.0  # s that a collection waits for a fold of another thread; a signal handler may sit inside one of its own
+
+
+class Cell:
+    """What one attribute set has buffered since the last collection.
+
+    Attributes:
+        values: Durations, or amounts of a counter. An exact list: append, slice and del are atomic.
+        buffering: Whether values may wait here; false until the SDK has made the aggregation that they will go to.
+        tally: A counter's cell that the number of this cell's values is added to.
+        since: Unix time in ns of the last fold.
+        keys: The fold's memo of the SDK's keys by view.
+    """
+
+    __slots__ = ("attributes", "buffering", "keys", "published", "since", "stream", "tally", "values")
+
+    def __init__(self, stream: Stream, attributes: dict[str, Any], tally: Cell | None = None) -> None:
+        self.stream, self.attributes, self.tally = stream, attributes, tally
+        self.values: list[float] = []
+        self.keys: dict[Any, Any] = {}
+        self.buffering = self.published = False
+        self.since = time_ns()
+
+    def add(self, value: float, context: Context | None = None) -> None:
+        """Measure `value`: at once where it needs a context (an exemplar's span) or is the first, else buffered."""
+        if context is None and self.buffering:
+            self.values.append(value)
+            if len(self.values) >= LIMIT:
+                self.stream.fold_one(self)
+            return
+        stream = self.stream
+        if stream.closed:
+            return
+        stream.record(value, self.attributes, context)
+        if self.tally is not None:
+            self.tally.add(1)
+        if self.attributes is OVERFLOW:
+            stream.overflowed(1)
+        if not self.buffering:
+            self.buffering = stream.folds()
+
+
+class Stream:
+    """One instrument and the cells of its attribute sets, of which there are at most `limit`.
+
+    Args:
+        spec: Its row in `semconv`.
+        instrument: The public instrument.
+        limit: Attribute sets it makes; further ones share one with `otel.metric.overflow`.
+        fold: Whether values may be buffered at all.
+    """
+
+    def __init__(self, spec: semconv.Instrument, instrument: Histogram | Counter, limit: int, fold: bool) -> None:
+        self.spec, self.instrument, self._limit, self._fold = spec, instrument, limit, fold
+        self.cells: list[Cell] = []
+        self.dropped = 0
+        self.broken = self.closed = self._warned = False
+        self.lock = threading.Lock()
+        if isinstance(instrument, Histogram):
+            self._record = instrument.record
+            self.counts = False
+        else:
+            self._record = instrument.add
+            self.counts = True
+
+    def record(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
+        """One measurement through the public API."""
+        self._record(value, attributes, context)
+
+    def cell(self, attributes: dict[str, Any], tally: Cell | None = None) -> Cell | None:
+        """A cell for a new attribute set; None past the limit. A counter's is published as 0 at the next collection."""
+        if len(self.cells) >= self._limit:
+            return None
+        cell = Cell(self, attributes, tally)
+        self.cells.append(cell)
+        return cell
+
+    def overflow(self, tally: Cell | None = None) -> Cell:
+        """A cell of the attribute set that stands for all past the limit."""
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s has %d attribute sets: further ones share one with %s=true (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT)",
+                self.spec.name,
+                self._limit,
+                semconv.OVERFLOW,
+            )
+        cell = Cell(self, OVERFLOW, tally)
+        self.cells.append(cell)
+        return cell
+
+    def overflowed(self, number: int) -> None:
+        """Count measurements that lost their own attribute set, or their span."""
+        self.dropped += number
+
+    def folds(self) -> bool:
+        """Whether the instrument is the SDK's, and its private side behaves as known."""
+        if not self._fold or self.broken or "opentelemetry.sdk.metrics" not in sys.modules:
+            return False
+        from . import fold
+
+        return fold.folds(self.instrument) and fold.usable()
+
+    def fold_one(self, cell: Cell) -> None:
+        """Fold a full cell on the measuring thread, unless somebody is folding: it never waits for long."""
+        if not self.lock.locked():  # not acquire(False): an exception out of a signal handler would leave it locked
+            with self.lock:
+                self._fold_cells((cell,))
+
+    def fold(self) -> None:
+        """Fold every cell; called by each collection."""
+        if not self.lock.acquire(timeout=_WAIT):
+            return  # a signal handler collects in the middle of a fold: the values stay for the next collection
+        try:
+            self._fold_cells(list(self.cells))
+        finally:
+            self.lock.release()
+
+    def _fold_cells(self, cells: list[Cell] | tuple[Cell, ...]) -> None:
+        matches: Any = _UNKNOWN
+        for cell in cells:
+            if self.counts and not cell.published and not self.closed:
+                cell.published = True
+                self.record(0, cell.attributes)
+                cell.buffering = cell.buffering or self.folds()
+            if cell.values:
+                if self.closed:  # uninstrumented: a bound method that somebody kept still measures
+                    del cell.values[:]
+                    continue
+                if matches is _UNKNOWN:
+                    matches = self._sdk("matches", self.instrument)
+                self._fold_cell(cell, matches)
+
+    def _fold_cell(self, cell: Cell, matches: Any) -> None:  # one at a time; threads append meanwhile, to the right
+        began, batch = time_ns(), cell.values[:]
+        number = len(batch)
+        if self.counts:
+            total = sum(batch)
+            if not self._sdk("add", matches, cell, [total]):
+                self.record(total, cell.attributes)
+                self._sdk("add", matches, cell, [])  # for the start time
+            del cell.values[:number]
+        elif self._sdk("add", matches, cell, batch):
+            del cell.values[:number]
+        else:  # some reader has no aggregation of this attribute set at the moment: a public record makes it
+            self._replay(cell, 1)
+            if self._sdk("add", matches, cell, batch[1:]):
+                del cell.values[: number - 1]
+            else:
+                self._replay(cell, number - 1)
+                self._sdk("add", matches, cell, [])
+        cell.since = began
+        if cell.tally is not None:
+            cell.tally.add(number)
+        if cell.attributes is OVERFLOW:
+            self.dropped += number
+
+    def _replay(self, cell: Cell, number: int) -> None:
+        for _ in range(number):
+            value = cell.values[0]
+            del cell.values[:1]
+            self.record(value, cell.attributes)
+
+    def _sdk(self, function: str, *args: Any) -> Any:
+        if self.broken or not self._fold:
+            return None
+        try:
+            from . import fold
+
+            return getattr(fold, function)(*args)
+        except Exception:
+            self.broken = True
+            _log.warning("unexpected OpenTelemetry SDK: %s is recorded value by value", self.spec.name, exc_info=True)
+            return None
+
+    def forked(self) -> None:
+        """What was buffered or aggregated before the fork is the parent's to report."""
+        self.lock, self.dropped = threading.Lock(), 0
+        for cell in self.cells:
+            del cell.values[:]
+            cell.published, cell.since = False, time_ns()
+        if any(cell.buffering for cell in self.cells):
+            self._sdk("forget", self.instrument)
+
+
+_UNKNOWN: Any = object()

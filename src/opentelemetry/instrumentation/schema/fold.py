@@ -1,0 +1,213 @@
+"""The private side of the OpenTelemetry SDK (1.30 to 1.45): every private name is in this file.
+
+The fold never makes an aggregation: it looks up the one that a public `record` or `add` made, and where any reader
+lacks it, says so. It is transactional: all readers get a batch, or none. What it does not recognise raises before
+anything is changed, and the caller goes on with the public API: slow, never wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+from operator import add as plus
+from time import time_ns
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import opentelemetry.sdk.metrics._internal._view_instrument_match as _view_instrument_match
+from opentelemetry.context import Context
+from opentelemetry.sdk.metrics._internal.aggregation import (
+    _DropAggregation as Drop,  # pyright: ignore[reportPrivateUsage]
+)
+from opentelemetry.sdk.metrics._internal.aggregation import (
+    _ExplicitBucketHistogramAggregation as Explicit,  # pyright: ignore[reportPrivateUsage]
+)
+from opentelemetry.sdk.metrics._internal.instrument import (
+    _Counter,  # pyright: ignore[reportPrivateUsage]
+    _Histogram,  # pyright: ignore[reportPrivateUsage]
+)
+
+if TYPE_CHECKING:
+    from .cells import Cell
+
+_log = logging.getLogger(__name__)
+
+_sdk: Any = _view_instrument_match
+_key_of: Any = getattr(_sdk, "_hash_attributes", None) or (lambda attributes: frozenset(attributes.items()))  # to 1.44
+_OVERFLOW_KEY: Any = getattr(_sdk, "_OVERFLOW_KEY", None)  # from 1.45.2
+_SPAN_ONLY = ("TraceBasedExemplarFilter", "AlwaysOffExemplarFilter")
+
+
+def _target(instrument: Any) -> Any:
+    real = getattr(instrument, "_real_instrument", None) or instrument  # a proxy until the provider is set
+    return real if type(real) in (_Histogram, _Counter) else None
+
+
+def folds(instrument: Any) -> bool:
+    """Whether the instrument is the SDK's, and its exemplars come from spans (others need every single `record`)."""
+    target = _target(instrument)
+    if target is None:
+        return False
+    return type(target._measurement_consumer._sdk_config.exemplar_filter).__name__ in _SPAN_ONLY
+
+
+def matches(instrument: Any) -> list[Any] | None:
+    """Where the instrument's values go, by reader and view; None where `record` and `add` must decide."""
+    target = _target(instrument)
+    if target is None or not getattr(target, "_is_enabled", lambda: True)():
+        return None
+    storages = list(target._measurement_consumer._reader_storages.values())
+    return [match for storage in storages for match in storage._get_or_init_view_instrument_match(target)]
+
+
+def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
+    """Add all of the batch to every reader's aggregation, or nothing to any.
+
+    Returns:
+        Whether it was added; False where some reader lacks the aggregation, or a value is one that `record` refuses.
+    """
+    total, low, high = sum(batch), min(batch, default=0), max(batch, default=0)
+    if where is None or not (low >= 0 and total < math.inf):
+        return False
+    ordered = sorted(batch)
+    held: list[Any] = []
+    found: list[tuple[Any, Any, Any]] = []
+    bounds: Any = None
+    buckets: list[int] | None = None
+    try:
+        for match in where:
+            view, table = match._view, match._attributes_aggregation
+            key = cell.keys.get(view)
+            if key is None:
+                kept = view._attribute_keys
+                key = cell.keys[view] = _key_of({k: v for k, v in cell.attributes.items() if kept is None or k in kept})
+            aggregation = table.get(key)
+            if aggregation is None and len(table) >= getattr(match, "_cardinality_limit", math.inf):
+                aggregation = table.get(_OVERFLOW_KEY)
+            if aggregation is None:
+                return False
+            if type(aggregation) is Explicit:
+                known: Any = aggregation
+                known._value, known._sum, known._min, known._max, known._record_min_max, known._lock  # here, or never
+                if known._boundaries != bounds:
+                    bounds = known._boundaries
+                    buckets = _bucketed(ordered, bounds)
+            match._lock.acquire()
+            held.append(match._lock)
+            if match._attributes_aggregation is not table:
+                return False  # a delta reader collected just now, and dropped it
+            found.append((match, aggregation, buckets))
+        for match, aggregation, _ in found:
+            _backdate(match, aggregation, cell.since)
+        if batch:
+            for _, aggregation, counted in found:
+                _commit(aggregation, cell, batch, counted, total, low, high)
+    finally:
+        for lock in held:
+            lock.release()
+    return True
+
+
+def _bucketed(ordered: list[float], bounds: Sequence[float]) -> list[int]:
+    edges = [0, *(bisect_right(ordered, bound) for bound in bounds), len(ordered)]
+    return [right - left for left, right in zip(edges, edges[1:], strict=False)]
+
+
+def _backdate(match: Any, aggregation: Any, since: int) -> None:
+    """Of a reader added late: the aggregation may be younger than the values that it is about to get."""
+    start = getattr(aggregation, "_start_time_unix_nano", 0)
+    collected = (
+        getattr(match, "_previous_collection_start_nanos", None)
+        or getattr(aggregation, "_previous_value", None)
+        or getattr(aggregation, "_previous_count", None)
+    )
+    if start > since and start == aggregation._previous_collection_start_nano and not collected:
+        aggregation._start_time_unix_nano = aggregation._previous_collection_start_nano = since
+
+
+def _commit(
+    aggregation: Any, cell: Cell, batch: Sequence[float], buckets: Any, total: float, low: float, high: float
+) -> None:
+    if type(aggregation) is Explicit:
+        known: Any = aggregation
+        with known._lock:
+            old = known._value
+            known._value = list(buckets) if old is None else list(map(plus, old, buckets))
+            known._sum += total
+            if known._record_min_max:
+                known._min, known._max = min(known._min, low), max(known._max, high)
+    elif type(aggregation) is not Drop:
+        one = SimpleNamespace(time_unix_nano=time_ns(), context=Context(), attributes=cell.attributes, value=0.0)
+        for one.value in batch:
+            try:
+                aggregation.aggregate(one, False)
+            except Exception:
+                # Another reader already has the batch: to stop here would lose it or double it.
+                _log.exception("a measurement could not be aggregated")
+
+
+def forget(instrument: Any) -> None:
+    """In a forked child: drop the parent's data points, with locks that a thread of the parent may hold."""
+    target = _target(instrument)
+    if target is not None:
+        for storage in list(target._measurement_consumer._reader_storages.values()):
+            storage._instrument_view_instrument_matches.pop(target, None)
+            storage._lock = threading.RLock()  # the child's next `record` takes it
+
+
+@cache
+def usable() -> bool:
+    """Whether values folded and values recorded give the same data points, tried once on a throwaway provider (1 ms)."""
+    try:
+        return _self_test()
+    except Exception:
+        _log.debug("measurements are recorded one by one", exc_info=True)
+        return False
+
+
+def _self_test() -> bool:
+    from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, Counter, Histogram, MeterProvider
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+    from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+    from opentelemetry.sdk.resources import Resource
+
+    from .cells import Cell
+
+    delta: dict[type, AggregationTemporality] = dict.fromkeys((Histogram, Counter), AggregationTemporality.DELTA)
+    readers = [InMemoryMetricReader(), InMemoryMetricReader(delta)]
+    meter = MeterProvider(
+        readers,
+        resource=Resource({}),
+        exemplar_filter=AlwaysOffExemplarFilter(),
+        shutdown_on_exit=False,
+        views=[View(instrument_name="*.e", aggregation=ExponentialBucketHistogramAggregation())],
+    ).get_meter("self-test")
+    attributes: dict[str, Any] = {"a": "b", "c": True}
+    values = [0.0, 1.5, 7.0, 20000.0]
+    makers: dict[str, Any] = {"h": meter.create_histogram, "e": meter.create_histogram, "c": meter.create_counter}
+    made = {kind: (make(f"ours.{kind}"), make(f"theirs.{kind}")) for kind, make in makers.items()}
+    cells = {kind: Cell(None, attributes) for kind in makers}  # type: ignore[arg-type]  # the stream is not asked here
+    for reader in readers * 2:
+        for kind, (ours, theirs) in made.items():
+            put: tuple[Any, Any] = (ours.add, theirs.add) if kind == "c" else (ours.record, theirs.record)
+            put[0](3.0, attributes)
+            if not add(matches(ours), cells[kind], values):
+                return False
+            for value in (3.0, *values):
+                put[1](value, attributes)
+        if _points(reader, "ours.") != _points(reader, "theirs."):
+            return False
+    return True
+
+
+def _points(reader: Any, prefix: str) -> dict[str, dict[str, Any]]:
+    points: dict[str, dict[str, Any]] = {}
+    for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+        if metric.name.startswith(prefix):
+            (point,) = metric.data.data_points
+            points[metric.name.removeprefix(prefix)] = {**vars(point), "start_time_unix_nano": 0, "time_unix_nano": 0}
+    return points

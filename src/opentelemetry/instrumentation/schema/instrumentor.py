@@ -1,0 +1,93 @@
+"""The entry point that `opentelemetry-instrument` calls. It only wires."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+from packaging.requirements import Requirement
+
+from . import semconv, settings, stack
+from .patching import Patches
+from .recorder import Recorder
+
+_log = logging.getLogger(__name__)
+_INTEGRATIONS = f"{__package__}.integrations"
+
+# What must be imported by the app → the integration that then looks at it.
+INTEGRATIONS = {
+    "pydantic": "pydantic",
+    "jsonschema": "jsonschema",
+    "marshmallow": "marshmallow",
+    "sqlalchemy": "sqlalchemy",
+    "starlette": "starlette",
+    "fastapi": "fastapi",
+    "flask": "flask",
+}
+
+
+class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in opentelemetry-instrumentation
+    """Metrics and spans for every schema validation.
+
+    `instrument()` takes `meter_provider`, `tracer_provider` and every setting of `settings.Settings` by name.
+    """
+
+    _recorder: Recorder | None = None
+    _patches: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None that all apps need: each integration checks its own library."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        chosen = settings.load(kwargs)
+        meter = get_meter(semconv.SCOPE, _version(), kwargs.get("meter_provider"), semconv.SCHEMA_URL)
+        tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
+        recorder, patches = Recorder(chosen, meter, tracer), Patches()
+        try:
+            patches.undo(recorder.close)
+            patches.on_import("greenlet", f"{__package__}.stack", stack.follow_greenlets)
+            for library, name in INTEGRATIONS.items():
+                if name not in chosen.disabled:
+                    patches.on_import(
+                        library, f"{_INTEGRATIONS}.{name}", lambda module: _install(module, recorder, patches)
+                    )
+        except BaseException:
+            patches.close()
+            raise
+        self._recorder, self._patches = recorder, patches
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patches is not None:
+            self._patches.close()
+        self._recorder = self._patches = None
+
+
+def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
+    requirement = Requirement(integration.REQUIRES)
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        installed = None  # vendored or frozen: there is no metadata to ask
+    if installed is not None and not requirement.specifier.contains(installed, prereleases=True):
+        _log.warning("%s %s is outside %s: it is left alone", requirement.name, installed, requirement)
+        return
+    own = Patches()
+    try:
+        integration.install(recorder, own)
+    except BaseException:
+        own.close()
+        raise
+    patches.undo(own.close)
+
+
+def _version() -> str:
+    try:
+        return version("opentelemetry-instrumentation-schema")
+    except PackageNotFoundError:
+        return ""

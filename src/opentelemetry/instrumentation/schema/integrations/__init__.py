@@ -1,0 +1,1 @@
+"""One module per foreign library, all of one shape: `install(recorder, patches)`. None imports another."""

@@ -1,0 +1,180 @@
+"""Pydantic 2.5 and later: every call into a core validator, wherever it comes from.
+
+Pydantic builds all of its core validators with one function, which five of its modules hold by name. Ours stands in
+its place, lets the original build (so other plug-ins still wrap), and returns a proxy. `pydantic.v1` is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ... import faults
+from ...patching import Patches
+from ...recorder import Recorder
+from . import _core_schema
+from ._validator import Origin, Proxy, untimed
+
+REQUIRES = "pydantic >= 2.5, < 3"
+_SLOT = "__pydantic_validator__"
+# Reads `cls.__pydantic_validator__` of the exact type, to reuse it inside other validators; later ones follow
+# `__pydantic_schema_validator__`, earlier ones reuse nothing.
+_REUSE_NEEDS_EXACT = ((2, 11), (2, 14))
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Observe every validator built from now on, and those that exist."""
+    late = "pydantic.main" in sys.modules
+    from pydantic import VERSION, type_adapter
+    from pydantic._internal import _dataclasses, _model_construction, _validate_call
+    from pydantic.plugin import _schema_validator
+
+    version = tuple(int(part) for part in VERSION.split(".")[:2])
+    exact = _REUSE_NEEDS_EXACT[0] <= version < _REUSE_NEEDS_EXACT[1]
+    original: Any = _schema_validator.create_schema_validator
+
+    def create_schema_validator(
+        schema: Any, schema_type: Any, schema_type_module: Any, schema_type_name: Any, schema_kind: Any,
+        *args: Any, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        try:
+            if schema_kind == "validate_call" and "call" in (
+                schema.get("type"),
+                schema.get("type") == "definitions" and schema["schema"].get("type"),
+            ):
+                schema = untimed(schema, recorder)
+            nested = _proxied(schema, schema_type) if exact else ()
+        except Exception as error:
+            faults.swallow("pydantic", error)
+            nested = ()
+        try:
+            for cls, proxy in nested:
+                type.__setattr__(cls, _SLOT, proxy._otel_wrapped)
+            built = original(schema, schema_type, schema_type_module, schema_type_name, schema_kind, *args, **kwargs)
+        finally:
+            for cls, proxy in nested:
+                type.__setattr__(cls, _SLOT, proxy)
+        return Proxy(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind))
+
+    patches.undo(_unwrap_all)
+    for module in (_schema_validator, _model_construction, _dataclasses, _validate_call, type_adapter):
+        patches.replace(module, "create_schema_validator", create_schema_validator)
+    # Not `__copy__` on the class: see `Proxy`.
+    for table, copier in (("_copy_dispatch", _itself), ("_deepcopy_dispatch", _itself)):
+        dispatch: dict[Any, Any] = getattr(copy, table)
+        dispatch[Proxy] = copier
+        patches.undo(dispatch.pop, Proxy, None)
+    if late:
+        _wrap_all(recorder, patches)
+
+
+def _itself(validator: Any, _memo: Any = None) -> Any:
+    return validator
+
+
+def _proxied(schema: Any, own: Any) -> list[tuple[Any, Proxy]]:
+    """The classes nested in a schema whose validator is a proxy."""
+    found = ((cls, vars(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own))
+    return [(cls, proxy) for cls, proxy in found if type(proxy) is Proxy]
+
+
+def _holders() -> Iterator[Any]:
+    """Every class, TypeAdapter and `validate_call` that holds a validator."""
+    from pydantic import BaseModel, TypeAdapter
+    from pydantic._internal._validate_call import ValidateCallWrapper
+
+    seen: set[int] = set()
+    pending: list[Any] = [BaseModel]
+    while pending:  # after gc.freeze() (a preloading server) the collector lists nothing
+        for cls in type.__subclasses__(pending.pop()):
+            if id(cls) not in seen:
+                seen.add(id(cls))
+                pending.append(cls)
+                if _SLOT in vars(cls):
+                    yield cls
+    for thing in gc.get_objects():
+        kind = type(thing)
+        if kind is TypeAdapter or kind is ValidateCallWrapper:
+            yield thing
+        elif issubclass(kind, type) and id(thing) not in seen and _SLOT in vars(thing):
+            yield thing
+
+
+def _wrap_all(recorder: Recorder, patches: Patches) -> None:
+    """Put proxies where validators were built before us."""
+    from pydantic import TypeAdapter
+    from pydantic._internal._validate_call import ValidateCallWrapper
+    from pydantic_core import SchemaValidator
+
+    proxies: dict[int, Proxy] = {}
+
+    def proxy_of(validator: Any, schema: Any, kind: str, what: Any, module: str | None) -> Proxy:
+        proxy = proxies.get(id(validator))
+        if proxy is None:
+            proxy = proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what, module, kind))
+        return proxy
+
+    adapters: list[Any] = []
+    for holder in _holders():
+        try:
+            if isinstance(holder, TypeAdapter):
+                adapters.append(holder)  # after the classes: an adapter of a class shares its validator
+            elif isinstance(holder, ValidateCallWrapper):
+                _rebuild(holder, patches)
+            else:
+                validator = vars(holder)[_SLOT]
+                if isinstance(validator, SchemaValidator) and type(validator) is not Proxy:
+                    schema = vars(holder).get("__pydantic_core_schema__")
+                    if isinstance(schema, dict):
+                        proxy = proxy_of(validator, schema, "BaseModel", holder, holder.__module__)
+                        type.__setattr__(holder, _SLOT, proxy)
+        except Exception as error:
+            faults.swallow("pydantic", error)
+    for adapter in adapters:
+        try:
+            validator, schema = vars(adapter).get("validator"), vars(adapter).get("core_schema")
+            if isinstance(validator, SchemaValidator) and type(validator) is not Proxy and isinstance(schema, dict):
+                module = vars(adapter).get("_module_name") or getattr(adapter, "_module_name", None)
+                vars(adapter)["validator"] = proxy_of(validator, schema, "TypeAdapter", adapter._type, module)
+        except Exception as error:
+            faults.swallow("pydantic", error)
+
+
+def _rebuild(wrapper: Any, patches: Patches) -> None:
+    """Build a `validate_call` anew: only when it is built can its function be told from its validation."""
+    build = getattr(wrapper, "_create_validators", None)
+    if build is None or not getattr(wrapper, "__pydantic_complete__", True):
+        return
+    validator, returned = wrapper.__pydantic_validator__, wrapper.__return_pydantic_validator__
+    if type(validator) is Proxy:
+        return
+    build()
+
+    def restore() -> None:
+        wrapper.__pydantic_validator__, wrapper.__return_pydantic_validator__ = validator, returned
+
+    patches.undo(restore)
+
+
+def _unwrap_all() -> None:
+    """Put back what each proxy stands for."""
+    for holder in _holders():
+        try:
+            attribute = "validator" if type(holder).__name__ == "TypeAdapter" else _SLOT
+            table = vars(holder) if attribute == "validator" else None
+            proxy = table.get("validator") if table is not None else getattr(holder, _SLOT, None)
+            if type(proxy) is Proxy:
+                if table is not None:
+                    table["validator"] = proxy._otel_wrapped
+                elif isinstance(holder, type):
+                    type.__setattr__(holder, _SLOT, proxy._otel_wrapped)
+                else:
+                    setattr(holder, _SLOT, proxy._otel_wrapped)
+        except Exception as error:
+            faults.swallow("pydantic", error)
+
+
+__all__ = ["REQUIRES", "install"]

@@ -1,0 +1,181 @@
+"""Reading core schemas and types: can it run Python code, which names does it declare, what is it called."""
+
+from __future__ import annotations
+
+import types
+import typing
+from abc import ABCMeta
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# -- can validating with this schema run Python code?  A type that is not listed means yes.
+_CODE = {"function-before", "function-after", "function-wrap", "function-plain", "call", "custom-error", "generator"}
+_SCALAR = {
+    "int", "str", "float", "bool", "none", "any", "bytes", "date", "time", "datetime", "timedelta", "decimal", "uuid",
+    "url", "multi-host-url", "complex", "literal", "callable", "definition-ref",
+}  # fmt: skip
+_SAFE = _SCALAR | {
+    "invalid", "fraction", "missing-sentinel", "ellipsis", "enum", "list", "deque", "tuple", "set", "frozenset", "dict",
+    "frozendict", "ordered-dict", "counter", "nullable", "union", "chain", "lax-or-strict", "json-or-python", "json",
+    "typed-dict", "model-fields", "dataclass-args", "definitions", "model-field", "typed-dict-field", "dataclass-field",
+    "named-tuple-field", "arguments", "arguments-v3", "no-info", "with-info", "general", "field",
+}  # fmt: skip
+_PLAIN_FACTORIES: tuple[Any, ...] = (list, dict, set, tuple, frozenset, int, str, float, bool, bytes)
+_CONTAINERS = (dict, list, tuple)
+_NOT_VALIDATION = ("metadata", "serialization")
+
+
+def runs_code(schema: Any, known: Callable[[Any], bool | None] = lambda _: None) -> bool:
+    """Whether validating with a core schema can run Python code, and so nest another validation.
+
+    Args:
+        schema: A pydantic-core schema.
+        known: Of a model or dataclass class: its answer where it was asked before, else None.
+    """
+    stack, seen = [schema], set[int]()
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, dict):
+            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
+            continue
+        kind = node.get("type")
+        if isinstance(kind, str):  # else a plain mapping such as `fields`, where `type` may be a field's name
+            if kind in _SCALAR:
+                continue
+            if kind in ("model", "dataclass"):
+                cls = node["cls"]
+                if id(cls) in seen:
+                    continue
+                seen.add(id(cls))
+                answer = known(cls)
+                if answer is not None:
+                    if answer:
+                        return True
+                    continue
+            if kind != "model-field" and _runs(node, kind):
+                return True
+        stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+    return False
+
+
+def _runs(node: dict[str, Any], kind: str) -> bool:
+    if kind in _CODE:
+        return kind in ("call", "generator", "custom-error") or not _pydantics_own(node["function"]["function"])
+    if kind == "default":
+        return "default_factory" in node and node["default_factory"] not in _PLAIN_FACTORIES
+    if kind in ("model", "dataclass"):
+        attributes = (node.get("config") or {}).get("from_attributes")
+        new = node["cls"].__new__
+        return bool(node.get("custom_init") or node.get("post_init") or attributes or new is not object.__new__)
+    if kind == "tagged-union":
+        return callable(node.get("discriminator"))
+    if kind in ("is-instance", "is-subclass"):
+        return type(node.get("cls")) not in (type, ABCMeta)
+    if kind == "named-tuple":
+        return not (getattr(node["cls"].__new__, "__module__", None) or "").startswith("namedtuple_")
+    return kind not in _SAFE or bool(node.get("missing") or node.get("from_attributes"))
+
+
+def _pydantics_own(function: Any) -> bool:
+    """Pydantic's own functions (for deque, Path, SecretStr …) build no models; `import_string` imports."""
+    function = getattr(function, "func", function)
+    module = getattr(function, "__module__", None) or ""
+    return module.startswith("pydantic.") and getattr(function, "__name__", "") != "import_string"
+
+
+def nested_classes(schema: Any, own: Any) -> set[Any]:
+    """The model and dataclass classes inside a core schema, but for `own`; not those inside them."""
+    found: set[Any] = set()
+    stack = [schema]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if node.get("type") in ("model", "dataclass") and node.get("cls") is not own:
+                found.add(node["cls"])
+                continue
+            stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+        else:
+            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
+    return found
+
+
+def declared_names(schema: Any) -> frozenset[str]:
+    """Every field name and alias in a core schema."""
+    names: set[str] = set()
+    stack = [schema]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            fields = node.get("fields")
+            if isinstance(fields, dict):
+                names.update(fields)
+            if isinstance(node.get("name"), str):
+                names.add(node["name"])
+            names.update(_aliases(node.get("validation_alias")))
+            names.update(_aliases(node.get("alias")))
+            stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+        else:
+            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
+    return frozenset(names)
+
+
+def _aliases(alias: Any) -> Iterator[str]:
+    if isinstance(alias, str):
+        yield alias
+    elif isinstance(alias, (list, tuple)):
+        for part in alias:
+            yield from _aliases(part)
+
+
+def name_and_module(kind: Any, schema_type: Any) -> tuple[str, str | None]:
+    """`schema.name` and `schema.module`, from the type alone.
+
+    Args:
+        kind: Pydantic's schema kind, such as `TypeAdapter` or `validate_call`.
+        schema_type: A class, an annotation, or the function of a `validate_call`.
+    """
+    if kind == "validate_call":
+        function = getattr(schema_type, "func", schema_type)
+        return getattr(function, "__qualname__", None) or type(function).__name__, getattr(function, "__module__", None)
+    return type_name(schema_type), _module(schema_type)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person writes it; without `Annotated` metadata, and without the values of a `Literal`."""
+    if annotation is None or annotation is type(None):
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return type_name(annotation.__origin__)
+    if origin is typing.Literal:
+        return "Literal"
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(type_name, typing.get_args(annotation)))
+    if origin is not None:
+        args = ", ".join(type_name(arg) for arg in typing.get_args(annotation))
+        return f"{type_name(origin)}[{args}]" if args else type_name(origin)
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return "[...]"
+    name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__name__", None)
+    return name if isinstance(name, str) else type(annotation).__name__
+
+
+def _module(annotation: Any) -> str | None:
+    """The module of the first class that is not Python's own."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return None
+    if origin is typing.Annotated:
+        return _module(annotation.__origin__)
+    if origin is not None:
+        for part in (origin, *typing.get_args(annotation)):
+            module = _module(part)
+            if module is not None:
+                return module
+        return None
+    module = getattr(annotation, "__module__", None)
+    if not isinstance(annotation, type) or module in ("builtins", "typing", "types", "collections", "collections.abc"):
+        return None
+    return module if isinstance(module, str) else None

@@ -1,0 +1,25 @@
+"""What a web framework knows of a schema that its validator's library does not.
+
+Integrations do not import each other: the framework's puts a label on a validator, the validator's own library reads
+it when it binds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Label(NamedTuple):
+    """A validator that a framework uses for requests or responses.
+
+    Attributes:
+        name: `schema.name`, such as `query.limit`; None where the type's own name is what a person looks for.
+    """
+
+    name: str | None
+
+
+def put(validator: object, label: Label) -> None:
+    """Label a validator, if it is one of ours: others are not observed, so need no name."""
+    if hasattr(validator, "_otel_label"):
+        validator._otel_label = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours

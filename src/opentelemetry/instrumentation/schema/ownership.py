@@ -1,0 +1,132 @@
+"""Whose schemas are observed: the application's own, not those of the libraries it uses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import site
+import sys
+import sysconfig
+import threading
+from functools import cached_property
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+_log = logging.getLogger(__name__)
+FIRST_MINUTE = 60.0
+
+
+class Ownership:
+    """Decides, when a schema is bound, whether it is the application's own.
+
+    A module under site-packages is third-party, unless its distribution was installed from a path or a repository
+    (PEP 610: it has a `direct_url.json`) or a pattern of `include` matches.
+
+    Args:
+        settings: `include` and `exclude`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = monotonic()
+        self._tops: dict[str, bool] = {}
+        self._lock = threading.Lock()
+        self._left_out: dict[str, int] = {}
+        self._logged: set[str] = set()
+        self._seen_own = False
+
+    def __call__(self, module: str | None, name: str, framework: bool = False) -> bool:
+        """Whether the schema `module:name` is observed.
+
+        Args:
+            module: Its Python module, None where there is none.
+            name: Its qualified name.
+            framework: Whether a web framework uses it for a request or response.
+        """
+        full = f"{module or ''}:{name}"
+        if self._settings.excluded(full):
+            return False
+        if framework or module is None or self._settings.included(full) or self.own(module):
+            self._seen_own = True
+            return True
+        self._leave_out(module.partition(".")[0])
+        return False
+
+    def own(self, module: str) -> bool:
+        """Whether a module is the application's own."""
+        top = module.partition(".")[0]
+        own = self._tops.get(top)
+        if own is None:
+            own = self._tops[top] = self._look(top, module)
+        return own
+
+    def _look(self, top: str, module: str) -> bool:
+        loaded = sys.modules.get(top) or sys.modules.get(module)
+        file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
+        if file is None:
+            return top not in sys.builtin_module_names
+        path = Path(file)
+        for folder in self._site_packages:
+            if path.is_relative_to(folder):
+                return top in self._direct
+        stdlib = Path(sysconfig.get_path("stdlib"))
+        return not path.is_relative_to(stdlib) or path.is_relative_to(stdlib / "site-packages")
+
+    @cached_property
+    def _site_packages(self) -> set[Path]:
+        folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
+        if site.ENABLE_USER_SITE:
+            folders.add(site.getusersitepackages())
+        return {Path(folder) for folder in folders}
+
+    @cached_property
+    def _direct(self) -> set[str]:
+        return {top for dist in distributions() if dist.read_text("direct_url.json") for top in _top_levels(dist)}
+
+    def _leave_out(self, top: str) -> None:
+        with self._lock:
+            self._left_out[top] = self._left_out.get(top, 0) + 1
+
+    def report(self) -> None:
+        """Log what was left out, once per distribution; called by each collection, from the first minute's end on."""
+        if len(self._logged) == len(self._left_out) or monotonic() - self._started < FIRST_MINUTE:
+            return
+        for top, number in list(self._left_out.items()):
+            if top not in self._logged:
+                self._logged.add(top)
+                _log.info(
+                    "%d schemas of %s are left out as third-party; OTEL_PYTHON_SCHEMA_INCLUDE=%s lets them in",
+                    number,
+                    top,
+                    _pattern(top),
+                )
+        if not self._seen_own:  # an application installed from a private index looks third-party
+            self._seen_own = True
+            _log.warning(
+                "every schema of the first minute was left out as third-party: %s. If the application is among them, "
+                "OTEL_PYTHON_SCHEMA_INCLUDE=%s lets it in",
+                ", ".join(f"{top} ({number})" for top, number in sorted(self._left_out.items())),
+                _pattern(max(self._left_out, key=self._left_out.__getitem__)),
+            )
+
+
+def _pattern(top: str) -> str:
+    return f"{top}:*,{top}.*"
+
+
+def _top_levels(dist: Distribution) -> set[str]:
+    text = dist.read_text("top_level.txt")
+    if text:
+        return set(text.split())
+    names = {Path(str(file)).parts[0].removesuffix(".py") for file in dist.files or () if ".dist-info" not in str(file)}
+    try:
+        editable = json.loads(dist.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable", False)
+    except ValueError:
+        editable = False
+    # An editable install keeps its files elsewhere, so its modules are not under site-packages anyway.
+    return set() if editable else names

@@ -1,0 +1,77 @@
+"""Patches that leave no trace: each registers its own undo, and undoing restores the very object that stood there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+from . import faults
+
+_log = logging.getLogger(__name__)
+_MISSING: Any = object()
+
+
+class Patches:
+    """Everything one `instrument()` changed, undone together and in reverse order."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self.open = True
+
+    def undo(self, function: Callable[..., object], *args: object) -> None:
+        """Call `function(*args)` when these patches are closed."""
+        self._stack.callback(function, *args)
+
+    def replace(self, parent: Any, name: str, value: object) -> None:
+        """Set `parent.name`; closing restores what `vars(parent)` held, or deletes the name where it held nothing.
+
+        Only while `value` still stands there: what somebody else put over it is theirs to take away.
+        """
+        original = vars(parent).get(name, _MISSING)
+        setattr(parent, name, value)
+
+        def restore() -> None:
+            if vars(parent).get(name) is not value:
+                _log.debug("%r.%s was patched over by somebody else: left as it is", parent, name)
+            elif original is _MISSING:
+                delattr(parent, name)
+            else:
+                setattr(parent, name, original)
+
+        self._stack.callback(restore)
+
+    def wrap(self, parent: Any, name: str, wrapper: Callable[..., Any]) -> None:
+        """Put a wrapt wrapper `(wrapped, instance, args, kwargs)` around a method or function off the hot path.
+
+        A wrapper that was left under somebody else's patch passes calls through once these patches are closed.
+        """
+        original = vars(parent).get(name, _MISSING)
+        if original is _MISSING:
+            original = getattr(parent, name)
+        self.replace(parent, name, wrapt.FunctionWrapper(original, wrapper, enabled=lambda: self.open))
+
+    def on_import(self, module: str, integration: str, install: Callable[[Any], object]) -> None:
+        """Import `integration` and hand it to `install` once `module` is imported, at once where it already is.
+
+        wrapt cannot take a hook back, so the hook of a closed `Patches` does nothing.
+        """
+
+        def hook(_module: object) -> None:
+            if not self.open:
+                return
+            try:
+                install(importlib.import_module(integration))
+            except Exception as error:
+                faults.swallow(integration.rpartition(".")[2], error)
+
+        wrapt.register_post_import_hook(hook, module)
+
+    def close(self) -> None:
+        """Undo everything, last first. An undo that fails does not keep the others from running."""
+        self.open = False
+        self._stack.close()

@@ -1,0 +1,358 @@
+"""Recorder → Probe: what a validation calls when it ends.
+
+`Recorder.bind` is called once per validator, off the hot path; everything that depends on the schema alone is decided
+there. A `Series` is what all validators of one schema share.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Tracer
+
+from . import caches, faults, request, semconv, spans, stack
+from .cells import LIMIT, OVERFLOW, Cell, Stream
+from .ownership import Ownership
+from .semconv import Outcome
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+Problem = tuple[str, str]
+"""One failed field: a path templated against the schema, and the rule's name. Never a value."""
+
+
+class Series:
+    """The cells of one schema.
+
+    Attributes:
+        attributes: SCHEMA.
+        hits: The validator cache's hits; None where there is no validator to be built.
+        misses: Likewise its misses.
+    """
+
+    __slots__ = ("attributes", "cells", "hits", "lock", "misses", "recorder")
+
+    def __init__(self, recorder: Recorder, attributes: dict[str, Any], cached: bool = True) -> None:
+        self.recorder, self.attributes = recorder, attributes
+        self.cells: dict[Any, Cell] = {}
+        self.lock = threading.Lock()
+        self.hits = self.misses = None
+        if cached:
+            cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE, **attributes}
+            self.hits = self.cell(recorder.hits, "hits", lambda: cache)
+            self.misses = self.cell(recorder.misses, "misses", lambda: cache)
+
+    def cell(
+        self, stream: Stream, key: Any, attributes: Callable[[], dict[str, Any]], tally: Cell | None = None
+    ) -> Cell:
+        """The cell of `key`, made when first asked for; past the stream's limit the one that all further keys share."""
+        cell = self.cells.get(key)
+        if cell is None:
+            with self.lock:
+                cell = self.cells.get(key)
+                if cell is None:
+                    made = None if self.attributes is OVERFLOW else stream.cell(attributes(), tally)
+                    if made is None:  # `key` is not remembered: there is no end of keys past the limit
+                        key = stream
+                        made = self.cells.get(stream) or stream.overflow(tally)
+                    cell = self.cells[key] = made
+        return cell
+
+    def duration(self, req: request.Request, outcome: Outcome) -> Cell:
+        """The histogram's cell of an endpoint and outcome; its first one makes the endpoint's error counter start at 0."""
+
+        def attributes() -> dict[str, Any]:
+            return {**self.attributes, semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
+
+        key = req.key, outcome
+        cell = self.cells.get(key)
+        if cell is None:
+            if req.counted:
+                self.errors(req, semconv.VALIDATION_ERROR)
+            cell = self.cell(self.recorder.durations, key, attributes, self.hits)
+        return cell
+
+    def errors(self, req: request.Request, error_type: str) -> Cell:
+        """The error counter's cell of an endpoint and error type."""
+
+        def attributes() -> dict[str, Any]:
+            return {**self.attributes, semconv.ERROR_TYPE: error_type, **req.attributes}
+
+        return self.cell(self.recorder.errors, (req.key, "errors", error_type), attributes)
+
+    def problem(self, problem: Problem) -> Cell:
+        """The problem counter's cell of a path and rule."""
+        path, rule = problem
+
+        def attributes() -> dict[str, Any]:
+            return {**self.attributes, semconv.PROBLEM_PATH: path, semconv.PROBLEM_RULE: rule}
+
+        return self.cell(self.recorder.problems, problem, attributes)
+
+
+class Probe:
+    """One built validator's way to record. Nothing it does raises, or changes what the validation gives.
+
+    Attributes:
+        buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it; where a
+            key is missing it calls `ok`, which adds the key as soon as values may wait.
+        fresh: Whether this validator has not validated yet: its first validation is the cache miss that built it.
+    """
+
+    __slots__ = ("__weakref__", "buffers", "fresh", "series")
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self.buffers: dict[str, list[float]] = {}
+        self.fresh = True
+
+    def ok(self, took: float, running: Any = None) -> None:
+        """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
+        req = request.current.get()
+        req.took.append(took)
+        req.probe = self
+        self.rare(req, took, running)
+
+    def rare(self, req: request.Request, took: float, running: Any = None) -> None:
+        """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
+        try:
+            cell = self.series.duration(req, "valid")
+            recorder = self.series.recorder
+            context = None
+            if took > recorder.slow or type(running) is stack.Queried:
+                context = recorder.spans.ended(self.series.attributes, req, took, "valid", None, None, running)
+            self._measure(cell, took, context)
+            if cell.buffering and len(self.buffers) < LIMIT:
+                self.buffers[req.key] = cell.values
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def full(self, req: request.Request) -> None:
+        """A buffer reached its limit."""
+        try:
+            cell = self.series.duration(req, "valid")
+            cell.stream.fold_one(cell)
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def failed(
+        self,
+        took: float,
+        outcome: Outcome,
+        error_type: str,
+        problems: Callable[[], Sequence[Problem]] | None = None,
+        running: Any = None,
+    ) -> None:
+        """A validation failed after `took` seconds.
+
+        Args:
+            took: Seconds.
+            outcome: `invalid` if the data broke the schema, `error` if a validator raised something else.
+            error_type: `ValidationError` for the library's own failure, else the exception class's `__qualname__`.
+            problems: Gives the failed fields; asked once.
+            running: What `stack.running` held when it ended.
+        """
+        try:
+            req = request.current.get()
+            req.took.append(took)
+            req.probe = self
+            series, recorder = self.series, self.series.recorder
+            found: Sequence[Problem] = problems() if problems is not None else ()
+            context = recorder.spans.ended(series.attributes, req, took, outcome, error_type, found, running)
+            self._measure(series.duration(req, outcome), took, context)
+            if req.counted:
+                series.errors(req, error_type).add(1, context)
+            for problem in found:
+                series.problem(problem).add(1)
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def _measure(self, cell: Cell, took: float, context: Any) -> None:
+        if self.fresh and self.series.misses is not None:
+            self.fresh = False
+            self.series.misses.add(1)
+            # not a hit, so it goes past the cell that counts those
+            cell.stream.record(took, cell.attributes, context)
+            cell.buffering = cell.buffering or cell.stream.folds()
+        else:
+            cell.add(took, context)
+
+    def missed(self) -> None:
+        """A validator was built, though nothing is validated with it (`check_schema`)."""
+        if self.series.misses is not None:
+            self.series.misses.add(1)
+
+
+class Recorder:
+    """Everything one `instrument()` records, with the providers it was given.
+
+    Args:
+        settings: Checked settings.
+        meter: Of the scope `opentelemetry.instrumentation.schema`.
+        tracer: Likewise.
+    """
+
+    def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
+        self.settings, self.slow, self.closed = settings, settings.slow, False
+        self.owned = Ownership(settings)
+        self._lock = threading.Lock()
+        self._series: dict[tuple[str, str, str | None], Series] = {}
+        self._keyed: dict[tuple[Stream, Any], Cell] = {}
+        fold, limit = settings.aggregation == "fold", settings.cardinality_limit
+
+        def stream(spec: semconv.Instrument) -> Stream:
+            if spec.kind == "counter":
+                made: Any = meter.create_counter(spec.name, spec.unit, spec.description)
+            else:
+                made = meter.create_histogram(
+                    spec.name, spec.unit, spec.description, explicit_bucket_boundaries_advisory=spec.buckets
+                )
+            return Stream(spec, made, limit, fold)
+
+        self.durations = stream(semconv.VALIDATION_DURATION)
+        self.errors = stream(semconv.VALIDATION_ERRORS)
+        self.problems = stream(semconv.VALIDATION_PROBLEMS)
+        self.requests = stream(semconv.API_REQUESTS)
+        self.hits = stream(semconv.CACHE_HITS)
+        self.misses = stream(semconv.CACHE_MISSES)
+        self.queries = stream(semconv.QUERY_DURATION)
+        self.query_hits = stream(semconv.QUERY_CACHE_HITS)
+        self.query_misses = stream(semconv.QUERY_CACHE_MISSES)
+        self._faults = stream(semconv.TELEMETRY_ERRORS)
+        self._dropped = stream(semconv.TELEMETRY_DROPPED)
+        # Durations come first: folding them adds to the hits.
+        self._streams = (
+            self.durations, self.errors, self.problems, self.requests, self.queries, self.hits, self.misses,
+            self.query_hits, self.query_misses, self._faults,
+        )  # fmt: skip
+        self.spans = spans.Spans(settings, tracer)
+        self._overflow: Series | None = None
+        _recorders.add(self)
+        global active
+        active = self
+        # In every collection the SDK runs this callback before it reads the data points. It drops the callback of a
+        # second instrument of the same name, so there is one for all recorders.
+        meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
+
+    def bind(self, library: str, name: str, module: str | None, cached: bool = True) -> Probe:
+        """A probe for one built validator of the schema `name`.
+
+        Args:
+            library: `pydantic`, `jsonschema`, `marshmallow`, or what `validation()` was told.
+            name: `schema.name`: depends on the schema alone.
+            module: The Python module that holds it, None where there is none.
+            cached: Whether the library builds validators, so that a validation hits or misses one.
+        """
+        key = library, name, module
+        series = self._series.get(key)
+        if series is None:
+            with self._lock:
+                series = self._series.get(key)
+                if series is None:
+                    series = self._new_series(key, cached)
+        return Probe(series)
+
+    def _new_series(self, key: tuple[str, str, str | None], cached: bool) -> Series:
+        library, name, module = key
+        if len(self._series) >= self.settings.cardinality_limit:
+            if self._overflow is None:
+                self._overflow = Series(self, OVERFLOW)
+            return self._overflow
+        attributes = {semconv.SCHEMA_NAME: name, semconv.SCHEMA_LIBRARY: library}
+        if module is not None:
+            attributes[semconv.SCHEMA_MODULE] = module
+        series = self._series[key] = Series(self, attributes, cached)
+        return series
+
+    def count(self, stream: Stream, key: Any, attributes: dict[str, Any], amount: float = 1) -> None:
+        """Add to a counter, or record in a histogram, under a key that stands for `attributes`; 0 makes it exist."""
+        cell = self._keyed.get((stream, key))
+        if cell is None:
+            with self._lock:
+                cell = self._keyed.get((stream, key))
+                if cell is None:
+                    made = stream.cell(attributes)
+                    if made is None:
+                        key = None
+                        made = self._keyed.get((stream, None)) or stream.overflow()
+                    cell = self._keyed[stream, key] = made
+        if amount:
+            cell.add(amount)
+
+    def requested(self, attributes: dict[str, str], amount: int = 1) -> None:
+        """A request was handled; with `amount` 0, one may come (a route that the framework lists)."""
+        self.count(self.requests, request.key_of(attributes), attributes, amount)
+
+    def collect(self) -> None:
+        """Move everything that waits into the SDK; called before each collection of each reader."""
+        for name, hits, misses in caches.take():
+            attributes = {semconv.CACHE_NAME: name}
+            self.count(self.hits, name, attributes, hits)
+            self.count(self.misses, name, attributes, misses)
+        for (component, error_type), number in faults.take().items():
+            attributes = {semconv.TELEMETRY_COMPONENT: component, semconv.ERROR_TYPE: error_type}
+            self.count(self._faults, (component, error_type), attributes, number)
+        self.owned.report()
+        for stream in self._streams:
+            stream.fold()
+        self.durations.dropped += self.spans.take_dropped()
+        for stream in self._streams:
+            number, stream.dropped = stream.dropped, 0
+            if number:
+                name = stream.spec.name
+                self.count(self._dropped, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
+        self._dropped.fold()
+
+    def close(self) -> None:
+        """Fold what waits, then record nothing more: bound methods of ours that somebody kept become inert."""
+        self.collect()
+        self.closed = True
+        _recorders.discard(self)
+        global active
+        if active is self:
+            active = None
+        for stream in (*self._streams, self._dropped):
+            stream.closed = True
+        self.spans.closed = True
+
+    def forked(self) -> None:
+        """In a forked child: start from zero."""
+        self._lock = threading.Lock()
+        for series in (*self._series.values(), *((self._overflow,) if self._overflow else ())):
+            series.lock = threading.Lock()
+        for stream in (*self._streams, self._dropped):
+            stream.forked()
+        self.spans.forked()
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+active: Recorder | None = None
+"""The recorder of the running `instrument()`, for the functions that an app calls itself."""
+
+
+def _collect(_options: Any = None) -> Iterable[Any]:
+    for recorder in list(_recorders):
+        try:
+            recorder.collect()
+        except Exception as error:
+            faults.swallow("recorder", error)
+    return ()
+
+
+def _forked() -> None:
+    faults.forked()
+    stack.forked()
+    caches.forked()
+    for recorder in list(_recorders):
+        recorder.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,180 @@
+"""Every name, unit, description and bucket that leaves this package, once.
+
+README, dashboards, rules and collector configs are compared with this file by a test. Attributes outside `schema.` are
+those of the OpenTelemetry semantic conventions, with their values:
+https://opentelemetry.io/docs/specs/semconv/.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE as ERROR_TYPE
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD as HTTP_REQUEST_METHOD
+from opentelemetry.semconv.attributes.http_attributes import HTTP_ROUTE as HTTP_ROUTE
+
+SCOPE: Final = "opentelemetry.instrumentation.schema"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"
+
+# -- attributes
+SCHEMA_NAME: Final = "schema.name"
+SCHEMA_MODULE: Final = "schema.module"
+SCHEMA_LIBRARY: Final = "schema.library"
+SCHEMA_ENDPOINT: Final = "schema.endpoint"
+VALIDATION_OUTCOME: Final = "schema.validation.outcome"
+PROBLEM_PATH: Final = "schema.problem.path"
+PROBLEM_RULE: Final = "schema.problem.rule"
+CACHE_NAME: Final = "schema.cache.name"
+QUERY_RELATION: Final = "schema.query.relation"
+TELEMETRY_COMPONENT: Final = "schema.telemetry.component"
+TELEMETRY_INSTRUMENT: Final = "schema.telemetry.instrument"
+OVERFLOW: Final = "otel.metric.overflow"
+
+# Stable since semantic conventions 1.30; the package exports them from a module that 0.51b0 lacks.
+DB_SYSTEM_NAME: Final = "db.system.name"
+DB_OPERATION_NAME: Final = "db.operation.name"
+DB_NAMESPACE: Final = "db.namespace"
+
+# -- span attributes
+PROBLEM_COUNT: Final = "schema.problem.count"
+QUERY_COUNT: Final = "schema.query.count"
+VALIDATION_COUNT: Final = "schema.validation.count"
+VALIDATION_SECONDS: Final = "schema.validation.duration"
+SPAN_NAME: Final = "schema.validate"
+
+# -- values
+Outcome = Literal["valid", "invalid", "error"]
+Relation = Literal["during", "after"]
+VALIDATION_ERROR: Final = "ValidationError"
+VALIDATOR_CACHE: Final = "validator"
+OTHER_METHOD: Final = "_OTHER"
+CUSTOM_RULE: Final = "custom"
+
+VALIDATION_BUCKETS: Final[tuple[float, ...]] = (
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+)  # fmt: skip
+QUERY_BUCKETS: Final[tuple[float, ...]] = (
+    1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+
+
+class Instrument(NamedTuple):
+    """One row of the table of instruments.
+
+    Attributes:
+        name: The instrument's name.
+        kind: `histogram` or `counter`.
+        unit: UCUM unit.
+        description: What it measures, as exported.
+        attributes: Every attribute key that its points may carry.
+        buckets: Explicit boundaries of a histogram, in its unit.
+    """
+
+    name: str
+    kind: Literal["histogram", "counter"]
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def prometheus(self) -> str:
+        """The metric family's name in Prometheus, with unit and `_total`, without `_bucket`, `_sum` or `_count`.
+
+        https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+        """
+        name = self.name.replace(".", "_")
+        return f"{name}_seconds" if self.kind == "histogram" else f"{name}_total"
+
+
+_SCHEMA = (SCHEMA_NAME, SCHEMA_MODULE, SCHEMA_LIBRARY)
+_ENDPOINT = (HTTP_REQUEST_METHOD, HTTP_ROUTE, SCHEMA_ENDPOINT)
+
+VALIDATION_DURATION: Final = Instrument(
+    "schema.validation.duration",
+    "histogram",
+    "s",
+    "Duration of outermost validations.",
+    (*_SCHEMA, VALIDATION_OUTCOME, *_ENDPOINT),
+    VALIDATION_BUCKETS,
+)
+VALIDATION_ERRORS: Final = Instrument(
+    "validation.errors",
+    "counter",
+    "{error}",
+    "Failed validations inside requests and endpoint() blocks.",
+    (*_SCHEMA, ERROR_TYPE, *_ENDPOINT),
+)
+VALIDATION_PROBLEMS: Final = Instrument(
+    "schema.validation.problems",
+    "counter",
+    "{problem}",
+    "Fields that broke a rule of their schema.",
+    (*_SCHEMA, PROBLEM_PATH, PROBLEM_RULE),
+)
+API_REQUESTS: Final = Instrument(
+    "api.requests", "counter", "{request}", "Requests handled and endpoint() blocks run.", _ENDPOINT
+)
+CACHE_HITS: Final = Instrument(
+    "cache.hits", "counter", "{hit}", "Look-ups that a cache answered.", (CACHE_NAME, *_SCHEMA)
+)
+CACHE_MISSES: Final = Instrument(
+    "cache.misses", "counter", "{miss}", "Look-ups that a cache could not answer.", (CACHE_NAME, *_SCHEMA)
+)
+QUERY_DURATION: Final = Instrument(
+    "schema.query.duration",
+    "histogram",
+    "s",
+    "Duration of database queries linked to a schema.",
+    (*_SCHEMA, QUERY_RELATION, DB_SYSTEM_NAME, DB_OPERATION_NAME),
+    QUERY_BUCKETS,
+)
+QUERY_CACHE_HITS: Final = Instrument(
+    "schema.query.cache.hits",
+    "counter",
+    "{hit}",
+    "Statements found in SQLAlchemy's compiled cache.",
+    (DB_SYSTEM_NAME,),
+)
+QUERY_CACHE_MISSES: Final = Instrument(
+    "schema.query.cache.misses",
+    "counter",
+    "{miss}",
+    "Cacheable statements that SQLAlchemy compiled.",
+    (DB_SYSTEM_NAME,),
+)
+TELEMETRY_ERRORS: Final = Instrument(
+    "schema.telemetry.errors",
+    "counter",
+    "{error}",
+    "Internal errors of this instrumentation, kept from the application.",
+    (TELEMETRY_COMPONENT, ERROR_TYPE),
+)
+TELEMETRY_DROPPED: Final = Instrument(
+    "schema.telemetry.dropped",
+    "counter",
+    "{measurement}",
+    "Measurements without an attribute set or span of their own, past a limit.",
+    (TELEMETRY_INSTRUMENT,),
+)
+
+INSTRUMENTS: Final = (
+    VALIDATION_DURATION,
+    VALIDATION_ERRORS,
+    VALIDATION_PROBLEMS,
+    API_REQUESTS,
+    CACHE_HITS,
+    CACHE_MISSES,
+    QUERY_DURATION,
+    QUERY_CACHE_HITS,
+    QUERY_CACHE_MISSES,
+    TELEMETRY_ERRORS,
+    TELEMETRY_DROPPED,
+)
+
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+
+
+def http_method(method: str) -> str:
+    """The value of `http.request.method`: a known method, else `_OTHER`."""
+    return method if method in _METHODS else OTHER_METHOD

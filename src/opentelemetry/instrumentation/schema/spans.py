@@ -1,0 +1,133 @@
+"""`schema.validate` spans: made when a validation becomes notable, with its true start time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from . import semconv, stack
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer
+
+    from .request import Request
+    from .settings import Settings
+
+MAX_PROBLEMS = 20
+MAX_FAILED_PER_SECOND = 100
+
+
+class Spans:
+    """Makes the spans of one recorder.
+
+    Args:
+        settings: `spans` says which validations get one.
+        tracer: Of this package's scope.
+    """
+
+    def __init__(self, settings: Settings, tracer: Tracer) -> None:
+        self._tracer, self._mode, self._slow = tracer, settings.spans, settings.slow_ms / 1e3
+        self.closed = False
+        self.forked()
+
+    def forked(self) -> None:
+        """Start the rate limit and the count of missing spans anew."""
+        self._lock = threading.Lock()
+        self._second, self._failed, self._dropped = 0, 0, 0
+
+    @property
+    def off(self) -> bool:
+        """Whether no span may be made now."""
+        return self._mode == "off" or self.closed or not is_instrumentation_enabled()
+
+    def began(self, running: stack.Queried, now: float) -> Span | None:
+        """The span of a validation that is running, made now that it runs a query; None where there is none.
+
+        Args:
+            running: Its entry on the stack.
+            now: `perf_counter()` now, in s.
+        """
+        if running.span is None and not self.off:
+            running.span = self._start(running.probe.series.attributes, now - running.began)
+        return running.span
+
+    def ended(
+        self,
+        schema: dict[str, Any],
+        req: Request,
+        took: float,
+        outcome: semconv.Outcome,
+        error_type: str | None,
+        problems: Sequence[tuple[str, str]] | None,
+        running: Any,
+    ) -> Context | None:
+        """End the span of a validation that just ended, or make one if it is notable.
+
+        Returns:
+            The context that a measurement needs to offer its exemplar; None where no sampled span was made.
+        """
+        span, queries = (running.span, running.queries) if type(running) is stack.Queried else (None, 0)
+        if span is None:
+            if self.off or not self._notable(took, outcome, queries):
+                return None
+            span = self._start(schema, took)
+        if not span.is_recording():
+            span.end()
+            return None
+        span.set_attribute(semconv.VALIDATION_OUTCOME, outcome)
+        for key, value in req.attributes.items():
+            span.set_attribute(key, value)
+        if queries:
+            span.set_attribute(semconv.QUERY_COUNT, queries)
+        if problems:
+            listed = problems[:MAX_PROBLEMS]
+            span.set_attribute(semconv.PROBLEM_PATH, [path for path, _ in listed])
+            span.set_attribute(semconv.PROBLEM_RULE, [rule for _, rule in listed])
+            span.set_attribute(semconv.PROBLEM_COUNT, len(problems))
+        if outcome == "error" and error_type is not None:
+            span.set_attribute(semconv.ERROR_TYPE, error_type)
+            span.set_status(Status(StatusCode.ERROR))
+        context = trace.set_span_in_context(span)
+        span.end(time_ns())
+        return context
+
+    def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
+        if self._mode == "all" or took > self._slow or outcome == "error" or queries:
+            return True
+        if outcome != "invalid":
+            return False
+        # A flood of bad input must not become a flood of spans.
+        parent = trace.get_current_span()
+        if parent.get_span_context().is_valid and not parent.is_recording():
+            return False  # not sampled, so its child would not be either: spare the sampler
+        with self._lock:
+            second = int(monotonic())
+            if second != self._second:
+                self._second, self._failed = second, 0
+            self._failed += 1
+            if self._failed > MAX_FAILED_PER_SECOND:
+                self._dropped += 1
+                return False
+        return True
+
+    def _start(self, schema: dict[str, Any], seconds_ago: float) -> Span:
+        name = schema.get(semconv.SCHEMA_NAME)
+        return self._tracer.start_span(
+            f"{semconv.SPAN_NAME} {name}" if name else semconv.SPAN_NAME,
+            kind=SpanKind.INTERNAL,
+            attributes=schema,
+            start_time=stack.started_ns(seconds_ago),
+        )
+
+    def take_dropped(self) -> int:
+        """Spans not made because of the rate limit, since the last call."""
+        with self._lock:
+            number, self._dropped = self._dropped, 0
+        return number

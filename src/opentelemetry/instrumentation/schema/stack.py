@@ -1,0 +1,65 @@
+"""What is running on this call stack right now.
+
+A validation is synchronous, so "nested" is a property of the stack, not of a context: a flag in a context variable is
+copied into tasks started inside a validation, which would then vanish. A thread is a stack; where greenlet is
+imported (gevent, eventlet, SQLAlchemy's asyncio), a greenlet is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from .recorder import Probe
+
+here: Callable[[], Any] = threading.get_ident
+"""The key of the stack that the caller is on."""
+
+running: dict[Any, Any] = {}
+"""`here()` → the outermost running validation that can run Python code: `(probe, perf_counter())`, or `Queried`.
+
+Python code that runs inside may replace the tuple by a `Queried`; the validation sees it when it ends.
+"""
+
+
+class Queried:
+    """A running validation that ran a database query, and so has a span before it ends.
+
+    Attributes:
+        probe: Whose validation it is.
+        began: `perf_counter()` at its start, in seconds.
+        queries: How many queries it ran.
+        span: Its span, once made; the queries' spans are its children.
+    """
+
+    __slots__ = ("began", "probe", "queries", "span")
+
+    def __init__(self, probe: Probe, began: float) -> None:
+        self.probe, self.began, self.queries = probe, began, 0
+        self.span: Span | None = None
+
+
+def follow_greenlets(_stack: object = None) -> None:
+    """From now on a stack is a greenlet. Called when the app imports greenlet."""
+    global here
+    from greenlet import getcurrent
+
+    here = getcurrent  # who is inside a validation now takes its entry out under the key it put it in
+
+
+def forked() -> None:
+    """In a forked child only the forking thread lives on; a reused thread id must not read as nested."""
+    mine = running.pop(here(), None)
+    running.clear()
+    if mine is not None:
+        running[here()] = mine
+
+
+def started_ns(seconds_ago: float) -> int:
+    """Unix time in ns of a start that lies `seconds_ago` back."""
+    return time_ns() - int(seconds_ago * 1e9)
