@@ -167,7 +167,7 @@ def test_quantile_interpolates_in_the_bucket_of_the_rank(observed, q):
         (0.5, {-1.0: 5, 1.0: 5, math.inf: 5}, -1.0),
         (-0.1, {1.0: 5, math.inf: 5}, -math.inf),
         (1.1, {1.0: 5, math.inf: 5}, math.inf),
-        (0.5, {1.0: 8, 2.0: 6, math.inf: 8}, 0.5),
+        (0.9, {1.0: 8, 2.0: 6, math.inf: 6}, 0.9),
     ],
 )
 def test_quantile_edges(q, counts, expected):
