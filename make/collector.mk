@@ -1,11 +1,16 @@
-# The pipeline's binaries, built once from Go modules and kept under ~/.cache/otelcol-schema. Each target prints the path.
+# The pipeline's binaries, built once from Go modules and kept under ~/.cache/otelcol-schema: each target prints the path.
 VENV ?= .venv
-BUILD := $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,python3) collector-config/distribution/build.py
+BUILD = $(VENV)/bin/python collector-config/distribution/build.py
 
-.PHONY: collector jaeger prometheus3
-collector: ## build the collector (DISTRIBUTION=full for what an operator may want beside)
+.PHONY: collector jaeger prometheus3 chaos
+collector: $(READY) ## the collector (DISTRIBUTION=full: with what else an operator may want)
 	@$(BUILD) $(or $(DISTRIBUTION),small)
-jaeger: ## build Jaeger v2
+
+jaeger: $(READY) ## Jaeger v2
 	@$(BUILD) jaeger
-prometheus3: ## build Prometheus 3
+
+prometheus3: $(READY) ## Prometheus 3, which takes OTLP
 	@$(BUILD) prometheus3
+
+chaos: $(READY) ## kill, fill and cut off every part of the pipeline, and count what is lost
+	$(VENV)/bin/python -m pytest -q tests/pipeline/test_chaos.py

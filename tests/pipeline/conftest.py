@@ -13,6 +13,23 @@ from programs import ROOT, built
 sys.path.insert(0, str(ROOT / "examples" / "leads_api"))
 
 
+CHAOS: pytest.StashKey[list[tuple[object, ...]]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def chaos_table(pytestconfig: pytest.Config) -> list[tuple[object, ...]]:
+    """Rows that the faults add to the table at the end of the session."""
+    return pytestconfig.stash.setdefault(CHAOS, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash.get(CHAOS, [])
+    if rows:
+        terminalreporter.section("faults")
+        for row in [("fault", "spans sent", "received", "lost", "duplicated", "counts lost"), ("---",) * 6, *rows]:
+            terminalreporter.line(f"| {' | '.join(str(cell) for cell in row)} |")
+
+
 @pytest.fixture(scope="session")
 def otelcol() -> Path:
     return built("small")

@@ -4,7 +4,8 @@
 
 It knows nothing of the instrumentation, so that a test of the road fails for the road's reasons only. Series that can
 be published as 0 are, and stay so for `--quiet` seconds, as `rate()` does not see a series' first value. After the line
-is printed the process lives on, for its own endpoint to be scraped, until its standard input closes.
+is printed the process lives on, for its own endpoint to be scraped, until its standard input closes. SIGTERM ends the
+traffic early: what was measured by then is sent and printed, as an app server does that shuts down in order.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
+import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -81,6 +85,7 @@ class Traffic:
         self.series: dict[str, list[dict[str, str]]] = {name: [] for name in self.instruments}
         self.notable: list[str] = []
         self.ordinary: list[str] = []
+        self.times: dict[str, int] = {}
         for name, _, value, attributes in GAUGES:
             self.measure(name, value, attributes)
         for endpoint in ENDPOINTS:
@@ -124,7 +129,9 @@ class Traffic:
                 if kind == "error":
                     span.set_status(StatusCode.ERROR)
                 span.end(now)
-        (self.ordinary if kind == "plain" else self.notable).append(f"{server.get_span_context().trace_id:032x}")
+        trace_id = f"{server.get_span_context().trace_id:032x}"
+        (self.ordinary if kind == "plain" else self.notable).append(trace_id)
+        self.times[trace_id] = now
         self.measure("schema.validation.duration", took, validation, span)
         self.buckets[min(bound for bound in BOUNDS if took <= bound)] += 1
         self.measure("api.requests", 1, endpoint)
@@ -179,18 +186,24 @@ def main() -> None:
         )
 
     traffic = Traffic(tracing, metering, chosen.leak)
-    time.sleep(chosen.quiet)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait(chosen.quiet)
     end = time.monotonic() + chosen.seconds
-    while time.monotonic() < end:
-        started = time.monotonic()
-        traffic.request()
-        time.sleep(max(0.0, 1 / chosen.rate - (time.monotonic() - started)))
+    with Path("handled").open("wb", buffering=0) as handled:  # what a kill -9 leaves of the truth: one byte a request
+        while not ended.is_set() and time.monotonic() < end:
+            started = time.monotonic()
+            traffic.request()
+            handled.write(b".")
+            time.sleep(max(0.0, 1 / chosen.rate - (time.monotonic() - started)))
     metering.force_flush()
     tracing.force_flush(120_000)
-    traces = {"notable": traffic.notable, "ordinary": traffic.ordinary}
+    traces = {"notable": traffic.notable, "ordinary": traffic.ordinary, "times": traffic.times}
     truth = {**traffic.truth, **traces, "p95_bucket": traffic.p95_bucket(), "series": traffic.series}
     print(json.dumps(truth), flush=True)
-    sys.stdin.read()
+    if not ended.is_set():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.stdin.read()
     metering.shutdown()
     tracing.shutdown()
 
