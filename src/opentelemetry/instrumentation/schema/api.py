@@ -20,18 +20,18 @@ def endpoint(name: str) -> Generator[None, None, None]:
     Raises:
         ValueError: If the name is empty or longer than 100 characters.
     """
-    attributes = request.block(name)
-    token = request.current.set(request.Request(attributes))
+    block = request.block(name)
+    token = request.current.set(request.Request(block))
     active = recorder.active
     try:
         yield
     finally:
         request.current.reset(token)
         if active is not None:
-            active.requested(attributes)
+            active.requested(block)
 
 
-class validation:  # noqa: N801  # reads as the function it is used as
+class validation:  # reads as the function it is used as
     """A validator of one's own: made once, entered for each validation.
 
         lead_row = validation("LeadRow", module=__name__, library="csv", invalid=RowError)

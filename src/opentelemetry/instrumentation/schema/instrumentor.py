@@ -26,7 +26,6 @@ INTEGRATIONS = {
     "marshmallow": "marshmallow",
     "sqlalchemy": "sqlalchemy",
     "starlette": "starlette",
-    "fastapi": "fastapi",
     "flask": "flask",
 }
 

@@ -6,7 +6,10 @@ it when it binds.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .recorder import Series
 
 
 class Label(NamedTuple):
@@ -23,3 +26,9 @@ def put(validator: object, label: Label) -> None:
     """Label a validator, if it is one of ours: others are not observed, so need no name."""
     if hasattr(validator, "_otel_label"):
         validator._otel_label = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
+
+
+def series(validator: object) -> Series | None:
+    """The series of a validator that is ours and is observed, else None."""
+    bind: Any = getattr(type(validator), "_otel_series", None)
+    return None if bind is None else bind(validator)

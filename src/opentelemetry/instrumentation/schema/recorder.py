@@ -285,9 +285,9 @@ class Recorder:
         if amount:
             cell.add(amount)
 
-    def requested(self, attributes: dict[str, str], amount: int = 1) -> None:
+    def requested(self, endpoint: request.Endpoint, amount: int = 1) -> None:
         """A request was handled; with `amount` 0, one may come (a route that the framework lists)."""
-        self.count(self.requests, request.key_of(attributes), attributes, amount)
+        self.count(self.requests, endpoint.key, endpoint.attributes, amount)
 
     def collect(self) -> None:
         """Move everything that waits into the SDK; called before each collection of each reader."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry import trace
 
@@ -12,6 +15,9 @@ from . import semconv
 
 if TYPE_CHECKING:
     from .recorder import Probe
+
+
+_log = logging.getLogger(__name__)
 
 
 class _Durations(Protocol):
@@ -24,30 +30,42 @@ _IGNORE: _Durations = deque[float](maxlen=0)
 MAX_NAME = 100
 
 
+class Endpoint(NamedTuple):
+    """What a request is for.
+
+    Attributes:
+        key: Names it in dictionaries of cells; str, because str-only dictionaries have the faster look-up.
+        attributes: ENDPOINT, as on metrics and spans.
+    """
+
+    key: str
+    attributes: dict[str, str]
+
+
 class Request:
     """A mutable holder, reached through one context variable and filled when the framework has found the route.
 
     Attributes:
-        key: Names the endpoint in dictionaries of cells; str, because str-only dictionaries have the faster look-up.
-        attributes: ENDPOINT, as on metrics and spans; empty outside a request.
+        key: Its endpoint's key; empty outside a request.
+        attributes: Its endpoint's attributes; empty outside a request.
+        counted: Whether it counts in `api.requests`, and its failures in `validation.errors`.
         took: Durations in s of its validations, where a recording server span wants their sum.
         probe: Whose validation ended last.
-        counted: Whether it counts in `api.requests` (and its failures in `validation.errors`).
+        span: The server span, while the route's handler runs.
     """
 
     __slots__ = ("attributes", "counted", "key", "probe", "span", "took")
 
-    def __init__(self, attributes: dict[str, str] | None = None) -> None:
-        self.key, self.attributes, self.counted = "", {}, attributes is not None
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
+        self.key, self.attributes = endpoint or ("", {})
+        self.counted = endpoint is not None
         self.took: Any = _IGNORE
         self.span: trace.Span | None = None
         self.probe: Probe | None = None
-        if attributes is not None:
-            self.locate(attributes)
 
-    def locate(self, attributes: dict[str, str]) -> None:
+    def locate(self, endpoint: Endpoint) -> None:
         """Say which endpoint this is, now that it is known."""
-        self.attributes, self.key = attributes, key_of(attributes)
+        self.key, self.attributes = endpoint
 
     def enter_handler(self) -> None:
         """The route's handler starts: the span current now is the server span."""
@@ -70,16 +88,17 @@ OUTSIDE = Request()
 current: ContextVar[Request] = ContextVar("schema_request", default=OUTSIDE)
 
 
-def web(method: str, route: str | None = None) -> dict[str, str]:
-    """ENDPOINT of a web request: the method, and the route template once a route matched."""
+@lru_cache(maxsize=4096)
+def web(method: str, route: str | None = None) -> Endpoint:
+    """The endpoint of a web request: the method, and the route template once a route matched."""
     attributes = {semconv.HTTP_REQUEST_METHOD: semconv.http_method(method)}
     if route is not None:
         attributes[semconv.HTTP_ROUTE] = route
-    return attributes
+    return _endpoint(attributes)
 
 
-def block(name: str) -> dict[str, str]:
-    """ENDPOINT of an `endpoint(name)` block.
+def block(name: str) -> Endpoint:
+    """The endpoint of an `endpoint(name)` block.
 
     Raises:
         ValueError: If the name is empty or longer than 100 characters.
@@ -88,9 +107,27 @@ def block(name: str) -> dict[str, str]:
         raise ValueError(
             f"an endpoint's name has 1 to {MAX_NAME} characters, not {len(name)}: name the job, not its data"
         )
-    return {semconv.SCHEMA_ENDPOINT: name}
+    return _endpoint({semconv.SCHEMA_ENDPOINT: name})
 
 
-def key_of(attributes: dict[str, str]) -> str:
-    """One str per ENDPOINT."""
-    return "\0".join(f"{name}={value}" for name, value in attributes.items())
+def _endpoint(attributes: dict[str, str]) -> Endpoint:
+    return Endpoint("\0".join(f"{name}={value}" for name, value in attributes.items()), attributes)
+
+
+class ExcludedUrls:
+    """`OTEL_PYTHON_EXCLUDED_URLS`: comma-separated regular expressions, looked for in the whole URL."""
+
+    def __init__(self, patterns: str) -> None:
+        self._regex: re.Pattern[str] | None = None
+        listed = [pattern for pattern in (part.strip() for part in patterns.split(",")) if pattern]
+        if listed:
+            try:
+                self._regex = re.compile("|".join(listed))
+            except re.error as reason:
+                _log.warning("OTEL_PYTHON_EXCLUDED_URLS=%r is not valid (%s): no URL is excluded", patterns, reason)
+
+    def __bool__(self) -> bool:
+        return self._regex is not None
+
+    def __contains__(self, url: str) -> bool:
+        return self._regex is not None and self._regex.search(url) is not None

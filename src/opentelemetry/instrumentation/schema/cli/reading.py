@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
+from opentelemetry.instrumentation.schema import semconv
+from opentelemetry.instrumentation.schema.semconv import Instrument
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,  # pyright: ignore[reportUnknownVariableType]
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-
-from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.semconv import Instrument
 
 from .quantile import Counts
 

@@ -146,8 +146,8 @@ class _Names:
 
 
 def endpoint_name(method: str, route: str, endpoint: str) -> str:
-    """`POST /leads`, or the name of an `endpoint()` block."""
-    return endpoint or f"{method} {route or '(no route)'}".strip()
+    """`POST /leads`, the name of an `endpoint()` block, or "-" outside both."""
+    return endpoint or (f"{method} {route or '(no route)'}" if method else "-")
 
 
 def _validations(reading: Reading, names: _Names) -> list[Validations]:

@@ -97,9 +97,11 @@ def _holders() -> Iterator[Any]:
                     yield cls
     for thing in gc.get_objects():
         kind = type(thing)
-        if kind is TypeAdapter or kind is ValidateCallWrapper:
-            yield thing
-        elif issubclass(kind, type) and id(thing) not in seen and _SLOT in vars(thing):
+        if (
+            kind is TypeAdapter
+            or kind is ValidateCallWrapper
+            or (issubclass(kind, type) and id(thing) not in seen and _SLOT in vars(thing))
+        ):
             yield thing
 
 

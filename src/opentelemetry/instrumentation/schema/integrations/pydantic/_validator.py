@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
 from ... import faults, problems, stack
 from ...cells import LIMIT
 from ...labels import Label
-from ...recorder import Probe, Problem, Recorder
+from ...recorder import Probe, Problem, Recorder, Series
 from ...request import current
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
@@ -46,12 +45,19 @@ class Proxy:
     `__copy__` on purpose: a validator that is still to be built forwards such names, and would find ours.
     """
 
-    __slots__ = ("_otel_label", "_otel_origin", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
+    __slots__ = ("_otel_label", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
 
     def __init__(self, wrapped: Any, origin: Origin) -> None:
         self._otel_wrapped, self._otel_origin = wrapped, origin
         self._otel_label: Label | None = None
         self._otel_runs_code: bool | None = None
+        self._otel_probe: Probe | None = None
+
+    def _otel_series(self) -> Series | None:
+        """The series of an observed schema; binds it if nothing has yet."""
+        if self._otel_probe is None:
+            fill(self)
+        return self._otel_probe.series if self._otel_probe is not None else None
 
     def __getattr__(self, name: str) -> Any:  # reached for slots that are not filled yet, too
         if name.startswith("_otel_"):
@@ -101,7 +107,7 @@ def fill(proxy: Proxy) -> None:
     if label is not None and label.name is not None:
         name, module = label.name, None
     if observed:
-        probe = recorder.bind("pydantic", name, module)
+        probe = proxy._otel_probe = recorder.bind("pydantic", name, module)
         failed = _failure(probe, _Problems(origin.schema))
     for operation in OPERATIONS:
         inner = getattr(wrapped, operation, None)

@@ -1,0 +1,84 @@
+"""Flask: requests and route templates."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from .. import faults
+from ..patching import Patches
+from ..recorder import Recorder
+from ..request import Endpoint, ExcludedUrls, Request, current, web
+
+REQUIRES = "flask >= 2.2, < 4"
+_AUTOMATIC = {"HEAD", "OPTIONS"}  # Flask adds them to rules: no request may ever use them
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Count requests, and say which rule each is for."""
+    from flask import Flask
+
+    excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
+    listed: weakref.WeakSet[Any] = weakref.WeakSet()
+    wsgi_app: Any = vars(Flask)["wsgi_app"]
+
+    def observed(self: Any, environ: Any, start_response: Any) -> Any:
+        if self not in listed:
+            listed.add(self)
+            _announce(recorder, self)
+        if excluded and _url(environ) in excluded:
+            return wsgi_app(self, environ, start_response)
+        request = Request(web(environ["REQUEST_METHOD"]))
+        token = current.set(request)
+        try:
+            return wsgi_app(self, environ, start_response)
+        finally:
+            current.reset(token)
+            _count(recorder, request)
+
+    patches.replace(Flask, "wsgi_app", observed)
+    patches.wrap(Flask, "full_dispatch_request", _locate)
+    patches.wrap(Flask, "dispatch_request", _handle)
+
+
+def _locate(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    _locate_current(current.get())
+    return wrapped(*args, **kwargs)
+
+
+@faults.guarded("flask", None)
+def _locate_current(holder: Request) -> None:
+    from flask import request
+
+    if holder.counted and request.url_rule is not None:
+        holder.locate(web(request.method, request.url_rule.rule))
+
+
+def _handle(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    holder = current.get()
+    if not holder.counted:
+        return wrapped(*args, **kwargs)
+    holder.enter_handler()
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        holder.leave_handler()
+
+
+@faults.guarded("flask", None)
+def _count(recorder: Recorder, request: Request) -> None:
+    recorder.requested(Endpoint(request.key, request.attributes))
+
+
+def _url(environ: Any) -> str:
+    authority = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "localhost")
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{authority}{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+
+
+@faults.guarded("flask", None)
+def _announce(recorder: Recorder, app: Any) -> None:
+    """Let the counter of every rule exist as 0: the first count is a step then."""
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - _AUTOMATIC):
+            recorder.requested(web(method, rule.rule), 0)

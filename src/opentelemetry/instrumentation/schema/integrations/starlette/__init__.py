@@ -1,0 +1,138 @@
+"""Starlette, and FastAPI on top of it: requests, route templates, and what FastAPI knows of its schemas."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from ... import faults
+from ...patching import Patches
+from ...recorder import Recorder
+from ...request import Endpoint, ExcludedUrls, Request, current, web
+from . import _fastapi
+
+REQUIRES = "starlette >= 0.27, < 2"
+_KEY = "opentelemetry.instrumentation.schema"
+_AUTOMATIC = {"HEAD", "OPTIONS"}  # frameworks add them to routes: no request may ever use them
+
+
+class _Routing:
+    """How far the routing of one request has come; travels in the ASGI scope, which mounts hand on.
+
+    Attributes:
+        request: The request's holder.
+        prefix: The templates of the mounts so far.
+        route: The route that was entered last.
+    """
+
+    __slots__ = ("prefix", "request", "route")
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.prefix, self.route = request, "", None
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Count requests, and say which route each is for."""
+    from starlette import applications, routing
+
+    excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
+    listed: weakref.WeakSet[Any] = weakref.WeakSet()
+    original: Any = vars(applications.Starlette)["__call__"]
+
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # it replaces that method
+        if self not in listed:  # the first call of all is the lifespan's, before any request
+            listed.add(self)
+            _announce(recorder, self, scope.get(_KEY))
+        if scope["type"] != "http" or _KEY in scope or (excluded and _url(scope) in excluded):
+            await original(self, scope, receive, send)
+            return
+        request = Request(web(scope["method"]))
+        scope[_KEY] = _Routing(request)
+        token = current.set(request)
+        try:
+            await original(self, scope, receive, send)
+        finally:
+            current.reset(token)
+            _count(recorder, request)
+
+    patches.replace(applications.Starlette, "__call__", __call__)
+    patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
+    patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
+    patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
+
+
+@faults.guarded("starlette", None)
+def _count(recorder: Recorder, request: Request) -> None:
+    recorder.requested(Endpoint(request.key, request.attributes))
+
+
+def _url(scope: Any) -> str:
+    host, port = scope.get("server") or ("localhost", None)
+    authority = host if port in (None, 80, 443) else f"{host}:{port}"
+    return f"{scope.get('scheme', 'http')}://{authority}{scope.get('root_path', '')}{scope['path']}"
+
+
+def _located(original: Any) -> Any:
+    """A route's `handle`, which says what the request is for before the route's own code runs."""
+
+    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        routing: _Routing | None = scope.get(_KEY)
+        if routing is None or routing.route is self:  # not a request of ours, or a subclass's `handle` was first
+            await original(self, scope, receive, send)
+            return
+        routing.route = self
+        request = routing.request
+        try:
+            request.locate(web(scope["method"], routing.prefix + _fastapi.template(self, scope)))
+            request.enter_handler()
+        except Exception as error:
+            faults.swallow("starlette", error)
+        try:
+            await original(self, scope, receive, send)
+        finally:
+            request.leave_handler()
+
+    return handle
+
+
+def _mounted(original: Any) -> Any:
+    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        routing: _Routing | None = scope.get(_KEY)
+        if routing is not None:
+            try:
+                before, routing.prefix = routing.prefix, routing.prefix + _prefix(self)
+                if not self.routes:  # an app that has no routes of its own, such as static files
+                    routing.request.locate(web(scope["method"], before + self.path_format))
+            except Exception as error:
+                faults.swallow("starlette", error)
+        await original(self, scope, receive, send)
+
+    return handle
+
+
+def _prefix(mount: Any) -> str:
+    return mount.path_format.removesuffix("/{path}")
+
+
+@faults.guarded("starlette", None)
+def _announce(recorder: Recorder, app: Any, routing: _Routing | None) -> None:
+    """Let every counter that the app's routes may come to use exist as 0: the first count is a step then."""
+    prefix = routing.prefix if routing is not None else ""
+    for methods, template, route in _routes(app.routes, prefix):
+        for method in sorted(methods - _AUTOMATIC):
+            endpoint = web(method, template)
+            recorder.requested(endpoint, 0)
+            _fastapi.announce(route, Request(endpoint))
+
+
+def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:
+    from starlette.routing import Mount
+
+    for route in _fastapi.expand(routes):
+        path, methods = getattr(route, "path_format", None), getattr(route, "methods", None)
+        if isinstance(getattr(route, "route", route), Mount):
+            yield from _routes(route.routes, prefix + _prefix(route))
+        elif path is not None and methods:
+            yield set(methods), prefix + path, route

@@ -1,0 +1,86 @@
+"""FastAPI: full route templates, and names for the validators of parameters, bodies and responses.
+
+FastAPI builds a Pydantic adapter for each parameter, body and response of each route. The route table says which is
+which; it is read when an app is called first, so apps made before `instrument()` are seen, and nothing is patched but
+the entry to a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ... import labels
+from ...patching import Patches
+from ...request import Request
+from ...semconv import VALIDATION_ERROR
+
+_PARAMETERS = ("path_params", "query_params", "header_params", "cookie_params")
+
+
+def install(patches: Patches, located: Callable[[Any], Any]) -> None:
+    """Patch `APIRoute.handle`, which handles routes of included routers itself (from FastAPI 0.137 on)."""
+    from fastapi.routing import APIRoute
+
+    if "handle" in vars(APIRoute):
+        patches.replace(APIRoute, "handle", located(vars(APIRoute)["handle"]))
+
+
+def template(route: Any, scope: Any) -> str:
+    """A route's template below its mounts, with the prefixes of the routers that include it."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    if context is not None and context.original_route is route:
+        return context.path_format
+    return route.path_format
+
+
+def expand(routes: Any) -> Iterator[Any]:
+    """Routes, with those of included routers in their place."""
+    try:
+        from fastapi.routing import iter_route_contexts
+    except ImportError:  # included routes are copied into the app's own list; or there is no FastAPI
+        yield from routes
+    else:
+        yield from iter_route_contexts(routes)
+
+
+def announce(route: Any, request: Request) -> None:
+    """Name a FastAPI route's validators, and let their error counters exist for this endpoint."""
+    dependant = getattr(route, "dependant", None)
+    if dependant is None:
+        return
+    for field, name in _fields(route, dependant):
+        validator = vars(field._type_adapter).get("validator")
+        labels.put(validator, labels.Label(name))
+        series = labels.series(validator)
+        if series is not None:
+            series.errors(request, VALIDATION_ERROR)
+
+
+def _fields(route: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
+    pending = [dependant]
+    while pending:
+        one = pending.pop()
+        pending.extend(one.dependencies)
+        for where in _PARAMETERS:
+            for field in getattr(one, where):
+                place = getattr(field.field_info, "in_", None)
+                named = place is not None and not _own_name(field)
+                yield field, f"{place.value}.{field.alias}" if named else None
+        for field in one.body_params:
+            yield field, None if _own_name(field) else f"body.{field.alias}"
+    for response in (getattr(route, "response_field", None), getattr(route, "stream_item_field", None)):
+        if response is not None:
+            yield response, None
+
+
+def _own_name(field: Any) -> bool:
+    """Whether a person looks for the type's name: it is, or holds, a class that is not Python's own."""
+    pending = [field.field_info.annotation]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and annotation.__module__ != "builtins" and hasattr(annotation, "__mro__"):
+            if any("__pydantic_validator__" in vars(cls) for cls in annotation.__mro__):
+                return True
+        pending.extend(getattr(annotation, "__args__", ()))
+    return False
