@@ -212,19 +212,22 @@ def _show(stage: Stage, truth: Truth) -> bool:
 def _settled(stage: Stage, truth: Truth) -> Reading:
     """What the source holds once it has seen the last request, or as much as it has after ten seconds."""
     source = stage.prometheus or stage.scrape
+    ended = time.time()
 
     def complete() -> bool:
-        return sum(source.read().totals(semconv.API_REQUESTS).values()) >= truth.requests.total()
+        # a scrape amid the last request may hold its count but not yet the validation of its response
+        seen = sum(source.read().totals(semconv.API_REQUESTS).values()) >= truth.requests.total()
+        scraped = stage.prometheus.query("timestamp(up)")[0][1] if stage.prometheus else time.time()
+        return seen and scraped > ended + 0.5
 
     until(complete, 10)
-    if stage.prometheus:
-        # one more scrape: the last request may have been counted before its response model's validation
-        time.sleep(2)
     return source.read()
 
 
 def _show_slowest(sink: Sink) -> None:
-    spans = [span for span in sink.spans() if span.name.startswith(semconv.SPAN_NAME)]
+    # a trace is whole when its root, which ends last, has arrived
+    whole = {span.trace_id for span in sink.spans() if not span.parent_span_id}
+    spans = [span for span in sink.spans() if span.name.startswith(semconv.SPAN_NAME) and span.trace_id in whole]
     spans.sort(key=lambda span: -span.duration)
     table = Table(title="The slowest validations", title_justify="left", title_style="bold cyan", border_style="dim")
     for column in ("Schema", "Endpoint", "Outcome", "Trace id"):
