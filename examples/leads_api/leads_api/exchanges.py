@@ -149,7 +149,7 @@ def search_wrong(_rng: Random, _ids: list[int]) -> Exchange:
         422,
         query={"limit": "0", "status": "lost", "q": "Lee"},
         valid=("query.q",),
-        invalid={"query.limit": (("", "greater_than_equal"),), "query.status": (("", "literal_error"),)},
+        invalid={"query.limit": (("$", "greater_than_equal"),), "query.status": (("$", "literal_error"),)},
     )
 
 
@@ -162,7 +162,7 @@ def read_nobody(_rng: Random, _ids: list[int]) -> Exchange:
 
 
 def read_wrong(_rng: Random, _ids: list[int]) -> Exchange:
-    return Exchange(LEAD, "/leads/latest", 422, invalid={"path.lead_id": (("", "int_parsing"),)})
+    return Exchange(LEAD, "/leads/latest", 422, invalid={"path.lead_id": (("$", "int_parsing"),)})
 
 
 def enrich(rng: Random, ids: list[int]) -> Exchange:

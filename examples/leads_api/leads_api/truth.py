@@ -41,7 +41,7 @@ class Truth:
             one validator object in the app: FastAPI builds its own for every parameter, body and response of a route.
         rebuilt: validations by (endpoint, schema) whose validator was built for that one call.
         failures: validations by (endpoint, schema) that found the data invalid.
-        problems: failed fields by (schema, templated path, rule). The path of the whole value is empty.
+        problems: failed fields by (schema, templated path, rule). The path of the whole value is `$`.
         slow: validations by schema that ran the unindexed look-up.
         queries: database queries by schema that ran during its validations.
     """

@@ -17,7 +17,7 @@ _AUTOMATIC = {"HEAD", "OPTIONS"}  # Flask adds them to rules: no request may eve
 
 def install(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which rule each is for."""
-    from flask import Flask
+    from flask.app import Flask  # `flask.Flask` may be a subclass that another instrumentation put there
 
     excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
     listed: weakref.WeakSet[Any] = weakref.WeakSet()
