@@ -199,15 +199,11 @@ def _self_test() -> bool:
                 return False
             for value in (3.0, *values):
                 put[1](value, attributes)
-        if _points(reader, "ours.") != _points(reader, "theirs."):
+        points: dict[str, dict[str, Any]] = {"ours": {}, "theirs": {}}
+        for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+            side, _, kind = metric.name.partition(".")
+            (point,) = metric.data.data_points
+            points[side][kind] = {**vars(point), "start_time_unix_nano": 0}
+        if points["ours"] != points["theirs"] or points["ours"].keys() != made.keys():
             return False
     return True
-
-
-def _points(reader: Any, prefix: str) -> dict[str, dict[str, Any]]:
-    points: dict[str, dict[str, Any]] = {}
-    for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
-        if metric.name.startswith(prefix):
-            (point,) = metric.data.data_points
-            points[metric.name.removeprefix(prefix)] = {**vars(point), "start_time_unix_nano": 0, "time_unix_nano": 0}
-    return points
