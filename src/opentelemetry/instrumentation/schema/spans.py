@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from time import monotonic, time_ns
+from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -55,8 +55,43 @@ class Spans:
             now: `perf_counter()` now, in s.
         """
         if running.span is None and not self.off:
-            running.span = self._start(running.probe.series.attributes, now - running.began)
+            seconds_ago = now - running.began
+            parent = _parent_at(stack.started_ns(seconds_ago))
+            running.span = self._start(running.probe.series.attributes, seconds_ago, parent)
         return running.span
+
+    def query(
+        self,
+        operation: str | None,
+        namespace: str | None,
+        attributes: dict[str, Any],
+        began: float,
+        took: float,
+        error_type: str | None,
+    ) -> None:
+        """Make the span of a database query that just ended, as a child of the current span if that records.
+
+        Args:
+            operation: `db.operation.name`.
+            namespace: `db.namespace`.
+            attributes: Of the query's measurement.
+            began: `perf_counter()` at its start, in s.
+            took: Its duration in s.
+            error_type: The class of what it raised.
+        """
+        if self.off or not trace.get_current_span().is_recording():
+            return
+        started = stack.started_ns(perf_counter() - began)
+        span = self._tracer.start_span(
+            " ".join(filter(None, (operation, namespace))) or str(attributes[semconv.DB_SYSTEM_NAME]),
+            kind=SpanKind.CLIENT,
+            attributes=attributes if namespace is None else {**attributes, semconv.DB_NAMESPACE: namespace},
+            start_time=started,
+        )
+        if error_type is not None:
+            span.set_attribute(semconv.ERROR_TYPE, error_type)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(started + int(took * 1e9))
 
     def ended(
         self,
@@ -73,7 +108,10 @@ class Spans:
         Returns:
             The context that a measurement needs to offer its exemplar; None where no sampled span was made.
         """
-        span, queries = (running.span, running.queries) if type(running) is stack.Queried else (None, 0)
+        span, queries = None, 0
+        if type(running) is stack.Queried:
+            running.detach()
+            span, queries = running.span, running.queries
         if span is None:
             if self.off or not self._notable(took, outcome, queries):
                 return None
@@ -117,10 +155,11 @@ class Spans:
                 return False
         return True
 
-    def _start(self, schema: dict[str, Any], seconds_ago: float) -> Span:
+    def _start(self, schema: dict[str, Any], seconds_ago: float, parent: Context | None = None) -> Span:
         name = schema.get(semconv.SCHEMA_NAME)
         return self._tracer.start_span(
             f"{semconv.SPAN_NAME} {name}" if name else semconv.SPAN_NAME,
+            parent,
             kind=SpanKind.INTERNAL,
             attributes=schema,
             start_time=stack.started_ns(seconds_ago),
@@ -131,3 +170,15 @@ class Spans:
         with self._lock:
             number, self._dropped = self._dropped, 0
         return number
+
+
+def _parent_at(started: int) -> Context | None:
+    """The parent's context of what started at `started` (Unix time in ns); None for the current one.
+
+    A current span that is younger was opened by the validator's own code: the validation is its sibling.
+    """
+    current = trace.get_current_span()
+    if (getattr(current, "start_time", None) or 0) <= started:
+        return None
+    parent = getattr(current, "parent", None)
+    return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent))

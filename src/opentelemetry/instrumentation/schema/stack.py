@@ -12,6 +12,8 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
@@ -35,13 +37,21 @@ class Queried:
         began: `perf_counter()` at its start, in seconds.
         queries: How many queries it ran.
         span: Its span, once made; the queries' spans are its children.
+        token: Of the context that makes its span the current one, while a query runs.
     """
 
-    __slots__ = ("began", "probe", "queries", "span")
+    __slots__ = ("began", "probe", "queries", "span", "token")
 
     def __init__(self, probe: Probe, began: float) -> None:
         self.probe, self.began, self.queries = probe, began, 0
         self.span: Span | None = None
+        self.token: Any = None
+
+    def detach(self) -> None:
+        """The query ended; or the validation did, where a query's end was never heard of."""
+        token, self.token = self.token, None
+        if token is not None:
+            context.detach(token)
 
 
 def follow_greenlets(_stack: object = None) -> None:
