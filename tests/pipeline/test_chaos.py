@@ -56,10 +56,13 @@ class Chain:
     truth: dict[str, Any] = field(default_factory=dict)
 
     def finish(self) -> None:
-        """Wait for the end of the traffic, and until nothing more arrives for five seconds."""
+        """Wait for the end of the traffic, and until all has arrived, or nothing more does for 40 seconds.
+
+        After an outage gRPC waits ever longer before it connects again.
+        """
         self.truth = self.truth or self.app.truth()
         before, since = self.store.arrived(), time.monotonic()
-        while time.monotonic() - since < 5 and before.total() < self.truth["spans"]:
+        while time.monotonic() - since < 40 and before.total() < self.truth["spans"]:
             time.sleep(0.2)
             now = self.store.arrived()
             if now != before:
@@ -259,13 +262,13 @@ def test_killed_worker_loses_its_last_export(start: Start) -> None:
 @pytest.mark.nightly
 def test_full_queue_is_counted(start: Start) -> None:
     """A queue that is full refuses, and what the app gives up then is at most what the refusals' series counts."""
-    chain = start(UNSAMPLED, agent_env={"OTELCOL_QUEUE_SIZE": "200"})
+    chain = start(UNSAMPLED, agent_env={"OTELCOL_QUEUE_SIZE": "1000"}, seconds=25)
     chain.gateway.kill()
     full = eventually(lambda: chain.agent.own("otelcol_exporter_enqueue_failed_spans_total"), "the queue is full", 30)
     assert full > 0
     chain.gateway.start()
     chain.finish()
-    start.note("gateway away until the agent's queue (200) is full", chain)
+    start.note("gateway away until the agent's queue (1,000) is full", chain)
     assert chain.lost <= chain.agent.own("otelcol_exporter_enqueue_failed_spans_total")
     eventually(chain.every_count_is_right, "every count", 40)
 
@@ -290,7 +293,7 @@ def test_full_disk_is_survived(start: Start, tmp_path: Path) -> None:
 @pytest.mark.nightly
 def test_memory_limit_is_said(otelcol: Path, tmp_path: Path) -> None:
     """A collector above its memory limit refuses with UNAVAILABLE, counts it and says so."""
-    variables = {"OTELCOL_MEMORY_MIB": 110, "OTELCOL_NEXT": "127.0.0.1:9"}  # 10 MiB soft: always above it
+    variables = {"OTELCOL_MEMORY_MIB": 104, "OTELCOL_NEXT": "127.0.0.1:9"}  # 4 MiB soft: always above it
     with (
         Collector(otelcol, AGENT, tmp_path, **variables) as agent,
         Load(f"http://{agent.otlp}", tmp_path, seconds=3, quiet=0) as app,

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from certificates import certificates
-from programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built
-
 from opentelemetry.instrumentation.schema import semconv
+from programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -50,8 +49,12 @@ def printed(collector: Collector) -> dict[str, Any]:
 
 def listening(pid: int) -> set[str]:
     """Return the addresses, in the kernel's hexadecimal, on which a process listens (Linux)."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    sockets = {inode for link in links for inode in re.findall(r"socket:\[(\d+)\]", link)}
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+        except FileNotFoundError:  # closed since it was listed: a connection attempt, not a listener
+            continue
     tables = [Path(f"/proc/{pid}/net/{table}").read_text() for table in ("tcp", "tcp6")]
     rows = [line.split() for table in tables for line in table.splitlines()]
     return {row[1] for row in rows if row[3] == "0A" and row[9] in sockets}
