@@ -25,7 +25,7 @@ class LruCache(Protocol):
 class _Source:
     def __init__(self, read: Callable[[], tuple[int, int]]) -> None:
         self.read = read
-        self.last = 0, 0
+        self.last: tuple[int, int] = (0, 0)
 
 
 _sources: dict[str, _Source] = {}

@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from operator import add as plus
 from time import time_ns
 from types import SimpleNamespace
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _sdk: Any = _view_instrument_match
-_key_of: Any = getattr(_sdk, "_hash_attributes", None) or (lambda attributes: frozenset(attributes.items()))  # to 1.44
+
+
+def _key_to_1_44(kept: dict[str, Any]) -> Any:
+    return frozenset(kept.items())
+
+
+_key_of: Any = getattr(_sdk, "_hash_attributes", _key_to_1_44)
 _OVERFLOW_KEY: Any = getattr(_sdk, "_OVERFLOW_KEY", None)  # from 1.45.2
 _SPAN_ONLY = ("TraceBasedExemplarFilter", "AlwaysOffExemplarFilter")
 
@@ -92,7 +99,8 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
                 return False
             if type(aggregation) is Explicit:
                 known: Any = aggregation
-                known._value, known._sum, known._min, known._max, known._record_min_max, known._lock  # here, or never
+                # What a later SDK lacks is to be missed here, or never.
+                _ = known._value, known._sum, known._min, known._max, known._record_min_max, known._lock
                 if known._boundaries != bounds:
                     bounds = known._boundaries
                     buckets = _bucketed(ordered, bounds)
@@ -114,7 +122,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
 
 def _bucketed(ordered: list[float], bounds: Sequence[float]) -> list[int]:
     edges = [0, *(bisect_right(ordered, bound) for bound in bounds), len(ordered)]
-    return [right - left for left, right in zip(edges, edges[1:], strict=False)]
+    return [right - left for left, right in pairwise(edges)]
 
 
 def _backdate(match: Any, aggregation: Any, since: int) -> None:
@@ -161,7 +169,7 @@ def forget(instrument: Any) -> None:
 
 @cache
 def usable() -> bool:
-    """Whether values folded and values recorded give the same data points, tried once on a throwaway provider (1 ms)."""
+    """Whether folded and recorded values give the same data points: tried once, on a throwaway provider (1 ms)."""
     try:
         return _self_test()
     except Exception:
@@ -200,7 +208,8 @@ def _self_test() -> bool:
             for value in (3.0, *values):
                 put[1](value, attributes)
         points: dict[str, dict[str, Any]] = {"ours": {}, "theirs": {}}
-        for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+        data: Any = reader.get_metrics_data()
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
             side, _, kind = metric.name.partition(".")
             (point,) = metric.data.data_points
             points[side][kind] = {**vars(point), "start_time_unix_nano": 0}

@@ -45,6 +45,13 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
 
     def _instrument(self, **kwargs: Any) -> None:
         chosen = settings.load(kwargs)
+        unknown = sorted(set(chosen.disabled) - set(INTEGRATIONS))
+        if unknown:
+            _log.warning(
+                "OTEL_PYTHON_SCHEMA_DISABLED names no integration: %s (there are %s)",
+                ", ".join(unknown),
+                ", ".join(INTEGRATIONS),
+            )
         meter = get_meter(semconv.SCOPE, _version(), kwargs.get("meter_provider"), semconv.SCHEMA_URL)
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
         recorder, patches = Recorder(chosen, meter, tracer), Patches()

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 
@@ -32,11 +32,12 @@ class Patches:
 
         Only while `value` still stands there: what somebody else put over it is theirs to take away.
         """
-        original = vars(parent).get(name, _MISSING)
+        held = cast("dict[str, Any]", vars(parent))
+        original = held.get(name, _MISSING)
         setattr(parent, name, value)
 
         def restore() -> None:
-            if vars(parent).get(name) is not value:
+            if held.get(name) is not value:
                 _log.debug("%r.%s was patched over by somebody else: left as it is", parent, name)
             elif original is _MISSING:
                 delattr(parent, name)
@@ -50,9 +51,8 @@ class Patches:
 
         A wrapper that was left under somebody else's patch passes calls through once these patches are closed.
         """
-        original = vars(parent).get(name, _MISSING)
-        if original is _MISSING:
-            original = getattr(parent, name)
+        held = cast("dict[str, Any]", vars(parent))
+        original = held[name] if name in held else getattr(parent, name)
         self.replace(parent, name, wrapt.FunctionWrapper(original, wrapper, enabled=lambda: self.open))
 
     def on_import(self, module: str, integration: str, install: Callable[[Any], object]) -> None:

@@ -65,7 +65,7 @@ class Series:
         return cell
 
     def duration(self, req: request.Request, outcome: Outcome) -> Cell:
-        """The histogram's cell of an endpoint and outcome; its first one makes the endpoint's error counter start at 0."""
+        """The histogram's cell of an endpoint and outcome; the first makes the endpoint's error counter start at 0."""
 
         def attributes() -> dict[str, Any]:
             return {**self.attributes, semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
@@ -103,14 +103,15 @@ class Probe:
         buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it; where a
             key is missing it calls `ok`, which adds the key as soon as values may wait.
         fresh: Whether this validator has not validated yet: its first validation is the cache miss that built it.
+        counted: Whether that miss is counted already, by `missed`.
     """
 
-    __slots__ = ("__weakref__", "buffers", "fresh", "series")
+    __slots__ = ("__weakref__", "buffers", "counted", "fresh", "series")
 
     def __init__(self, series: Series) -> None:
         self.series = series
         self.buffers: dict[str, list[float]] = {}
-        self.fresh = True
+        self.fresh, self.counted = True, False
 
     def ok(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
@@ -176,7 +177,8 @@ class Probe:
     def _measure(self, cell: Cell, took: float, context: Any) -> None:
         if self.fresh and self.series.misses is not None:
             self.fresh = False
-            self.series.misses.add(1)
+            if not self.counted:
+                self.series.misses.add(1)
             # not a hit, so it goes past the cell that counts those
             cell.stream.record(took, cell.attributes, context)
             cell.buffering = cell.buffering or cell.stream.folds()
@@ -184,8 +186,9 @@ class Probe:
             cell.add(took, context)
 
     def missed(self) -> None:
-        """A validator was built, though nothing is validated with it (`check_schema`)."""
+        """A validator was built, though nothing is validated yet (`check_schema`); a first validation is no hit."""
         if self.series.misses is not None:
+            self.counted = True
             self.series.misses.add(1)
 
 

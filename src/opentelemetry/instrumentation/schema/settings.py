@@ -19,8 +19,8 @@ _T = TypeVar("_T")
 PREFIX = "OTEL_PYTHON_SCHEMA_"
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
+def _one_of(*choices: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
         if text.lower() not in choices:
             raise ValueError(f"expected one of {', '.join(choices)}")
         return text.lower()
@@ -47,7 +47,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _option(parse: Callable[[str], _T], default: _T) -> _T:
-    return cast("_T", field(default=default, metadata={"parse": parse}))
+    return field(default=default, metadata={"parse": parse})
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Settings:
         aggregation: `fold` (buffer, and fold into the SDK at collection) or `sdk` (each measurement through the SDK).
     """
 
-    spans: Literal["notable", "all", "off"] = _option(_one_of("notable", "all", "off"), "notable")  # type: ignore[assignment]  # the parser returns one of the three
+    spans: Literal["notable", "all", "off"] = _option(_one_of("notable", "all", "off"), "notable")
     slow_ms: float = _option(_milliseconds, 10.0)
     include: tuple[str, ...] = _option(_names, ())
     exclude: tuple[str, ...] = _option(_names, ())
     disabled: tuple[str, ...] = _option(_names, ())
     cardinality_limit: int = _option(_positive, 2000)
-    aggregation: Literal["fold", "sdk"] = _option(_one_of("fold", "sdk"), "fold")  # type: ignore[assignment]  # the parser returns one of the two
+    aggregation: Literal["fold", "sdk"] = _option(_one_of("fold", "sdk"), "fold")
 
     @property
     def slow(self) -> float:
@@ -98,22 +98,19 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.envir
     values: dict[str, Any] = {}
     for option in fields(Settings):
         variable = PREFIX + option.name.upper()
-        for source, raw in ((f"{option.name}=", arguments.get(option.name)), (variable, environment.get(variable))):
+        for source, raw in ((option.name, arguments.get(option.name)), (variable, environment.get(variable))):
             if raw is None or raw == "":
                 continue
             try:
                 values[option.name] = option.metadata["parse"](raw if isinstance(raw, str) else _text(raw))
                 break
             except (TypeError, ValueError) as reason:
-                fallback = ",".join(option.default) if isinstance(option.default, tuple) else option.default
-                _log.warning(
-                    "%s%r is not valid (%s): using %r",
-                    f"{source}" if source.endswith("=") else f"{source}=",
-                    raw,
-                    reason,
-                    fallback,
-                )
+                _log.warning("%s=%r is not valid (%s): using %r", source, raw, reason, _default(option.default))
     return Settings(**values)
+
+
+def _default(value: Any) -> Any:
+    return ",".join(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _text(value: object) -> str:

@@ -73,12 +73,14 @@ def _count(recorder: Recorder, request: Request) -> None:
 
 def _url(environ: Any) -> str:
     authority = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "localhost")
-    return f"{environ.get('wsgi.url_scheme', 'http')}://{authority}{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{authority}{path}"
 
 
 @faults.guarded("flask", None)
 def _announce(recorder: Recorder, app: Any) -> None:
     """Let the counter of every rule exist as 0: the first count is a step then."""
     for rule in app.url_map.iter_rules():
-        for method in sorted((rule.methods or set()) - _AUTOMATIC):
+        methods: set[str] = rule.methods or set()
+        for method in sorted(methods - _AUTOMATIC):
             recorder.requested(web(method, rule.rule), 0)

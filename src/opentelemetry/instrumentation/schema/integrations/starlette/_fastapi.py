@@ -50,7 +50,7 @@ def announce(route: Any, request: Request) -> None:
     if dependant is None:
         return
     for field, name in _fields(route, dependant):
-        validator = vars(field._type_adapter).get("validator")
+        validator = getattr(field._type_adapter, "validator", None)
         labels.put(validator, labels.Label(name))
         series = labels.series(validator)
         if series is not None:
@@ -64,9 +64,8 @@ def _fields(route: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
         pending.extend(one.dependencies)
         for where in _PARAMETERS:
             for field in getattr(one, where):
-                place = getattr(field.field_info, "in_", None)
-                named = place is not None and not _own_name(field)
-                yield field, f"{place.value}.{field.alias}" if named else None
+                place: Any = field.field_info.in_
+                yield field, None if _own_name(field) else f"{place.value}.{field.alias}"
         for field in one.body_params:
             yield field, None if _own_name(field) else f"body.{field.alias}"
     for response in (getattr(route, "response_field", None), getattr(route, "stream_item_field", None)):
@@ -79,8 +78,7 @@ def _own_name(field: Any) -> bool:
     pending = [field.field_info.annotation]
     while pending:
         annotation = pending.pop()
-        if isinstance(annotation, type) and annotation.__module__ != "builtins" and hasattr(annotation, "__mro__"):
-            if any("__pydantic_validator__" in vars(cls) for cls in annotation.__mro__):
-                return True
+        if isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__"):
+            return True
         pending.extend(getattr(annotation, "__args__", ()))
     return False
