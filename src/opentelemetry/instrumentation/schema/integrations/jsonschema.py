@@ -1,0 +1,346 @@
+"""jsonschema 4.18 and later: every validator class there is, and those that `create` and `extend` make later.
+
+All that jsonschema does ends in `iter_errors`: `validate` and `is_valid` are one look at what it yields, and so is the
+function `jsonschema.validate`. So that is the one method which is timed, and the library's own frames stay where its
+warnings count on them. A validation lasts while its errors are being looked for, not while the caller handles them, and
+is recorded when its generator ends or is closed: `invalid` if an error came out, `valid` if none did. One that was
+never started validated nothing. Since the first step finds an error or the end, none is closed without an outcome.
+
+Cache: what builds a validator is a miss. That is `check_schema`, or, for a validator whose schema was not checked
+before, its own first validation. The first validation with a validator is never a hit, every later one is. So
+`jsonschema.validate(instance, schema)` is one miss each time, and one checked validator used n times is one miss and
+n - 1 hits.
+
+Validators that the library derives while it validates (`evolve`) belong to the validation that runs. One that the
+application derives, or that is older than `instrument()`, is known from its first validation on.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from types import FrameType
+from typing import Any, NamedTuple
+from urllib.parse import urldefrag, urljoin
+
+from jsonschema import validators
+from jsonschema.exceptions import ValidationError
+
+from .. import faults, problems, stack
+from ..identity import ByIdentity
+from ..patching import Patches
+from ..recorder import Probe, Problem, Recorder, Series
+from ..semconv import CUSTOM_RULE, VALIDATION_ERROR
+
+REQUIRES = "jsonschema >= 4.18, < 5"
+FALSE_RULE = "false"
+"""The rule that the schema `false` breaks: it has no keyword."""
+
+_COMPONENT = "jsonschema"
+_DRAFTS = ("3", "4", "6", "7", "201909", "202012")
+_RULES = {keyword for draft in _DRAFTS for keyword in getattr(validators, f"Draft{draft}Validator").VALIDATORS}
+_MAX_CHECKED = 64
+_running = stack.running
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Observe every validator class, whether registered or not, and those to come."""
+    schemas = _Schemas(recorder)
+    patched: weakref.WeakKeyDictionary[type, dict[str, tuple[Any, Any]]] = weakref.WeakKeyDictionary()
+
+    def patch(cls: Any) -> None:
+        # Not `Patches.replace`, which would keep every class alive that is made at run time.
+        methods = patched[cls] = {}
+        for name, wrap in (
+            ("__attrs_post_init__", _post_init),
+            ("iter_errors", _iter_errors),
+            ("check_schema", _check_schema),
+        ):
+            original = vars(cls)[name]
+            methods[name] = original, wrap(original, schemas)
+            setattr(cls, name, methods[name][1])
+
+    def restore() -> None:
+        for cls, methods in list(patched.items()):
+            for name, (original, ours) in methods.items():
+                if vars(cls).get(name) is ours:
+                    setattr(cls, name, original)
+
+    original_define: Any = validators.define  # type: ignore[attr-defined]  # attrs', held by name
+
+    @functools.wraps(original_define)
+    def define(*args: Any, **kwargs: Any) -> Any:
+        made = original_define(*args, **kwargs)
+        try:
+            if _is_validator(made):
+                patch(made)
+        except Exception as error:
+            faults.swallow(_COMPONENT, error)
+        return made
+
+    patches.undo(restore)
+    patches.replace(validators, "define", define)
+    for cls in type.__subclasses__(object):  # gc.get_objects() lists none of them after gc.freeze()
+        if _is_validator(cls):
+            patch(cls)
+
+
+def _is_validator(cls: Any) -> bool:
+    held = vars(cls)
+    return (
+        held.get("__module__") == validators.__name__
+        and "__slots__" in held  # the class that attrs made this one from may be alive
+        and {"META_SCHEMA", "__attrs_post_init__", "iter_errors", "check_schema"} <= held.keys()
+    )
+
+
+# -- the three methods
+
+
+def _post_init(original: Any, schemas: _Schemas) -> Any:
+    built = schemas.built
+
+    @functools.wraps(original)
+    def __attrs_post_init__(self: Any) -> None:  # of every validator: the evolved ones pay this one comparison
+        if self._resolver is not None:
+            return original(self)
+        original(self)
+        if stack.here() not in _running:
+            built(self, sys._getframe(1))
+
+    return __attrs_post_init__
+
+
+def _iter_errors(original: Any, schemas: _Schemas) -> Any:
+    get, first, here = schemas.bound.values.get, schemas.bind, stack
+
+    @functools.wraps(original)
+    def iter_errors(self: Any, instance: Any, _schema: Any = None) -> Iterator[Any]:
+        if here.here() in _running or _schema is not None:  # deprecated, and warns about who takes its first error
+            return original(self, instance, _schema)
+        bound = get(id(self)) or first(self, sys._getframe(1))
+        if bound.probe is None:
+            return original(self, instance)
+        return _timed(original(self, instance), bound.probe, bound.problem)
+
+    return iter_errors
+
+
+def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iterator[Any]:
+    """The errors, timed while they are looked for; marks its stack only then."""
+    took, entry = 0.0, None
+    found: list[Problem] = []
+    try:
+        while True:
+            me = stack.here()
+            if me in _running:  # started outside, but drained inside another validation: part of that one
+                yield from errors
+                return
+            began = perf_counter()
+            _running[me] = entry or (probe, began)
+            try:
+                error = next(errors, None)
+                took += perf_counter() - began
+            except BaseException as raised:
+                took += perf_counter() - began
+                entry = _running.pop(me, None)
+                if isinstance(raised, ValidationError):  # a keyword's function raised what it should have yielded
+                    found.append(problem(raised))
+                else:
+                    found.clear()
+                    probe.failed(took, "error", type(raised).__qualname__, None, entry)
+                raise
+            entry = _running.pop(me, None)
+            if error is None:
+                if not found:
+                    probe.ok(took, entry)
+                return
+            if len(found) <= problems.MAX_PROBLEMS:
+                found.append(problem(error))
+            yield error
+    finally:
+        if found:
+            many = len(found) > problems.MAX_PROBLEMS
+            probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [_TOO_MANY] if many else found, entry)
+
+
+def _check_schema(original: Any, schemas: _Schemas) -> Any:
+    function = original.__func__
+
+    @functools.wraps(function)
+    def check_schema(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(cls, *args, **kwargs)
+        if stack.here() not in _running:
+            schemas.checked(cls, args[0] if args else kwargs["schema"], sys._getframe(1))
+        return result
+
+    return classmethod(check_schema)
+
+
+# -- what is known of validators
+
+_TOO_MANY: Problem = (problems.ANY, CUSTOM_RULE)
+
+
+class _Bound(NamedTuple):
+    """How a validator's validations are recorded: not at all without a probe."""
+
+    probe: Probe | None
+    problem: Callable[[Any], Problem]
+
+
+_UNOBSERVED = _Bound(None, lambda _error: _TOO_MANY)
+
+
+class _Schemas:
+    """Names and probes of validators. Nothing here raises into the application.
+
+    Attributes:
+        bound: Of validators that validated.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.bound: ByIdentity[_Bound] = ByIdentity()
+        self._builders: ByIdentity[str | None] = ByIdentity()
+        # Probes whose miss a `check_schema` counted, for the validators that are built next.
+        self._checked: dict[Series, deque[Probe]] = {}
+        # Asked once per schema, however often it is built.
+        self._owned = functools.lru_cache(1024)(recorder.owned)
+
+    @faults.guarded(_COMPONENT, None)
+    def built(self, validator: Any, frame: FrameType) -> None:
+        """A validator was constructed; remembers by which module."""
+        inner, module = _caller(frame)
+        if not inner:
+            self._builders.setdefault(validator, module)
+
+    @faults.guarded(_COMPONENT, None)
+    def checked(self, cls: Any, schema: Any, frame: FrameType) -> None:
+        """A schema was found sound."""
+        inner, module = _caller(frame)
+        probe = None if inner else self._probe(cls, schema, None, module)
+        if probe is not None:
+            probe.missed()
+            self._checked.setdefault(probe.series, deque(maxlen=_MAX_CHECKED)).append(probe)
+
+    @faults.guarded(_COMPONENT, _UNOBSERVED)
+    def bind(self, validator: Any, frame: FrameType) -> _Bound:
+        """A validator validates for the first time."""
+        builders = self._builders.values
+        if id(validator) in builders:
+            module = builders[id(validator)]
+        else:
+            inner, module = _caller(frame)
+            if inner:
+                return _UNOBSERVED  # not remembered: derived for one look, by a validation that is not observed
+        probe = self._probe(type(validator), validator.schema, validator, module)
+        if probe is None:
+            return self.bound.setdefault(validator, _UNOBSERVED)
+        checked = self._checked.get(probe.series)
+        if checked:
+            try:
+                probe = checked.popleft()
+            except IndexError:  # another thread took it
+                pass
+        return self.bound.setdefault(validator, _Bound(probe, _Problems(validator.schema, validator._registry)))
+
+    def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
+        name = _name(cls, schema, validator, module)
+        if self._recorder.closed or not self._owned(module, name):
+            return None
+        return self._recorder.bind("jsonschema", name, module)
+
+
+def _caller(frame: FrameType | None) -> tuple[bool, str | None]:
+    """Who called into jsonschema: whether that was jsonschema itself while it validates, and the module."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == validators.__name__:
+            if frame.f_code.co_name == "check_schema":
+                return True, module
+        elif module is not None and module != __name__:  # attrs' __init__ has none
+            return module.startswith("jsonschema._"), module
+        frame = frame.f_back
+    return False, None
+
+
+def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
+    """Its `title`, else its `$id`, else the module's variable that holds the schema or validator."""
+    if isinstance(schema, Mapping):
+        declared: Mapping[Any, Any] = schema  # type: ignore[assignment]  # of anything
+        for name in (declared.get("title"), cls.ID_OF(declared)):
+            if isinstance(name, str) and name:
+                return name
+    for name, value in list(vars(sys.modules.get(module or "", sys)).items()):
+        if (value is schema and not isinstance(schema, bool)) or (value is validator and validator is not None):
+            return name
+    return f"schema of {module}" if module else "schema"
+
+
+# -- problems
+
+
+class _Problems:
+    """From an error to a problem, by the names that the validator's schema declares."""
+
+    __slots__ = ("_declared", "_memo", "_registry", "_schema")
+
+    def __init__(self, schema: Any, registry: Any) -> None:
+        self._schema, self._registry = schema, registry
+        self._declared: frozenset[str] | None = None
+        self._memo = problems.Memo(self._template)
+
+    @faults.guarded(_COMPONENT, _TOO_MANY)
+    def __call__(self, error: Any) -> Problem:
+        rule = error.validator
+        return self._memo(tuple(error.absolute_path), FALSE_RULE if rule is None else str(rule))
+
+    def _template(self, location: tuple[object, ...], rule: str) -> Problem:
+        declared = self._declared
+        if declared is None:
+            declared = self._declared = frozenset(_declared(self._schema, self._registry))
+        return problems.path(location, declared), rule if rule in _RULES or rule == FALSE_RULE else CUSTOM_RULE
+
+
+def _declared(schema: Any, registry: Any) -> set[str]:
+    """The property names in a schema, and in those of its registry that it refers to; nothing is retrieved for it."""
+    names: set[str] = set()
+    pending: list[tuple[Any, str]] = [(schema, "")]
+    referred: set[str] = set()
+    while pending:
+        node, base = pending.pop()
+        if isinstance(node, Mapping):
+            identity = node.get("$id")
+            if isinstance(identity, str):
+                base = urljoin(base, identity)
+            for keyword in ("properties", "dependentRequired", "dependentSchemas", "dependencies"):
+                named = node.get(keyword)
+                if isinstance(named, Mapping):
+                    names.update(named)
+                    names.update(
+                        name
+                        for each in named.values()
+                        if isinstance(each, list)
+                        for name in each
+                        if isinstance(name, str)
+                    )
+            required = node.get("required")
+            if isinstance(required, list):
+                names.update(name for name in required if isinstance(name, str))
+            for keyword in ("$ref", "$dynamicRef"):
+                reference = node.get(keyword)
+                if isinstance(reference, str):
+                    uri = urldefrag(urljoin(base, reference)).url
+                    if uri not in referred:
+                        referred.add(uri)
+                        if uri in registry:
+                            pending.append((registry.contents(uri), uri))
+            pending.extend((child, base) for child in node.values())
+        elif isinstance(node, (list, tuple)):
+            pending.extend((child, base) for child in node)
+    return names
