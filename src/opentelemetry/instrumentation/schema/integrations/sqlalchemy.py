@@ -102,15 +102,16 @@ class _Listeners:
         """A cursor execute ended."""
         query = getattr(execution, _QUERY, None)
         if query is not None:
-            self._ended(query, connection, cursor, statement, execution, None)
+            self._ended(query, connection, statement, execution, None)
 
+    @faults.guarded("sqlalchemy", None)
     def failed(self, error: Any) -> None:
         """Something failed: a cursor execute, or (without its execution context, or after its end) anything else."""
         execution = error.execution_context
         query = getattr(execution, _QUERY, None)
         if query is not None:
             error_type = type(error.original_exception).__qualname__
-            self._ended(query, error.connection, error.cursor, error.statement, execution, error_type)
+            self._ended(query, error.connection, error.statement, execution, error_type)
 
     def _link(self) -> _Query | None:
         """The query about to run, if it is linked to a schema."""
@@ -133,9 +134,7 @@ class _Listeners:
             query.attached = True
         return query
 
-    def _ended(
-        self, query: _Query, connection: Any, cursor: Any, statement: Any, execution: Any, error_type: str | None
-    ) -> None:
+    def _ended(self, query: _Query, connection: Any, statement: Any, execution: Any, error_type: str | None) -> None:
         try:
             took = perf_counter() - query.began
             setattr(execution, _QUERY, None)  # it ends once: what fails later is not the query
@@ -154,7 +153,7 @@ class _Listeners:
                 theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
                 if theirs is not None:
                     theirs.set_attributes({**series.attributes, semconv.QUERY_RELATION: query.relation})
-                elif not _spans_itself(cursor):
+                elif not _spans_itself(execution.cursor):
                     spans.query(operation or None, _namespace(connection), attributes(), query.began, took, error_type)
         except Exception as error:
             faults.swallow("sqlalchemy", error)
