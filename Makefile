@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench nightly clean
+.PHONY: help venv demo test check bench floor nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,16 @@ check: $(READY) ## ruff, pyright, codespell
 
 bench: $(READY) ## what an instrumented validation costs
 	$(BIN)/python -m pytest -q -s tests/benchmarks
+
+FLOOR_TESTS := tests/unit tests/integration
+floor: .venv-floor/.ready ## unit and integration tests on the oldest supported versions
+	.venv-floor/bin/python -m pytest -q -m "not nightly and not stack" -W ignore::DeprecationWarning $(FLOOR_TESTS)
+
+.venv-floor/.ready: pyproject.toml constraints-floor.txt
+	$(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/python -m pip install -q --upgrade 'pip >= 25.1'
+	.venv-floor/bin/python -m pip install -q -c constraints-floor.txt -e . --group floor
+	@touch $@
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q
