@@ -118,7 +118,13 @@ class Probe:
         req = request.current.get()
         req.took.append(took)
         req.probe = self
-        self.rare(req, took, running)
+        values = self.buffers.get(req.key)
+        if values is None or took > self.series.recorder.slow or type(running) is stack.Queried:
+            self.rare(req, took, running)
+            return
+        values.append(took)
+        if len(values) >= LIMIT:
+            self.full(req)
 
     def rare(self, req: request.Request, took: float, running: Any = None) -> None:
         """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""

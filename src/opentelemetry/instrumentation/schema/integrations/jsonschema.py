@@ -21,13 +21,13 @@ import functools
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import urldefrag, urljoin
 
-from jsonschema import validators
+import jsonschema.validators
 from jsonschema.exceptions import ValidationError
 
 from .. import faults, problems, stack
@@ -41,8 +41,10 @@ FALSE_RULE = "false"
 """The rule that the schema `false` breaks: it has no keyword."""
 
 _COMPONENT = "jsonschema"
+_library: Any = jsonschema.validators
+_frame = sys._getframe  # pyright: ignore[reportPrivateUsage]
 _DRAFTS = ("3", "4", "6", "7", "201909", "202012")
-_RULES = {keyword for draft in _DRAFTS for keyword in getattr(validators, f"Draft{draft}Validator").VALIDATORS}
+_RULES = {keyword for draft in _DRAFTS for keyword in getattr(_library, f"Draft{draft}Validator").VALIDATORS}
 _MAX_CHECKED = 64
 _running = stack.running
 
@@ -54,13 +56,14 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
     def patch(cls: Any) -> None:
         # Not `Patches.replace`, which would keep every class alive that is made at run time.
-        methods = patched[cls] = {}
+        methods: dict[str, tuple[Any, Any]] = {}
+        patched[cls] = methods
         for name, wrap in (
             ("__attrs_post_init__", _post_init),
             ("iter_errors", _iter_errors),
             ("check_schema", _check_schema),
         ):
-            original = vars(cls)[name]
+            original = cls.__dict__[name]
             methods[name] = original, wrap(original, schemas)
             setattr(cls, name, methods[name][1])
 
@@ -70,7 +73,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
                 if vars(cls).get(name) is ours:
                     setattr(cls, name, original)
 
-    original_define: Any = validators.define  # type: ignore[attr-defined]  # attrs', held by name
+    original_define = _library.define  # attrs', held by name
 
     @functools.wraps(original_define)
     def define(*args: Any, **kwargs: Any) -> Any:
@@ -83,16 +86,17 @@ def install(recorder: Recorder, patches: Patches) -> None:
         return made
 
     patches.undo(restore)
-    patches.replace(validators, "define", define)
-    for cls in type.__subclasses__(object):  # gc.get_objects() lists none of them after gc.freeze()
+    patches.replace(_library, "define", define)
+    classes: Iterable[Any] = type.__subclasses__(object)
+    for cls in classes:  # gc.get_objects() lists none of them after gc.freeze()
         if _is_validator(cls):
             patch(cls)
 
 
 def _is_validator(cls: Any) -> bool:
-    held = vars(cls)
+    held: Mapping[str, Any] = cls.__dict__
     return (
-        held.get("__module__") == validators.__name__
+        held.get("__module__") == _library.__name__
         and "__slots__" in held  # the class that attrs made this one from may be alive
         and {"META_SCHEMA", "__attrs_post_init__", "iter_errors", "check_schema"} <= held.keys()
     )
@@ -110,7 +114,7 @@ def _post_init(original: Any, schemas: _Schemas) -> Any:
             return original(self)
         original(self)
         if stack.here() not in _running:
-            built(self, sys._getframe(1))
+            built(self, _frame(1))
 
     return __attrs_post_init__
 
@@ -122,7 +126,7 @@ def _iter_errors(original: Any, schemas: _Schemas) -> Any:
     def iter_errors(self: Any, instance: Any, _schema: Any = None) -> Iterator[Any]:
         if here.here() in _running or _schema is not None:  # deprecated, and warns about who takes its first error
             return original(self, instance, _schema)
-        bound = get(id(self)) or first(self, sys._getframe(1))
+        bound = get(id(self)) or first(self, _frame(1))
         if bound.probe is None:
             return original(self, instance)
         return _timed(original(self, instance), bound.probe, bound.problem)
@@ -175,7 +179,7 @@ def _check_schema(original: Any, schemas: _Schemas) -> Any:
     def check_schema(cls: Any, *args: Any, **kwargs: Any) -> Any:
         result = function(cls, *args, **kwargs)
         if stack.here() not in _running:
-            schemas.checked(cls, args[0] if args else kwargs["schema"], sys._getframe(1))
+            schemas.checked(cls, args[0] if args else kwargs["schema"], _frame(1))
         return result
 
     return classmethod(check_schema)
@@ -183,7 +187,7 @@ def _check_schema(original: Any, schemas: _Schemas) -> Any:
 
 # -- what is known of validators
 
-_TOO_MANY: Problem = (problems.ANY, CUSTOM_RULE)
+_TOO_MANY: Problem = problems.ANY, CUSTOM_RULE
 
 
 class _Bound(NamedTuple):
@@ -193,7 +197,11 @@ class _Bound(NamedTuple):
     problem: Callable[[Any], Problem]
 
 
-_UNOBSERVED = _Bound(None, lambda _error: _TOO_MANY)
+def _nothing(_error: Any) -> Problem:
+    return _TOO_MANY
+
+
+_UNOBSERVED = _Bound(None, _nothing)
 
 
 class _Schemas:
@@ -260,7 +268,7 @@ def _caller(frame: FrameType | None) -> tuple[bool, str | None]:
     """Who called into jsonschema: whether that was jsonschema itself while it validates, and the module."""
     while frame is not None:
         module = frame.f_globals.get("__name__")
-        if module == validators.__name__:
+        if module == _library.__name__:
             if frame.f_code.co_name == "check_schema":
                 return True, module
         elif module is not None and module != __name__:  # attrs' __init__ has none
@@ -271,9 +279,8 @@ def _caller(frame: FrameType | None) -> tuple[bool, str | None]:
 
 def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
     """Its `title`, else its `$id`, else the module's variable that holds the schema or validator."""
-    if isinstance(schema, Mapping):
-        declared: Mapping[Any, Any] = schema  # type: ignore[assignment]  # of anything
-        for name in (declared.get("title"), cls.ID_OF(declared)):
+    if _is_object(schema):
+        for name in (schema.get("title"), cls.ID_OF(schema)):
             if isinstance(name, str) and name:
                 return name
     for name, value in list(vars(sys.modules.get(module or "", sys)).items()):
@@ -295,10 +302,13 @@ class _Problems:
         self._declared: frozenset[str] | None = None
         self._memo = problems.Memo(self._template)
 
-    @faults.guarded(_COMPONENT, _TOO_MANY)
     def __call__(self, error: Any) -> Problem:
-        rule = error.validator
-        return self._memo(tuple(error.absolute_path), FALSE_RULE if rule is None else str(rule))
+        try:
+            rule = error.validator
+            return self._memo(tuple(error.absolute_path), FALSE_RULE if rule is None else str(rule))
+        except Exception as fault:
+            faults.swallow(_COMPONENT, fault)
+            return _TOO_MANY
 
     def _template(self, location: tuple[object, ...], rule: str) -> Problem:
         declared = self._declared
@@ -310,37 +320,39 @@ class _Problems:
 def _declared(schema: Any, registry: Any) -> set[str]:
     """The property names in a schema, and in those of its registry that it refers to; nothing is retrieved for it."""
     names: set[str] = set()
-    pending: list[tuple[Any, str]] = [(schema, "")]
     referred: set[str] = set()
+    pending: list[tuple[Any, str]] = [(schema, "")]
     while pending:
         node, base = pending.pop()
-        if isinstance(node, Mapping):
-            identity = node.get("$id")
-            if isinstance(identity, str):
-                base = urljoin(base, identity)
-            for keyword in ("properties", "dependentRequired", "dependentSchemas", "dependencies"):
-                named = node.get(keyword)
-                if isinstance(named, Mapping):
-                    names.update(named)
-                    names.update(
-                        name
-                        for each in named.values()
-                        if isinstance(each, list)
-                        for name in each
-                        if isinstance(name, str)
-                    )
-            required = node.get("required")
-            if isinstance(required, list):
-                names.update(name for name in required if isinstance(name, str))
-            for keyword in ("$ref", "$dynamicRef"):
-                reference = node.get(keyword)
-                if isinstance(reference, str):
-                    uri = urldefrag(urljoin(base, reference)).url
-                    if uri not in referred:
-                        referred.add(uri)
-                        if uri in registry:
-                            pending.append((registry.contents(uri), uri))
-            pending.extend((child, base) for child in node.values())
-        elif isinstance(node, (list, tuple)):
+        if _is_array(node):
             pending.extend((child, base) for child in node)
+        if not _is_object(node):
+            continue
+        if isinstance(node.get("$id"), str):
+            base = urljoin(base, node["$id"])
+        if _is_array(node.get("required")):
+            names.update(name for name in node["required"] if isinstance(name, str))
+        for keyword in ("properties", "dependentRequired", "dependentSchemas", "dependencies"):
+            named = node.get(keyword)
+            if _is_object(named):
+                names.update(named)
+                for each in named.values():
+                    if _is_array(each):  # what else a property requires
+                        names.update(name for name in each if isinstance(name, str))
+        for keyword in ("$ref", "$dynamicRef"):
+            if isinstance(node.get(keyword), str):
+                uri = urldefrag(urljoin(base, node[keyword])).url
+                if uri not in referred:
+                    referred.add(uri)
+                    if uri in registry:
+                        pending.append((registry.contents(uri), uri))
+        pending.extend((child, base) for child in node.values())
     return names
+
+
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, (list, tuple))

@@ -13,9 +13,10 @@ import re
 import string
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+import marshmallow.fields
+from marshmallow import Schema, ValidationError, validate
 from marshmallow.exceptions import SCHEMA
 
 from .. import faults, problems, stack
@@ -26,38 +27,37 @@ from ..semconv import CUSTOM_RULE, VALIDATION_ERROR
 
 REQUIRES = "marshmallow >= 3.13, < 5"
 _COMPONENT = "marshmallow"
+fields: Any = marshmallow.fields
+_base: Any = Schema
 _running = stack.running
-
-
-class _Bound(NamedTuple):
-    """How a Schema's validations are recorded: not at all without a probe."""
-
-    probe: Probe | None
-
-
-_UNOBSERVED = _Bound(None)
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
     """Observe every Schema there is or will be."""
-    bound: ByIdentity[_Bound] = ByIdentity()
+    probes: ByIdentity[Probe | None] = ByIdentity()
     # Asked once per class, however often it is instantiated.
     owned = functools.lru_cache(1024)(recorder.owned)
     original: Any = vars(Schema)["_do_load"]
-    get = bound.values.get
+    known = probes.values
 
-    @faults.guarded(_COMPONENT, _UNOBSERVED)
-    def bind(schema: Any) -> _Bound:
-        name, module = _name(type(schema))
-        observed = not recorder.closed and owned(module, name)
-        return bound.setdefault(schema, _Bound(recorder.bind("marshmallow", name, module)) if observed else _UNOBSERVED)
+    def bind(schema: Any) -> Probe | None:
+        try:
+            name, module = _name(schema.__class__)
+            observed = not recorder.closed and owned(module, name)
+            return probes.setdefault(schema, recorder.bind("marshmallow", name, module) if observed else None)
+        except Exception as error:
+            faults.swallow(_COMPONENT, error)
+            return None
 
     @functools.wraps(original)
     def _do_load(self: Any, *args: Any, **kwargs: Any) -> Any:
         me = stack.here()
         if me in _running:
             return original(self, *args, **kwargs)
-        probe = (get(id(self)) or bind(self)).probe
+        try:
+            probe = known[id(self)]
+        except KeyError:
+            probe = bind(self)
         if probe is None:
             return original(self, *args, **kwargs)
         began = perf_counter()
@@ -68,8 +68,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
         except BaseException as error:
             took, entry = perf_counter() - began, _running.pop(me, None)
             if isinstance(error, ValidationError):
-                messages = error.messages
-                probe.failed(took, "invalid", VALIDATION_ERROR, lambda: _problems(messages, self), entry)
+                failure: Any = error
+                probe.failed(took, "invalid", VALIDATION_ERROR, lambda: _problems(failure.messages, self), entry)
             else:
                 probe.failed(took, "error", type(error).__qualname__, None, entry)
             raise
@@ -103,11 +103,11 @@ def _problems(messages: Any, schema: Any) -> list[Problem]:
     return found
 
 
-def _failed(messages: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Iterator[tuple[_Path, str]]:
+def _failed(found: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Iterator[tuple[_Path, str]]:
     """Every message in a tree of messages, as a path and a rule.
 
     Args:
-        messages: Of one place, or of what is in it by name or index.
+        found: Messages of one place, or of what is in it by name or index.
         path: Of the place.
         place: A Schema or field; None where the messages' author chose the key.
         owners: The Schema that the field is one of.
@@ -116,7 +116,8 @@ def _failed(messages: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> 
         owners, schema = (place.schema, *owners), place.schema
     else:
         schema = place
-    if isinstance(messages, Mapping):
+    messages: Any = found  # narrowing would lose that it may hold anything
+    if isinstance(found, Mapping):
         for key, below in messages.items():
             if key == SCHEMA:
                 yield from _failed(below, path, place, owners)
@@ -134,7 +135,7 @@ def _failed(messages: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> 
                         yield from _failed(below[part], (*path, None), inner, owners)
             else:
                 yield from _failed(below, (*path, None), _item(place, key), owners)
-    elif isinstance(messages, (list, tuple)):
+    elif isinstance(found, (list, tuple)):
         for message in messages:
             yield from _failed(message, path, place, owners)
     else:
@@ -158,14 +159,12 @@ def _item(place: Any, index: Any) -> Any:
     return None
 
 
+_classes: list[Any] = [
+    cls for cls in fields.__dict__.values() if isinstance(cls, type) and issubclass(cls, fields.Field)
+]
 _RULES = {
-    *Schema._default_error_messages,
-    *(
-        rule
-        for cls in vars(fields).values()
-        if isinstance(cls, type) and issubclass(cls, fields.Field)
-        for rule in getattr(cls, "default_error_messages", ())
-    ),
+    *_base._default_error_messages,
+    *(rule for cls in _classes for rule in getattr(cls, "default_error_messages", ())),
 }
 
 
@@ -192,7 +191,7 @@ def _texts(source: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _validator_texts(validator: Any) -> Iterator[tuple[str, Any]]:
-    cls: Any = type(validator)
+    cls: Any = validator.__class__
     if cls.__module__ != validate.__name__:
         return
     for inner in validator.validators if cls is validate.And else ():
