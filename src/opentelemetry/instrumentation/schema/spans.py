@@ -62,30 +62,28 @@ class Spans:
 
     def query(
         self,
-        operation: str | None,
-        namespace: str | None,
+        operation: str,
+        namespace: str,
         attributes: dict[str, Any],
         began: float,
         took: float,
         error_type: str | None,
     ) -> None:
-        """Make the span of a database query that just ended, as a child of the current span if that records.
+        """Make the span of a database query that just ended, as a child of the current span.
 
         Args:
-            operation: `db.operation.name`.
-            namespace: `db.namespace`.
+            operation: `db.operation.name`; empty where it is not known.
+            namespace: `db.namespace`; likewise.
             attributes: Of the query's measurement.
             began: `perf_counter()` at its start, in s.
             took: Its duration in s.
             error_type: The class of what it raised.
         """
-        if self.off or not trace.get_current_span().is_recording():
-            return
         started = stack.started_ns(perf_counter() - began)
         span = self._tracer.start_span(
-            " ".join(filter(None, (operation, namespace))) or str(attributes[semconv.DB_SYSTEM_NAME]),
+            " ".join(part for part in (operation, namespace) if part) or str(attributes[semconv.DB_SYSTEM_NAME]),
             kind=SpanKind.CLIENT,
-            attributes=attributes if namespace is None else {**attributes, semconv.DB_NAMESPACE: namespace},
+            attributes={**attributes, semconv.DB_NAMESPACE: namespace} if namespace else attributes,
             start_time=started,
         )
         if error_type is not None:

@@ -148,13 +148,15 @@ class _Listeners:
                 return {**series.attributes, **described}
 
             series.cell(self._recorder.queries, ("query", query.relation, system, operation), attributes).add(took)
-            spans = self._recorder.spans
-            if not spans.off:
-                theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
-                if theirs is not None:
-                    theirs.set_attributes({**series.attributes, semconv.QUERY_RELATION: query.relation})
-                elif not _spans_itself(execution.cursor):
-                    spans.query(operation or None, _namespace(connection), attributes(), query.began, took, error_type)
+            theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
+            if not (trace.get_current_span() if theirs is None else theirs).is_recording() or self._recorder.spans.off:
+                return
+            if theirs is not None:
+                theirs.set_attributes({**series.attributes, semconv.QUERY_RELATION: query.relation})
+            elif not _spans_itself(execution.cursor):
+                self._recorder.spans.query(
+                    operation, _namespace(connection), attributes(), query.began, took, error_type
+                )
         except Exception as error:
             faults.swallow("sqlalchemy", error)
         finally:
@@ -205,10 +207,10 @@ def _operation(statement: Any, execution: Any) -> str:
     return verb if verb in _OPERATIONS else ""
 
 
-def _namespace(connection: Any) -> str | None:
-    """`db.namespace`: the database's name; of SQLite the file's, without the directories that it is in."""
+def _namespace(connection: Any) -> str:
+    """`db.namespace`: the database's name; of SQLite the file's, without its directories. Empty where it has none."""
     engine = getattr(connection, "engine", None)
-    name = getattr(getattr(engine, "url", None), "database", None)
-    if name and connection.dialect.name == "sqlite":
+    name = str(getattr(getattr(engine, "url", None), "database", None) or "")
+    if connection.dialect.name == "sqlite":
         name = re.split(r"[/\\]", name)[-1]
-    return None if not name or name == ":memory:" else name
+    return "" if name == ":memory:" else name
