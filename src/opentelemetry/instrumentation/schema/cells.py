@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import Counter, Histogram
 
-from . import semconv
+from . import faults, semconv
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -36,7 +36,7 @@ class Cell:
         values: Durations, or amounts of a counter. An exact list: append, slice and del are atomic.
         buffering: Whether values may wait here; false until the SDK has made the aggregation that they will go to.
         tally: A counter's cell that the number of this cell's values is added to.
-        since: Unix time in ns of the last fold.
+        since: Unix time in ns of the last fold: every value that waits is younger.
         keys: The fold's memo of the SDK's keys by view.
     """
 
@@ -147,20 +147,25 @@ class Stream:
     def _fold_cells(self, cells: list[Cell] | tuple[Cell, ...]) -> None:
         matches: Any = _UNKNOWN
         for cell in cells:
-            if self.counts and not cell.published and not self.closed:
-                cell.published = True
-                self.record(0, cell.attributes)
-                cell.buffering = cell.buffering or self.folds()
-            if cell.values:
-                if self.closed:  # uninstrumented: a bound method that somebody kept still measures
-                    del cell.values[:]
-                    continue
-                if matches is _UNKNOWN:
-                    matches = self._sdk("matches", self.instrument)
-                self._fold_cell(cell, matches)
+            if self.closed:  # uninstrumented: a bound method that somebody kept still measures
+                del cell.values[:]
+                continue
+            try:
+                if self.counts and not cell.published:
+                    cell.published = True
+                    self.record(0, cell.attributes)
+                    cell.buffering = cell.buffering or self.folds()
+                began = time_ns()  # after the 0, whose data point starts when it is measured
+                if cell.values:
+                    if matches is _UNKNOWN:
+                        matches = self._sdk("matches", self.instrument)
+                    self._fold_cell(cell, matches)
+                cell.since = began
+            except Exception as error:  # the public API refused this cell's values; the others' are still to come
+                faults.swallow("recorder", error)
 
     def _fold_cell(self, cell: Cell, matches: Any) -> None:  # one at a time; threads append meanwhile, to the right
-        began, batch = time_ns(), cell.values[:]
+        batch = cell.values[:]
         number = len(batch)
         if self.counts:
             total = sum(batch)
@@ -177,7 +182,6 @@ class Stream:
             else:
                 self._replay(cell, number - 1)
                 self._sdk("add", matches, cell, [])
-        cell.since = began
         if cell.tally is not None:
             cell.tally.add(number)
         if cell.attributes is OVERFLOW:

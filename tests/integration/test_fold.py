@@ -1,0 +1,324 @@
+"""The recording: what readers see of streams and cells equals what ordinary SDK instruments would show them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import prometheus_client
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.instrumentation.schema import cells, faults, fold, semconv
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    InMemoryMetricReader,
+)
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.version import __version__ as sdk_version
+from twins import LATE_READERS, SETS, VIEWS, Twins, in_child, own_values_only, points
+
+SEQUENCES = 150  # of operations, for each of the view settings
+SDK = tuple(map(int, sdk_version.split(".")[:2]))
+ODD = [-1.0, math.nan, math.inf] if SDK >= (1, 45) else [-1.0]  # to 1.44 the SDK's own sums become NaN and inf
+VALUES = st.one_of(st.sampled_from([0.0, 1e-5, 1e-4, 0.005, 1, 2.5, *ODD]), st.floats(0, 1e3), st.floats(1e-6, 1e-2))
+DELTA: dict[type, Any] = dict.fromkeys((Histogram, Counter), AggregationTemporality.DELTA)
+
+
+@contextlib.contextmanager
+def switching_often() -> Iterator[None]:
+    """Threads take turns every 10 us."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The SDK logs every value that it refuses."""
+    sdk = logging.getLogger("opentelemetry.sdk")
+    level = sdk.level
+    sdk.setLevel(logging.CRITICAL)
+    yield
+    sdk.setLevel(level)
+
+
+def test_the_fold_is_usable_on_this_sdk() -> None:
+    """Values are folded, not recorded one by one, on the SDK that these tests run with."""
+    assert fold.usable()
+    twins = Twins([False, True])
+    for _ in range(10):
+        twins.record(0, 0.1)
+        twins.add(0, 2)
+    buffered = [twins.cell(stream, 0).values for stream in twins.streams]
+    assert list(map(len, buffered)) == [9, 0, 9]  # the count's are known when the values are folded
+    twins.compare(0)
+    assert list(map(len, buffered)) == [0, 0, 0]
+    twins.compare(1)
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("record"), st.integers(0, len(SETS) - 1), VALUES),
+        st.tuples(st.just("record"), st.integers(0, 1), VALUES),
+        st.tuples(st.just("add"), st.integers(0, 2), st.sampled_from([0, 1, 0.5])),
+        st.tuples(st.just("collect"), st.integers(0, 5)),
+        st.tuples(st.just("late"), st.booleans()),
+        st.tuples(st.just("fork")),
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize("views", VIEWS)
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    operations=OPERATIONS, deltas=st.lists(st.booleans(), min_size=1, max_size=3), limit=st.sampled_from([2, 5, 4096])
+)
+@example([("add", 0, 0), ("collect", 0), ("add", 0, 1)], [False], 4096)  # collected, with nothing to tell it by
+@example(  # a late reader whose aggregation was made by another cell's first value
+    [("record", 0, 1.0), ("late", True), ("record", 1, 1.0), ("record", 0, 1.0)], [False], 4096
+)
+def test_every_data_point_equals_the_sdks_own(
+    views: str, operations: list[tuple[Any, ...]], deltas: list[bool], limit: int
+) -> None:
+    """Whatever is recorded, collected, added late or forked: readers see what ordinary instruments would show."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "LIMIT", limit)
+        twins, forks = Twins(deltas, VIEWS[views]()), 0
+        for operation, *arguments in [*operations, *(("collect", i) for i in range(6))]:
+            if operation == "collect":
+                i = arguments[0] % len(twins.readers)
+                twins.compare(i, totals_only=views == "cardinality limit" and (twins.deltas[i] or i >= twins.first))
+            elif operation == "late":
+                if LATE_READERS and len(twins.readers) < 5:
+                    twins.late(*arguments)
+            elif operation == "fork":
+                forks += 1
+                if forks == 1 and views != "cardinality limit":
+                    in_child(lambda: (twins.forked(), own_values_only(twins, VIEWS[views]())))
+            else:
+                getattr(twins, operation)(*arguments)
+
+
+@pytest.mark.skipif(not LATE_READERS, reason="this SDK adds no readers later")
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_late_reader_dates_what_was_buffered_before_it(delta: bool) -> None:
+    """What waited when a reader was added reaches it too, in an interval that covers when it was measured."""
+    twins = Twins([False])
+    for _ in range(5):
+        twins.record(0, 0.1)
+    before = max(point.time_unix_nano for *_, point in points(twins.readers[0], "ours"))
+    twins.record(0, 0.1)
+    twins.provider.add_metric_reader(late := InMemoryMetricReader(DELTA if delta else None))
+    twins.record(0, 0.1)
+    ours = {name: point for name, *_, point in points(late, "ours")}
+    assert ours[""].count == ours[".count"].value == 2
+    assert all(point.start_time_unix_nano <= before < point.time_unix_nano for point in ours.values())
+
+
+@pytest.mark.parametrize("limit", [7, 64, 4096])
+def test_threads_lose_and_double_nothing(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight threads measure while two readers collect in a loop: every attribute set's total is exact in both."""
+    monkeypatch.setattr(cells, "LIMIT", limit)
+    twins, stop = Twins([False, True]), threading.Event()
+    for i in range(len(SETS)):
+        twins.record(i, 0.1)
+    truth: list[list[int]] = [[0] * len(SETS) for _ in range(8)]
+    totals: list[dict[Any, int]] = [defaultdict(int), defaultdict(int)]
+
+    def measure(thread: int) -> None:
+        rng = random.Random(thread)
+        for _ in range(4_000):
+            i = rng.randrange(len(SETS))
+            twins.cell(twins.values, i).add(rng.random())
+            truth[thread][i] += 1
+
+    def collect(i: int) -> None:
+        while True:
+            last = stop.is_set()
+            for name, attributes, _, point in points(twins.readers[i], "ours"):
+                value = getattr(point, "count", None) or getattr(point, "value", 0)
+                assert i or value >= totals[i][name, attributes]
+                totals[i][name, attributes] = value + (totals[i][name, attributes] if i else 0)
+            if last:
+                return
+
+    collecting = [threading.Thread(target=collect, args=(i,)) for i in (0, 1)]
+    measuring = [threading.Thread(target=measure, args=(thread,)) for thread in range(8)]
+    with switching_often():
+        for thread in collecting + measuring:
+            thread.start()
+        for thread in measuring:
+            thread.join()
+        stop.set()
+        for thread in collecting:
+            thread.join()
+    for i, attributes in enumerate(SETS):
+        for seen in totals:
+            for name in ("", ".count"):
+                assert seen[name, tuple(sorted(attributes.items()))] == 1 + sum(counts[i] for counts in truth)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 12])
+@pytest.mark.parametrize("function", ["add", "matches", "_key_of", "_backdate"])
+def test_a_surprise_loses_and_doubles_nothing(
+    function: str, nth: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A private side that behaves unexpectedly from the nth call on costs one warning an instrument, and no value."""
+    twins, real, calls = Twins([False, True], VIEWS["two views"]()), getattr(fold, function), 0
+    monkeypatch.setattr(cells, "LIMIT", 6)
+    for i in range(4):
+        twins.record(i, 0.1)
+
+    def surprise(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls >= nth:
+            raise AttributeError("a new SDK")
+        return real(*arguments)
+
+    monkeypatch.setattr(fold, function, surprise)
+    for n in range(60):
+        twins.record(n % 4, n / 100)
+        if n % 9 == 0:
+            twins.compare(n % 2)
+    for reader in (0, 1):
+        twins.compare(reader)
+    warnings = ["unexpected OpenTelemetry SDK" in record.getMessage() for record in caplog.records]
+    assert calls >= nth
+    assert sum(warnings) == sum(stream.broken for stream in twins.streams) > 0
+
+
+def test_an_sdk_with_other_keys_is_told_value_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no aggregation is found under the key we know, every value goes in by the public API."""
+    monkeypatch.setattr(fold, "_key_of", lambda _: "a key that this SDK does not have")
+    twins = Twins([False, True])
+    for n in range(100):
+        twins.record(n % 4, n / 100)
+    for reader in (0, 1):
+        twins.compare(reader)
+
+
+def test_a_public_record_that_raises_keeps_no_other_cell_from_its_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attribute set that the instrument refuses loses its own values only."""
+    monkeypatch.setattr(fold, "add", lambda *_: False)
+    monkeypatch.setattr(faults, "reraise", False)
+    twins = Twins([False])
+    for i in (0, 1):
+        for _ in range(3):
+            twins.record(i, 0.1)
+    real = twins.values._record
+
+    def refuse(value: float, attributes: dict[str, Any], context: Any = None) -> None:
+        if attributes is SETS[0]:
+            raise ValueError("no")
+        real(value, attributes, context)
+
+    monkeypatch.setattr(twins.values, "_record", refuse)
+    twins.fold()
+    ours, _ = twins.collect(0)
+    assert {key[1]: point.count for key, (_, point) in ours.items() if key[0] == ""} == {
+        tuple(sorted(SETS[0].items())): 1,
+        tuple(sorted(SETS[1].items())): 3,
+    }
+    assert ("recorder", "ValueError") in faults.take()
+
+
+class Beforehand:
+    """A lock; what comes before its first acquisition happens at exactly that point of a fold."""
+
+    def __init__(self, lock: Any, before: Any) -> None:
+        self._lock, self._before = lock, before
+
+    def acquire(self, *arguments: Any) -> bool:
+        before, self._before = self._before, None
+        if before is not None:
+            before()
+        return self._lock.acquire(*arguments)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_a_collection_between_look_up_and_lock() -> None:
+    """A delta reader that takes an aggregation away in the middle of a fold gets the values with the next one."""
+    twins, seen = Twins([True]), []
+    for _ in range(3):
+        twins.cell(twins.values, 0).add(0.1)
+    (match,) = fold.matches(twins.values.instrument) or ()
+    match._lock = Beforehand(
+        match._lock, lambda: seen.extend(match.collect(AggregationTemporality.DELTA, time.time_ns()))
+    )
+    twins.values.fold()
+    ours, _ = twins.collect(0)
+    assert [point.count for point in seen] == [1]
+    assert [point.count for (name, _), (_, point) in ours.items() if name == ""] == [2]
+
+
+def test_a_measurement_with_a_sampled_span_keeps_its_exemplar() -> None:
+    """A value measured in a span's context goes in at once, with the exemplar, between folded ones."""
+    twins = Twins([False])
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("slow")
+    for _ in range(3):
+        twins.cell(twins.values, 0).add(0.001)
+    twins.cell(twins.values, 0).add(2.0, trace.set_span_in_context(span))
+    ours, _ = twins.collect(0)
+    (point,) = [point for (name, _), (_, point) in ours.items() if name == ""]
+    assert point.count == 4
+    assert [(e.value, e.trace_id, e.filtered_attributes) for e in point.exemplars] == [
+        (2.0, span.get_span_context().trace_id, {})
+    ]
+
+
+def test_an_exemplar_filter_that_wants_every_value_gets_every_value() -> None:
+    """With `always_on` nothing is buffered: any value may become an exemplar."""
+    provider = MeterProvider([InMemoryMetricReader()], exemplar_filter=AlwaysOnExemplarFilter(), shutdown_on_exit=False)
+    stream = cells.Stream(semconv.VALIDATION_DURATION, provider.get_meter("m").create_histogram("h"), 10, True)
+    cell = stream.cell({"a": 1})
+    assert cell is not None
+    for _ in range(3):
+        cell.add(1.0)
+    assert not cell.values
+
+
+def test_prometheus_shows_the_same_text() -> None:
+    """The Prometheus exporter's lines of both are equal, also when another reader collects in between."""
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+
+    reader = PrometheusMetricReader()
+    try:
+        twins = Twins([True], readers=[reader])
+        for _ in range(3):
+            for n in range(200):
+                twins.record(n % 8, 2.0 ** -(n % 16))
+                twins.add(n % 3, 2)
+            text = prometheus_client.generate_latest(prometheus_client.REGISTRY).decode().splitlines()
+            ours, theirs = (
+                sorted(line.replace(side, "", 1) for line in text if line.startswith(f"{side}_"))
+                for side in ("ours", "theirs")
+            )
+            assert ours == theirs
+            assert len(ours) > 50
+            twins.compare(0)
+    finally:
+        reader.shutdown()
