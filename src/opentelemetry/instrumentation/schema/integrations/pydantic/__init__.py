@@ -4,13 +4,15 @@ Pydantic builds all of its core validators with one function, which five of its 
 its place, lets the original build (so other plug-ins still wrap), and returns a proxy. `pydantic.v1` is left alone.
 """
 
+# pyright: reportPrivateUsage=false
+# The proxy's slots start with an underscore to keep out of the way of what it wraps.
 from __future__ import annotations
 
 import copy
 import gc
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from ... import faults
 from ...patching import Patches
@@ -75,9 +77,14 @@ def _itself(validator: Any, _memo: Any = None) -> Any:
     return validator
 
 
+def _held(holder: Any) -> Any:
+    """What a class or adapter holds itself, and does not inherit."""
+    return cast("dict[str, Any]", vars(holder))
+
+
 def _proxied(schema: Any, own: Any) -> list[tuple[Any, Proxy]]:
     """The classes nested in a schema whose validator is a proxy."""
-    found = ((cls, vars(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own))
+    found: list[tuple[Any, Any]] = [(cls, _held(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own)]
     return [(cls, proxy) for cls, proxy in found if type(proxy) is Proxy]
 
 
@@ -96,7 +103,7 @@ def _holders() -> Iterator[Any]:
                 if _SLOT in vars(cls):
                     yield cls
     for thing in gc.get_objects():
-        kind = type(thing)
+        kind = cast("Any", type(thing))
         if (
             kind is TypeAdapter
             or kind is ValidateCallWrapper
@@ -109,38 +116,40 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
     """Put proxies where validators were built before us."""
     from pydantic import TypeAdapter
     from pydantic._internal._validate_call import ValidateCallWrapper
+    from pydantic.plugin._schema_validator import PluggableSchemaValidator
     from pydantic_core import SchemaValidator
 
-    proxies: dict[int, Proxy] = {}
+    built: tuple[Any, ...] = (SchemaValidator, PluggableSchemaValidator)  # else it is still to be built
+    proxies: dict[int, Proxy] = {}  # an adapter of a class shares the class's validator
 
-    def proxy_of(validator: Any, schema: Any, kind: str, what: Any, module: str | None) -> Proxy:
-        proxy = proxies.get(id(validator))
-        if proxy is None:
-            proxy = proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what, module, kind))
-        return proxy
+    def proxy_of(holder: Any, slot: str, schema_slot: str, kind: str, what: Any, module: str | None) -> Proxy | None:
+        held = _held(holder)
+        validator, schema = held.get(slot), held.get(schema_slot)
+        if type(validator) not in built or not isinstance(schema, dict):
+            return None
+        if id(validator) not in proxies:
+            proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what, module, kind))
+        return proxies[id(validator)]
 
     adapters: list[Any] = []
     for holder in _holders():
         try:
             if isinstance(holder, TypeAdapter):
-                adapters.append(holder)  # after the classes: an adapter of a class shares its validator
+                adapters.append(holder)  # after the classes, which know more of a validator that they share
             elif isinstance(holder, ValidateCallWrapper):
                 _rebuild(holder, patches)
             else:
-                validator = vars(holder)[_SLOT]
-                if isinstance(validator, SchemaValidator) and type(validator) is not Proxy:
-                    schema = vars(holder).get("__pydantic_core_schema__")
-                    if isinstance(schema, dict):
-                        proxy = proxy_of(validator, schema, "BaseModel", holder, holder.__module__)
-                        type.__setattr__(holder, _SLOT, proxy)
+                proxy = proxy_of(holder, _SLOT, "__pydantic_core_schema__", "BaseModel", holder, holder.__module__)
+                if proxy is not None:
+                    type.__setattr__(holder, _SLOT, proxy)
         except Exception as error:
             faults.swallow("pydantic", error)
     for adapter in adapters:
         try:
-            validator, schema = vars(adapter).get("validator"), vars(adapter).get("core_schema")
-            if isinstance(validator, SchemaValidator) and type(validator) is not Proxy and isinstance(schema, dict):
-                module = vars(adapter).get("_module_name") or getattr(adapter, "_module_name", None)
-                vars(adapter)["validator"] = proxy_of(validator, schema, "TypeAdapter", adapter._type, module)
+            module: Any = getattr(adapter, "_module_name", None)
+            proxy = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", adapter._type, module)
+            if proxy is not None:
+                _held(adapter)["validator"] = proxy
         except Exception as error:
             faults.swallow("pydantic", error)
 
@@ -165,18 +174,10 @@ def _unwrap_all() -> None:
     """Put back what each proxy stands for."""
     for holder in _holders():
         try:
-            attribute = "validator" if type(holder).__name__ == "TypeAdapter" else _SLOT
-            table = vars(holder) if attribute == "validator" else None
-            proxy = table.get("validator") if table is not None else getattr(holder, _SLOT, None)
+            slot = "validator" if type(holder).__name__ == "TypeAdapter" else _SLOT
+            proxy: Any = _held(holder).get(slot) if hasattr(holder, "__dict__") else getattr(holder, slot, None)
             if type(proxy) is Proxy:
-                if table is not None:
-                    table["validator"] = proxy._otel_wrapped
-                elif isinstance(holder, type):
-                    type.__setattr__(holder, _SLOT, proxy._otel_wrapped)
-                else:
-                    setattr(holder, _SLOT, proxy._otel_wrapped)
+                put: Any = type.__setattr__ if isinstance(holder, type) else object.__setattr__
+                put(holder, slot, proxy._otel_wrapped)
         except Exception as error:
             faults.swallow("pydantic", error)
-
-
-__all__ = ["REQUIRES", "install"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import types
 import typing
 from abc import ABCMeta
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeGuard, cast
 
 # -- can validating with this schema run Python code?  A type that is not listed means yes.
 _CODE = {"function-before", "function-after", "function-wrap", "function-plain", "call", "custom-error", "generator"}
@@ -21,8 +21,31 @@ _SAFE = _SCALAR | {
     "named-tuple-field", "arguments", "arguments-v3", "no-info", "with-info", "general", "field",
 }  # fmt: skip
 _PLAIN_FACTORIES: tuple[Any, ...] = (list, dict, set, tuple, frozenset, int, str, float, bool, bytes)
-_CONTAINERS = (dict, list, tuple)
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple)
+_CLASSES = ("model", "dataclass")
 _NOT_VALIDATION = ("metadata", "serialization")
+
+
+def _walk(schema: Any, prune: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+    """Every mapping in a core schema; nothing below those that `prune` is true for."""
+    pending: list[Any] = [schema]
+    while pending:
+        node = pending.pop()
+        if _is_mapping(node):
+            yield node
+            if not prune(node):
+                pending.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+        else:
+            parts: Iterable[Any] = node
+            pending.extend(part for part in parts if isinstance(part, _CONTAINERS))
+
+
+def _is_mapping(node: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(node, dict)
+
+
+def _never(_node: object) -> bool:
+    return False
 
 
 def runs_code(schema: Any, known: Callable[[Any], bool | None] = lambda _: None) -> bool:
@@ -32,29 +55,29 @@ def runs_code(schema: Any, known: Callable[[Any], bool | None] = lambda _: None)
         schema: A pydantic-core schema.
         known: Of a model or dataclass class: its answer where it was asked before, else None.
     """
-    stack, seen = [schema], set[int]()
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, dict):
-            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
-            continue
-        kind = node.get("type")
-        if isinstance(kind, str):  # else a plain mapping such as `fields`, where `type` may be a field's name
-            if kind in _SCALAR:
-                continue
-            if kind in ("model", "dataclass"):
-                cls = node["cls"]
-                if id(cls) in seen:
-                    continue
-                seen.add(id(cls))
-                answer = known(cls)
-                if answer is not None:
-                    if answer:
-                        return True
-                    continue
-            if kind != "model-field" and _runs(node, kind):
+    seen: dict[int, bool | None] = {}
+
+    def prune(node: dict[str, Any]) -> bool:
+        if node.get("type") in _CLASSES:
+            cls = node["cls"]
+            if id(cls) in seen:
                 return True
-        stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+            seen[id(cls)] = known(cls)
+            return seen[id(cls)] is not None
+        kind = node.get("type")
+        return isinstance(kind, str) and kind in _SCALAR
+
+    for node in _walk(schema, prune):
+        kind = node.get("type")
+        if not isinstance(kind, str):  # a plain mapping such as `fields`, where `type` may be a field's name
+            continue
+        if kind in _CLASSES:
+            cls = node["cls"]
+            answer = seen[id(cls)] if id(cls) in seen else known(cls)
+            if answer or (answer is None and _runs(node, kind)):
+                return True
+        elif kind != "model-field" and _runs(node, kind):
+            return True
     return False
 
 
@@ -63,8 +86,9 @@ def _runs(node: dict[str, Any], kind: str) -> bool:
         return kind in ("call", "generator", "custom-error") or not _pydantics_own(node["function"]["function"])
     if kind == "default":
         return "default_factory" in node and node["default_factory"] not in _PLAIN_FACTORIES
-    if kind in ("model", "dataclass"):
-        attributes = (node.get("config") or {}).get("from_attributes")
+    if kind in _CLASSES:
+        config: dict[str, Any] = node.get("config") or {}
+        attributes = config.get("from_attributes")
         new = node["cls"].__new__
         return bool(node.get("custom_init") or node.get("post_init") or attributes or new is not object.__new__)
     if kind == "tagged-union":
@@ -85,37 +109,24 @@ def _pydantics_own(function: Any) -> bool:
 
 def nested_classes(schema: Any, own: Any) -> set[Any]:
     """The model and dataclass classes inside a core schema, but for `own`; not those inside them."""
-    found: set[Any] = set()
-    stack = [schema]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if node.get("type") in ("model", "dataclass") and node.get("cls") is not own:
-                found.add(node["cls"])
-                continue
-            stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
-        else:
-            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
-    return found
+
+    def foreign(node: dict[str, Any]) -> bool:
+        return node.get("type") in _CLASSES and node.get("cls") is not own
+
+    return {node["cls"] for node in _walk(schema, foreign) if foreign(node)}
 
 
 def declared_names(schema: Any) -> frozenset[str]:
     """Every field name and alias in a core schema."""
     names: set[str] = set()
-    stack = [schema]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            fields = node.get("fields")
-            if isinstance(fields, dict):
-                names.update(fields)
-            if isinstance(node.get("name"), str):
-                names.add(node["name"])
-            names.update(_aliases(node.get("validation_alias")))
-            names.update(_aliases(node.get("alias")))
-            stack.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
-        else:
-            stack.extend(child for child in node if isinstance(child, _CONTAINERS))
+    for node in _walk(schema, _never):
+        fields = node.get("fields")
+        if _is_mapping(fields):
+            names.update(fields)
+        if isinstance(node.get("name"), str):
+            names.add(node["name"])
+        names.update(_aliases(node.get("validation_alias")))
+        names.update(_aliases(node.get("alias")))
     return frozenset(names)
 
 
@@ -123,7 +134,7 @@ def _aliases(alias: Any) -> Iterator[str]:
     if isinstance(alias, str):
         yield alias
     elif isinstance(alias, (list, tuple)):
-        for part in alias:
+        for part in cast("Iterable[Any]", alias):
             yield from _aliases(part)
 
 

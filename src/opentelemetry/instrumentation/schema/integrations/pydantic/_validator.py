@@ -4,13 +4,15 @@ This is the hot path: a validation runs one of the closures here and nothing els
 the slot is filled, at the validator's first use.
 """
 
+# pyright: reportPrivateUsage=false
+# The proxy's slots start with an underscore to keep out of the way of what it wraps; this module is their home.
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
@@ -73,8 +75,8 @@ class Proxy:
                 faults.swallow("pydantic", error)
         return value
 
-    @property
-    def __class__(self) -> Any:
+    @property  # type: ignore[misc]  # a class cannot be told from a property: what it wraps is to be seen
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._otel_wrapped.__class__
 
     @property
@@ -106,24 +108,30 @@ def fill(proxy: Proxy) -> None:
     observed = not recorder.closed and recorder.owned(module or origin.module, name, framework)
     if label is not None and label.name is not None:
         name, module = label.name, None
-    if observed:
-        probe = proxy._otel_probe = recorder.bind("pydantic", name, module)
-        failed = _failure(probe, _Problems(origin.schema))
+    timed = _timer(proxy, recorder.bind("pydantic", name, module)) if observed else None
     for operation in OPERATIONS:
         inner = getattr(wrapped, operation, None)
-        if inner is None:
-            continue
-        if observed:
-            if _is_call(origin.schema):
-                _call(origin.schema)["function"].probe = probe
-                value: Any = _timed_call(inner, probe, failed)
-            elif type(wrapped) is SchemaValidator and operation in _FAST:
-                value = _timed(inner, probe, failed, runs_code(proxy), recorder.slow)
-            else:
-                value = _timed_any(inner, probe, failed, recorder.slow)
-        else:
-            value = inner
-        object.__setattr__(proxy, operation, value)
+        if inner is not None:
+            object.__setattr__(proxy, operation, inner if timed is None else timed(operation, inner))
+
+
+def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
+    """From one of the core's operations to the timed call in its place."""
+    proxy._otel_probe = probe
+    schema, slow = proxy._otel_origin.schema, proxy._otel_origin.recorder.slow
+    failed, fast = _failure(probe, _Problems(schema)), type(proxy._otel_wrapped) is SchemaValidator
+    call = _call(schema)
+    if call is not None:
+        call["function"].probe = probe
+
+    def timed(operation: str, inner: Any) -> Any:
+        if call is not None:
+            return _timed_call(inner, probe, failed)
+        if fast and operation in _FAST:
+            return _timed(inner, probe, failed, runs_code(proxy), slow)
+        return _timed_any(inner, probe, failed, slow)
+
+    return timed
 
 
 def runs_code(proxy: Proxy) -> bool:
@@ -133,17 +141,13 @@ def runs_code(proxy: Proxy) -> bool:
         own = proxy._otel_origin.type
 
         def known(cls: Any) -> bool | None:
-            nested = vars(cls).get("__pydantic_validator__")
+            nested = cast("dict[str, Any]", vars(cls)).get("__pydantic_validator__")
             if cls is own or type(nested) is not Proxy:
                 return None
             return nested._otel_runs_code
 
         proxy._otel_runs_code = _core_schema.runs_code(proxy._otel_origin.schema, known)
     return proxy._otel_runs_code
-
-
-def _is_call(schema: Any) -> bool:
-    return _call(schema) is not None
 
 
 def _call(schema: Any) -> Any:
@@ -212,9 +216,10 @@ def _timed_leaf(inner: Any, probe: Probe, failed: _Failed, slow: float, nestable
     rare, full = probe.rare, probe.full
 
     def validate(
-        input, _none=None, self_instance=None, strict=None, extra=None, from_attributes=None, context=None,
-        by_alias=None, by_name=None, allow_partial=None,
-    ):  # fmt: skip
+        input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
+        from_attributes: Any = None, context: Any = None, by_alias: Any = None, by_name: Any = None,
+        allow_partial: Any = None,
+    ) -> Any:  # fmt: skip
         __tracebackhide__ = True
         if (
             strict is None and from_attributes is None and context is None and extra is None
@@ -264,15 +269,16 @@ def _timed_nestable(inner: Any, probe: Probe, failed: _Failed, slow: float) -> A
     rare, full = probe.rare, probe.full
 
     def validate(
-        input, _none=None, self_instance=None, strict=None, extra=None, from_attributes=None, context=None,
-        by_alias=None, by_name=None, allow_partial=None,
-    ):  # fmt: skip
+        input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
+        from_attributes: Any = None, context: Any = None, by_alias: Any = None, by_name: Any = None,
+        allow_partial: Any = None,
+    ) -> Any:  # fmt: skip
         __tracebackhide__ = True
         if (
             strict is None and context is None and extra is None and by_alias is None and by_name is None
             and not allow_partial and _none is None and (from_attributes is None or self_instance is None)
         ):  # fmt: skip
-            more = None if from_attributes is None else {"from_attributes": from_attributes}  # FastAPI's call
+            more: Any = None if from_attributes is None else {"from_attributes": from_attributes}  # FastAPI's call
         else:
             more = _given(
                 _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
@@ -325,7 +331,7 @@ def _given(
 def _timed_any(inner: Any, probe: Probe, failed: _Failed, slow: float) -> Any:
     """Any arguments: `validate_strings`, `validate_assignment`, other plug-ins' validators, and cores to come."""
 
-    def validate(*args, **kwargs):
+    def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         me = stack.here()
         if me in _running:
@@ -347,7 +353,7 @@ def _timed_any(inner: Any, probe: Probe, failed: _Failed, slow: float) -> Any:
 def _timed_call(inner: Any, probe: Probe, failed: _Failed) -> Any:
     """A `validate_call`: ends when the arguments are valid, since what runs then is the function (see `untimed`)."""
 
-    def validate(*args, **kwargs):
+    def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         me = stack.here()
         if me in _running:
@@ -375,19 +381,20 @@ def untimed(schema: Any, recorder: Recorder) -> Any:
         return {**schema, "schema": untimed(schema["schema"], recorder)}
     function = schema["function"]
 
-    def body(*args, **kwargs):
+    def body(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         me = stack.here()
         entry = _running.get(me)
         if entry is not None and not recorder.closed:
             queried = type(entry) is stack.Queried
             probe, began = (entry.probe, entry.began) if queried else entry
-            if probe is body.probe:
+            if probe is ending.probe:
                 del _running[me]
                 probe.ok(perf_counter() - began, entry)
         return function(*args, **kwargs)
 
-    body.probe = None  # known when the validator is first used
+    ending: Any = body
+    ending.probe = None  # known when the validator is first used
     return {**schema, "function": body}
 
 
