@@ -37,8 +37,6 @@ from ..recorder import Probe, Problem, Recorder, Series
 from ..semconv import CUSTOM_RULE, VALIDATION_ERROR
 
 REQUIRES = "jsonschema >= 4.18, < 5"
-FALSE_RULE = "false"
-"""The rule that the schema `false` breaks: it has no keyword."""
 
 _COMPONENT = "jsonschema"
 _library: Any = jsonschema.validators
@@ -283,7 +281,8 @@ def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
         for name in (schema.get("title"), cls.ID_OF(schema)):
             if isinstance(name, str) and name:
                 return name
-    for name, value in list(vars(sys.modules.get(module or "", sys)).items()):
+    held: dict[str, Any] = getattr(sys.modules.get(module or ""), "__dict__", {})
+    for name, value in list(held.items()):
         if (value is schema and not isinstance(schema, bool)) or (value is validator and validator is not None):
             return name
     return f"schema of {module}" if module else "schema"
@@ -304,8 +303,7 @@ class _Problems:
 
     def __call__(self, error: Any) -> Problem:
         try:
-            rule = error.validator
-            return self._memo(tuple(error.absolute_path), FALSE_RULE if rule is None else str(rule))
+            return self._memo(tuple(error.absolute_path), str(error.validator))  # None: the schema `false`
         except Exception as fault:
             faults.swallow(_COMPONENT, fault)
             return _TOO_MANY
@@ -314,7 +312,7 @@ class _Problems:
         declared = self._declared
         if declared is None:
             declared = self._declared = frozenset(_declared(self._schema, self._registry))
-        return problems.path(location, declared), rule if rule in _RULES or rule == FALSE_RULE else CUSTOM_RULE
+        return problems.path(location, declared), rule if rule in _RULES else CUSTOM_RULE
 
 
 def _declared(schema: Any, registry: Any) -> set[str]:

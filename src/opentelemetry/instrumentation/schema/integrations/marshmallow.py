@@ -80,9 +80,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def _name(cls: type) -> tuple[str, str | None]:
-    """`schema.name` and `schema.module`; a class that marshmallow made (`from_dict`) has no module of its own."""
+    """`schema.name` and `schema.module`; a class made by a call (`Schema.from_dict`) has no module of its own."""
     module = cls.__module__
-    return cls.__qualname__, None if module.partition(".")[0] == "marshmallow" else module
+    made = module == "abc" or module.partition(".")[0] == "marshmallow"  # in which frame depends on the Python
+    return cls.__qualname__, None if made else module
 
 
 # -- problems
