@@ -55,6 +55,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         meter = get_meter(semconv.SCOPE, _version(), kwargs.get("meter_provider"), semconv.SCHEMA_URL)
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
         recorder, patches = Recorder(chosen, meter, tracer), Patches()
+        recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
         try:
             patches.undo(recorder.close)
             patches.on_import("greenlet", f"{__package__}.stack", stack.follow_greenlets)

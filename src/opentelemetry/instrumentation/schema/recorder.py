@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.metrics import Meter
-from opentelemetry.trace import Tracer
+from opentelemetry.metrics import Meter, get_meter_provider
+from opentelemetry.trace import Tracer, get_tracer_provider
 
 from . import caches, faults, request, semconv, spans, stack
 from .cells import LIMIT, OVERFLOW, Cell, Stream
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Problem = tuple[str, str]
 """One failed field: a path templated against the schema, and the rule's name. Never a value."""
+
+_FLUSH = 5.0  # s that the end of a process may wait for its last export
 
 
 class Series:
@@ -205,7 +207,12 @@ class Recorder:
         settings: Checked settings.
         meter: Of the scope `opentelemetry.instrumentation.schema`.
         tracer: Likewise.
+
+    Attributes:
+        providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
     """
+
+    providers: tuple[Any, Any] = None, None
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
         self.settings, self.slow, self.closed = settings, settings.slow, False
@@ -317,6 +324,20 @@ class Recorder:
                 name = stream.spec.name
                 self.count(self._dropped, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
         self._dropped.fold()
+
+    def flush(self) -> None:
+        """Have the providers export what waits, for at most 5 s: the process is about to end."""
+
+        @faults.guarded("recorder", None)
+        def export() -> None:
+            tracers, meters = self.providers
+            for provider in (meters or get_meter_provider(), tracers or get_tracer_provider()):
+                getattr(provider, "force_flush", bool)()  # the API's own providers have no such method
+
+        # Exporters retry for as long as they like, so somebody else waits for them.
+        thread = threading.Thread(target=export, name="schema-flush", daemon=True)
+        thread.start()
+        thread.join(_FLUSH)
 
     def close(self) -> None:
         """Fold what waits, then record nothing more: bound methods of ours that somebody kept become inert."""

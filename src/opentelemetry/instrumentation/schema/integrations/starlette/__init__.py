@@ -45,6 +45,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
         if self not in listed:  # the first call of all is the lifespan's, before any request
             listed.add(self)
             _announce(recorder, self, scope.get(_KEY))
+        if scope["type"] == "lifespan":
+            send = _flushing(recorder, send)
         if scope["type"] != "http" or _KEY in scope or (excluded and _url(scope) in excluded):
             await original(self, scope, receive, send)
             return
@@ -61,6 +63,17 @@ def install(recorder: Recorder, patches: Patches) -> None:
     patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
     patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
+
+
+def _flushing(recorder: Recorder, send: Any) -> Any:
+    """A lifespan's `send` that exports what waits: uvicorn ends by the signal that it got, so `atexit` never runs."""
+
+    async def flush_then_send(message: Any) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            recorder.flush()
+        await send(message)
+
+    return flush_then_send
 
 
 @faults.guarded("starlette", None)
