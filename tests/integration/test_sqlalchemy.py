@@ -64,6 +64,14 @@ class Telemetry:
             for point in metric.data.data_points
         }
 
+    def seconds(self, name: str) -> float:
+        """Sum of a histogram with one attribute set."""
+        data = self._reader.get_metrics_data()
+        assert data is not None
+        metrics = (metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics)
+        (point,) = next(metric for metric in metrics if metric.name == name).data.data_points
+        return getattr(point, "sum")  # noqa: B009  # only histograms have one
+
     def queries(self) -> list[tuple[Any, Any, Any, float]]:
         """(schema, relation, operation, count) of every linked query."""
         return sorted(
@@ -282,11 +290,9 @@ def test_engines_however_and_whenever_made(
 
 def test_async_engine(telemetry: Telemetry) -> None:
     """Queries of an async engine are linked, each to the validation of its own greenlet."""
-    suspended, release = asyncio.Event, asyncio.Event
-
     async def main() -> None:
         engine = create_async_engine("sqlite+aiosqlite://")
-        inside, go_on = suspended(), release()
+        inside, go_on = asyncio.Event(), asyncio.Event()
 
         async def wait() -> None:
             inside.set()
@@ -371,6 +377,9 @@ def test_query_span_is_a_child_of_its_validation(telemetry: Telemetry, engine: A
     assert validate.parent.span_id == server.get_span_context().span_id
     assert (validate.attributes or {})["schema.query.count"] == 1
     assert began <= validate.start_time <= query.start_time <= query.end_time <= validate.end_time <= time.time_ns()
+    assert (query.end_time - query.start_time) / 1e9 == pytest.approx(
+        telemetry.seconds("schema.query.duration"), abs=1e-6
+    )
     assert query.status.status_code is StatusCode.UNSET
 
 
@@ -492,16 +501,22 @@ def test_no_span_where_none_is_wanted(instrumented: Callable[..., Telemetry], en
     assert telemetry.queries() == [("Row", "after", "SELECT", 1), ("Row", "during", "SELECT", 1)]
 
 
-def test_a_query_whose_end_is_never_heard_of_leaves_nothing_attached(telemetry: Telemetry, engine: Any) -> None:
-    """Another listener's exception may hide a query's end (1.4 does); the validation's end restores the context."""
+@pytest.mark.parametrize("hidden_by", ["another listener", "an execution option"])
+def test_a_query_whose_end_is_never_heard_of_leaves_nothing_attached(
+    telemetry: Telemetry, engine: Any, hidden_by: str
+) -> None:
+    """Where SQLAlchemy (1.4 and 2, respectively) hides a query's end, the validation's end restores the context."""
 
     def refuse(*_: Any) -> None:
         raise LookupError
 
-    sa.event.listen(engine, "before_cursor_execute", refuse)
-    with telemetry.tracer.start_as_current_span("server") as server:
-        with ROW(), pytest.raises(LookupError):
-            select_one(engine)
+    with engine.connect() as connection, telemetry.tracer.start_as_current_span("server") as server:
+        if hidden_by == "another listener":
+            sa.event.listen(engine, "before_cursor_execute", refuse)
+        else:
+            connection.execution_options(skip_user_error_events=True)
+        with ROW(), pytest.raises((LookupError, sa.exc.OperationalError)):
+            connection.execute(sa.text("SELECT x FROM nowhere"))
         assert trace.get_current_span() is server
 
 
@@ -520,6 +535,20 @@ def test_nothing_of_a_statement_is_exported(telemetry: Telemetry, engine: Any) -
 
 
 # -- errors and the end
+
+
+def test_what_fails_after_a_query_is_not_the_query(telemetry: Telemetry, engine: Any) -> None:
+    """A query ends once: an error that a later listener raises is neither a second query nor this one's."""
+
+    def refuse(*_: Any) -> None:
+        raise LookupError
+
+    sa.event.listen(engine, "after_cursor_execute", refuse)
+    with ROW(), pytest.raises(LookupError):
+        select_one(engine)
+    assert telemetry.queries() == [("Row", "during", "SELECT", 1)]
+    (query,) = telemetry.spans(SpanKind.CLIENT)
+    assert query.status.status_code is StatusCode.UNSET
 
 
 def test_a_failing_connect_passes_unchanged(telemetry: Telemetry, tmp_path: Path) -> None:
@@ -544,7 +573,7 @@ def test_our_own_fault_reaches_neither_query_nor_application(
     monkeypatch.setattr(faults, "reraise", False)
     link = integration._Listeners._link
 
-    def broken(self: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(integration._Listeners, "_link", broken)
@@ -555,9 +584,11 @@ def test_our_own_fault_reaches_neither_query_nor_application(
         with ROW():
             assert connection.execute(ONE).scalar() == 1
             assert not trace.get_current_span().is_recording()
+            monkeypatch.setattr(integration._Listeners, "_ended", broken)
+            with pytest.raises(sa.exc.OperationalError):
+                connection.execute(sa.text("SELECT x FROM nowhere"))
     assert telemetry.points("schema.telemetry.errors") == {
-        frozenset({("schema.telemetry.component", "sqlalchemy"), ("error.type", error)}): 1
-        for error in ("ZeroDivisionError", "TypeError")
+        frozenset({("schema.telemetry.component", "sqlalchemy"), ("error.type", "ZeroDivisionError")}): 3
     }
 
 
