@@ -290,6 +290,7 @@ def test_engines_however_and_whenever_made(
 
 def test_async_engine(telemetry: Telemetry) -> None:
     """Queries of an async engine are linked, each to the validation of its own greenlet."""
+
     async def main() -> None:
         engine = create_async_engine("sqlite+aiosqlite://")
         inside, go_on = asyncio.Event(), asyncio.Event()

@@ -65,14 +65,18 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 class _Query:
-    """A linked query that runs."""
+    """A linked query that runs.
 
-    __slots__ = ("attached", "began", "relation", "running", "series")
+    Attributes:
+        began: `perf_counter()` at its start, in s.
+        attached: The validation whose span is the current one until the query ends.
+    """
 
-    def __init__(self, series: Series, relation: semconv.Relation, running: stack.Queried | None = None) -> None:
-        self.series, self.relation, self.running = series, relation, running
-        self.attached = False
-        self.began = 0.0
+    __slots__ = ("attached", "began", "relation", "series")
+
+    def __init__(self, series: Series, relation: semconv.Relation) -> None:
+        self.series, self.relation, self.began = series, relation, 0.0
+        self.attached: stack.Queried | None = None
 
 
 class _Listeners:
@@ -127,11 +131,11 @@ class _Listeners:
                 return None
             running = stack.running[me] = stack.Queried(*running)
         running.queries += 1
-        query = _Query(running.probe.series, "during", running)
+        query = _Query(running.probe.series, "during")
         span = self._recorder.spans.began(running, perf_counter())
         if span is not None and running.token is None and span.is_recording() and not _opened_inside(span):
             running.token = context.attach(trace.set_span_in_context(span))
-            query.attached = True
+            query.attached = running
         return query
 
     def _ended(self, query: _Query, connection: Any, statement: Any, execution: Any, error_type: str | None) -> None:
@@ -160,8 +164,8 @@ class _Listeners:
         except Exception as error:
             faults.swallow("sqlalchemy", error)
         finally:
-            if query.attached and query.running is not None:
-                query.running.detach()
+            if query.attached is not None:
+                query.attached.detach()
 
     def _count_lookup(self, execution: Any) -> None:
         """Count how the compiled cache answered, once per statement: its batches share one execution context."""
