@@ -11,14 +11,13 @@ import logging
 import sys
 import threading
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from . import faults, semconv
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +25,7 @@ LIMIT = 512
 """Values that a cell holds (16 kB) before the measuring thread folds it itself, so nothing grows unread."""
 
 OVERFLOW: dict[str, Any] = {semconv.OVERFLOW: True}
+_NO_SPAN = set_span_in_context(INVALID_SPAN, Context())  # an empty context would stand for the current one
 _WAIT = 1.0  # s that a collection waits for a fold of another thread; a signal handler may sit inside one of its own
 
 
@@ -92,8 +92,8 @@ class Stream:
             self.counts = True
 
     def record(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
-        """One measurement through the public API."""
-        self._record(value, attributes, context)
+        """One measurement through the public API; without a context it is no span's, and offers no exemplar."""
+        self._record(value, attributes, _NO_SPAN if context is None else context)
 
     def cell(self, attributes: dict[str, Any], tally: Cell | None = None) -> Cell | None:
         """A cell for a new attribute set; None past the limit. A counter's is published as 0 at the next collection."""

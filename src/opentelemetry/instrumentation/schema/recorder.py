@@ -325,6 +325,7 @@ class Recorder:
                 self.count(self._dropped, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
         self._dropped.fold()
 
+    @faults.guarded("recorder", None)
     def flush(self) -> None:
         """Have the providers export what waits, for at most 5 s: the process is about to end."""
 

@@ -102,12 +102,24 @@ def _located(original: Any) -> Any:
             request.enter_handler()
         except Exception as error:
             faults.swallow("starlette", error)
+
+        async def leave_then_send(message: Any) -> None:
+            # the last message: the span's own instrumentation ends it when that is sent
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                _leave(request)
+            await send(message)
+
         try:
-            await original(self, scope, receive, send)
+            await original(self, scope, receive, leave_then_send if request.span is not None else send)
         finally:
-            request.leave_handler()
+            _leave(request)
 
     return handle
+
+
+@faults.guarded("starlette", None)
+def _leave(request: Request) -> None:
+    request.leave_handler()
 
 
 def _mounted(original: Any) -> Any:
