@@ -43,7 +43,7 @@ class Series:
     def __init__(self, recorder: Recorder, attributes: dict[str, Any], cached: bool = True) -> None:
         self.recorder, self.attributes = recorder, attributes
         self.cells: dict[Any, Cell] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finaliser that records may run inside
         self.hits = self.misses = None
         if cached:
             cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE, **attributes}
@@ -217,7 +217,7 @@ class Recorder:
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
         self.settings, self.slow, self.closed = settings, settings.slow, False
         self.owned = Ownership(settings)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._series: dict[tuple[str, str, str | None], Series] = {}
         self._keyed: dict[tuple[Stream, Any], Cell] = {}
         fold, limit = settings.aggregation == "fold", settings.cardinality_limit
@@ -354,9 +354,9 @@ class Recorder:
 
     def forked(self) -> None:
         """In a forked child: start from zero."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for series in (*self._series.values(), *((self._overflow,) if self._overflow else ())):
-            series.lock = threading.Lock()
+            series.lock = threading.RLock()
         for stream in (*self._streams, self._dropped):
             stream.forked()
         self.spans.forked()
