@@ -1,19 +1,24 @@
-"""The demo's programs: started on free ports of loopback, and ended in every case."""
+"""Programs on ports of loopback: started, waited for, and ended in every case with whatever they started themselves."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+from mirakuru.base import ENV_UUID, Executor
+from mirakuru.exceptions import ProcessExitedWithError, ProcessFinishedWithError, TimeoutExpired
+
 HOST = "127.0.0.1"
+
+# a program is started by a fork, of which the sink's gRPC would complain on standard error; it never runs in the child
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 class ProgramError(Exception):
@@ -34,7 +39,7 @@ def program(
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[subprocess.Popen[str]]:
     """Runs a program while the block runs.
 
     Args:
@@ -49,16 +54,13 @@ def program(
         ProgramError: if it ends, or is not ready after 30 s; the end of its log tells why (a taken port, ...).
     """
     with log.open("wb") as output:
-        # a session of its own: Ctrl-C reaches this process alone, which then ends its programs in order
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=cwd, start_new_session=True
-        )
-    try:
-        if not until(lambda: _alive(process, name, log) and ready(), 30):
-            raise ProgramError(f"{name} is not ready after 30 s:{_tail(log)}")
-        yield process
-    finally:
-        _end(process)
+        executor = _Program(command, output.fileno(), ready, environment, cwd)
+        try:
+            yield _started(executor, name, log)
+        finally:
+            # what it answers to being told to end is nobody's concern
+            with suppress(ProcessFinishedWithError):
+                executor.stop()
 
 
 def once(name: str, command: list[str | Path], environment: Mapping[str, str], cwd: Path) -> None:
@@ -104,34 +106,63 @@ def beside_python(name: str) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without settings of OpenTelemetry, but for those of the schema instrumentation."""
+    """This process's environment without settings of OpenTelemetry and gRPC, but for the schema instrumentation's."""
     return {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith("OTEL_") or key.startswith("OTEL_PYTHON_SCHEMA_")
+        if not key.startswith(("OTEL_", "GRPC_")) or key.startswith("OTEL_PYTHON_SCHEMA_")
     }
 
 
-def _alive(process: subprocess.Popen[bytes], name: str, log: Path) -> bool:
-    if process.poll() is not None:
-        raise ProgramError(f"{name} ended with {process.returncode} before it was ready:{_tail(log)}")
-    return True
-
-
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
+    """The last lines of a log, indented, to follow a message."""
     lines = log.read_text(errors="replace").splitlines()[-12:]
     return "".join(f"\n  | {line}" for line in lines)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            # the group: what the program started itself ends too
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
-        try:
-            process.wait(5)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+class _Program(Executor):
+    """One program in a session of its own: Ctrl-C reaches this process alone, which then ends its programs in order."""
+
+    def __init__(
+        self,
+        command: list[str | Path],
+        output: int,
+        ready: Callable[[], bool],
+        environment: Mapping[str, str] | None,
+        cwd: Path | None,
+    ) -> None:
+        super().__init__(
+            [str(part) for part in command],
+            cwd=str(cwd) if cwd else None,
+            timeout=30,
+            sleep=0.05,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        self._ready = ready
+        self._environment = os.environ if environment is None else environment
+
+    @property
+    def envvars(self) -> dict[str, str]:
+        """All of the environment and no more, with the mark by which what the program started itself is found again."""
+        return {**self._environment, ENV_UUID: super().envvars[ENV_UUID]}
+
+    def pre_start_check(self) -> bool:
+        return False
+
+    def after_start_check(self) -> bool:
+        if not self.running():
+            raise ProcessExitedWithError(self, 0)
+        return self._ready()
+
+
+def _started(executor: _Program, name: str, log: Path) -> subprocess.Popen[str]:
+    try:
+        executor.start()
+    except ProcessExitedWithError as error:
+        raise ProgramError(f"{name} ended with {error.exit_code} before it was ready:{tail(log)}") from error
+    except TimeoutExpired as error:
+        raise ProgramError(f"{name} is not ready after 30 s:{tail(log)}") from error
+    assert executor.process is not None
+    return executor.process

@@ -10,52 +10,32 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-from children import (
-    HOST,
-    ProgramError,
-    answers,
-    beside_python,
-    clean_environment,
-    free_port,
-    listens,
-    once,
-    program,
-    until,
-)
-from figures import ERROR_RATE, HIT_RATE, P95, Figure, counts, figures
-from leads_api import traffic
-from leads_api.truth import Truth
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema.cli.reading import Reading
 from opentelemetry.instrumentation.schema.cli.report import Report, endpoint_name
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus, Scrape, SourceError
+from opentelemetry.instrumentation.schema.cli.sources import Prometheus, Scrape
 from opentelemetry.instrumentation.schema.cli.tables import seconds, tables
+from rich.table import Table
+
+import service
+from children import HOST, ProgramError, answers, free_port, program, until
+from figures import counts, figures
+from leads_api.truth import Truth
+from screen import Check, console, exit_code, keep, send, show_figures
 from sink import Sink, Span
 from tree import draw
 
-HERE = Path(__file__).parent
 REQUESTS = 1000
 SEED = 7
 # the promised windows are one minute: all of the traffic has to fit in one, with the scrapes around it
 RATE = 40.0
-
-# a pipe has no width: wide enough for the widest table
-console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(frozen=True)
@@ -69,44 +49,24 @@ class Stage:
 
 
 def main() -> int:
-    stop = threading.Event()
+    return exit_code(_run)
 
-    def interrupt(*_: object) -> None:
-        # only once: a second Ctrl-C must not interrupt the ending of the programs
-        if not stop.is_set():
-            stop.set()
-            raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-    right = None
-    try:
-        with ExitStack() as stack:
-            stage = _start(stack, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leads-demo-"))))
-            right = _show(stage, _send(stage.app, stop))
-            if os.environ.get("KEEP", "") not in ("", "0"):
-                _keep(stage, stop)
-    except (ProgramError, SourceError, OSError) as error:
-        console.print(f"[red]{escape(str(error))}[/]")
-        return 2
-    except (traffic.UnexpectedAnswer, httpx.TransportError) as error:
-        console.print(f"[red]the app did not answer as it must: {escape(str(error))}[/]")
-        return 1
-    except KeyboardInterrupt:
-        console.print("ended")
-        if right is None:
-            return 130
-    return 0 if right else 1
+def _run(check: Check) -> bool:
+    with ExitStack() as stack:
+        stage = _start(stack, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leads-demo-"))))
+        truth = send(stage.app, check, what="traffic", seed=SEED, requests=REQUESTS, rate=RATE, threads=4)
+        right = _show(stage, truth)
+        if os.environ.get("KEEP", "") not in ("", "0"):
+            with suppress(KeyboardInterrupt):
+                _keep(stage, check)
+        return right
 
 
 def _start(stack: ExitStack, directory: Path) -> Stage:
     sink = stack.enter_context(Sink())
-    app_port, metrics_port = free_port(), free_port()
+    metrics_port = free_port()
     scrape = Scrape(f"http://{HOST}:{metrics_port}/metrics")
-    environment = clean_environment() | {
-        "PYTHONPATH": str(HERE),
-        "LEADS_DATABASE_URL": f"sqlite:///{directory / 'leads.sqlite3'}",
-    }
     telemetry = {
         "OTEL_SERVICE_NAME": "leads-api",
         "OTEL_METRICS_EXPORTER": "prometheus",
@@ -118,24 +78,7 @@ def _start(stack: ExitStack, directory: Path) -> Stage:
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    serve = ["uvicorn", "leads_api.app:app", "--host", HOST, "--port", str(app_port), "--no-access-log"]
-
-    console.rule("The app, unchanged, under opentelemetry-instrument", align="left")
-    for key, value in telemetry.items():
-        console.print(f"  {key}={value} \\", style="dim", highlight=False, soft_wrap=True)
-    console.print(f"  opentelemetry-instrument {' '.join(serve)}\n", highlight=False, soft_wrap=True)
-
-    once("alembic upgrade", [sys.executable, "-m", "alembic", "upgrade", "head"], environment, HERE)
-    app = f"http://{HOST}:{app_port}"
-    stack.enter_context(
-        program(
-            "the app",
-            [beside_python("opentelemetry-instrument"), sys.executable, "-m", *serve],
-            directory / "app.log",
-            lambda: listens(app_port) and answers(scrape.url),
-            environment | telemetry,
-        )
-    )
+    app = service.start(stack, directory, free_port(), telemetry, ready=lambda: answers(scrape.url))
     return Stage(app, sink, scrape, _start_prometheus(stack, directory, metrics_port))
 
 
@@ -171,24 +114,6 @@ def _start_prometheus(stack: ExitStack, directory: Path, metrics_port: int) -> P
     return prometheus
 
 
-def _send(app: str, stop: threading.Event) -> Truth:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("traffic", total=REQUESTS)
-
-        def step(done: int, _total: int) -> None:
-            _unless(stop)
-            progress.update(task, completed=done)
-
-        return traffic.run(app, "demo", seed=SEED, requests=REQUESTS, rate=RATE, threads=4, on_progress=step)
-
-
-def _unless(stop: threading.Event) -> None:
-    """Ends the client threads too: Ctrl-C interrupts only the main one, which then waits for them."""
-    if stop.is_set():
-        raise KeyboardInterrupt
-
-
 def _show(stage: Stage, truth: Truth) -> bool:
     source = stage.prometheus or stage.scrape
     reading = _settled(stage, truth)
@@ -197,16 +122,11 @@ def _show(stage: Stage, truth: Truth) -> bool:
         console.print(table)
     _show_slowest(stage.sink)
 
-    console.rule("The three promised figures", align="left")
     if stage.prometheus:
-        console.print(f"Evaluated verbatim by a real Prometheus, {stage.prometheus.url}:", highlight=False)
+        how = f"Evaluated verbatim by a real Prometheus, {stage.prometheus.url}:"
     else:
-        console.print("Computed from one scrape, since there is no `prometheus` on this machine:")
-    for expression in (P95, ERROR_RATE, HIT_RATE):
-        console.print(f"  {expression}", style="dim", highlight=False, markup=False, soft_wrap=True)
-    rows = figures(stage.prometheus, reading, truth) + counts(reading, truth)
-    console.print(_figures_table(rows))
-    return all(row.right for row in rows)
+        how = "Computed from one scrape, since there is no `prometheus` on this machine:"
+    return show_figures(how, figures(stage.prometheus, reading, truth) + counts(reading, truth))
 
 
 def _settled(stage: Stage, truth: Truth) -> Reading:
@@ -254,27 +174,13 @@ def _endpoint(span: Span) -> str:
     return endpoint_name(*(str(span.attributes.get(key, "")) for key in keys))
 
 
-def _figures_table(rows: list[Figure]) -> Table:
-    table = Table(border_style="dim")
-    table.add_column("Figure")
-    table.add_column("Telemetry", justify="right")
-    table.add_column("Generator", justify="right")
-    table.add_column("")
-    for row in rows:
-        table.add_row(row.what, row.measured, row.truth, "[green]right[/]" if row.right else "[bold red]WRONG[/]")
-    return table
-
-
-def _keep(stage: Stage, stop: threading.Event) -> None:
+def _keep(stage: Stage, check: Check) -> None:
     console.rule("Up until Ctrl-C", align="left")
     console.print(f"  app         {stage.app}/docs\n  metrics     {stage.scrape.url}", highlight=False)
     if stage.prometheus:
         console.print(f"  Prometheus  {stage.prometheus.url}", highlight=False)
     console.print(f"  watch       otel-schema top {(stage.prometheus or stage.scrape).url} --watch", highlight=False)
-    seed = SEED
-    while True:
-        seed += 1
-        traffic.run(stage.app, "steady", seed=seed, requests=100, rate=5, on_progress=lambda *_: _unless(stop))
+    keep(stage.app, check, SEED)
 
 
 if __name__ == "__main__":

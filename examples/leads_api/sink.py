@@ -183,7 +183,7 @@ class Sink:
     def add(self, request: Message) -> Message:
         """Keeps what one export request carries and returns its response."""
         if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
-            spans = list(_spans(request))
+            spans = list(spans_of(request))
             with self._arrived:
                 self._spans += spans
                 self._arrived.notify_all()
@@ -260,7 +260,7 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
         return self.sink.add(request)
 
 
-def _spans(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[Span]:
+def spans_of(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[Span]:
     for group in request.resource_spans:
         resource = _attributes(group.resource.attributes)
         for scoped in group.scope_spans:
