@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.metrics import get_meter
+from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer
 from packaging.requirements import Requirement
 
@@ -52,6 +54,8 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
                 ", ".join(unknown),
                 ", ".join(INTEGRATIONS),
             )
+        if kwargs.get("meter_provider") is None:
+            _warn_unless_configured()
         meter = get_meter(semconv.SCOPE, _version(), kwargs.get("meter_provider"), semconv.SCHEMA_URL)
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
         recorder, patches = Recorder(chosen, meter, tracer), Patches()
@@ -73,6 +77,20 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         if self._patches is not None:
             self._patches.close()
         self._recorder = self._patches = None
+
+
+def _warn_unless_configured() -> None:
+    """Say what is missing where `opentelemetry-instrument` found nothing that sets up an SDK."""
+    if "opentelemetry.instrumentation.auto_instrumentation" not in sys.modules:
+        return  # an app that instruments itself sets its providers when it likes
+    unset = type(get_meter_provider()).__module__.startswith("opentelemetry.metrics")  # the API's own, which drop all
+    if entry_points(group="opentelemetry_configurator") or not unset:
+        return
+    _log.warning(
+        "no OpenTelemetry SDK is set up, so schema validations are not measured: %s is not installed "
+        "(pip install 'opentelemetry-instrumentation-schema[quickstart]')",
+        "opentelemetry-distro" if find_spec("opentelemetry.sdk") else "opentelemetry-sdk",
+    )
 
 
 def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
