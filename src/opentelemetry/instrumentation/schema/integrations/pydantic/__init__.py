@@ -147,15 +147,26 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
     for adapter in adapters:
         try:
             module: Any = getattr(adapter, "_module_name", None)
-            proxy = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", adapter._type, module)
+            proxy = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", _adapted(adapter), module)
             if proxy is not None:
                 _held(adapter)["validator"] = proxy
         except Exception as error:
             faults.swallow("pydantic", error)
 
 
+def _adapted(adapter: Any) -> Any:
+    """The type that an adapter is for; to 2.7 it keeps only what it built."""
+    if hasattr(adapter, "_type"):
+        return adapter._type
+    title = str(adapter.validator.title)
+    return adapter.core_schema.get("cls") or (title if "literal[" not in title else "Literal")  # names hold no values
+
+
 def _rebuild(wrapper: Any, patches: Patches) -> None:
-    """Build a `validate_call` anew: only when it is built can its function be told from its validation."""
+    """Build a `validate_call` anew: only when it is built can its function be told from its validation.
+
+    To 2.10 it does not remember what it was built of; one that existed before us stays unobserved there.
+    """
     build = getattr(wrapper, "_create_validators", None)
     if build is None or not getattr(wrapper, "__pydantic_complete__", True):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from abc import ABCMeta
@@ -157,6 +158,8 @@ def type_name(annotation: Any) -> str:
         return "None"
     if annotation is Ellipsis:
         return "..."
+    if isinstance(annotation, str):  # as the source has it
+        return annotation
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return type_name(annotation.__origin__)
@@ -173,20 +176,29 @@ def type_name(annotation: Any) -> str:
     return name if isinstance(name, str) else type(annotation).__name__
 
 
+_NOBODYS = sys.stdlib_module_names | {"annotated_types", "pydantic", "pydantic_core", "typing_extensions"}
+
+
+def owner(module: str | None) -> str | None:
+    """A module, or None where it is Python's or Pydantic's own: what those define belongs to whoever uses it."""
+    return None if module is None or module.partition(".")[0] in _NOBODYS else module
+
+
 def _module(annotation: Any) -> str | None:
-    """The module of the first class that is not Python's own."""
+    """The module of the first class that is neither Python's nor Pydantic's own."""
     origin = typing.get_origin(annotation)
     if origin is typing.Literal:
         return None
     if origin is typing.Annotated:
         return _module(annotation.__origin__)
     if origin is not None:
-        for part in (origin, *typing.get_args(annotation)):
-            module = _module(part)
-            if module is not None:
-                return module
+        parts: tuple[Any, ...] = origin, *typing.get_args(annotation)
+    elif isinstance(annotation, type):
+        held: Any = vars(annotation)
+        generic: dict[str, Any] = held.get("__pydantic_generic_metadata__") or {}
+        if not generic.get("origin"):
+            return owner(getattr(annotation, "__module__", None))
+        parts = generic["origin"], *generic["args"]  # its own module is that of whoever wrote `Page[Lead]` first
+    else:
         return None
-    module = getattr(annotation, "__module__", None)
-    if not isinstance(annotation, type) or module in ("builtins", "typing", "types", "collections", "collections.abc"):
-        return None
-    return module if isinstance(module, str) else None
+    return next((found for found in map(_module, parts) if found is not None), None)

@@ -104,8 +104,8 @@ def fill(proxy: Proxy) -> None:
     recorder = origin.recorder
     name, module = _core_schema.name_and_module(origin.kind, origin.type)
     framework = label is not None
-    # A type of no class (`list[int]`) belongs to the module that builds the adapter.
-    observed = not recorder.closed and recorder.owned(module or origin.module, name, framework)
+    # A type of no class of anybody's (`list[int]`, `HttpUrl`) belongs to the module that builds the adapter.
+    observed = not recorder.closed and recorder.owned(module or _core_schema.owner(origin.module), name, framework)
     if label is not None and label.name is not None:
         name, module = label.name, None
     timed = _timer(proxy, recorder.bind("pydantic", name, module)) if observed else None

@@ -1,0 +1,83 @@
+"""What an instrumented test exports, by real SDK providers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from opentelemetry.instrumentation.schema import SchemaInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+
+class Telemetry:
+    """Switched on from the start to `off()`.
+
+    Args:
+        settings: Arguments of `instrument()`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.reader, self.exporter = InMemoryMetricReader(), InMemorySpanExporter()
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = tracers.get_tracer("app")
+        self.instrumentor = SchemaInstrumentor()
+        self.instrumentor.instrument(
+            meter_provider=MeterProvider([self.reader], shutdown_on_exit=False),
+            tracer_provider=tracers,
+            skip_dep_check=True,
+            **settings,
+        )
+
+    def off(self) -> None:
+        """Uninstrument, once."""
+        if self.instrumentor.is_instrumented_by_opentelemetry:
+            self.instrumentor.uninstrument()
+
+    def points(self, name: str) -> list[tuple[dict[str, Any], float]]:
+        """(attributes, value of a counter or count of a histogram) of an instrument's data points."""
+        data = self.reader.get_metrics_data()
+        return [
+            (dict(point.attributes), getattr(point, "count", None) or getattr(point, "value", 0))
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+    def total(self, name: str, **attributes: Any) -> float:
+        """The sum over the points that have these attributes, written with `_` for `.`."""
+        wanted = {key.replace("_", "."): value for key, value in attributes.items()}
+        return sum(value for found, value in self.points(name) if wanted.items() <= found.items())
+
+    def validations(self, **attributes: Any) -> dict[str, float]:
+        """Outcome → number of validations."""
+        counts: dict[str, float] = {}
+        wanted = {key.replace("_", "."): value for key, value in attributes.items()}
+        for found, value in self.points("schema.validation.duration"):
+            if wanted.items() <= found.items():
+                outcome = found["schema.validation.outcome"]
+                counts[outcome] = counts.get(outcome, 0) + value
+        return counts
+
+    def problems(self) -> dict[tuple[str, str], float]:
+        """(path, rule) → number."""
+        return {
+            (found["schema.problem.path"], found["schema.problem.rule"]): value
+            for found, value in self.points("schema.validation.problems")
+            if value
+        }
+
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.exporter.get_finished_spans()
+
+    def everything(self) -> str:
+        """All that was exported, as text."""
+        data = self.reader.get_metrics_data()
+        metrics = data.to_json() if data else ""
+        return metrics + json.dumps([json.loads(span.to_json()) for span in self.spans()])
