@@ -222,7 +222,7 @@ class Spy:
             self.saw(name, failed=bool(errors))
             for error in errors or ():
                 where = error["loc"][2 if place else 1 :]
-                path = ".".join("*" if isinstance(part, int) else part for part in where)
+                path = ".".join("*" if isinstance(part, int) else part for part in where) or "$"
                 self.problems[name, path, error["type"]] += 1
             return result, errors
 
