@@ -133,8 +133,8 @@ class Pipeline:
             "OTEL_LOGS_EXPORTER": "none",
         }
         console.print(
-            "The promised expressions look at one minute: with the SDK's 60 s between exports some windows hold no step, "
-            "hence OTEL_METRIC_EXPORT_INTERVAL=15000. Faster than the scrape (10 s) would lose exemplars.\n"
+            "The promised expressions look at one minute; with the SDK's 60 s between exports some windows hold no\n"
+            "step: OTEL_METRIC_EXPORT_INTERVAL=15000. Faster than the scrape (10 s) would lose exemplars."
         )
         port = self.addresses.port("PIPELINE_APP")
         return service.start(self.stack, self.directory, port, telemetry, "--workers", str(WORKERS))

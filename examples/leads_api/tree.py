@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from opentelemetry.instrumentation.schema.cli.tables import seconds
 from rich.text import Text
 from rich.tree import Tree
 
-from opentelemetry.instrumentation.schema.cli.tables import seconds
 from sink import Span
 
 
