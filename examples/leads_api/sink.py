@@ -112,7 +112,8 @@ class Sink:
         self._spans: list[Span] = []
         self._points: list[MetricPoint] = []
         self._http = _HTTPServer((HOST, port), self)
-        self._grpc = grpc.server(ThreadPoolExecutor(4, "sink-grpc"), options=[("grpc.so_reuseport", 0)])
+        self._pool = ThreadPoolExecutor(4, "sink-grpc")
+        self._grpc = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(self), self._grpc)
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), self._grpc)
         try:
@@ -136,6 +137,7 @@ class Sink:
         self._http.server_close()
         self._thread.join()
         self._grpc.stop(0.2).wait()
+        self._pool.shutdown()
 
     def __enter__(self) -> Sink:
         return self.start()

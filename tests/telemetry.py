@@ -22,16 +22,16 @@ class Telemetry:
 
     def __init__(self, **settings: Any) -> None:
         self.reader, self.exporter = InMemoryMetricReader(), InMemorySpanExporter()
-        tracers = TracerProvider(shutdown_on_exit=False)
-        tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracer = tracers.get_tracer("app")
+        self.tracers = TracerProvider(shutdown_on_exit=False)
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.tracers.get_tracer("app")
+        self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
         self.instrumentor = SchemaInstrumentor()
-        self.instrumentor.instrument(
-            meter_provider=MeterProvider([self.reader], shutdown_on_exit=False),
-            tracer_provider=tracers,
-            skip_dep_check=True,
-            **settings,
-        )
+        self.on(**settings)
+
+    def on(self, **settings: Any) -> None:
+        """Instrument, with the same providers."""
+        self.instrumentor.instrument(meter_provider=self.meters, tracer_provider=self.tracers, **settings)
 
     def off(self) -> None:
         """Uninstrument, once."""
@@ -42,13 +42,22 @@ class Telemetry:
         """(attributes, value of a counter or count of a histogram) of an instrument's data points."""
         data = self.reader.get_metrics_data()
         return [
-            (dict(point.attributes), getattr(point, "count", None) or getattr(point, "value", 0))
+            (dict(point.attributes), point.count if hasattr(point, "count") else point.value)
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
             if metric.name == name
             for point in metric.data.data_points
         ]
+
+    def by(self, name: str, *keys: str, zeros: bool = False) -> dict[Any, float]:
+        """Values of these attributes → the sum; what is 0 is left out unless `zeros`."""
+        found: dict[Any, float] = {}
+        for attributes, value in self.points(name):
+            if value or zeros:
+                key = tuple(attributes.get(key) for key in keys) if len(keys) != 1 else attributes.get(keys[0])
+                found[key] = found.get(key, 0) + value
+        return found
 
     def total(self, name: str, **attributes: Any) -> float:
         """The sum over the points that have these attributes, written with `_` for `.`."""
@@ -67,13 +76,18 @@ class Telemetry:
 
     def problems(self) -> dict[tuple[str, str], float]:
         """(path, rule) → number."""
-        return {
-            (found["schema.problem.path"], found["schema.problem.rule"]): value
-            for found, value in self.points("schema.validation.problems")
-            if value
-        }
+        return self.by("schema.validation.problems", "schema.problem.path", "schema.problem.rule")
+
+    def requests(self, zeros: bool = False) -> dict[tuple[str, str | None], float]:
+        """(method, route) → number of requests."""
+        return self.by("api.requests", "http.request.method", "http.route", zeros=zeros)
+
+    def cache(self) -> tuple[float, float]:
+        """Hits and misses."""
+        return self.total("cache.hits"), self.total("cache.misses")
 
     def spans(self) -> tuple[ReadableSpan, ...]:
+        """Finished spans, in the order of their ends."""
         return self.exporter.get_finished_spans()
 
     def everything(self) -> str:

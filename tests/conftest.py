@@ -1,0 +1,58 @@
+"""Fixtures of all tests, and what must hold when any of them ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, recorder, request, stack
+from telemetry import Telemetry
+
+THREAD_END = 5.0  # s that a thread may take to end after its test
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fault of ours fails the test, and no test leaves a patch, a span, a running validation or a thread behind."""
+    threads = set(threading.enumerate())
+    monkeypatch.setattr(faults, "reraise", True)
+    faults.take()
+    faults._logged.clear()
+    yield
+    left_on = SchemaInstrumentor().is_instrumented_by_opentelemetry
+    if left_on:
+        SchemaInstrumentor().uninstrument()
+    recorder._recorders.clear()  # of a test without `instrument()`: it is not to take the next test's faults
+    running = dict(stack.running)
+    stack.running.clear()
+    assert not left_on, "the test left its instrumentation on"
+    assert not running, "a validation was left running"
+    assert not trace.get_current_span().get_span_context().is_valid, "a span was left active"
+    assert request.current.get() is request.OUTSIDE, "a request was left open"
+    deadline = time.monotonic() + THREAD_END
+    while started := set(threading.enumerate()) - threads:
+        assert time.monotonic() < deadline, f"threads were left: {started}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Telemetry]]:
+    """Switches on with the settings that it is given; off again at the end."""
+    on: list[Telemetry] = []
+
+    def start(**settings: object) -> Telemetry:
+        on.append(Telemetry(**settings))
+        return on[-1]
+
+    yield start
+    for telemetry in on:
+        telemetry.off()
+
+
+@pytest.fixture
+def telemetry(watch: Callable[..., Telemetry]) -> Telemetry:
+    """Switched on with the default settings."""
+    return watch()
