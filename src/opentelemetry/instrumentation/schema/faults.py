@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_D = TypeVar("_D")
 
 reraise = False
 """Set by tests: a fault is raised instead of swallowed."""
@@ -50,12 +51,12 @@ def _place(error: BaseException) -> str:
     return "unknown" if frame is None else f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
 
 
-def guarded(component: str, default: _R) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def guarded(component: str, default: _D) -> Callable[[Callable[_P, _R]], Callable[_P, _R | _D]]:
     """Decorate an observing function: what it raises is swallowed, and `default` returned."""
 
-    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R | _D]:
         @functools.wraps(function)
-        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R | _D:
             try:
                 return function(*args, **kwargs)
             except Exception as error:

@@ -172,7 +172,12 @@ class Probe:
             req.took.append(took)
             req.probe = self
             series, recorder = self.series, self.series.recorder
-            found: Sequence[Problem] = problems() if problems is not None else ()
+            found: Sequence[Problem] = ()
+            if problems is not None:
+                try:
+                    found = problems()
+                except Exception as error:  # what failed is unknown then, but not that something did
+                    faults.swallow(str(series.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
             context = recorder.spans.ended(series.attributes, req, took, outcome, error_type, found, running)
             self._measure(series.duration(req, outcome), took, context)
             if req.counted:

@@ -27,9 +27,9 @@ def install(recorder: Recorder, patches: Patches) -> None:
         if self not in listed:
             listed.add(self)
             _announce(recorder, self)
-        if excluded and _url(environ) in excluded:
+        request = _open(environ, excluded)
+        if request is None:
             return wsgi_app(self, environ, start_response)
-        request = Request(web(environ["REQUEST_METHOD"]))
         token = current.set(request)
         try:
             return wsgi_app(self, environ, start_response)
@@ -40,6 +40,12 @@ def install(recorder: Recorder, patches: Patches) -> None:
     patches.replace(Flask, "wsgi_app", observed)
     patches.wrap(Flask, "full_dispatch_request", _locate)
     patches.wrap(Flask, "dispatch_request", _handle)
+
+
+@faults.guarded("flask", None)
+def _open(environ: Any, excluded: ExcludedUrls) -> Request | None:
+    """The holder of a request; None for one that does not count."""
+    return None if excluded and _url(environ) in excluded else Request(web(environ["REQUEST_METHOD"]))
 
 
 def _locate(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -59,11 +65,21 @@ def _handle(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     holder = current.get()
     if not holder.counted:
         return wrapped(*args, **kwargs)
-    holder.enter_handler()
+    _enter(holder)
     try:
         return wrapped(*args, **kwargs)
     finally:
-        holder.leave_handler()
+        _leave(holder)
+
+
+@faults.guarded("flask", None)
+def _enter(holder: Request) -> None:
+    holder.enter_handler()
+
+
+@faults.guarded("flask", None)
+def _leave(holder: Request) -> None:
+    holder.leave_handler()
 
 
 @faults.guarded("flask", None)

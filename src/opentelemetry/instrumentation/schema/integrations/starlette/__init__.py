@@ -47,11 +47,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
             _announce(recorder, self, scope.get(_KEY))
         if scope["type"] == "lifespan":
             send = _flushing(recorder, send)
-        if scope["type"] != "http" or _KEY in scope or (excluded and _url(scope) in excluded):
+        request = _open(scope, excluded)
+        if request is None:
             await original(self, scope, receive, send)
             return
-        request = Request(web(scope["method"]))
-        scope[_KEY] = _Routing(request)
         token = current.set(request)
         try:
             await original(self, scope, receive, send)
@@ -63,6 +62,16 @@ def install(recorder: Recorder, patches: Patches) -> None:
     patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
     patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
+
+
+@faults.guarded("starlette", None)
+def _open(scope: Any, excluded: ExcludedUrls) -> Request | None:
+    """The holder of a request; None for one that does not count, or is open already (a mounted app's)."""
+    if scope["type"] != "http" or _KEY in scope or (excluded and _url(scope) in excluded):
+        return None
+    request = Request(web(scope["method"]))
+    scope[_KEY] = _Routing(request)
+    return request
 
 
 def _flushing(recorder: Recorder, send: Any) -> Any:
