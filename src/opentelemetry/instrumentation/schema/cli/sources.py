@@ -95,13 +95,24 @@ class Prometheus:
         Raises:
             SourceError: if Prometheus does not answer, or refuses the expression.
         """
-        _, body = _get(f"{self.url}/api/v1/query?{urlencode({'query': expression})}", {"Accept": "application/json"})
-        answer = _prometheus_answer(body)
-        if answer is None:
-            raise SourceError(f"{self.url} does not answer as a Prometheus: give its base URL, as http://host:9090")
+        answer = self.api("query", query=expression)
         if answer["resultType"] == "scalar":
             return [({}, float(answer["result"][1]))]
         return [(series["metric"], float(series["value"][1])) for series in answer["result"]]
+
+    def api(self, path: str, **parameters: str | float) -> Any:
+        """`data` of what the HTTP API answers below /api/v1.
+
+        Raises:
+            SourceError: if Prometheus does not answer, or refuses.
+        """
+        _, body = _get(f"{self.url}/api/v1/{path}?{urlencode(parameters)}", {"Accept": "application/json"})
+        try:
+            return json.loads(body)["data"]
+        except (ValueError, KeyError, TypeError):
+            raise SourceError(
+                f"{self.url} does not answer as a Prometheus: give its base URL, as http://host:9090"
+            ) from None
 
 
 def duration(text: str) -> float:
