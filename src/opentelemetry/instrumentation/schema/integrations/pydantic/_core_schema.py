@@ -24,7 +24,8 @@ _SAFE = _SCALAR | {
 _PLAIN_FACTORIES: tuple[Any, ...] = (list, dict, set, tuple, frozenset, int, str, float, bool, bytes)
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple)
 _CLASSES = ("model", "dataclass")
-_NOT_VALIDATION = ("metadata", "serialization")
+# Parts of a schema that hold no schema, but data. In a plain mapping such as `fields`, they are names of fields.
+_NOT_VALIDATION = ("metadata", "serialization", "default", "expected", "members", "custom_error_context")
 
 
 def _walk(schema: Any, prune: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
@@ -35,7 +36,8 @@ def _walk(schema: Any, prune: Callable[[dict[str, Any]], bool]) -> Iterator[dict
         if _is_mapping(node):
             yield node
             if not prune(node):
-                pending.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in _NOT_VALIDATION)
+                skip = _NOT_VALIDATION if isinstance(node.get("type"), str) else ()
+                pending.extend(v for k, v in node.items() if isinstance(v, _CONTAINERS) and k not in skip)
         else:
             parts: Iterable[Any] = node
             pending.extend(part for part in parts if isinstance(part, _CONTAINERS))
@@ -158,8 +160,8 @@ def type_name(annotation: Any) -> str:
         return "None"
     if annotation is Ellipsis:
         return "..."
-    if isinstance(annotation, str):  # as the source has it
-        return annotation
+    if isinstance(annotation, str):  # as the source has it, unless there may be a `Literal` in it
+        return annotation if annotation.replace(".", "").isidentifier() else "ForwardRef"
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return type_name(annotation.__origin__)
@@ -173,6 +175,10 @@ def type_name(annotation: Any) -> str:
     if isinstance(annotation, list):  # the parameters of a Callable
         return "[...]"
     name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__name__", None)
+    generic = getattr(annotation, "__pydantic_generic_metadata__", None)
+    if generic and generic["origin"] is not None and "[" in str(name):  # else the author chose the name
+        # Pydantic's own is the same, but for the values of a `Literal` and the metadata of an `Annotated`.
+        return f"{generic['origin'].__name__}[{', '.join(map(type_name, generic['args']))}]"
     return name if isinstance(name, str) else type(annotation).__name__
 
 
