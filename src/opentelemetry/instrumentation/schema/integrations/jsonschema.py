@@ -315,6 +315,13 @@ class _Problems:
         return problems.path(location, declared), rule if rule in _RULES else CUSTOM_RULE
 
 
+_BY_NAME = {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
+"""Keywords that hold schemas by name: what they hold may be named as a keyword is."""
+
+_DATA = {"const", "default", "enum", "example", "examples"}
+"""Keywords that hold no schema, though it may look like one."""
+
+
 def _declared(schema: Any, registry: Any) -> set[str]:
     """The property names in a schema, and in those of its registry that it refers to; nothing is retrieved for it."""
     names: set[str] = set()
@@ -344,7 +351,11 @@ def _declared(schema: Any, registry: Any) -> set[str]:
                     referred.add(uri)
                     if uri in registry:
                         pending.append((registry.contents(uri), uri))
-        pending.extend((child, base) for child in node.values())
+        for keyword, child in node.items():
+            if keyword in _BY_NAME and _is_object(child):
+                pending.extend((each, base) for each in child.values())
+            elif keyword not in _DATA:
+                pending.append((child, base))
     return names
 
 
