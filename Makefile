@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench floor nightly clean
+.PHONY: help venv demo test check bench floor newest suites nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,15 +25,28 @@ check: $(READY) ## ruff, pyright, codespell
 bench: $(READY) ## what an instrumented validation costs
 	$(BIN)/python -m pytest -q -s tests/benchmarks
 
-FLOOR_TESTS := tests/unit tests/integration
-floor: .venv-floor/.ready ## unit and integration tests on the oldest supported versions
-	.venv-floor/bin/python -m pytest -q -m "not nightly and not stack" -W ignore::DeprecationWarning $(FLOOR_TESTS)
+RECORDING := $(wildcard tests/integration/test_fold.py tests/integration/test_fork.py tests/integration/test_recording.py)
+LIBRARIES := $(wildcard $(foreach name,contract pydantic jsonschema marshmallow,tests/integration/test_$(name).py))
+floor: .venv-floor/.ready ## recording and libraries on the oldest supported versions
+	.venv-floor/bin/python -m pytest -q -m "not nightly" -W ignore::DeprecationWarning $(RECORDING) $(LIBRARIES)
+
+newest: .venv-newest/.ready ## recording on the newest OpenTelemetry SDK there is
+	.venv-newest/bin/python -m pytest -q -m "not nightly" $(RECORDING)
 
 .venv-floor/.ready: pyproject.toml constraints-floor.txt
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python -m pip install -q --upgrade 'pip >= 25.1'
 	.venv-floor/bin/python -m pip install -q -c constraints-floor.txt -e . --group floor
 	@touch $@
+
+.venv-newest/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install -q --upgrade 'pip >= 25.1'
+	.venv-newest/bin/python -m pip install -q --upgrade -e . --group floor
+	@touch $@
+
+suites: $(READY) ## Pydantic's own test suite, plain and with us on: no test may newly fail
+	$(BIN)/python tests/suites/run.py pydantic
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q
