@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cases import CASES
 from opentelemetry.instrumentation.schema.cli import export
+
+from cases import CASES
 from promtool import Promtool
 
 NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}

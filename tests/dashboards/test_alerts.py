@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cases import CASES, SILENCE
 from opentelemetry.instrumentation.schema.cli import export
+
+from cases import CASES, SILENCE
 from promtool import Case, Promtool
 
 ROOT = Path(__file__).parents[2]

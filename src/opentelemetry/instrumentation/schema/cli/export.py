@@ -84,6 +84,7 @@ PARAMETERS: Final = (
     Parameter("collector_job", "otelcol", "text", "the job that scrapes the collector's own series"),
     Parameter("runbook_url", "https://example.com/runbooks", "text", "where docs/runbooks is served"),
     Parameter("grafana_url", "http://localhost:3000", "text", "Grafana, without a slash at the end"),
+    Parameter("jaeger_url", "http://localhost:16686", "text", "Jaeger's page, for those who have it"),
     Parameter("slack_channel", "#schema-alerts", "text", "who hears of apps"),
     Parameter("platform_slack_channel", "#platform-alerts", "text", "who hears of the telemetry"),
     Parameter("webhook_url", "http://127.0.0.1:9095/alerts", "text", "takes every message as JSON"),
@@ -135,12 +136,13 @@ def checked(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def render(template: str, values: Mapping[str, str], labels: Mapping[str, str] | None = None) -> str:
-    """A template with its marks replaced: `@{name}`, or `@{name:form}`: `percent`, `ms`, `words` or `why`."""
-    extra = "".join(f", {name}: {json.dumps(value)}" for name, value in (labels or {}).items())
+    """A template with its marks replaced: `@{name}`, or `@{name:form}`: `percent`, `ms`, `short`, `words`, `why`."""
 
     def replace(mark: re.Match[str]) -> str:
         name, form = mark.groups()
-        return extra if name == "labels" else _form(name, values[name], form)
+        if name == "labels":  # all of them, but for one that the rule sets itself
+            return "".join(f", {key}: {json.dumps(value)}" for key, value in (labels or {}).items() if key != form)
+        return _form(name, values[name], form)
 
     return _MARK.sub(replace, template)
 
@@ -229,6 +231,8 @@ def _form(name: str, value: str, form: str | None) -> str:
         return f"{float(value) * 100:g}%"
     if form == "ms":
         return f"{float(value) * 1000:g} ms"
+    if form == "short":
+        return f"{float(value) * 1000:g}ms"
     if form == "words":
         parts = [(int(number), _UNITS[unit]) for number, unit in re.findall(r"(\d+)([dhms])", value)]
         return " ".join(f"{number} {unit}{'s' if number != 1 else ''}" for number, unit in parts)

@@ -1,0 +1,103 @@
+"""Writes the dashboards, and with them everything that is rendered with the default values.
+
+python dashboards/build.py          # write
+python dashboards/build.py --check  # exit with 1 if a committed file is not what would be written
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from opentelemetry.instrumentation.schema.cli import export
+
+import caches
+import health
+import pipeline
+import validation
+
+HERE = Path(__file__).parent
+CONFIGS = HERE.parent / "collector-config"
+PAGES = {
+    "schema-health": health.dashboard,
+    "schema-validation": validation.dashboard,
+    "schema-cache": caches.dashboard,
+    "schema-pipeline": pipeline.dashboard,
+}
+
+
+def built(name: str) -> Any:
+    """A dashboard with its marks, without what the SDK adds and Grafana's classic schema does not know."""
+    document = json.loads(JSONEncoder(sort_keys=True).encode(PAGES[name]()))
+    for variable in document["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min", "definition"):
+            variable.pop(key, None)
+    for panel in document["panels"]:
+        defaults = panel.get("fieldConfig", {}).get("defaults", {})
+        if "links" in defaults:
+            defaults["links"] = [
+                {key: link[key] for key in ("title", "url", "targetBlank")} for link in defaults["links"]
+            ]
+        if panel["type"] == "table":
+            panel["options"].pop("footer", None)
+    return document
+
+
+def marks(node: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """JSON pointer and text of each string that depends on a parameter."""
+    if isinstance(node, str):
+        if "@{" in node:
+            yield pointer, node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from marks(value, f"{pointer}/{key}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from marks(value, f"{pointer}/{number}")
+
+
+def defaulted(node: Any) -> Any:
+    """The same with the default values."""
+    if isinstance(node, str):
+        return export.scalar(node, export.DEFAULTS)
+    if isinstance(node, dict):
+        return {key: defaulted(value) for key, value in node.items()}
+    return [defaulted(value) for value in node] if isinstance(node, list) else node
+
+
+def outputs() -> Iterator[tuple[Path, str]]:
+    """Path and content of every generated file."""
+    documents = {name: built(name) for name in PAGES}
+    for name, document in documents.items():
+        yield HERE / "grafana" / f"{name}.json", export.as_json(defaulted(document))
+    found = {name: dict(marks(document)) for name, document in documents.items()}
+    yield HERE / "templates" / "dashboards.json", export.as_json(found)
+    for name, text in export.rules(export.DEFAULTS):
+        yield CONFIGS / "prometheus" / "rules" / name, text
+    for name, text in export.alertmanager(export.DEFAULTS):
+        yield CONFIGS / "alertmanager" / name, text
+    yield HERE / "kubernetes" / "prometheusrule.yaml", export.prometheus_rule(export.DEFAULTS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
+    check = parser.parse_args().check
+    stale = [(path, text) for path, text in outputs() if not path.exists() or path.read_text() != text]
+    for path, text in stale:
+        if check:
+            print(f"{path} is not what dashboards/build.py writes: make dashboards", file=sys.stderr)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(path)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

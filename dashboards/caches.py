@@ -1,0 +1,137 @@
+"""Cache and queries: validators built or reused, and the database behind the schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from panels import EVERY, SCHEMA, TARGET, above, below, empty, figure, limited, page, placed, query, series
+
+LEGEND = "{{schema_cache_name}} {{schema_name}}"
+BUILT = 'schema_cache_name="validator"'
+
+
+def dashboard() -> Any:
+    def efficiency(labels: str, by: str) -> str:
+        hits, misses = (f"sum by ({by}) (rate(cache_{what}_total{{{labels}}}[{EVERY}]))" for what in ("hits", "misses"))
+        return f"{hits} / ({hits} + {misses})"
+
+    def built() -> str:
+        hits, misses = (
+            f"sum by (schema_name) (rate(cache_{what}_total{{{SCHEMA}, {BUILT}}}[{EVERY}]))"
+            for what in ("hits", "misses")
+        )
+        return f"{misses} / ({hits} + {misses})"
+
+    hits, misses = (f"sum(cache_{what}_total{{{TARGET}}})" for what in ("hits", "misses"))
+    compiled = [
+        f"sum by (db_system_name) (rate(schema_query_cache_{what}_total{{{TARGET}}}[{EVERY}]))"
+        for what in ("hits", "misses")
+    ]
+    queries = f"rate(schema_query_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
+    no_query = "No query was linked to a schema in this time"
+    panels = [
+        placed(
+            limited(
+                series(
+                    "Cache Efficiency",
+                    "Share of look-ups that were hits, by cache and schema. Dashed: the limit of LowCacheHitRate.",
+                    "percentunit",
+                    query(efficiency(SCHEMA, "schema_cache_name, schema_name"), LEGEND),
+                ).max(1),
+                below("@{hit_ratio}"),
+            ),
+            1, 0, 0, 18, 9,
+        ),
+        placed(
+            figure(
+                "Lifetime Cache Efficiency",
+                "Hits over look-ups since the processes started. It hides a cache that died today: look at the "
+                "panel beside it.",
+                "percentunit",
+                query(f"{hits} / ({hits} + {misses})"),
+            ).thresholds(below("@{hit_ratio}")),
+            3, 18, 0, 6, 9,
+        ),
+        placed(
+            limited(
+                series(
+                    "Calls That Build Their Validator",
+                    "Share of a schema's validations that built the validator first: near 100 % it is made per call. "
+                    "Dashed: the limit of ValidatorBuiltPerCall.",
+                    "percentunit",
+                    query(built(), "{{schema_name}}"),
+                ).max(1),
+                above("@{build_ratio}"),
+            ),
+            2, 0, 9, 12, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Compiled Cache of SQLAlchemy",
+                    "Share of cacheable statements that were compiled before.",
+                    "percentunit",
+                    query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]})", "{{db_system_name}}"),
+                ).max(1),
+                "No SQLAlchemy statement in this time",
+            ),
+            5, 12, 9, 12, 9,
+        ),
+        placed(
+            empty(
+                limited(
+                    series(
+                        "Query Latency",
+                        "95 % of the queries linked to a schema take at most this, by operation. Dashed: the limit of "
+                        "SlowLinkedQueries.",
+                        "s",
+                        query(
+                            f"histogram_quantile(0.95, sum by (schema_name, db_operation_name, le) ({queries}))",
+                            "{{schema_name}} {{db_operation_name}}",
+                        ),
+                    ),
+                    above("@{query_seconds}"),
+                ),
+                no_query,
+            ),
+            4, 0, 18, 12, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Query Latency, During Against After",
+                    "During: the validation waits for it. After: the rest of the request does.",
+                    "s",
+                    query(
+                        f"histogram_quantile(0.95, sum by (schema_query_relation, le) ({queries}))",
+                        "{{schema_query_relation}}, p95",
+                    ),
+                ),
+                no_query,
+            ),
+            6, 12, 18, 12, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Queries",
+                    "Queries a second that are linked to a schema, by when they run and what they do.",
+                    "ops",
+                    query(
+                        "sum by (schema_query_relation, db_operation_name) "
+                        f"(rate(schema_query_duration_seconds_count{{{SCHEMA}}}[{EVERY}]))",
+                        "{{schema_query_relation}} {{db_operation_name}}",
+                    ),
+                ),
+                no_query,
+            ),
+            7, 0, 27, 24, 8,
+        ),
+    ]  # fmt: skip
+    return page(
+        "schema-cache",
+        "Schema cache and queries",
+        "Validators built or reused, and the database queries linked to schemas.",
+        panels,
+        schema_variable=True,
+    )

@@ -1,0 +1,183 @@
+"""Validation: how long it takes, what fails, and the way from a point to its trace."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from panels import (
+    EVERY,
+    SCHEMA,
+    TARGET,
+    above,
+    empty,
+    heat,
+    instant,
+    limited,
+    link,
+    page,
+    placed,
+    query,
+    rows,
+    series,
+    with_exemplars,
+)
+
+BUCKETS = f"rate(schema_validation_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
+COUNT = f"rate(schema_validation_duration_seconds_count{{{SCHEMA}}}[{EVERY}])"
+ENDPOINT = "http_request_method, http_route, schema_endpoint"
+ENDPOINT_LEGEND = "{{http_request_method}} {{http_route}}{{schema_endpoint}}"
+
+TRACEQL = (
+    '{ name =~ "schema.validate .*" && duration > @{p95_seconds:short}'
+    ' && span.schema.name = "${__field.labels.schema_name:percentencode}" }'
+)
+JAEGER_TAGS = '{"schema.name":"${__field.labels.schema_name:percentencode}"}'
+
+
+def tempo(traceql: str) -> str:
+    """Grafana's Explore on the data source `tempo`, with the query in it."""
+    pane = (
+        '{"a":{"datasource":"tempo","queries":[{"refId":"A","datasource":{"type":"tempo","uid":"tempo"},'
+        f'"queryType":"traceql","query":{_quoted(traceql)}}}],"range":{{"from":"${{__from}}","to":"${{__to}}"}}}}}}'
+    )
+    return f"/explore?schemaVersion=1&panes={_in_url(pane)}"
+
+
+def jaeger(base: str = "@{jaeger_url}") -> str:
+    """Jaeger's own search page, by tag and shortest duration, in the dashboard's time range (µs)."""
+    tags = _in_url(JAEGER_TAGS)
+    return (
+        f"{base}/search?service=${{__field.labels.job:percentencode}}&tags={tags}&minDuration=@{{p95_seconds:short}}"
+        "&start=${__from}000&end=${__to}000&limit=20"
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _in_url(text: str) -> str:
+    """Percent-encoded, but for what Grafana or `otel-schema export` still replaces."""
+    return quote(text, safe="${}@:._")
+
+
+def dashboard() -> Any:
+    errors = f"sum by ({ENDPOINT}) (rate(validation_errors_total{{{SCHEMA}}}[{EVERY}]))"
+    requests = f"sum by ({ENDPOINT}) (rate(api_requests_total{{{TARGET}}}[{EVERY}]))"
+    by_schema = f"sum by (job, schema_name, le) ({BUCKETS})"
+    both = f"sum by (schema_name, {ENDPOINT}, le) ({BUCKETS})"
+    traces = [link("Traces in Tempo", tempo(TRACEQL)), link("Traces in Jaeger", jaeger())]
+    panels = [
+        placed(
+            limited(
+                series(
+                    "Validation Time (95th Percentile)",
+                    "95 % of the validations of a schema take at most this. Dots are single slow validations with "
+                    "their traces. Dashed: the limit of HighValidationTime.",
+                    "s",
+                    with_exemplars(query(f"histogram_quantile(0.95, {by_schema})", "{{schema_name}}")),
+                ).data_links(traces),
+                above("@{p95_seconds}"),
+            ),
+            1, 0, 0, 12, 9,
+        ),
+        placed(
+            heat(
+                "Validation Time Distribution",
+                "How many validations a second took how long, all chosen schemas together.",
+                "s",
+                with_exemplars(query(f"sum by (le) ({BUCKETS})", "{{le}}")),
+            ),
+            2, 12, 0, 12, 9,
+        ),
+        placed(
+            limited(
+                series(
+                    "Error Rate by Endpoint",
+                    "Failed validations over requests. One request may fail several validations: it may pass 100 %. "
+                    "Dashed: the limit of HighEndpointErrorRate.",
+                    "percentunit",
+                    query(f"{errors} / {requests}", ENDPOINT_LEGEND),
+                ),
+                above("@{endpoint_error_ratio}"),
+            ),
+            3, 0, 9, 12, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Problems by Field and Rule",
+                    "Which field broke which rule, problems a second. Paths are the schema's, never values.",
+                    {
+                        "schema_name": ("Schema", ""),
+                        "schema_problem_path": ("Field", ""),
+                        "schema_problem_rule": ("Rule", ""),
+                        "Value": ("Problems", "ops"),
+                    },
+                    instant(
+                        "topk(20, sum by (schema_name, schema_problem_path, schema_problem_rule) "
+                        f"(rate(schema_validation_problems_total{{{SCHEMA}}}[{EVERY}])) > 0)"
+                    ),
+                ),
+                "No problem in this time",
+            ),
+            4, 12, 9, 12, 9,
+        ),
+        placed(
+            series(
+                "Validations by Outcome",
+                "valid; invalid: the data broke the schema; error: the validator crashed.",
+                "ops",
+                query(f"sum by (schema_validation_outcome) ({COUNT})", "{{schema_validation_outcome}}"),
+            ),
+            5, 0, 18, 12, 8,
+        ),
+        placed(
+            limited(
+                series(
+                    "Slowest Validations",
+                    "The slowest hundredth by schema and endpoint. Dots are single validations: follow them, or the "
+                    "links, to their traces.",
+                    "s",
+                    with_exemplars(
+                        query(
+                            f"histogram_quantile(0.99, sum by (job, schema_name, {ENDPOINT}, le) ({BUCKETS}))",
+                            "{{schema_name}} " + ENDPOINT_LEGEND,
+                        )
+                    ),
+                ).data_links(traces),
+                above("@{p95_seconds}"),
+            ),
+            6, 12, 18, 12, 8,
+        ),
+        placed(
+            rows(
+                "Validation Time by Schema and Endpoint",
+                "Median, 95th and 99th percentile, and how often.",
+                {
+                    "schema_name": ("Schema", ""),
+                    "http_request_method": ("Method", ""),
+                    "http_route": ("Route", ""),
+                    "schema_endpoint": ("Block", ""),
+                    "Value #A": ("p50", "s"),
+                    "Value #B": ("p95", "s"),
+                    "Value #C": ("p99", "s"),
+                    "Value #D": ("Rate", "ops"),
+                },
+                *(
+                    instant(f"histogram_quantile({q}, {both})", ref)
+                    for q, ref in (("0.5", "A"), ("0.95", "B"), ("0.99", "C"))
+                ),
+                instant(f"sum by (schema_name, {ENDPOINT}) ({COUNT})", "D"),
+            ),
+            7, 0, 26, 24, 10,
+        ),
+    ]  # fmt: skip
+    return page(
+        "schema-validation",
+        "Schema validation",
+        "How long validations take, and what fails.",
+        panels,
+        schema_variable=True,
+    )
