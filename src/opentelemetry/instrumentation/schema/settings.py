@@ -98,19 +98,19 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.envir
     values: dict[str, Any] = {}
     for option in fields(Settings):
         variable = PREFIX + option.name.upper()
+        used, bad = option.default, list[tuple[str, object, Exception]]()
         for source, raw in ((option.name, arguments.get(option.name)), (variable, environment.get(variable))):
             if raw is None or raw == "":
                 continue
             try:
-                values[option.name] = option.metadata["parse"](raw if isinstance(raw, str) else _text(raw))
+                used = option.metadata["parse"](raw if isinstance(raw, str) else _text(raw))
                 break
             except (TypeError, ValueError) as reason:
-                _log.warning("%s=%r is not valid (%s): using %r", source, raw, reason, _default(option.default))
+                bad.append((source, raw, reason))
+        for each in bad:
+            _log.warning("%s=%r is not valid (%s): using %r", *each, used)
+        values[option.name] = used
     return Settings(**values)
-
-
-def _default(value: Any) -> Any:
-    return ",".join(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,126 @@
+"""Which endpoint the running code serves, and which URLs are none of ours."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.instrumentation.schema import endpoint
+from opentelemetry.instrumentation.schema.request import MAX_NAME, OUTSIDE, ExcludedUrls, Request, block, current, web
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+
+
+@pytest.mark.parametrize(
+    ("patterns", "url", "excluded"),
+    [
+        ("", "http://a/healthz", False),
+        (" , ", "http://a/healthz", False),
+        ("healthz", "http://a/healthz", True),
+        ("healthz,/metrics$", "http://a/metrics", True),
+        ("healthz, /metrics$", "http://a/metrics/1", False),
+        (r"^https?://internal\.", "http://internal.example/x", True),
+        ("/lead/[0-9]+", "http://a/lead/12", True),
+    ],
+)
+def test_excluded_urls(patterns: str, url: str, excluded: bool) -> None:
+    """A URL is excluded when one of the regular expressions is found anywhere in it."""
+    urls = ExcludedUrls(patterns)
+    assert (url in urls) is excluded
+    assert bool(urls) is bool(patterns.replace(",", "").strip())
+
+
+def test_a_bad_expression_excludes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A pattern that is none warns with its value, and no URL is excluded."""
+    urls = ExcludedUrls("healthz,(")
+    assert not urls
+    assert "http://a/healthz" not in urls
+    (record,) = caplog.records
+    assert "OTEL_PYTHON_EXCLUDED_URLS='healthz,('" in record.getMessage()
+
+
+@given(st.text(), st.text())
+def test_no_pattern_and_no_url_raises(patterns: str, url: str) -> None:
+    """Whatever the variable and the URL hold, there is an answer, and it is what `re` says."""
+    urls = ExcludedUrls(patterns)
+    listed = [part.strip() for part in patterns.split(",") if part.strip()]
+    try:
+        expected = bool(listed) and re.search("|".join(listed), url) is not None
+    except re.error:
+        expected = False
+    assert (url in urls) is expected
+
+
+@given(st.text(min_size=1, max_size=MAX_NAME))
+def test_an_endpoint_has_its_name(name: str) -> None:
+    """Every name of 1 to 100 characters is an endpoint of its own."""
+    assert block(name).attributes == {"schema.endpoint": name}
+    assert block(name).key != block(name + "x"[: MAX_NAME - len(name)] or "y").key or len(name) == MAX_NAME
+
+
+@pytest.mark.parametrize("name", ["", "x" * (MAX_NAME + 1)])
+def test_a_name_that_is_none_or_too_long_is_refused(name: str) -> None:
+    """The error says how long a name may be, and does not hold the name, which may be data."""
+    with pytest.raises(ValueError, match="1 to 100 characters") as raised, endpoint(name):
+        pass
+    assert "xx" not in str(raised.value)
+    assert current.get() is OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("method", "exported"), [("GET", "GET"), ("QUERY", "QUERY"), ("BREW", "_OTHER"), ("get", "_OTHER"), ("", "_OTHER")]
+)
+def test_an_unknown_method_is_other(method: str, exported: str) -> None:
+    """`http.request.method` is a known method in capitals, or `_OTHER`; the route is left out where none matched."""
+    assert web(method).attributes == {"http.request.method": exported}
+    assert web(method, "/x").attributes == {"http.request.method": exported, "http.route": "/x"}
+    assert web(method).key != web(method, "/x").key
+
+
+def test_the_empty_route_is_a_route() -> None:
+    """A mount at the root with a route of no path is not the same as no route."""
+    assert "http.route" in web("GET", "").attributes
+
+
+def test_blocks_nest_and_end() -> None:
+    """The innermost block is the endpoint, and after it the outer one again, also when it raised."""
+    with endpoint("outer"):
+        outer = current.get()
+        with suppress(ZeroDivisionError), endpoint("inner"):
+            assert current.get().attributes == {"schema.endpoint": "inner"}
+            raise ZeroDivisionError
+        assert current.get() is outer
+    assert current.get() is OUTSIDE
+
+
+def test_the_server_span_gets_number_and_time() -> None:
+    """What is validated between entry and end of the handler goes on the span that was current at its entry."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    request = Request(web("GET", "/x"))
+    request.took.append(9.0)  # before the handler: nobody adds these up
+    with tracer.start_as_current_span("server") as server:
+        request.enter_handler()
+        with tracer.start_as_current_span("inner"):
+            request.enter_handler()  # a route in a route: the span stays the outer one
+        request.took.append(0.25)
+        request.took.append(0.5)
+        request.leave_handler()
+        request.took.append(9.0)
+        request.leave_handler()
+    assert dict(server.attributes or {}) == {"schema.validation.count": 2, "schema.validation.duration": 0.75}
+
+
+def test_a_request_without_validations_leaves_its_span_alone() -> None:
+    """A server span gets no zeros, and one that does not record is not asked to."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    request = Request(web("GET", "/x"))
+    with tracer.start_as_current_span("server") as server:
+        request.enter_handler()
+        request.leave_handler()
+    assert not server.attributes
+    with use_span(NonRecordingSpan(SpanContext(1, 1, False, TraceFlags(0)))):
+        request.enter_handler()
+        assert request.span is None
