@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench.py
 
-Rounds are interleaved, so that a neighbour on the machine slows down all four alike. Ours includes folding: what a
-thread buffers it also moves into the SDK, every 512 values.
+CPU time of the thread, in interleaved rounds, so that a neighbour on the machine slows down all four alike. Ours
+includes folding: what a thread buffers it also moves into the SDK, every 512 values.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ import json
 import sys
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import thread_time
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pydantic
-from floor import floor
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, semconv
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.version import __version__ as sdk_version
 from pydantic import BaseModel, TypeAdapter, field_validator
+
+from floor import floor
 
 ROUNDS, CALLS = 15, 2_000
 DATA: dict[str, Any] = {"id": 1, "name": "Ada", "email": "ada@example.org", "age": 36, "active": True}
@@ -137,10 +138,10 @@ def _row(operation: str, functions: dict[str, Callable[[], object]], rounds: int
 
 
 def _time(function: Callable[[], object], calls: int) -> float:
-    began = perf_counter()
+    began = thread_time()
     for _ in range(calls):
         function()
-    return (perf_counter() - began) / calls * 1e6
+    return (thread_time() - began) / calls * 1e6
 
 
 def table(rows: list[Row]) -> str:

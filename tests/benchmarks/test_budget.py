@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import bench
 import pytest
 from opentelemetry.sdk.version import __version__ as sdk_version
+
+import bench
 
 BUDGET = 1 / 10  # of one `Histogram.record`
 ATTEMPTS = 5  # the machine is shared: noise only ever adds

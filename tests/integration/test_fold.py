@@ -26,6 +26,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.version import __version__ as sdk_version
+
 from twins import LATE_READERS, SETS, VIEWS, Twins, in_child, own_values_only, points
 
 SEQUENCES = 150  # of operations, for each of the view settings

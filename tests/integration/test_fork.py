@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.schema import recorder, semconv, settings
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
 from twins import Twins, in_child, own_values_only, points, reader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

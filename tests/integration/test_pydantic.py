@@ -11,14 +11,14 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypeVar, Union
 
 import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema import endpoint, faults, stack
+from opentelemetry.instrumentation.schema import endpoint, faults
 from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
 from opentelemetry.trace import StatusCode
 from pydantic import (
@@ -41,32 +41,6 @@ from typing_extensions import TypedDict
 VERSION = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
 SLOT = "__pydantic_validator__"
 T = TypeVar("T")
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(faults, "reraise", True)
-    yield
-    assert not stack.running, "a validation was left running"
-
-
-@pytest.fixture
-def watch() -> Iterator[Callable[..., Telemetry]]:
-    """Switches on; off again at the end."""
-    on: list[Telemetry] = []
-
-    def start(**settings: Any) -> Telemetry:
-        on.append(Telemetry(**settings))
-        return on[-1]
-
-    yield start
-    for telemetry in on:
-        telemetry.off()
-
-
-@pytest.fixture
-def telemetry(watch: Callable[..., Telemetry]) -> Telemetry:
-    return watch()
 
 
 # -- what may validate: each makes its validator anew, and gives a valid call, an invalid one and `schema.name`

@@ -23,6 +23,7 @@ from opentelemetry.instrumentation.schema import faults, stack
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import SchemaValidator
 from telemetry import Telemetry
+
 from twins import in_child
 
 greenlet = pytest.importorskip("greenlet")
@@ -64,14 +65,9 @@ def inside(function: Callable[[], object]) -> None:
     Outer(x=1)
 
 
-@pytest.fixture
-def telemetry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
-    monkeypatch.setattr(faults, "reraise", True)
+@pytest.fixture(autouse=True)
+def unhooked() -> None:
     hooked.function = None
-    on = Telemetry()
-    yield on
-    on.off()
-    assert not stack.running, "a validation was left running"
 
 
 def test_validations_inside_a_validator_are_part_of_it(telemetry: Telemetry) -> None:

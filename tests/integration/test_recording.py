@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricExportResult,
     PeriodicExportingMetricReader,
 )
+
 from twins import points
 
 HERE = str(Path(__file__).parent)
