@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import site
 import sys
 import sysconfig
 import threading
 from functools import cached_property
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import distributions
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ class Ownership:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = monotonic()
-        self._tops: dict[str, bool] = {}
+        self._packages: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._left_out: dict[str, int] = {}
         self._logged: set[str] = set()
@@ -59,21 +58,20 @@ class Ownership:
 
     def own(self, module: str) -> bool:
         """Whether a module is the application's own."""
-        top = module.partition(".")[0]
-        own = self._tops.get(top)
+        package = _package(module)
+        own = self._packages.get(package)
         if own is None:
-            own = self._tops[top] = self._look(top, module)
+            own = self._packages[package] = self._look(package)
         return own
 
-    def _look(self, top: str, module: str) -> bool:
-        loaded = sys.modules.get(top) or sys.modules.get(module)
-        file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
+    def _look(self, package: str) -> bool:
+        file = getattr(sys.modules.get(package), "__file__", None)
         if file is None:
-            return top not in sys.builtin_module_names
+            return package not in sys.builtin_module_names
         path = Path(file)
         for folder in self._site_packages:
             if path.is_relative_to(folder):
-                return top in self._direct
+                return path in self._direct
         stdlib = Path(sysconfig.get_path("stdlib"))
         return not path.is_relative_to(stdlib) or path.is_relative_to(stdlib / "site-packages")
 
@@ -85,8 +83,14 @@ class Ownership:
         return {Path(folder) for folder in folders}
 
     @cached_property
-    def _direct(self) -> set[str]:
-        return {top for dist in distributions() if dist.read_text("direct_url.json") for top in _top_levels(dist)}
+    def _direct(self) -> set[Path]:
+        # An editable install keeps its files elsewhere, so its modules are not under site-packages anyway.
+        return {
+            Path(str(dist.locate_file(file)))
+            for dist in distributions()
+            if dist.read_text("direct_url.json")
+            for file in dist.files or ()
+        }
 
     def _leave_out(self, top: str) -> None:
         with self._lock:
@@ -119,14 +123,11 @@ def _pattern(top: str) -> str:
     return f"{top}:*,{top}.*"
 
 
-def _top_levels(dist: Distribution) -> set[str]:
-    text = dist.read_text("top_level.txt")
-    if text:
-        return set(text.split())
-    names = {Path(str(file)).parts[0].removesuffix(".py") for file in dist.files or () if ".dist-info" not in str(file)}
-    try:
-        editable = json.loads(dist.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable", False)
-    except ValueError:
-        editable = False
-    # An editable install keeps its files elsewhere, so its modules are not under site-packages anyway.
-    return set() if editable else names
+def _package(module: str) -> str:
+    """The outermost package with a file; a namespace above it may be shared with other distributions."""
+    parts = module.split(".")
+    for number in range(1, len(parts)):
+        package = ".".join(parts[:number])
+        if getattr(sys.modules.get(package), "__file__", None) is not None:
+            return package
+    return module

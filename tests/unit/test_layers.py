@@ -1,0 +1,210 @@
+"""The architecture: imports point down only, and what is not used is not imported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from opentelemetry.instrumentation import schema
+
+PACKAGE = "opentelemetry.instrumentation.schema"
+ROOT = Path(str(schema.__file__)).parent
+
+# From the top to the bottom; what is not named here is core.
+LAYERS = ("cli", "entry", "integrations", "core", "fold")
+ENTRY = {"", "instrumentor"}
+
+# The libraries that each integration may import, besides the core's; the other integrations' are not among them.
+OWN = {
+    "pydantic": {"pydantic", "pydantic_core"},
+    "jsonschema": {"jsonschema"},
+    "marshmallow": {"marshmallow"},
+    "sqlalchemy": {"sqlalchemy"},
+    "starlette": {"starlette", "fastapi"},
+    "flask": {"flask"},
+}
+CORE = {"opentelemetry", "wrapt", "packaging", "greenlet"}
+CLI = {"click", "rich", "prometheus_client"}
+
+
+class Import(NamedTuple):
+    """One imported module, as seen in a file.
+
+    Attributes:
+        at: The importing module below the package, such as `integrations.flask`.
+        of: What it imports, absolute.
+        lazy: Whether inside a function.
+        typing: Whether for type checkers only.
+    """
+
+    at: str
+    of: str
+    lazy: bool
+    typing: bool
+
+    @property
+    def below(self) -> str | None:
+        """What it imports, where that is below the package; None elsewhere."""
+        if self.of == PACKAGE:
+            return ""
+        return self.of.removeprefix(f"{PACKAGE}.") if self.of.startswith(f"{PACKAGE}.") else None
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for file in ROOT.rglob("*.py"):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = file
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(name: str, file: Path) -> Iterator[Import]:
+    package = [PACKAGE, *(name.split(".") if name else ())]
+    if file.name != "__init__.py":
+        package.pop()
+
+    def visit(node: ast.AST, lazy: bool, typing: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, lazy, typing)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+            source = base if node.level else str(node.module)
+            for alias in node.names:  # `from . import faults` imports a module, `from .faults import swallow` a name
+                whole = f"{source}.{alias.name}"
+                yield Import(name, whole if whole.removeprefix(f"{PACKAGE}.") in MODULES else source, lazy, typing)
+        for child in ast.iter_child_nodes(node):
+            function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            yield from visit(child, lazy or function, typing or checking)
+
+    yield from visit(ast.parse(file.read_text()), False, False)
+
+
+IMPORTS = [each for name, file in MODULES.items() for each in _imports(name, file)]
+
+
+def _layer(module: str) -> str:
+    top = module.partition(".")[0]
+    if top in ("cli", "integrations", "fold"):
+        return top
+    return "entry" if module in ENTRY else "core"
+
+
+def test_the_files_are_read() -> None:
+    """The imports of every file of the package were found, of each layer some."""
+    assert {_layer(each.at) for each in IMPORTS} == set(LAYERS)
+    assert Import("recorder", f"{PACKAGE}.ownership", False, False) in IMPORTS
+    assert Import("cells", f"{PACKAGE}.fold", True, False) in IMPORTS
+    assert Import("stack", f"{PACKAGE}.recorder", False, True) in IMPORTS
+
+
+def test_imports_point_down() -> None:
+    """No module imports one of a layer above; the core reaches the fold lazily, when the SDK is there."""
+    for each in IMPORTS:
+        if each.below is None or each.typing:
+            continue
+        up, down = LAYERS.index(_layer(each.at)), LAYERS.index(_layer(each.below))
+        if each.at == "fold":
+            assert each.below == "cells", each  # of its self-test
+            assert each.lazy, each
+        else:
+            assert up <= down, f"{each.at} imports {each.below}, which is above it"
+        assert each.below != "fold" or (each.at == "cells" and each.lazy), each
+
+
+def test_no_imports_in_a_circle() -> None:
+    """What modules import when they are imported has an order."""
+    graph: dict[str, set[str]] = {}
+    for each in IMPORTS:
+        if each.below is not None and not each.lazy and not each.typing and each.below:
+            graph.setdefault(each.at, set()).add(each.below)
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_the_fold_alone_imports_the_sdk() -> None:
+    """Nobody else imports `opentelemetry.sdk`, not even for types, so an app without an SDK works."""
+    importers = {each.at for each in IMPORTS if each.of.startswith("opentelemetry.sdk")}
+    assert importers == {"fold"}
+
+
+def _allowed(module: str) -> set[str]:
+    parts = module.split(".")
+    if parts[0] == "cli":
+        return CLI | {"opentelemetry"}
+    if parts[0] == "integrations" and len(parts) > 1:
+        return OWN[parts[1]] | {"opentelemetry"}
+    return CORE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_ones_own_library(module: str) -> None:
+    """An integration imports its own library and no other's; the core imports none of them."""
+    foreign = {each.of.partition(".")[0] for each in IMPORTS if each.at == module} - sys.stdlib_module_names
+    assert foreign <= _allowed(module)
+
+
+def test_integrations_do_not_import_each_other() -> None:
+    """What an integration imports of the integrations is itself."""
+    for each in IMPORTS:
+        if each.at.startswith("integrations.") and (each.below or "").startswith("integrations"):
+            assert each.below is not None
+            assert each.below.split(".")[1] == each.at.split(".")[1], each
+
+
+def test_every_integration_has_the_same_shape() -> None:
+    """Each says which versions it takes, and how it is installed."""
+    names = {name.split(".")[1] for name in MODULES if name.startswith("integrations.")}
+    assert names == set(OWN)
+    for name in names:
+        body = ast.parse(MODULES[f"integrations.{name}"].read_text()).body
+        assigned = {ast.unparse(target) for node in body if isinstance(node, ast.Assign) for target in node.targets}
+        (install,) = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "install"]
+        assert "REQUIRES" in assigned
+        assert [arg.arg for arg in install.args.args] == ["recorder", "patches"]
+
+
+def _loaded(code: str) -> set[str]:
+    """The modules that are loaded after a program ran in a process of its own."""
+    program = f"{code}\nimport sys\nprint(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+UNUSED = set().union(*OWN.values()) | {"opentelemetry.sdk", "greenlet"} | CLI
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import {PACKAGE}",
+        f"from {PACKAGE} import SchemaInstrumentor; SchemaInstrumentor().instrument()",
+        f"import {PACKAGE}.cli",
+    ],
+    ids=["imported", "instrumented", "cli"],
+)
+def test_what_is_not_used_is_not_imported(code: str) -> None:
+    """Neither the import nor `instrument()` loads the SDK, a patched library, an integration or the CLI's extra."""
+    loaded = _loaded(code)
+    assert PACKAGE in loaded
+    assert loaded & UNUSED == set()
+    assert [module for module in loaded if module.startswith(f"{PACKAGE}.integrations.")] == []
+
+
+def test_a_library_loads_its_own_integration_alone() -> None:
+    """An app that imports marshmallow pays for marshmallow."""
+    loaded = _loaded(f"from {PACKAGE} import SchemaInstrumentor; SchemaInstrumentor().instrument(); import marshmallow")
+    assert [module for module in loaded if module.startswith(f"{PACKAGE}.integrations.")] == [
+        f"{PACKAGE}.integrations.marshmallow"
+    ]
+    assert loaded & UNUSED == {"marshmallow"}
