@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import road
 from opentelemetry.instrumentation.schema.cli.sources import Prometheus, Scrape
 
 import children
+import road
 from children import HOST
 from leads_api import traffic
 from leads_api.truth import Truth
