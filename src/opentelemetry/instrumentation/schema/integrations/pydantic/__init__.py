@@ -12,6 +12,7 @@ import copy
 import gc
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 from ... import faults
@@ -122,11 +123,11 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
     built: tuple[Any, ...] = (SchemaValidator, PluggableSchemaValidator)  # else it is still to be built
     proxies: dict[int, Proxy] = {}  # an adapter of a class shares the class's validator
 
-    def proxy_of(holder: Any, slot: str, schema_slot: str, kind: str, what: Any, module: str | None) -> Proxy | None:
+    def proxy_of(holder: Any, slot: str, schema_slot: str, kind: str, what: Any, module: str | None) -> Any:
         held = _held(holder)
-        validator, schema = held.get(slot), held.get(schema_slot)
-        if type(validator) not in built or not isinstance(schema, dict):
-            return None
+        validator, schema = held[slot], held.get(schema_slot)
+        if not isinstance(schema, dict):
+            return validator
         if id(validator) not in proxies:
             proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what, module, kind))
         return proxies[id(validator)]
@@ -138,18 +139,17 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
                 adapters.append(holder)  # after the classes, which know more of a validator that they share
             elif isinstance(holder, ValidateCallWrapper):
                 _rebuild(holder, patches)
-            else:
+            elif type(_held(holder)[_SLOT]) in built:
                 proxy = proxy_of(holder, _SLOT, "__pydantic_core_schema__", "BaseModel", holder, holder.__module__)
-                if proxy is not None:
-                    type.__setattr__(holder, _SLOT, proxy)
+                type.__setattr__(holder, _SLOT, proxy)
         except Exception as error:
             faults.swallow("pydantic", error)
     for adapter in adapters:
         try:
-            module: Any = getattr(adapter, "_module_name", None)
-            proxy = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", _adapted(adapter), module)
-            if proxy is not None:
-                _held(adapter)["validator"] = proxy
+            if type(_held(adapter).get("validator")) in built:
+                module: Any = getattr(adapter, "_module_name", None)
+                what = _adapted(adapter)
+                _held(adapter)["validator"] = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", what, module)
         except Exception as error:
             faults.swallow("pydantic", error)
 
@@ -158,8 +158,8 @@ def _adapted(adapter: Any) -> Any:
     """The type that an adapter is for; to 2.7 it keeps only what it built."""
     if hasattr(adapter, "_type"):
         return adapter._type
-    title = str(adapter.validator.title)
-    return adapter.core_schema.get("cls") or (title if "literal[" not in title else "Literal")  # names hold no values
+    title = str(adapter.validator.title)  # "list[int]", but "literal['a']", and names hold no values
+    return adapter.core_schema.get("cls") or SimpleNamespace(__qualname__="Literal" if "literal[" in title else title)
 
 
 def _rebuild(wrapper: Any, patches: Patches) -> None:
