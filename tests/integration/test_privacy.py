@@ -1,0 +1,184 @@
+"""No payload value, and no name that a schema does not declare, leaves the process by any signal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from flask import request as flask_request
+from hypothesis import HealthCheck, given, seed, settings
+from opentelemetry.instrumentation.schema import problems, semconv
+from opentelemetry.instrumentation.schema.integrations import flask, jsonschema, marshmallow, sqlalchemy
+from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
+from opentelemetry.instrumentation.schema.integrations.starlette import _fastapi
+from opentelemetry.instrumentation.schema.request import web
+from telemetry import Telemetry
+
+from canaries import CANARIES, KEY, NUMBER, ROADS, UNKNOWN, VALUE, found_in, payloads
+
+MODES = list(product(("notable", "all", "off"), ("fold", "sdk")))
+PAYLOADS = {"notable": 200, "all": 200, "off": 150}
+"""Setting of spans → payloads that each integration gets, with each aggregation."""
+SETTINGS: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+APPS_OWN = ("httpx", "asyncio", "test_privacy", "canaries")
+"""Loggers that the application's own libraries write the application's data to."""
+
+
+class Logged(logging.Handler):
+    """Everything that is logged, as text, with tracebacks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(funcName)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] not in APPS_OWN:
+            self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """What the root logger and all below it write."""
+    root, handler = logging.getLogger(), Logged()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def throw(telemetry: Telemetry, validations: Iterator[Callable[[], object]]) -> None:
+    """Run them inside a recording span, whatever they raise."""
+    with telemetry.tracer.start_as_current_span("request"):
+        for validate in validations:
+            with contextlib.suppress(Exception):
+                validate()
+
+
+def just_exported(telemetry: Telemetry, logged: Logged) -> str:
+    """All spans and log lines since the last call."""
+    spans = [
+        repr((span.name, dict(span.attributes or {}), span.status.description, span.links))
+        + repr([(event.name, dict(event.attributes or {})) for event in span.events])
+        for span in telemetry.spans()
+    ]
+    telemetry.exporter.clear()
+    lines, logged.lines = logged.lines, []
+    return "\n".join([*spans, *lines])
+
+
+@pytest.mark.parametrize(("spans", "aggregation"), MODES)
+def test_no_canary_is_exported(spans: str, aggregation: str, watch: Callable[..., Telemetry], logged: Logged) -> None:
+    """Thousands of payloads against every integration: no metric, exemplar, span or log line holds a canary."""
+    telemetry = watch(spans=spans, aggregation=aggregation)
+    roads = [make() for make in ROADS.values()]
+    ended = 0
+
+    @seed(hash_of(spans, aggregation))
+    @settings(max_examples=PAYLOADS[spans], **SETTINGS)
+    @given(payloads(*CANARIES.values()))
+    def run(payload: Any) -> None:
+        nonlocal ended
+        for road in roads:
+            throw(telemetry, road(payload))
+        ended += sum(span.name.startswith("schema.validate") for span in telemetry.spans())
+        exported = just_exported(telemetry, logged)
+        assert found_in(exported) == set(), next(line for line in exported.splitlines() if found_in(line))
+
+    run()
+    exported = telemetry.everything()
+    assert found_in(exported) == set(), [text for text in exported.split('"') if found_in(text)]
+    libraries = {attributes["schema.library"] for attributes, _ in telemetry.points("schema.validation.duration")}
+    assert libraries == {"pydantic", "jsonschema", "marshmallow"}
+    assert telemetry.points("schema.query.duration")
+    assert sum(telemetry.validations().values()) > PAYLOADS[spans] * 30
+    assert (ended > PAYLOADS[spans]) == (spans != "off")
+    assert ("filtered_attributes" in exported) == (spans != "off")
+
+
+def hash_of(*parts: str) -> int:
+    """A seed of each mode's own, the same in every run."""
+    return sum(map(ord, "".join(parts)))
+
+
+# -- the same with nothing templated: what is thrown does reach the places that are searched
+
+
+class _Anything:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def _raw(location: Any, _declared: Any) -> str:
+    return ".".join(map(str, location))
+
+
+def _raw_messages(found: Any, path: Any, *_: Any) -> Iterator[Any]:
+    if isinstance(found, dict):
+        for key, below in found.items():
+            yield from _raw_messages(below, (*path, str(key)))
+    else:
+        yield path, str(found)
+
+
+def _raw_failure(probe: Any, _problems: Any) -> Any:
+    def failed(error: BaseException, took: float, running: Any) -> None:
+        listed = getattr(error, "errors", list)()
+        found = [(_raw(one["loc"], ()), f"{one['type']} {one['msg']} {one['input']!r}") for one in listed]
+        probe.failed(took, "invalid" if found else "error", repr(error), lambda: found, running)
+
+    return failed
+
+
+def untemplated(patch: pytest.MonkeyPatch) -> None:
+    """Export what somebody would who does not think of privacy."""
+    patch.setattr(problems, "path", _raw)
+    patch.setattr(semconv, "http_method", str)
+    patch.setattr(_validator, "_failure", _raw_failure)
+    patch.setattr(_core_schema, "type_name", repr)
+    patch.setattr(jsonschema, "_RULES", _Anything())
+    patch.setattr(jsonschema, "_name", lambda cls, schema, *_: repr(schema))
+    patch.setattr(marshmallow, "_failed", _raw_messages)
+    patch.setattr(sqlalchemy, "_operation", lambda statement, _: str(statement))
+    patch.setattr(_fastapi, "template", lambda _, scope: scope["path"])
+    patch.setattr(flask, "web", lambda method, _=None: web(method, flask_request.path if _ else None))
+
+
+FROM_PAYLOADS = {"value", "number", "unknown key", "dictionary key"}
+LEAKED = {
+    "pydantic": set(CANARIES),
+    "jsonschema": {"default", "const", "pattern", "enum member", "discriminator", "error type"} | FROM_PAYLOADS,
+    "marshmallow": {"const", "enum member", "message"} | FROM_PAYLOADS,
+    "sqlalchemy": {"SQL parameter"},
+    "fastapi": set(CANARIES) - {"default", "discriminator", "error type"},
+    "flask": {"message", "SQL parameter"} | FROM_PAYLOADS,
+}
+"""Integration → the classes of canary that its payloads leave behind if nothing is templated."""
+
+
+@pytest.mark.parametrize("library", ROADS)
+def test_without_templating_canaries_are_found(
+    library: str, watch: Callable[..., Telemetry], logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same payloads, with our templating switched off, do leave canaries where the other test looks for them."""
+    untemplated(monkeypatch)
+    telemetry = watch(spans="all", cardinality_limit=10**6)
+    road = ROADS[library]()
+    found: set[str] = set()
+
+    @seed(1)
+    @settings(max_examples=100, **SETTINGS)
+    @given(payloads(VALUE, NUMBER, UNKNOWN, KEY))
+    def run(payload: Any) -> None:
+        throw(telemetry, road(payload))
+        found.update(found_in(just_exported(telemetry, logged)))
+
+    run()
+    assert found >= LEAKED[library]
+    assert LEAKED[library] - found_in(telemetry.everything()) <= {"exception argument"}
