@@ -1,0 +1,214 @@
+"""Every query of every panel, rule and runbook on real Prometheus servers, and an alert's way to a person."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+from opentelemetry.instrumentation.schema.cli import export
+
+import promql
+from lint import panels
+from programs import Prometheus, built, eventually
+from stack import Stack, stack
+from test_dashboards import DASHBOARDS
+from test_runbooks import ALERTS, queries
+from vocabulary import rules
+
+pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
+
+SECONDS = 45
+SCALED = {
+    parameter.name: "2s" if parameter.default != "0s" else "0s"
+    for parameter in export.PARAMETERS
+    if parameter.kind == "duration"
+} | {"group_wait": "1s", "group_interval": "2s"}  # fmt: skip
+RATE_INTERVAL = "20s"
+
+COLLECTORS = ("otelcol_", "up")
+"""Series of the collectors: on the app's road, where there is none, their panels say so."""
+
+RANGES = {
+    "percentunit": (0, 2),  # errors over requests may pass 1
+    "s": (0, 30),
+    "ops": (0, 5000),
+    "reqps": (0, 5000),
+    "short": (0, 5000),
+}
+
+
+@contextmanager
+def started(home: Path, values: Mapping[str, str]) -> Iterator[Stack]:
+    found = {name: shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")}
+    if missing := [name for name, path in found.items() if path is None]:
+        message = f"not on PATH: {', '.join(missing)} (Debian packages)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with stack(home, built("small"), found["prometheus"], found["prometheus-alertmanager"], values) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with started(tmp_path_factory.mktemp("live"), export.DEFAULTS | SCALED) as running:
+        running.traffic(SECONDS)
+        yield running
+
+
+def variables(server: Prometheus, dashboard: dict[str, Any]) -> dict[str, str]:
+    """The dashboard's variables as Grafana resolves them with All chosen, in order, each with those before it."""
+    values = {"$__rate_interval": RATE_INTERVAL}
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] != "query":
+            continue
+        inner, label = re.fullmatch(r"label_values\((.*),\s*(\w+)\)", variable["query"]["query"]).groups()
+        match = promql.resolved(inner, values)
+        found = server.api(f"label/{label}/values", **{"match[]": match})
+        assert found, f"{variable['name']} has no value on this road"
+        # twice: once for the regular expression, once for the string that holds it
+        listed = "|".join(re.escape(value).replace("\\", "\\\\") for value in found)
+        values[f"${variable['name']}"] = variable.get("allValue") or f"({listed})"
+    return values
+
+
+def samples(server: Prometheus, expr: str, target: dict[str, Any]) -> list[float]:
+    if target.get("instant"):
+        return [value for _, value in server.query(expr) if not math.isnan(value)]
+    end = time.time()
+    result = server.api("query_range", query=expr, start=end - 30, end=end, step=5)["result"]
+    return [float(value) for row in result for _, value in row["values"] if value != "NaN"]
+
+
+@pytest.mark.parametrize("road", ["app", "collector"])
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels(live: Stack, name: str, road: str) -> None:
+    """Every query of a dashboard gives numbers, of its unit's size, with its variables resolved as Grafana does."""
+    server, dashboard = live.roads[road], DASHBOARDS[name]
+    values = variables(server, dashboard)
+    for panel in panels(dashboard):
+        unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit")
+        for target in panel.get("targets", []):
+            expr = promql.resolved(target["expr"], values)
+            if road == "app" and any(name.startswith(COLLECTORS) for name in promql.metrics(target["expr"])):
+                continue
+            found = samples(server, expr, target)
+            assert found, f"{panel['title']}: {expr} is empty"
+            assert not re.search(r"\$\{?[a-z]", expr), f"{panel['title']}: {expr} has an unresolved variable"
+            low, high = RANGES.get(unit, (0, math.inf))
+            assert all(low <= value <= high for value in found), (panel["title"], unit, sorted(found)[-3:])
+
+
+def operands(expr: str) -> list[str]:
+    """What an alert compares, so that it can be asked for while nothing is wrong."""
+    found = []
+    for node in promql.nodes(expr):
+        if isinstance(node, promql_parser.BinaryExpr) and str(node.op) in (">", "<", ">=", "<=", "=="):
+            found.append(str(node.lhs))
+        if isinstance(node, promql_parser.BinaryExpr) and "unless" in str(node.op):
+            found.append(str(node.rhs))
+        if isinstance(node, promql_parser.Call) and node.func.name == "absent":
+            found += map(str, node.args)
+    return found
+
+
+def test_rules(live: Stack) -> None:
+    """Every recording rule has numbers, and so has all that an alert compares with its limit."""
+    server = live.roads["collector"]
+    for rule in rules():
+        expr = str(rule["expr"])
+        asked = [str(rule["record"])] if "record" in rule else operands(expr) or [expr]
+        for expr in asked:
+            found = [value for _, value in server.query(expr) if not math.isnan(value)]
+            assert found, f"{rule.get('alert', rule.get('record'))}: {expr} is empty"
+
+
+def test_no_rule_fails(live: Stack) -> None:
+    """No rule fails on either road (a join of many to many would)."""
+    for road, server in live.roads.items():
+        groups = server.api("rules")["groups"]
+        assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == [], road
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_runbook_queries(live: Stack, alert: str) -> None:
+    """Every query of a runbook runs, and gives an answer where there is something to say."""
+    for query in queries(alert):
+        found = live.roads["collector"].query(query)
+        assert found or re.search(r"[><=]=? ?0$", query.strip()), f"{alert}: {query} is empty"
+
+
+FIRING = {
+    "HighValidationErrorRate",
+    "HighEndpointErrorRate",
+    "CrashedValidators",
+    "ValidatorBuiltPerCall",
+    "SchemaTelemetryErrors",
+    "MeasurementsDropped",
+    "CollectorExportFailing",
+    "Watchdog",
+}
+"""What the faults raise, whatever the machine."""
+
+
+def test_alerts_fire_with_whole_texts(live: Stack) -> None:
+    """The injected faults raise their alerts, whose texts and links have no hole and no failed template."""
+    found = live.roads["collector"].api("alerts")["alerts"]
+    assert {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"} >= FIRING
+    for alert in found:
+        text = json.dumps(alert["annotations"])
+        assert not re.search(r"<no value>|<error|error expanding|\{\{|  | ,|\(\)", text), text
+
+
+def test_notified_and_resolved(live: Stack) -> None:
+    """The promised alert reaches the webhook after its `for`, in one message, with working links; then it resolves."""
+    alert = "HighValidationErrorRate"
+    server = live.roads["collector"]
+    fired = eventually(lambda: live.webhook.of(alert, "firing"), "a message of the promised alert")
+    active = min(one["startsAt"] for one in fired[0][1]["alerts"])
+    pending = server.query(f'min_over_time(ALERTS_FOR_STATE{{alertname="{alert}"}}[5m])')[0][1]
+    assert time_of(active) - pending >= 2  # the scaled `for`
+    (first,) = fired[0][1]["alerts"]
+    assert first["annotations"]["description"] == ("Validation errors have exceeded 1% for the past 2 seconds.")
+    assert first["annotations"]["dashboard_url"].startswith(f"{export.DEFAULTS['grafana_url']}/d/schema-health/")
+    runbook = first["annotations"]["runbook_url"].rpartition("/")[2]
+    assert (Path(__file__).parents[2] / "docs" / "runbooks" / runbook).exists()
+    # no traffic from here on: the one-minute window empties
+    (resolved, *_) = eventually(lambda: live.webhook.of(alert, "resolved"), "its end", 120)
+    assert resolved[0] > fired[0][0]
+    assert len(live.webhook.of(alert, "firing")) == 1
+
+
+def test_deadman_is_fed(live: Stack) -> None:
+    """The dead-man's switch hears of the Watchdog, and of nothing else."""
+    eventually(lambda: live.webhook.of("Watchdog", "firing"), "the Watchdog's message")
+    heard = {
+        message["groupLabels"].get("alertname") for _, path, message in live.webhook.messages if path == "/deadman"
+    }
+    assert heard == {"Watchdog"}
+
+
+@pytest.mark.nightly
+def test_true_time(tmp_path: Path) -> None:
+    """With the shipped values the promised alert arrives after its five minutes, and not before."""
+    with started(tmp_path, export.DEFAULTS | {"group_wait": "1s"}) as running:
+        began = time.time()
+        running.traffic(330)
+        alert = "HighValidationErrorRate"
+        fired = eventually(lambda: running.webhook.of(alert, "firing"), "a message of the promised alert", 60)
+        assert 300 <= fired[0][0] - began <= 400
+        (first,) = fired[0][1]["alerts"]
+        assert first["annotations"]["description"] == "Validation errors have exceeded 1% for the past 5 minutes."
+
+
+def time_of(stamp: str) -> float:
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", stamp).replace("Z", "+00:00")).timestamp()
