@@ -93,7 +93,10 @@ def _count(recorder: Recorder, request: Request) -> None:
 def _url(scope: Any) -> str:
     host, port = scope.get("server") or ("localhost", None)
     authority = host if port in (None, 80, 443) else f"{host}:{port}"
-    return f"{scope.get('scheme', 'http')}://{authority}{scope.get('root_path', '')}{scope['path']}"
+    path, prefix = scope["path"], scope.get("root_path", "")
+    if not path.startswith(prefix):  # as servers before 2024 have it
+        path = prefix + path
+    return f"{scope.get('scheme', 'http')}://{authority}{path}"
 
 
 def _located(original: Any) -> Any:
