@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,52 @@ def test_deadman_is_fed(live: Stack) -> None:
         message["groupLabels"].get("alertname") for _, path, message in live.webhook.messages if path == "/deadman"
     }
     assert heard == {"Watchdog"}
+
+
+PHASES = ("investigating", "rolling back", "monitoring", "resolved")
+
+
+def test_progress(live: Stack) -> None:
+    """Each phase of an incident is told once: as a new alert of the incident's group, while the one before it ends."""
+    for number, phase in enumerate(PHASES):
+        post(live.alertmanager.url, PHASES[number - 1] if number else None, phase)
+        eventually(lambda phase=phase: phase in told(live), f"the message that it is {phase}")
+    post(live.alertmanager.url, PHASES[-1], None)
+    eventually(lambda: any(message["status"] == "resolved" for message in progress(live)), "the end of the incident")
+    assert told(live) == list(PHASES)
+    assert {path for _, path, message in live.webhook.messages if "incident_id" in message["groupLabels"]} == {
+        "/progress"
+    }
+
+
+def post(url: str, ended: str | None, begun: str | None) -> None:
+    now = datetime.now(timezone.utc)
+
+    def alert(phase: str, **times: datetime) -> dict[str, Any]:
+        labels = {"alertname": "SchemaIncidentProgress", "notification": "progress", "severity": "info"}
+        stamps = {key: at.isoformat() for key, at in times.items()}
+        return {"labels": {**labels, "incident_id": "42", "phase": phase}, "annotations": {"summary": phase}, **stamps}
+
+    alerts = [alert(ended, endsAt=now)] if ended else []
+    alerts += [alert(begun, startsAt=now, endsAt=now + timedelta(hours=1))] if begun else []
+    body = json.dumps(alerts).encode()
+    request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+def progress(live: Stack) -> list[dict[str, Any]]:
+    return [message for _, path, message in live.webhook.messages if path == "/progress"]
+
+
+def told(live: Stack) -> list[str]:
+    """The phases in the order in which they were first told to be under way."""
+    firing = [
+        alert["labels"]["phase"]
+        for message in progress(live)
+        for alert in message["alerts"]
+        if alert["status"] == "firing"
+    ]
+    return list(dict.fromkeys(firing))
 
 
 @pytest.mark.nightly
