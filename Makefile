@@ -26,7 +26,7 @@ bench: $(READY) ## what an instrumented validation costs
 	$(BIN)/python -m pytest -q -s tests/benchmarks
 
 RECORDING := $(wildcard tests/integration/test_fold.py tests/integration/test_fork.py tests/integration/test_recording.py)
-LIBRARIES := $(wildcard $(foreach name,contract pydantic jsonschema marshmallow,tests/integration/test_$(name).py))
+LIBRARIES := $(wildcard $(foreach name,pydantic jsonschema marshmallow,tests/integration/test_$(name).py))
 floor: .venv-floor/.ready ## recording and libraries on the oldest supported versions
 	.venv-floor/bin/python -m pytest -q -m "not nightly" -W ignore::DeprecationWarning $(RECORDING) $(LIBRARIES)
 

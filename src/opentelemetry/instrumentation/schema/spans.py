@@ -131,7 +131,7 @@ class Spans:
             span.set_attribute(semconv.ERROR_TYPE, error_type)
             span.set_status(Status(StatusCode.ERROR))
         context = trace.set_span_in_context(span)
-        span.end(time_ns())
+        span.end(_end(span, took))
         return context
 
     def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
@@ -180,3 +180,9 @@ def _parent_at(started: int) -> Context | None:
         return None
     parent = getattr(current, "parent", None)
     return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent))
+
+
+def _end(span: Span, took: float) -> int:
+    """Unix time in ns at which a validation of `took` seconds ended: the thread may have waited since."""
+    started: int | None = getattr(span, "start_time", None)  # the SDK's; the API has no such attribute
+    return time_ns() if started is None else started + int(took * 1e9)
