@@ -10,7 +10,7 @@ from typing import Any
 from ... import faults
 from ...patching import Patches
 from ...recorder import Recorder
-from ...request import Endpoint, ExcludedUrls, Request, current, web
+from ...request import OUTSIDE, Endpoint, ExcludedUrls, Request, current, web
 from . import _fastapi
 
 REQUIRES = "starlette >= 0.27, < 2"
@@ -162,6 +162,8 @@ def _announce(recorder: Recorder, app: Any, routing: _Routing | None) -> None:
             endpoint = web(method, template)
             recorder.requested(endpoint, 0)
             _fastapi.announce(route, Request(endpoint))
+        if not methods:  # a websocket: no request, but its parameters are schemas
+            _fastapi.announce(route, OUTSIDE)
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:
@@ -171,5 +173,5 @@ def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:
         path, methods = getattr(route, "path_format", None), getattr(route, "methods", None)
         if isinstance(getattr(route, "route", route), Mount):
             yield from _routes(route.routes, prefix + _prefix(route))
-        elif path is not None and methods:
-            yield set(methods), prefix + path, route
+        elif path is not None:
+            yield set(methods or ()), prefix + path, route

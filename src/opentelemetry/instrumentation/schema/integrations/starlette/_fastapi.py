@@ -45,7 +45,7 @@ def expand(routes: Any) -> Iterator[Any]:
 
 
 def announce(route: Any, request: Request) -> None:
-    """Name a FastAPI route's validators, and let their error counters exist for this endpoint."""
+    """Name a FastAPI route's validators, and let their error counters exist for this endpoint, if it is one."""
     dependant = getattr(route, "dependant", None)
     if dependant is None:
         return
@@ -53,7 +53,7 @@ def announce(route: Any, request: Request) -> None:
         validator = getattr(field._type_adapter, "validator", None)
         labels.put(validator, labels.Label(name))
         series = labels.series(validator)
-        if series is not None:
+        if series is not None and request.counted:
             series.errors(request, VALIDATION_ERROR)
 
 

@@ -1,0 +1,408 @@
+"""FastAPI: parameters, bodies and responses under names that a person recognises, routes with all their prefixes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import fastapi
+import pytest
+from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, FastAPI, Form, Header, Path, Query
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.instrumentation.schema import SchemaInstrumentor
+from pydantic import BaseModel
+from telemetry import Telemetry
+
+import asgi
+
+VERSION = tuple(int(part) for part in fastapi.__version__.split(".")[:2])
+GOOD = {"email": "a@b.co", "score": 3}
+
+
+class LeadIn(BaseModel):
+    email: str
+    score: int = 0
+
+
+class LeadOut(BaseModel):
+    id: int
+
+
+def page(limit: int = 10, offset: Annotated[int, Query(alias="from")] = 0) -> int:
+    return limit + offset
+
+
+def build() -> FastAPI:
+    """An app with every kind of place that FastAPI validates."""
+    app = FastAPI()
+    leads, notes = APIRouter(prefix="/leads"), APIRouter(prefix="/{lead_id}/notes")
+
+    @leads.post("", response_model=LeadOut)
+    def create(lead: LeadIn) -> Any:
+        return {"id": 1}
+
+    @leads.get("")
+    async def search(
+        paged: Annotated[int, Depends(page)], q: str, x_trace: Annotated[str, Header()], who: Annotated[str, Cookie()]
+    ) -> list[LeadOut]:
+        return [{"id": 1}]  # type: ignore[list-item]
+
+    @leads.get("/{lead_id}")
+    async def read(lead_id: Annotated[int, Path(gt=0)]) -> LeadOut:
+        return {"id": lead_id}  # type: ignore[return-value]
+
+    @leads.put("/many")
+    async def many(leads: list[LeadIn], note: Annotated[str | None, Body()] = None) -> int:
+        return len(leads)
+
+    @notes.delete("/{note}")
+    async def remove(lead_id: int, note: int) -> None:
+        return None
+
+    leads.include_router(notes)
+    app.include_router(leads, prefix="/api")
+    return app
+
+
+def names(telemetry: Telemetry) -> dict[str, float]:
+    return telemetry.by("schema.validation.duration", "schema.name")
+
+
+# -- names
+
+
+def test_a_body_and_a_response_have_the_names_of_their_types(telemetry: Telemetry) -> None:
+    """A request body and a response model are one validation each, under their classes' names and module."""
+    assert asgi.request(build(), "POST", "/api/leads", json=GOOD).status_code == 200
+    assert telemetry.by("schema.validation.duration", "schema.name", "schema.module", "http.route") == {
+        ("LeadIn", __name__, "/api/leads"): 1,
+        ("LeadOut", __name__, "/api/leads"): 1,
+    }
+
+
+def test_parameters_have_the_names_that_clients_write(telemetry: Telemetry) -> None:
+    """Query, header and cookie parameters, those of dependencies too, have their place and alias as name."""
+    headers = {"x-trace": "t", "cookie": "who=me"}
+    response = asgi.request(build(), "GET", "/api/leads?q=x&from=3&limit=5", headers=headers)
+    assert response.status_code == 200
+    assert names(telemetry) == {
+        "query.q": 1, "query.limit": 1, "query.from": 1, "header.x-trace": 1, "cookie.who": 1, "list[LeadOut]": 1,
+    }  # fmt: skip
+    assert telemetry.total("schema.validation.duration", schema_name="query.q", schema_module=__name__) == 0
+
+
+def test_a_parameter_that_is_not_given_is_not_validated(telemetry: Telemetry) -> None:
+    """A default is not validated, so it is no validation."""
+    headers = {"x-trace": "t", "cookie": "who=me"}
+    asgi.request(build(), "GET", "/api/leads?q=x", headers=headers)
+    assert {"query.limit", "query.from"} & set(names(telemetry)) == set()
+
+
+def test_bodies_of_several_parts(telemetry: Telemetry) -> None:
+    """Of a body of several parameters, each is a validation of its own; a plain one is named after its place."""
+    asgi.request(build(), "PUT", "/api/leads/many", json={"leads": [GOOD, GOOD], "note": "n"})
+    found = names(telemetry)
+    assert found.pop("list[LeadIn]") == 1
+    assert found.pop("body.note") == 1
+    assert sum(found.values()) == 1, "the response, an int"
+
+
+@pytest.mark.skipif(VERSION < (0, 115), reason="models of parameters are newer")
+def test_a_model_of_parameters_has_its_own_name(telemetry: Telemetry) -> None:
+    """A model that holds query, header or form parameters is known by its class."""
+
+    class Filter(BaseModel):
+        limit: int = 1
+
+    app = FastAPI()
+
+    def search(filters: Any) -> None:
+        return None
+
+    search.__annotations__ = {"filters": Annotated[Filter, Query()]}
+    app.get("/search")(search)
+    assert asgi.request(app, "GET", "/search?limit=2").status_code == 200
+    assert names(telemetry) == {Filter.__qualname__: 1}
+
+
+# -- failures
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "failed", "problem"),
+    [
+        ("POST", "/api/leads", {"json": {"score": "secret"}}, "LeadIn", ("email", "missing")),
+        ("POST", "/api/leads", {"json": {**GOOD, "score": "secret"}}, "LeadIn", ("score", "int_parsing")),
+        ("GET", "/api/leads/secret", {}, "path.lead_id", ("$", "int_parsing")),
+        ("GET", "/api/leads/0", {}, "path.lead_id", ("$", "greater_than")),
+        ("DELETE", "/api/leads/1/notes/secret", {}, "path.note", ("$", "int_parsing")),
+    ],
+)
+def test_a_422_is_an_invalid_validation(
+    method: str, path: str, options: Any, failed: str, problem: tuple[str, str], telemetry: Telemetry
+) -> None:
+    """What FastAPI answers with 422 counts in `validation.errors` under its route, with its problem."""
+    assert asgi.request(build(), method, path, **options).status_code == 422
+    route = {"POST": "/api/leads", "GET": "/api/leads/{lead_id}", "DELETE": "/api/leads/{lead_id}/notes/{note}"}[method]
+    assert telemetry.by("validation.errors", "schema.name", "error.type", "http.request.method", "http.route") == {
+        (failed, "ValidationError", method, route): 1
+    }
+    assert problem in telemetry.problems()
+    assert "secret" not in telemetry.everything()
+
+
+def test_a_response_that_breaks_its_model_counts(telemetry: Telemetry) -> None:
+    """What FastAPI answers with 500, because the application's own response is invalid, is a failure of that schema."""
+    app = FastAPI()
+
+    @app.get("/lead", response_model=LeadOut)
+    def lead() -> Any:
+        return {"id": "secret"}
+
+    assert asgi.request(app, "GET", "/lead").status_code == 500
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {("LeadOut", "/lead"): 1}
+
+
+# -- zeros
+
+
+PAIRS = {
+    ("POST", "/api/leads"): {"LeadIn", "LeadOut"},
+    ("GET", "/api/leads"): {"query.limit", "query.from", "query.q", "header.x-trace", "cookie.who", "list[LeadOut]"},
+    ("GET", "/api/leads/{lead_id}"): {"path.lead_id", "LeadOut"},
+    ("DELETE", "/api/leads/{lead_id}/notes/{note}"): {"path.lead_id", "path.note"},
+}
+
+
+def test_every_schema_of_every_route_starts_at_zero(telemetry: Telemetry) -> None:
+    """From the app's start each (schema, endpoint) reads 0 errors and each endpoint 0 requests."""
+    asgi.lifespan(build())
+    found: dict[Any, set[str]] = {}
+    for attributes, value in telemetry.points("validation.errors"):
+        assert (value, attributes["error.type"]) == (0, "ValidationError")
+        endpoint = attributes["http.request.method"], attributes["http.route"]
+        found.setdefault(endpoint, set()).add(attributes["schema.name"])
+    assert {endpoint: schemas for endpoint, schemas in found.items() if endpoint in PAIRS} == PAIRS
+    requests = telemetry.requests(zeros=True)
+    assert {("PUT", "/api/leads/many"), *PAIRS} <= set(requests)
+    assert set(requests.values()) == {0}
+    assert telemetry.points("schema.validation.duration") == [], "a histogram is never announced"
+
+
+def test_the_first_failure_is_a_step(telemetry: Telemetry) -> None:
+    """The series that a failure counts in is the one that read 0."""
+    app = build()
+    asgi.lifespan(app)
+    series = {frozenset(attributes.items()) for attributes, _ in telemetry.points("validation.errors")}
+    asgi.request(app, "POST", "/api/leads", json={})
+    asgi.request(app, "GET", "/api/leads/x")
+    asgi.request(app, "GET", "/api/leads?from=x")
+    assert {frozenset(attributes.items()) for attributes, value in telemetry.points("validation.errors")} == series
+    assert telemetry.total("validation.errors") == 3
+
+
+# -- routes
+
+
+def test_included_routers_with_prefixes(telemetry: Telemetry) -> None:
+    """One router included twice is two routes, each with all the prefixes above it."""
+    router, outer, app = APIRouter(prefix="/leads"), APIRouter(prefix="/o"), FastAPI()
+
+    @router.get("/{lead_id}")
+    def read(lead_id: int) -> None:
+        return None
+
+    outer.include_router(router, prefix="/i")
+    app.include_router(outer, prefix="/v1")
+    app.include_router(outer, prefix="/v2")
+    app.include_router(router)
+    for path in ("/v1/o/i/leads/1", "/v2/o/i/leads/1", "/v2/o/i/leads/1", "/leads/1"):
+        assert asgi.request(app, "GET", path).status_code == 200
+    templates = {"/v1/o/i/leads/{lead_id}": 1, "/v2/o/i/leads/{lead_id}": 2, "/leads/{lead_id}": 1}
+    assert telemetry.by("api.requests", "http.route") == templates
+    assert telemetry.by("schema.validation.duration", "schema.name", "http.route") == {
+        ("path.lead_id", route): number for route, number in templates.items()
+    }
+    assert set(telemetry.by("validation.errors", "http.route", zeros=True)) == set(templates)
+
+
+def test_sub_applications(telemetry: Telemetry) -> None:
+    """A FastAPI app mounted in another counts a request once, under the mount's prefix."""
+    app, sub = FastAPI(), build()
+    app.mount("/sub/{tenant}", sub)
+    assert asgi.request(app, "GET", "/sub/secret/api/leads/7").status_code == 200
+    assert asgi.request(app, "GET", "/sub/secret/nowhere").status_code == 404
+    assert telemetry.requests() == {("GET", "/sub/{tenant}/api/leads/{lead_id}"): 1, ("GET", None): 1}
+    assert telemetry.total("validation.errors", http_route="/sub/{tenant}/api/leads") == 0
+    assert telemetry.requests(zeros=True)["POST", "/sub/{tenant}/api/leads"] == 0
+    assert "secret" not in telemetry.everything()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "counted"),
+    [
+        ("GET", "/nowhere", 404, ("GET", None)),
+        ("PATCH", "/api/leads", 405, ("PATCH", "/api/leads")),
+        ("BREW", "/api/leads", 405, ("_OTHER", "/api/leads")),
+        ("HEAD", "/api/leads", 405, ("HEAD", "/api/leads")),
+        ("GET", "/openapi.json", 200, ("GET", "/openapi.json")),
+    ],
+)
+def test_what_no_route_answers(
+    method: str, path: str, status: int, counted: tuple[str, str | None], telemetry: Telemetry
+) -> None:
+    """A 404 counts without a route, a 405 with the route whose path matched, an unknown method as `_OTHER`."""
+    assert asgi.request(build(), method, path).status_code == status
+    assert telemetry.requests() == {counted: 1}
+
+
+def test_background_tasks_and_the_thread_pool(telemetry: Telemetry) -> None:
+    """A sync handler and a background task validate within their request."""
+    app = FastAPI()
+
+    def fail() -> None:
+        try:
+            LeadIn.model_validate({})
+        except ValueError:
+            pass
+
+    @app.post("/leads")
+    def create(tasks: BackgroundTasks) -> None:
+        tasks.add_task(fail)
+        fail()
+
+    asgi.request(app, "POST", "/leads")
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {("LeadIn", "/leads"): 2}
+
+
+def test_a_websocket_is_no_request(telemetry: Telemetry) -> None:
+    """A websocket's parameters are validated under their names, and count for no endpoint."""
+    app = FastAPI()
+
+    @app.websocket("/socket/{room}")
+    async def socket(websocket: fastapi.WebSocket, room: int) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    asgi.websocket(app, "/socket/7")
+    assert (telemetry.requests(), telemetry.points("validation.errors")) == ({}, [])
+    assert names(telemetry) == {"path.room": 1}
+
+
+def test_forms(telemetry: Telemetry) -> None:
+    """A form's fields are named as those of a body."""
+    pytest.importorskip("python_multipart")
+    app = FastAPI()
+
+    @app.post("/form")
+    def form(email: Annotated[str, Form()]) -> None:
+        return None
+
+    asgi.request(app, "POST", "/form", data={"email": "x"})
+    assert names(telemetry) == {"body.email": 1}
+
+
+# -- in whose company
+
+
+def test_apps_made_before(watch: Callable[..., Telemetry]) -> None:
+    """Apps that were made, and had served, before `instrument()` give the same series as those made after it."""
+    app = build()
+    asgi.request(app, "POST", "/api/leads", json=GOOD)
+    found = []
+    for served in (app, build()):
+        telemetry = watch()
+        asgi.request(served, "POST", "/api/leads", json={})
+        asgi.request(served, "GET", "/api/leads/x")
+        found.append(
+            (
+                telemetry.by("schema.validation.duration", "schema.name", "schema.module", "http.route"),
+                telemetry.by("validation.errors", "schema.name", "http.route", zeros=True),
+                telemetry.requests(zeros=True),
+            )
+        )
+        telemetry.off()
+    assert found[0] == found[1]
+
+
+def test_several_apps_with_the_same_model(telemetry: Telemetry) -> None:
+    """Two apps that use one model share its series; what tells them apart is the route."""
+    one, other = build(), FastAPI()
+
+    @other.post("/leads")
+    def create(lead: LeadIn) -> None:
+        return None
+
+    asgi.request(one, "POST", "/api/leads", json=GOOD)
+    asgi.request(other, "POST", "/leads", json=GOOD)
+    assert telemetry.by("schema.validation.duration", "schema.name", "http.route") == {
+        ("LeadIn", "/api/leads"): 1, ("LeadOut", "/api/leads"): 1, ("LeadIn", "/leads"): 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_beside_the_instrumentation_of_fastapi(
+    ours_first: bool, watch: Callable[..., Telemetry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside opentelemetry-instrumentation-fastapi, in either order: one count, and what was validated on its span."""
+    app = build()
+    if ours_first:
+        telemetry = watch()
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=telemetry.tracers)
+    else:
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+        provider = TracerProvider(shutdown_on_exit=False)
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+        telemetry = watch()
+        provider.add_span_processor(SimpleSpanProcessor(telemetry.exporter))
+    assert asgi.request(app, "POST", "/api/leads", json={}).status_code == 422
+    FastAPIInstrumentor.uninstrument_app(app)
+    assert telemetry.requests() == {("POST", "/api/leads"): 1}
+    (server,) = [span for span in telemetry.spans() if span.kind.name == "SERVER"]
+    (failed,) = [span for span in telemetry.spans() if span.name == "schema.validate LeadIn"]
+    assert server.attributes["schema.validation.count"] == 1
+    assert failed.context.trace_id == server.context.trace_id
+
+
+@pytest.mark.skipif("telemetry" not in inspect.signature(FastAPI).parameters, reason="this FastAPI has no telemetry")
+@pytest.mark.parametrize("operations", [True, False])
+def test_beside_the_telemetry_of_fastapi_itself(operations: bool, telemetry: Telemetry) -> None:
+    """FastAPI's own server span gets what was validated, and ours are in its trace."""
+    app = build()
+    app._telemetry.update(
+        tracer_provider=telemetry.tracers, meter_provider=telemetry.meters, operation_spans=operations, logs=False
+    )
+    assert asgi.request(app, "POST", "/api/leads", json={}).status_code == 422
+    assert telemetry.requests() == {("POST", "/api/leads"): 1}
+    (server,) = [span for span in telemetry.spans() if span.kind.name == "SERVER"]
+    (failed,) = [span for span in telemetry.spans() if span.name == "schema.validate LeadIn"]
+    assert failed.context.trace_id == server.context.trace_id
+    assert server.attributes["schema.validation.count"] == 1
+
+
+def test_uninstrumented_while_serving(telemetry: Telemetry) -> None:
+    """A request that switches us off is answered, and the app serves on, with the validators it had."""
+    app = build()
+
+    @app.post("/off")
+    def off(lead: LeadIn) -> LeadOut:
+        SchemaInstrumentor().uninstrument()
+        return LeadOut(id=1)
+
+    assert asgi.request(app, "POST", "/off", json=GOOD).json() == {"id": 1}
+    assert asgi.request(app, "POST", "/api/leads", json=GOOD).json() == {"id": 1}
+    assert asgi.request(app, "POST", "/api/leads", json={}).status_code == 422
+    assert telemetry.requests() == {}
+
+
+def test_switched_on_again(telemetry: Telemetry) -> None:
+    """Off and on again: parameters have their names again, though the app announced them before."""
+    app = build()
+    asgi.request(app, "GET", "/api/leads/1")
+    telemetry.off()
+    telemetry.on()
+    asgi.request(app, "GET", "/api/leads/1")
+    assert names(telemetry) == {"path.lead_id": 2, "LeadOut": 2}
