@@ -10,11 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from load import SCOPE
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
-from programs import STANDALONE, Collector, Load, Prometheus, eventually
 
+from load import SCOPE
+from programs import STANDALONE, Collector, Load, Prometheus, eventually
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector

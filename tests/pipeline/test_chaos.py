@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import time
@@ -15,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from programs import AGENT, GATEWAY, Collector, Load, Prometheus, eventually
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from programs import AGENT, GATEWAY, Collector, Load, Prometheus, eventually
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
@@ -218,6 +222,7 @@ class NotableOnly:
         self.lost, self.duplicated = len(notable - stored), chain.duplicated
 
 
+@pytest.mark.nightly
 def test_sampling_gateway_ended_in_order_loses_nothing(otelcol: Path, tmp_path: Path) -> None:
     """SIGTERM makes the gateway decide the traces that wait, so that every notable one is stored."""
     with ExitStack() as stack:
@@ -302,3 +307,44 @@ def test_memory_limit_is_said(otelcol: Path, tmp_path: Path) -> None:
         assert agent.own("otelcol_receiver_refused_spans_total") > 0
         assert "soft limit" in agent.log.read_text()
         assert "UNAVAILABLE" in app.log.read_text()
+
+
+@pytest.mark.nightly
+def test_memory_limit_is_recovered_from(otelcol: Path, tmp_path: Path) -> None:
+    """A gateway whose memory waiting traces filled takes spans again once they are decided, and loses none then."""
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink())
+        variables = {
+            "OTELCOL_MEMORY_MIB": 160,  # 60 MiB soft
+            "OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"),
+            "OTELCOL_DECISION_WAIT": "10s",
+            "OTELCOL_KEEP_PERCENT": 0,
+        }
+        gateway = stack.enter_context(Collector(otelcol, GATEWAY, tmp_path, "gateway", **variables))
+        with grpc.insecure_channel(gateway.otlp) as channel:
+            export = TraceServiceStub(channel).Export
+
+            def answer(size: int) -> grpc.StatusCode:
+                try:
+                    export(_trace(size), timeout=5)
+                except grpc.RpcError as refused:
+                    return refused.code()
+                return grpc.StatusCode.OK
+
+            codes = (answer(2**20) for _ in range(400))
+            assert next(code for code in codes if code is not grpc.StatusCode.OK) is grpc.StatusCode.UNAVAILABLE
+            assert gateway.own("otelcol_receiver_refused_spans_total") > 0
+            eventually(lambda: answer(1) is grpc.StatusCode.OK, "it takes spans again", 60)
+        app = stack.enter_context(Load(f"http://{gateway.otlp}", tmp_path, seconds=2, quiet=0))
+        notable = set(app.truth()["notable"])
+        sink.wait_for(lambda: notable <= {span.trace_id for span in sink.spans()}, deadline=60)
+
+
+def _trace(size: int) -> ExportTraceServiceRequest:
+    """Return a trace of one ordinary span with so many bytes of ballast."""
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(name="ballast")
+    span.trace_id, span.span_id = secrets.token_bytes(16), secrets.token_bytes(8)
+    span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
+    span.attributes.add(key="ballast").value.string_value = "x" * size
+    return request

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from programs import CONFIGS
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import load
 import pytest
-from programs import STANDALONE, Collector, Load, Prometheus, eventually
 
+import load
+from programs import STANDALONE, Collector, Load, Prometheus, eventually
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from programs import CONFIGS, STANDALONE, Collector, Load, Program, built, eventually, free_port, get
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # minutes to build

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from certificates import certificates
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from programs import AGENT, GATEWAY, STANDALONE, Collector, Load, eventually, status
 
+from certificates import certificates
+from programs import AGENT, GATEWAY, STANDALONE, Collector, Load, eventually, status
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
