@@ -29,6 +29,7 @@ INTEGRATIONS = {
     "sqlalchemy": "sqlalchemy",
     "starlette": "starlette",
     "flask": "flask",
+    "django": "django",
 }
 
 

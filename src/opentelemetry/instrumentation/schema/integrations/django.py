@@ -1,0 +1,199 @@
+"""Django: requests and route templates, of both its handlers and its test client.
+
+`http.route` is `resolver_match.route`, as in the spans of opentelemetry-instrumentation-django: the patterns from the
+root on, without the slash that every path starts with. Only the root itself, whose pattern is empty, is `/`: an empty
+label is none in Prometheus, which would make it one series with the requests that match nothing.
+
+All of what is patched is looked up on the handler's class when it is called, so a handler that loaded its middleware
+before `instrument()` is seen too.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, cast
+
+from .. import faults, labels
+from ..patching import Patches
+from ..recorder import Recorder
+from ..request import Endpoint, ExcludedUrls, Request, current, web
+
+REQUIRES = "django >= 4.2, < 7"
+_COMPONENT = "django"
+_AUTOMATIC = {"head", "options", "trace"}  # Django has them for every class: no request may ever use them
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Wait for the request handlers: importing Django alone loads nothing of them."""
+    patches.on_import("django.core.handlers.base", __name__, lambda module: module.patch(recorder, patches))
+    patches.on_import("ninja.operation", __name__, lambda module: module.patch_ninja(patches))
+
+
+def patch(recorder: Recorder, patches: Patches) -> None:
+    """Count requests, and say which route each is for."""
+    handler: Any = sys.modules["django.core.handlers.base"].BaseHandler
+    original = dict(cast("dict[str, Any]", vars(handler)))
+    requests = _Requests(recorder)
+
+    @functools.wraps(original["get_response"])
+    def get_response(self: Any, request: Any) -> Any:
+        holder = requests.began(request)
+        token = current.set(holder)
+        try:
+            return original["get_response"](self, request)
+        finally:
+            current.reset(token)
+            requests.ended(holder)
+
+    @functools.wraps(original["get_response_async"])
+    async def get_response_async(self: Any, request: Any) -> Any:
+        holder = requests.began(request)
+        token = current.set(holder)
+        try:
+            return await original["get_response_async"](self, request)
+        finally:
+            current.reset(token)
+            requests.ended(holder)
+
+    @functools.wraps(original["resolve_request"])
+    def resolve_request(self: Any, request: Any) -> Any:
+        match = original["resolve_request"](self, request)
+        requests.entered(request, match)
+        return match
+
+    def left(name: str) -> Any:
+        """A method that is called when the view has ended, and before the server span does."""
+        function = original[name]
+
+        @functools.wraps(function)
+        def leave(self: Any, *args: Any, **kwargs: Any) -> Any:
+            requests.left()
+            return function(self, *args, **kwargs)
+
+        return leave
+
+    patches.replace(handler, "get_response", get_response)
+    patches.replace(handler, "get_response_async", get_response_async)
+    patches.replace(handler, "resolve_request", resolve_request)
+    for name in ("check_response", "process_exception_by_middleware"):  # a view returned, a view raised
+        patches.replace(handler, name, left(name))
+
+
+_NOT_COUNTED = Request()
+
+
+class _Requests:
+    """What happens to a request. Nothing here raises into the application."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
+        self._announced = False
+
+    @faults.guarded(_COMPONENT, _NOT_COUNTED)
+    def began(self, request: Any) -> Request:
+        """The holder of a request; one that is excluded shares the holder of those."""
+        excluded = self._excluded and _url(request) in self._excluded
+        return _NOT_COUNTED if excluded else Request(web(request.method))
+
+    @faults.guarded(_COMPONENT, None)
+    def entered(self, request: Any, match: Any) -> None:
+        """A route matched; the view is about to run."""
+        if not self._announced:  # now the app's own modules of routes are loaded
+            self._announced = True
+            for method, route in _routes():
+                self._recorder.requested(web(method, route), 0)
+        holder = current.get()
+        if holder.counted:
+            holder.locate(web(request.method, match.route or "/"))
+            holder.enter_handler()
+
+    @faults.guarded(_COMPONENT, None)
+    def left(self) -> None:
+        """The view ended."""
+        current.get().leave_handler()
+
+    @faults.guarded(_COMPONENT, None)
+    def ended(self, holder: Request) -> None:
+        """The response, or what came instead of it, leaves the handler."""
+        if holder.counted:
+            holder.leave_handler()
+            self._recorder.requested(Endpoint(holder.key, holder.attributes))
+
+
+def _url(request: Any) -> str:
+    # not `build_absolute_uri`, which raises where the host is not one of ALLOWED_HOSTS
+    authority = request.META.get("HTTP_HOST") or request.META.get("SERVER_NAME", "localhost")
+    return f"{request.scheme}://{authority}{request.path}"
+
+
+def _routes() -> Iterator[tuple[str, str]]:
+    """Methods and routes of all class-based views; of a function Django does not know which methods it takes."""
+    pending: list[tuple[Any, str]] = [(sys.modules["django.urls"].get_resolver(), "")]
+    while pending:
+        resolver, prefix = pending.pop()
+        for pattern in resolver.url_patterns:
+            part = str(pattern.pattern)
+            route = prefix + (part.removeprefix("^") if prefix else part)
+            if hasattr(pattern, "url_patterns"):
+                pending.append((pattern, route))
+                continue
+            view = pattern.callback
+            cls = getattr(view, "view_class", None) or getattr(view, "cls", None)
+            # a ViewSet of Django REST framework says which of its methods a route is for
+            methods: Any = getattr(view, "actions", None) or [
+                name for name in getattr(cls, "http_method_names", ()) if hasattr(cls, name)
+            ]
+            for method in methods:
+                if method not in _AUTOMATIC:
+                    yield method.upper(), route or "/"
+
+
+# -- Django Ninja
+
+
+def patch_ninja(patches: Patches) -> None:
+    """Name the models that Ninja makes: one for the parameters of each source and operation, one for each response."""
+    operation: Any = sys.modules["ninja.operation"].Operation
+    signature: Any = sys.modules["ninja.signature.details"].ViewSignature
+    parameters: Any = sys.modules["ninja.params.models"].ParamModel
+    schema: Any = sys.modules["ninja.schema"].Schema
+
+    def create_models(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        made = wrapped(*args, **kwargs)
+        for model in made:
+            _label(model)
+        return made
+
+    def create_response(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        made = wrapped(*args, **kwargs)
+        _label(made)
+        return made
+
+    patches.wrap(signature, "_create_models", create_models)
+    patches.wrap(operation, "_create_response_model", create_response)
+    pending: list[Any] = [parameters, schema]
+    while pending:  # those that were made before
+        classes: list[Any] = type.__subclasses__(pending.pop())
+        pending += classes
+        for cls in classes:
+            if getattr(cls, "__ninja_param_source__", None) or cls.__name__ == "NinjaResponseSchema":
+                _label(cls)
+
+
+@faults.guarded(_COMPONENT, None)
+def _label(model: Any) -> None:
+    """Such as `body.lead`, `query.limit,offset`, `response.Lead`."""
+    if model is None:
+        return
+    source, fields = getattr(model, "__ninja_param_source__", None), model.model_fields
+    if source is not None:
+        name = f"{source}.{','.join(fields)}"
+    else:
+        answered = fields["response"].annotation
+        name = f"response.{answered.__qualname__}" if isinstance(answered, type) else "response"
+    held = cast("dict[str, Any]", vars(model))
+    labels.put(held.get("__pydantic_validator__"), labels.Label(name))
