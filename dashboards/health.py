@@ -48,7 +48,7 @@ def dashboard() -> Any:
         ),
         placed(
             figure(
-                "Validation Time (95th Percentile), All Schemas",
+                "p95 of All Validations",
                 "Of all validations together; red above the limit of HighValidationTime.",
                 "s",
                 query(f"histogram_quantile(0.95, {slowest})"),
@@ -95,10 +95,11 @@ def dashboard() -> Any:
                         "alertname": ("Alert", ""),
                         "severity": ("Severity", ""),
                         "job": ("Job", ""),
-                        "schema_name": ("Schema", ""),
-                        "http_route": ("Route", ""),
+                        "Value": ("Firing", "short"),
                     },
-                    instant('ALERTS{alertstate="firing", alertname!="Watchdog"}'),
+                    instant(
+                        'count by (alertname, severity, job) (ALERTS{alertstate="firing", alertname!="Watchdog"})'
+                    ),
                 ),
                 "No alert fires",
             ),

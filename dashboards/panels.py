@@ -71,10 +71,10 @@ def series(title: str, description: str, unit: str, *targets: prometheus.Dataque
     legend = (
         common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.TABLE).placement(kinds.LegendPlacement.BOTTOM)
     )
-    legend = legend.calcs(["lastNotNull", "max"]).show_legend(True)
+    legend = legend.calcs(["lastNotNull", "max"]).sort_by("Max").sort_desc(True).show_legend(True)
     tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING)
     panel = timeseries.Panel().title(title).description(description).unit(unit).legend(legend).tooltip(tooltip)
-    panel = panel.min(0).line_width(1).fill_opacity(10).show_points(kinds.VisibilityMode.AUTO).thresholds(GREEN)
+    panel = panel.min(0).line_width(1).fill_opacity(0).show_points(kinds.VisibilityMode.AUTO).thresholds(GREEN)
     return _fed(panel, targets)
 
 
@@ -122,9 +122,12 @@ def rows(
     for heading, unit in columns.values():
         if unit:
             panel = panel.override_by_name(heading, [models.DynamicConfigValue(id_val="unit", value=unit)])
+        elif heading in WIDE:
+            panel = panel.override_by_name(heading, [models.DynamicConfigValue(id_val="custom.width", value=220)])
     return _fed(panel, targets)
 
 
+WIDE = ("Alert", "Schema", "Route", "Field")
 HIDDEN = ("Time", "__name__", "job", "instance", "alertstate", "schema_module", "schema_library", "runbook_url")
 
 

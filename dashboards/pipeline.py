@@ -17,7 +17,7 @@ def dashboard() -> Any:
         return [
             query(
                 f"sum by (instance, {by}) (rate(otelcol_{series_name}_{kind}_total[{EVERY}]))",
-                f"{{{{{by}}}}} {kind}",
+                f"{{{{instance}}}} {{{{{by}}}}} {kind}",
                 ref,
             )
             for kind, ref in (("spans", "A"), ("metric_points", "B"))
@@ -88,7 +88,7 @@ def dashboard() -> Any:
         ),
         placed(
             figure(
-                "Series With the Bucket of the Limit",
+                "Bucket at the Limit",
                 "Series of the validation histogram that have a boundary at the objective's limit. None: a view of the "
                 "app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
                 "short",
