@@ -1,0 +1,106 @@
+"""The wheel, as a user gets it: installed without an extra into an empty environment, with no SDK."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "opentelemetry/instrumentation/schema"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    made = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a program of an environment that holds the wheel, what it requires, and marshmallow."""
+    folder = tmp_path_factory.mktemp("empty")
+    venv.create(folder, with_pip=True)
+    library = f"marshmallow=={version('marshmallow')}"
+    install = [folder / "bin" / "python", "-m", "pip", "install", "-q", wheel, library]
+    subprocess.run(install, capture_output=True, text=True, check=True)
+
+    def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [folder / "bin" / program, *arguments], capture_output=True, text=True, cwd=folder, env={}, check=False
+        )
+
+    return run
+
+
+def test_what_is_in_the_wheel(wheel: Path) -> None:
+    """The wheel holds the package with its type marker and licence, and neither tests nor a file of the namespace."""
+    names = zipfile.ZipFile(wheel).namelist()
+    source = {
+        file.relative_to(ROOT / "src").as_posix()
+        for file in (ROOT / "src").rglob("*.py")
+        if "__pycache__" not in file.parts
+    }
+    assert source | {f"{PACKAGE}/py.typed"} <= set(names)
+    assert {"opentelemetry/__init__.py", "opentelemetry/instrumentation/__init__.py"} & set(names) == set()
+    others = [name for name in names if not name.startswith(f"{PACKAGE}/") and ".dist-info/" not in name]
+    assert others == []
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+VALIDATES = """
+import sys
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, validation
+SchemaInstrumentor().instrument()
+import marshmallow
+
+class Lead(marshmallow.Schema):
+    age = marshmallow.fields.Integer()
+
+with endpoint("job"), validation("Row")() as row:
+    row.problem("email", "required")
+with endpoint("job"):
+    print(Lead().load({"age": "1"}), Lead().validate({"age": "x"}))
+print(Lead._do_load.__code__.co_filename.split("site-packages/")[1])
+SchemaInstrumentor().uninstrument()
+print([name for name in sys.modules if name.startswith("opentelemetry.sdk") or name in ("click", "rich", "pydantic")])
+"""
+
+
+def test_it_validates_without_an_sdk(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """With the API alone the app imports, instruments and validates as ever, in silence."""
+    done = run("python", "-W", "error", "-c", VALIDATES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "{'age': 1} {'age': ['Not a valid integer.']}",
+        f"{PACKAGE}/integrations/marshmallow.py",
+        "[]",
+    ]
+
+
+def test_its_entry_point_is_found(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """`opentelemetry-instrument` finds the instrumentor under the name `schema`."""
+    code = (
+        "from importlib.metadata import entry_points\n"
+        "(found,) = entry_points(group='opentelemetry_instrumentor', name='schema')\n"
+        "print(found.load().__name__)"
+    )
+    assert run("python", "-c", code).stdout == "SchemaInstrumentor\n"
+
+
+def test_the_command_without_its_extra(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """`otel-schema` says what to install, and exits 2."""
+    done = run("otel-schema", "top")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'pip install "opentelemetry-instrumentation-schema[cli]"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
