@@ -24,12 +24,11 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import REGISTRY, start_http_server
-
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema.cli.quantile import histogram_quantile
 from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import REGISTRY, start_http_server
 
 HOST = "127.0.0.1"
 SCHEMA = {"schema.name": "Lead", "schema.module": "app", "schema.library": "pydantic"}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_top import needs_prometheus, prometheus, serving, wait_for
-
 from opentelemetry.instrumentation.schema.cli.reading import Reading
 from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+
+from test_top import needs_prometheus, prometheus, serving, wait_for
 
 LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
 sys.path.insert(0, str(LEADS))

@@ -9,13 +9,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-
 from opentelemetry.instrumentation.schema.cli.quantile import histogram_quantile, share_above
 from opentelemetry.instrumentation.schema.cli.reading import Reading, parse
 from opentelemetry.instrumentation.schema.cli.report import Report
 from opentelemetry.instrumentation.schema.cli.sources import duration
 from opentelemetry.instrumentation.schema.cli.tables import seconds, share, tables
+from rich.console import Console
 
 TEXT = """\
 # TYPE schema_validation_duration_seconds histogram
