@@ -28,6 +28,7 @@ OWN = {
     "sqlalchemy": {"sqlalchemy"},
     "starlette": {"starlette", "fastapi"},
     "flask": {"flask"},
+    "django": {"django", "ninja"},
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet"}
 CLI = {"click", "rich", "prometheus_client"}
