@@ -124,10 +124,14 @@ def rows(
             panel = panel.override_by_name(heading, [models.DynamicConfigValue(id_val="unit", value=unit)])
         elif heading in WIDE:
             panel = panel.override_by_name(heading, [models.DynamicConfigValue(id_val="custom.width", value=220)])
+        elif (
+            heading == "Job"
+        ):  # an alert over all jobs has none; the panel's own text for "no data" must not stand there
+            panel = panel.override_by_name(heading, [models.DynamicConfigValue(id_val="noValue", value="all")])
     return _fed(panel, targets)
 
 
-WIDE = ("Alert", "Schema", "Route", "Field")
+WIDE = ("Alert", "Route")
 HIDDEN = ("Time", "__name__", "job", "instance", "alertstate", "schema_module", "schema_library", "runbook_url")
 
 
