@@ -96,6 +96,10 @@ class Ownership:
         with self._lock:
             self._left_out[top] = self._left_out.get(top, 0) + 1
 
+    def forked(self) -> None:
+        """In a forked child: nobody holds the lock."""
+        self._lock = threading.Lock()
+
     def report(self) -> None:
         """Log what was left out, once per distribution; called by each collection, from the first minute's end on."""
         if len(self._logged) == len(self._left_out) or monotonic() - self._started < FIRST_MINUTE:

@@ -188,8 +188,7 @@ class Probe:
             faults.swallow("recorder", error)
 
     def _measure(self, cell: Cell, took: float, context: Any) -> None:
-        if self.fresh and self.series.misses is not None:
-            self.fresh = False
+        if self.fresh and self._first() and self.series.misses is not None:
             if not self.counted:
                 self.series.misses.add(1)
             # not a hit, so it goes past the cell that counts those
@@ -197,6 +196,11 @@ class Probe:
             cell.buffering = cell.buffering or cell.stream.folds()
         else:
             cell.add(took, context)
+
+    def _first(self) -> bool:
+        with self.series.lock:  # of two threads that are first, one is
+            first, self.fresh = self.fresh, False
+        return first
 
     def missed(self) -> None:
         """A validator was built, though nothing is validated yet (`check_schema`); a first validation is no hit."""
@@ -360,6 +364,7 @@ class Recorder:
     def forked(self) -> None:
         """In a forked child: start from zero."""
         self._lock = threading.RLock()
+        self.owned.forked()
         for series in (*self._series.values(), *((self._overflow,) if self._overflow else ())):
             series.lock = threading.RLock()
         for stream in (*self._streams, self._dropped):
