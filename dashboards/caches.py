@@ -37,6 +37,7 @@ def dashboard() -> Any:
                     "Share of look-ups that were hits, by cache and schema. Dashed: the limit of LowCacheHitRate.",
                     "percentunit",
                     query(efficiency(SCHEMA, "schema_cache_name, schema_name"), LEGEND),
+                    worst="lowest",
                 ).max(1),
                 below("@{hit_ratio}"),
             ),

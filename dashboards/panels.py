@@ -66,12 +66,15 @@ def below(limit: str) -> builders.ThresholdsConfig:
     return limits((None, "red"), (limit, "green"))
 
 
-def series(title: str, description: str, unit: str, *targets: prometheus.Dataquery) -> timeseries.Panel:
-    """Lines over time with a legend that names the last and the highest value."""
+def series(
+    title: str, description: str, unit: str, *targets: prometheus.Dataquery, worst: str = "highest"
+) -> timeseries.Panel:
+    """Lines over time with a legend that names the last and the highest value, the worst first."""
     legend = (
         common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.TABLE).placement(kinds.LegendPlacement.BOTTOM)
     )
-    legend = legend.calcs(["lastNotNull", "max"]).sort_by("Max").sort_desc(True).show_legend(True)
+    legend = legend.calcs(["lastNotNull", "max"]).show_legend(True)
+    legend = legend.sort_by("Max" if worst == "highest" else "Last *").sort_desc(worst == "highest")
     tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING)
     panel = timeseries.Panel().title(title).description(description).unit(unit).legend(legend).tooltip(tooltip)
     panel = panel.min(0).line_width(1).fill_opacity(0).show_points(kinds.VisibilityMode.AUTO).thresholds(GREEN)

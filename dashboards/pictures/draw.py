@@ -1,6 +1,6 @@
 """Draws every dashboard from its JSON and the data of a running stack: the leads API with faults, under traffic.
 
-    npm ci && python draw.py      # in this folder; needs Chromium, Prometheus and Alertmanager
+    npm ci && python draw.py      # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
 
 Writes docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
 """
