@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # a library that is loaded
 import pytest
 from opentelemetry.instrumentation.schema import ownership
 from opentelemetry.instrumentation.schema.ownership import Ownership

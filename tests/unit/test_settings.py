@@ -74,6 +74,13 @@ def test_a_bad_argument_falls_back_to_the_variable(name: str, caplog: pytest.Log
     assert record.getMessage().endswith(f"using {value!r}")
 
 
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "-inf", "1e999", "1,5", "10ms"])
+def test_milliseconds_that_no_clock_shows(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A number below 0 or without end is as bad as a word."""
+    assert load({}, {PREFIX + "SLOW_MS": text}) == Settings()
+    assert len(caplog.records) == 1
+
+
 @given(st.dictionaries(st.sampled_from([PREFIX + name.upper() for name in CASES]), st.text()))
 def test_no_environment_raises(environment: dict[str, str]) -> None:
     """Whatever the variables hold, there are settings, and they are in range."""
