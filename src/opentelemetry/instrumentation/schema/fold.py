@@ -162,9 +162,13 @@ def forget(instrument: Any) -> None:
     """In a forked child: drop the parent's data points, with locks that a thread of the parent may hold."""
     target = _target(instrument)
     if target is not None:
-        for storage in list(target._measurement_consumer._reader_storages.values()):
+        consumer = target._measurement_consumer
+        consumer._lock = threading.RLock()  # held by a collection
+        for reader, storage in list(consumer._reader_storages.items()):
             storage._instrument_view_instrument_matches.pop(target, None)
             storage._lock = threading.RLock()  # the child's next `record` takes it
+            if hasattr(reader, "_export_lock"):
+                reader._export_lock = threading.Lock()
 
 
 @cache

@@ -1,0 +1,297 @@
+"""Where validations run: threads, tasks, processes however they start, workers. Counts are exact in each."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from opentelemetry.instrumentation.schema import SchemaInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from pydantic import BaseModel
+
+import road
+from road import children
+from sink import Sink
+from twins import in_child
+
+pytestmark = pytest.mark.timeout(120)
+
+WORK = """
+import contextlib, os, sys, time
+import jsonschema, marshmallow
+from opentelemetry import metrics
+from opentelemetry.instrumentation.schema import endpoint
+from pydantic import BaseModel, field_validator
+
+class Company(BaseModel):
+    name: str
+
+class Lead(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def known(cls, name):
+        time.sleep(0)                    # a thread or a greenlet may be switched here
+        return Company(name=name).name   # part of the validation that runs
+
+class LeadSchema(marshmallow.Schema):
+    name = marshmallow.fields.String(required=True)
+
+document = jsonschema.Draft202012Validator({"title": "Lead", "properties": {"name": {"type": "string"}}})
+
+def job(number=1):
+    "`number` jobs, each of which validates once well and once badly with each library"
+    for _ in range(number):
+        with endpoint("import-leads"):
+            for name in ("Ann", 1):
+                with contextlib.suppress(ValueError):
+                    Lead(name=name)
+                LeadSchema().validate({"name": name})
+                document.is_valid({"name": name})
+
+def end():
+    "what a worker does that ends without `atexit`: a child of multiprocessing or of os.fork"
+    metrics.get_meter_provider().force_flush()
+"""
+
+IN_PROCESS = {
+    "threads": """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(job, [10] * 40))
+""",
+    "asyncio": """
+import asyncio
+async def one():
+    for _ in range(10):
+        job()
+        await asyncio.sleep(0)
+async def main():
+    await asyncio.gather(*(one() for _ in range(20)), *(asyncio.to_thread(job, 10) for _ in range(20)))
+asyncio.run(main())
+""",
+    "anyio": """
+import anyio
+from anyio import to_thread
+async def one():
+    for _ in range(10):
+        job()
+        await anyio.sleep(0)
+async def main():
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(one)
+            group.start_soon(to_thread.run_sync, job, 10)
+anyio.run(main)
+""",
+    "a collection at any time": """
+import threading
+from opentelemetry import metrics
+done = threading.Event()
+def collect():
+    while not done.is_set():
+        metrics.get_meter_provider().force_flush()
+collector = threading.Thread(target=collect)
+collector.start()
+threads = [threading.Thread(target=job, args=(100,)) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+done.set()
+collector.join()
+""",
+}
+
+_POOL = """
+import multiprocessing
+def part(number):
+    job(number)
+    end()
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    job(100)
+    workers = [context.Process(target=part, args=(100,)) for _ in range(3)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+    sys.exit(max(worker.exitcode for worker in workers))
+"""
+PROCESSES = {
+    "multiprocessing fork": _POOL.format(method="fork"),
+    "multiprocessing spawn": _POOL.format(method="spawn"),
+    "workers that wait for jobs": """
+import signal
+job(100)                                  # before the workers are forked, as at import
+reading, writing = os.pipe()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        while os.read(reading, 1):
+            job()
+        end()
+        os._exit(0)
+    children.append(child)
+os.close(reading)
+os.write(writing, b"." * 300)
+os.close(writing)
+sys.exit(max(os.waitpid(child, 0)[1] for child in children))
+""",
+}
+JOBS = 400
+"""How many jobs each of these programs runs."""
+
+
+def telemetry(sink: Sink) -> dict[str, str]:
+    """Settings of a program that sends to the sink when it ends, and when it says so."""
+    return children.clean_environment() | road.by_otlp(sink) | {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+
+
+def check(sink: Sink, jobs: int, route: str | None = None) -> None:
+    """Hold what arrived to that number of jobs, each in a block or request of its own."""
+    points = sink.metric_points
+    where = "http.route" if route else "schema.endpoint"
+    name = route or "import-leads"
+    libraries = ("pydantic", "jsonschema", "marshmallow")
+    assert +road.total(points("api.requests"), where) == {name: jobs}
+    assert road.total(points("schema.validation.duration"), "schema.library", "schema.validation.outcome", where) == {
+        (library, outcome, name): jobs for library in libraries for outcome in ("valid", "invalid")
+    }
+    assert +road.total(points("validation.errors"), "schema.library", where) == {
+        (library, name): jobs for library in libraries
+    }
+    hits, misses = (road.total(points(f"cache.{which}"), "schema.library") for which in ("hits", "misses"))
+    assert hits + misses == Counter(dict.fromkeys(libraries, 2 * jobs))
+
+
+@pytest.mark.parametrize("context", IN_PROCESS | PROCESSES)
+def test_every_job_is_counted_once(context: str, tmp_path: Path) -> None:
+    """Requests, outcomes, failures and look-ups of 400 jobs, summed over the processes that ran them, are exact."""
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "main.py").write_text("from work import *\n" + (IN_PROCESS | PROCESSES)[context])
+    with Sink() as sink:
+        children.once(context, [road.INSTRUMENT, sys.executable, "main.py"], telemetry(sink), tmp_path)
+        check(sink, JOBS)
+        processes = {road.process(point) for point in sink.metric_points("api.requests")}
+        assert len(processes) == (1 if context in IN_PROCESS else 4)
+
+
+APP = """
+from flask import Flask
+import work
+
+app = Flask(__name__)
+
+@app.post("/jobs/<int:number>")
+def run(number):
+    work.validate()
+    return str(work.os.getpid())
+"""
+VALIDATE = """
+def validate():
+    "one job, in the request that the caller is in"
+    for name in ("Ann", 1):
+        with contextlib.suppress(ValueError):
+            Lead(name=name)
+        LeadSchema().validate({"name": name})
+        document.is_valid({"name": name})
+"""
+
+
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["loaded by each", "preloaded"])
+def test_gunicorns_workers(preload: list[str], tmp_path: Path) -> None:
+    """Three workers, each with threads, forked before or after the app was loaded: their sum is what was sent."""
+    (tmp_path / "work.py").write_text(WORK + VALIDATE)
+    (tmp_path / "app.py").write_text(APP)
+    port = children.free_port()
+    line: list[str | Path] = [road.INSTRUMENT, children.beside_python("gunicorn"), "app:app", "--bind"]
+    line += [f"{children.HOST}:{port}", "--workers", "3", "--threads", "2", *preload]
+
+    def post(number: int) -> str:
+        request = urllib.request.Request(f"http://{children.HOST}:{port}/jobs/{number}", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+    with Sink() as sink:
+        with children.program(
+            "gunicorn", line, tmp_path / "log", lambda: children.listens(port), telemetry(sink), tmp_path
+        ) as arbiter:
+            assert children.until(lambda: len(psutil.Process(arbiter.pid).children()) == 3, 30)
+            with ThreadPoolExecutor(8) as pool:
+                served = set(pool.map(post, range(300)))
+        check(sink, 300, "/jobs/<int:number>")
+        assert len({road.process(point) for point in sink.metric_points("api.requests")}) >= len(served)
+
+
+class Kept(MetricExporter):
+    """Keeps what a reader collected last."""
+
+    last: MetricsData
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 0, **_: object) -> MetricExportResult:
+        self.last = metrics_data
+        time.sleep(0.002)  # as long as a collection: a fork falls into either
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 0) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 0, **_: object) -> None: ...
+
+
+class Lead(BaseModel):
+    name: str
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_in_the_middle_of_a_collection() -> None:
+    """A child of a process whose other thread was collecting and exporting collects its own validations, exactly."""
+    exporter = Kept()
+    reader = PeriodicExportingMetricReader(exporter, math.inf)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    instrumentor, done = SchemaInstrumentor(), threading.Event()
+
+    def validations() -> int:
+        reader.collect()
+        metrics = exporter.last.resource_metrics[0].scope_metrics[0].metrics
+        (histogram,) = (metric for metric in metrics if metric.name == "schema.validation.duration")
+        return sum(point.count for point in histogram.data.data_points)
+
+    def collect() -> None:
+        while not done.is_set():
+            reader.collect()
+
+    def child() -> None:
+        for _ in range(3):
+            Lead(name="Ann")
+        assert validations() == 3
+
+    instrumentor.instrument(meter_provider=provider)
+    collector = threading.Thread(target=collect)
+    try:
+        Lead(name="Ann")
+        collector.start()
+        for _ in range(40):
+            Lead(name="Ann")
+            in_child(child)
+        done.set()
+        collector.join()
+        assert validations() == 41
+    finally:
+        done.set()
+        instrumentor.uninstrument()
