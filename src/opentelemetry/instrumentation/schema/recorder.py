@@ -193,6 +193,8 @@ class Probe:
                 self.series.misses.add(1)
             # not a hit, so it goes past the cell that counts those
             cell.stream.record(took, cell.attributes, context)
+            if cell.attributes is OVERFLOW:
+                cell.stream.overflowed(1)
             cell.buffering = cell.buffering or cell.stream.folds()
         else:
             cell.add(took, context)
