@@ -50,7 +50,7 @@ suites: $(READY) ## Pydantic's own test suite, plain and with us on: no test may
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q
-	$(MAKE) suites
+	$(MAKE) suites dashboards-pictures
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
