@@ -73,9 +73,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             truth = traffic.run(url, "demo", seed=11, requests=400, threads=8)
             first = servers(supervisor.pid)
             first[0].send_signal(signal.SIGTERM)
-            sink.wait_for(lambda: sink.metric_points("api.requests"), 30)
+            sink.wait_for(lambda: sink.metric_points("api.requests"), 90)
             truth += traffic.run(url, "demo", seed=12, requests=200, threads=8)
-            road.children.until(lambda: len(servers(supervisor.pid)) == 4, 30)
+            road.children.until(lambda: len(servers(supervisor.pid)) == 4, 90)
             workers = {worker.pid for worker in first + servers(supervisor.pid)}
         yield Run(sink, truth, workers)
 
