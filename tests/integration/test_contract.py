@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import fastapi
 import flask
@@ -58,10 +58,11 @@ def _check(value: Any, again: Callable[[Any], object]) -> Any:
     return value
 
 
-def by_pydantic() -> Validator:
-    class Item(pydantic.BaseModel):
-        price: int
+class Item(pydantic.BaseModel):
+    price: int
 
+
+def by_pydantic() -> Validator:
     class Lead(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(extra="forbid")
         email: str
@@ -79,18 +80,17 @@ def by_pydantic() -> Validator:
 
 
 def by_type_adapter() -> Validator:
-    class Item(pydantic.BaseModel):
-        price: int
-
-    def check(value: str) -> str:
-        if value.startswith(CANARY):
-            raise ValueError(f"{value} message")
-        return _check(value, Item.model_validate)
-
     @pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(extra="forbid"))
     class Lead:
-        email: Annotated[str, pydantic.AfterValidator(check)]
+        email: str
         items: list[Item] = pydantic.Field(default_factory=list)
+
+        @pydantic.field_validator("email")
+        @classmethod
+        def check(cls, value: str) -> str:
+            if value.startswith(CANARY):
+                raise ValueError(f"{value} message")
+            return _check(value, Item.model_validate)
 
     Lead.__qualname__ = "Lead"
     adapter = pydantic.TypeAdapter(Lead)
@@ -430,7 +430,8 @@ def _held() -> dict[tuple[str, str], Any]:
 
 
 def _changed(before: dict[tuple[str, str], Any], after: dict[tuple[str, str], Any]) -> set[tuple[str, str]]:
-    return {key for key, value in before.items() if after.get(key) is not value and key[1] != "__abstractmethods__"}
+    """What is another object now; numbers are the libraries' own counters."""
+    return {key for key, value in before.items() if after.get(key) is not value and not isinstance(value, int)}
 
 
 @pytest.mark.parametrize("used", [False, True])

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import fastapi
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, FastAPI, Form, Header, Path, Query
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.schema import SchemaInstrumentor
 from pydantic import BaseModel
 from telemetry import Telemetry
@@ -57,7 +56,7 @@ def build() -> FastAPI:
         return len(leads)
 
     @notes.delete("/{note}")
-    async def remove(lead_id: int, note: int) -> None:
+    async def remove(lead_id: int, note: int):
         return None
 
     leads.include_router(notes)
@@ -90,13 +89,6 @@ def test_parameters_have_the_names_that_clients_write(telemetry: Telemetry) -> N
         "query.q": 1, "query.limit": 1, "query.from": 1, "header.x-trace": 1, "cookie.who": 1, "list[LeadOut]": 1,
     }  # fmt: skip
     assert telemetry.total("schema.validation.duration", schema_name="query.q", schema_module=__name__) == 0
-
-
-def test_a_parameter_that_is_not_given_is_not_validated(telemetry: Telemetry) -> None:
-    """A default is not validated, so it is no validation."""
-    headers = {"x-trace": "t", "cookie": "who=me"}
-    asgi.request(build(), "GET", "/api/leads?q=x", headers=headers)
-    assert {"query.limit", "query.from"} & set(names(telemetry)) == set()
 
 
 def test_bodies_of_several_parts(telemetry: Telemetry) -> None:
@@ -210,7 +202,7 @@ def test_included_routers_with_prefixes(telemetry: Telemetry) -> None:
     router, outer, app = APIRouter(prefix="/leads"), APIRouter(prefix="/o"), FastAPI()
 
     @router.get("/{lead_id}")
-    def read(lead_id: int) -> None:
+    def read(lead_id: int):
         return None
 
     outer.include_router(router, prefix="/i")
@@ -268,7 +260,7 @@ def test_background_tasks_and_the_thread_pool(telemetry: Telemetry) -> None:
             pass
 
     @app.post("/leads")
-    def create(tasks: BackgroundTasks) -> None:
+    def create(tasks: BackgroundTasks):
         tasks.add_task(fail)
         fail()
 
@@ -296,7 +288,7 @@ def test_forms(telemetry: Telemetry) -> None:
     app = FastAPI()
 
     @app.post("/form")
-    def form(email: Annotated[str, Form()]) -> None:
+    def form(email: Annotated[str, Form()]):
         return None
 
     asgi.request(app, "POST", "/form", data={"email": "x"})
@@ -331,7 +323,7 @@ def test_several_apps_with_the_same_model(telemetry: Telemetry) -> None:
     one, other = build(), FastAPI()
 
     @other.post("/leads")
-    def create(lead: LeadIn) -> None:
+    def create(lead: LeadIn):
         return None
 
     asgi.request(one, "POST", "/api/leads", json=GOOD)
@@ -346,6 +338,7 @@ def test_beside_the_instrumentation_of_fastapi(
     ours_first: bool, watch: Callable[..., Telemetry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside opentelemetry-instrumentation-fastapi, in either order: one count, and what was validated on its span."""
+    FastAPIInstrumentor = pytest.importorskip("opentelemetry.instrumentation.fastapi").FastAPIInstrumentor
     app = build()
     if ours_first:
         telemetry = watch()

@@ -12,7 +12,6 @@ import marshmallow
 import pytest
 from flask import Blueprint, Flask, Response
 from flask.views import MethodView
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.schema import faults
 from opentelemetry.instrumentation.schema.integrations import flask as integration
 from telemetry import Telemetry
@@ -245,6 +244,7 @@ def test_an_app_is_not_kept_alive(telemetry: Telemetry) -> None:
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_beside_the_instrumentation_of_flask(ours_first: bool, watch: Callable[..., Telemetry]) -> None:
     """Beside opentelemetry-instrumentation-flask, in either order: one count, and what was validated is on its span."""
+    FlaskInstrumentor = pytest.importorskip("opentelemetry.instrumentation.flask").FlaskInstrumentor
     before = flask.Flask
     if ours_first:
         telemetry = watch()

@@ -38,8 +38,10 @@ def expand(routes: Any) -> Iterator[Any]:
     """Routes, with those of included routers in their place."""
     try:
         from fastapi.routing import iter_route_contexts
-    except ImportError:  # included routes are copied into the app's own list; or there is no FastAPI
-        yield from routes
+    except ImportError:  # to 0.136 included routes are copied into the app's own list; or there is no FastAPI
+        for route in routes:
+            included = getattr(route, "effective_route_contexts", None)  # 0.137, which has no public way in
+            yield from (route,) if included is None else included()
     else:
         yield from iter_route_contexts(routes)
 
