@@ -82,7 +82,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def servers(supervisor: int) -> list[psutil.Process]:
     """The worker processes of a uvicorn."""
-    return [child for child in psutil.Process(supervisor).children() if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(supervisor).children() if "spawn_main" in _command(child)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile, and the supervisor has not asked for its exit code yet
+        return ""
 
 
 def test_sums_over_all_processes_are_the_truth(run: Run) -> None:
