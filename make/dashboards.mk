@@ -2,10 +2,10 @@
 
 .PHONY: dashboards dashboards-check dashboards-pictures
 dashboards: $(READY) ## write dashboards and rules from their sources
-	$(BIN)/python dashboards/build.py
+	$(BIN)/python dashboards/generate.py
 
 dashboards-check: $(READY) ## dashboards, alerts, routes and runbooks, with real Prometheus tools
-	$(BIN)/python dashboards/build.py --check
+	$(BIN)/python dashboards/generate.py --check
 	$(BIN)/python dashboards/pictures/draw.py --check
 	$(BIN)/python -m pytest -q -m "not nightly" tests/dashboards
 	$(BIN)/python tests/dashboards/mutations.py

@@ -284,7 +284,6 @@ def test_a_websocket_is_no_request(telemetry: Telemetry) -> None:
 
 def test_forms(telemetry: Telemetry) -> None:
     """A form's fields are named as those of a body."""
-    pytest.importorskip("python_multipart")
     app = FastAPI()
 
     @app.post("/form")

@@ -18,7 +18,6 @@ PACKAGE = "opentelemetry/instrumentation/schema"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
     made = subprocess.run(build, capture_output=True, text=True, check=False)

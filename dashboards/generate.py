@@ -1,7 +1,7 @@
 """Writes the dashboards, and with them everything that is rendered with the default values.
 
-python dashboards/build.py          # write
-python dashboards/build.py --check  # exit with 1 if a committed file is not what would be written
+python dashboards/generate.py          # write
+python dashboards/generate.py --check  # exit with 1 if a committed file is not what would be written
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> int:
     stale = [(path, text) for path, text in outputs() if not path.exists() or path.read_text() != text]
     for path, text in stale:
         if check:
-            print(f"{path} is not what dashboards/build.py writes: make dashboards", file=sys.stderr)
+            print(f"{path} is not what dashboards/generate.py writes: make dashboards", file=sys.stderr)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
