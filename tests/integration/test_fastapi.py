@@ -144,6 +144,38 @@ def test_a_422_is_an_invalid_validation(
     assert "secret" not in telemetry.everything()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "options", "failed"),
+    [
+        ("GET", "/api/leads", {}, {"query.q", "header.x-trace", "cookie.who"}),
+        ("POST", "/api/leads", {}, {"LeadIn"}),
+        ("PUT", "/api/leads/many", {"json": {"note": "n"}}, {"list[LeadIn]"}),
+        ("PUT", "/api/leads/many", {"json": [GOOD]}, {"list[LeadIn]", "body.note"}),
+    ],
+    ids=["parameters", "body", "part", "parts of no object"],
+)
+def test_a_required_value_missing_altogether_is_an_invalid_validation(
+    method: str, path: str, options: Any, failed: set[str], telemetry: Telemetry
+) -> None:
+    """FastAPI answers it without a call into its validator: it counts, is timed and has its problem all the same."""
+    assert asgi.request(build(), method, path, **options).status_code == 422
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {(name, path): 1 for name in failed}
+    outcomes = telemetry.by("schema.validation.duration", "schema.name", "schema.validation.outcome")
+    assert {name for name, outcome in outcomes if outcome == "invalid"} == failed
+    assert telemetry.problems() == {("$", "missing"): len(failed)}
+
+
+def test_a_missing_value_has_the_span_of_a_failed_validation(telemetry: Telemetry) -> None:
+    """Its span is notable, and what FastAPI answers is what it answers without us."""
+    app = build()
+    seen = asgi.request(app, "POST", "/api/leads")
+    (span,) = telemetry.spans()
+    assert (span.name, (span.attributes or {})["schema.validation.outcome"]) == ("schema.validate LeadIn", "invalid")
+    telemetry.off()
+    plain = asgi.request(app, "POST", "/api/leads")
+    assert (plain.status_code, plain.json()) == (seen.status_code, seen.json())
+
+
 def test_a_response_that_breaks_its_model_counts(telemetry: Telemetry) -> None:
     """What FastAPI answers with 500, because the application's own response is invalid, is a failure of that schema."""
     app = FastAPI()
@@ -189,7 +221,7 @@ def test_the_first_failure_is_a_step(telemetry: Telemetry) -> None:
     series = {frozenset(attributes.items()) for attributes, _ in telemetry.points("validation.errors")}
     asgi.request(app, "POST", "/api/leads", json={})
     asgi.request(app, "GET", "/api/leads/x")
-    asgi.request(app, "GET", "/api/leads?from=x")
+    asgi.request(app, "GET", "/api/leads?from=x&q=x", headers={"x-trace": "t", "cookie": "who=me"})
     assert {frozenset(attributes.items()) for attributes, value in telemetry.points("validation.errors")} == series
     assert telemetry.total("validation.errors") == 3
 

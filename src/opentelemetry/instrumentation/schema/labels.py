@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from .recorder import Series
+    from .recorder import Probe
 
 
 class Label(NamedTuple):
@@ -28,7 +28,7 @@ def put(validator: object, label: Label) -> None:
         validator._otel_label = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
 
 
-def series(validator: object) -> Series | None:
-    """The series of a validator that is ours and is observed, else None."""
-    bind: Any = getattr(type(validator), "_otel_series", None)
+def probe(validator: object) -> Probe | None:
+    """The probe of a validator that is ours and is observed, else None."""
+    bind: Any = getattr(type(validator), "_otel_bound", None)
     return None if bind is None else bind(validator)

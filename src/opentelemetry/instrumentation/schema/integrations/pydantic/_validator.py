@@ -20,7 +20,7 @@ from pydantic_core._pydantic_core import list_all_errors
 from ... import faults, problems, stack
 from ...cells import LIMIT
 from ...labels import Label
-from ...recorder import Probe, Problem, Recorder, Series
+from ...recorder import Probe, Problem, Recorder
 from ...request import current
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
@@ -55,11 +55,11 @@ class Proxy:
         self._otel_runs_code: bool | None = None
         self._otel_probe: Probe | None = None
 
-    def _otel_series(self) -> Series | None:
-        """The series of an observed schema; binds it if nothing has yet."""
+    def _otel_bound(self) -> Probe | None:
+        """The probe of an observed schema; binds it if nothing has yet."""
         if self._otel_probe is None:
             fill(self)
-        return self._otel_probe.series if self._otel_probe is not None else None
+        return self._otel_probe
 
     def __getattr__(self, name: str) -> Any:  # reached for slots that are not filled yet, too
         if name.startswith("_otel_"):

@@ -1,16 +1,18 @@
 """FastAPI: full route templates, and names for the validators of parameters, bodies and responses.
 
 FastAPI builds a Pydantic adapter for each parameter, body and response of each route. The route table says which is
-which; it is read when an app is called first, so apps made before `instrument()` are seen, and nothing is patched but
-the entry to a route.
+which; it is read when an app is called first, so apps made before `instrument()` are seen. Patched are the entry to a
+route, and what FastAPI answers in place of a validator when a required value is missing altogether.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
-from ... import labels
+from ... import faults, labels, problems
 from ...patching import Patches
 from ...request import Request
 from ...semconv import VALIDATION_ERROR
@@ -19,11 +21,35 @@ _PARAMETERS = ("path_params", "query_params", "header_params", "cookie_params")
 
 
 def install(patches: Patches, located: Callable[[Any], Any]) -> None:
-    """Patch `APIRoute.handle`, which handles routes of included routers itself (from FastAPI 0.137 on)."""
+    """Patch `APIRoute.handle`, which handles routes of included routers itself (from FastAPI 0.137 on), and the error
+    for a missing value."""
+    from fastapi.dependencies import utils
     from fastapi.routing import APIRoute
 
     if "handle" in vars(APIRoute):
         patches.replace(APIRoute, "handle", located(vars(APIRoute)["handle"]))
+    original: Any = vars(utils)["get_missing_field_error"]
+
+    def get_missing_field_error(*args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        error = original(*args, **kwargs)
+        _missing(inspect.currentframe(), perf_counter() - began)
+        return error
+
+    patches.replace(utils, "get_missing_field_error", get_missing_field_error)
+
+
+@faults.guarded("fastapi", None)
+def _missing(frame: Any, took: float) -> None:
+    """FastAPI found a required value missing, which is a failed validation though no validator ran."""
+    # What was called is told where the value is missing, but not in which field: its caller holds that by this name.
+    probe = labels.probe(_validator(frame.f_back.f_locals.get("field")))
+    if probe is not None:
+        probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
+
+
+def _validator(field: Any) -> Any:
+    return getattr(getattr(field, "_type_adapter", None), "validator", None)
 
 
 def template(route: Any, scope: Any) -> str:
@@ -52,11 +78,11 @@ def announce(route: Any, request: Request) -> None:
     if dependant is None:
         return
     for field, name in _fields(route, dependant):
-        validator = getattr(field._type_adapter, "validator", None)
+        validator = _validator(field)
         labels.put(validator, labels.Label(name))
-        series = labels.series(validator)
-        if series is not None and request.counted:
-            series.errors(request, VALIDATION_ERROR)
+        probe = labels.probe(validator)
+        if probe is not None and request.counted:
+            probe.series.errors(request, VALIDATION_ERROR)
 
 
 def _fields(route: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:
