@@ -43,11 +43,18 @@ def built(target: str) -> Path:
     return Path(done.stdout.strip())
 
 
+_dealt: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nothing listens on at this moment, and never one twice: programs start at the same time."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in _dealt:
+            _dealt.add(port)
+            return port
 
 
 def eventually(ask: Callable[[], T], what: str, deadline: float = 20) -> T:
@@ -133,10 +140,15 @@ class Program:
         self.end(signal.SIGTERM)
 
     def end(self, sign: int) -> None:
-        if self.process is not None:
-            self.process.send_signal(sign)
-            self.process.communicate(timeout=30)
-            self.process = None
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(sign)
+            try:
+                process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                raise
 
 
 class Collector(Program):
