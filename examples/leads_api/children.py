@@ -51,7 +51,7 @@ def program(
         cwd: where it runs.
 
     Raises:
-        ProgramError: if it ends, or is not ready after 30 s; the end of its log tells why (a taken port, ...).
+        ProgramError: if it ends, or is not ready after 60 s; the end of its log tells why (a taken port, ...).
     """
     with log.open("wb") as output:
         executor = _Program(command, output.fileno(), ready, environment, cwd)
@@ -134,7 +134,7 @@ class _Program(Executor):
         super().__init__(
             [str(part) for part in command],
             cwd=str(cwd) if cwd else None,
-            timeout=30,
+            timeout=60,
             sleep=0.05,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -163,6 +163,6 @@ def _started(executor: _Program, name: str, log: Path) -> subprocess.Popen[str]:
     except ProcessExitedWithError as error:
         raise ProgramError(f"{name} ended with {error.exit_code} before it was ready:{tail(log)}") from error
     except TimeoutExpired as error:
-        raise ProgramError(f"{name} is not ready after 30 s:{tail(log)}") from error
+        raise ProgramError(f"{name} is not ready after 60 s:{tail(log)}") from error
     assert executor.process is not None
     return executor.process

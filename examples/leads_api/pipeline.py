@@ -136,8 +136,9 @@ class Pipeline:
             "The promised expressions look at one minute; with the SDK's 60 s between exports some windows hold no\n"
             "step: OTEL_METRIC_EXPORT_INTERVAL=15000. Faster than the scrape (10 s) would lose exemplars."
         )
-        port = self.addresses.port("PIPELINE_APP")
-        return service.start(self.stack, self.directory, port, telemetry, "--workers", str(WORKERS))
+        # workers that start on a busy machine take longer than the 5 s after which uvicorn thinks them dead
+        options = ("--workers", str(WORKERS), "--timeout-worker-healthcheck", "60")
+        return service.start(self.stack, self.directory, self.addresses.port("PIPELINE_APP"), telemetry, *options)
 
 
 def main() -> int:
