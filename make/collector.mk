@@ -17,4 +17,4 @@ pipeline: $(READY) ## the example through the real collector, Prometheus, Alertm
 		--store $(or $(STORE),jaeger) $(if $(filter 0,$(KEEP)),--end)
 
 chaos: $(READY) ## kill, fill and cut off every part of the pipeline, and count what is lost
-	$(VENV)/bin/python -m pytest -q tests/pipeline/test_chaos.py
+	$(VENV)/bin/python -m pytest -q tests/pipeline/test_chaos.py tests/pipeline/test_jaeger.py

@@ -94,6 +94,19 @@ def status(
             return refused.code
 
 
+def listening(pid: int) -> set[str]:
+    """Return the addresses, in the kernel's hexadecimal, on which a process listens (Linux)."""
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+        except FileNotFoundError:  # closed since it was listed: a connection attempt, not a listener
+            continue
+    tables = [Path(f"/proc/{pid}/net/{table}").read_text() for table in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()]
+    return {row[1] for row in rows if row[3] == "0A" and row[9] in sockets}
+
+
 class Program:
     """One process, whose output goes to a file in `home` and which can be killed and started again."""
 

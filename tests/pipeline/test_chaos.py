@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import subprocess
 import time
@@ -18,9 +17,9 @@ from typing import Any
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from exports import trace
 from programs import AGENT, GATEWAY, Collector, Load, Prometheus, eventually
 from sink import Sink
 
@@ -104,7 +103,7 @@ class Start:
         agent = Collector(self.otelcol, AGENT, self.home, "agent", **agent_variables)
         ports = {8889: gateway.ports["metrics"], 8888: gateway.ports["telemetry"]}
         server = Prometheus(self.prometheus, "collector.yml", self.home, ports)
-        app = Load(f"http://{agent.otlp}", self.home, PATIENT, seconds=seconds, rate=100)
+        app = Load(f"http://{agent.otlp}", self.home, PATIENT, seconds=seconds, rate=100, quiet=0)
         for program in (gateway, agent, server, app):
             self.stack.enter_context(program)
         eventually(lambda: gateway.own("otelcol_receiver_accepted_spans_total") > 0, "the first spans")
@@ -169,15 +168,15 @@ def kill_prometheus(chain: Chain) -> None:
     chain.server.start()
 
 
-def fault(name: str, do: Callable[[Chain], None], ci: bool = False) -> Any:
-    return pytest.param(name, do, id=do.__name__, marks=[] if ci else [pytest.mark.nightly])
+def fault(name: str, do: Callable[[Chain], None], seconds: float = 12, ci: bool = False) -> Any:
+    return pytest.param(name, do, seconds, id=do.__name__, marks=[] if ci else [pytest.mark.nightly])
 
 
 @pytest.mark.parametrize(
-    ("what", "do"),
+    ("what", "do", "seconds"),
     [
         fault("kill -9 gateway, 5 s away", kill_gateway),
-        fault("store away, kill -9 gateway with its queue", kill_gateway_with_a_queue, ci=True),
+        fault("store away, kill -9 gateway with its queue", kill_gateway_with_a_queue, seconds=6, ci=True),
         fault("kill -9 agent, 5 s away", kill_agent),
         fault("kill -9 agent, 25 s away", kill_agent_for_long),
         fault("gateway away, kill -9 agent with its queue", kill_agent_with_a_queue),
@@ -185,9 +184,9 @@ def fault(name: str, do: Callable[[Chain], None], ci: bool = False) -> Any:
         fault("kill -9 Prometheus, 3 s away", kill_prometheus),
     ],
 )
-def test_nothing_is_lost(start: Start, what: str, do: Callable[[Chain], None]) -> None:
+def test_nothing_is_lost(start: Start, what: str, do: Callable[[Chain], None], seconds: float) -> None:
     """Without sampling no fault loses a span, duplicates one or makes a count wrong."""
-    chain = start(UNSAMPLED)
+    chain = start(UNSAMPLED, seconds=seconds)
     do(chain)
     chain.finish()
     start.note(what, chain)
@@ -326,7 +325,7 @@ def test_memory_limit_is_recovered_from(otelcol: Path, tmp_path: Path) -> None:
 
             def answer(size: int) -> grpc.StatusCode:
                 try:
-                    export(_trace(size), timeout=5)
+                    export(trace("ballast", size), timeout=5)
                 except grpc.RpcError as refused:
                     return refused.code()
                 return grpc.StatusCode.OK
@@ -338,13 +337,3 @@ def test_memory_limit_is_recovered_from(otelcol: Path, tmp_path: Path) -> None:
         app = stack.enter_context(Load(f"http://{gateway.otlp}", tmp_path, seconds=2, quiet=0))
         notable = set(app.truth()["notable"])
         sink.wait_for(lambda: notable <= {span.trace_id for span in sink.spans()}, deadline=60)
-
-
-def _trace(size: int) -> ExportTraceServiceRequest:
-    """Return a trace of one ordinary span with so many bytes of ballast."""
-    request = ExportTraceServiceRequest()
-    span = request.resource_spans.add().scope_spans.add().spans.add(name="ballast")
-    span.trace_id, span.span_id = secrets.token_bytes(16), secrets.token_bytes(8)
-    span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
-    span.attributes.add(key="ballast").value.string_value = "x" * size
-    return request

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from opentelemetry.instrumentation.schema import semconv
 
 from addresses import OWN
 from certificates import certificates
-from programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built
+from programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built, listening
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -42,6 +43,7 @@ def collector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return Collector(binary, COMBINATIONS[request.param], home, **certificates(home))
 
 
+@cache
 def printed(collector: Collector) -> dict[str, Any]:
     """Return the merged config, as `print-config` shows it."""
     command = [collector.command[0], "print-config", "--format=json", *collector.flags]
@@ -49,17 +51,17 @@ def printed(collector: Collector) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def listening(pid: int) -> set[str]:
-    """Return the addresses, in the kernel's hexadecimal, on which a process listens (Linux)."""
-    sockets = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            sockets.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
-        except FileNotFoundError:  # closed since it was listed: a connection attempt, not a listener
-            continue
-    tables = [Path(f"/proc/{pid}/net/{table}").read_text() for table in ("tcp", "tcp6")]
-    rows = [line.split() for table in tables for line in table.splitlines()]
-    return {row[1] for row in rows if row[3] == "0A" and row[9] in sockets}
+def secrets(collector: Collector) -> list[str]:
+    """Return the words of its token and key files."""
+    texts = [Path(collector.env[f"OTELCOL_{name}_FILE"]).read_text() for name in ("TOKENS", "KEY")]
+    return [word for text in texts for word in text.split() if len(word) > 20]
+
+
+@cache
+def components(binary: str) -> dict[str, str]:
+    """Return the module of each component that a binary holds, by the component's name."""
+    output = subprocess.run([binary, "components"], capture_output=True, text=True, check=True).stdout
+    return dict(re.findall(r"name: (\S+)\n\s+module: (\S+)", output))
 
 
 def test_every_file_is_in_a_tested_combination() -> None:
@@ -69,12 +71,13 @@ def test_every_file_is_in_a_tested_combination() -> None:
 
 
 def test_starts_without_a_complaint(collector: Collector) -> None:
-    """The config starts with no warning or deprecation in the log, and every port that it opens is on loopback."""
+    """The config starts with no warning, deprecation or secret in the log, and opens ports on loopback only."""
     with collector:
         assert collector.process is not None
         addresses = listening(collector.process.pid)
     # nobody is at the next hop in this test, which gRPC says at once
     log = [line for line in collector.log.read_text().splitlines() if "addrConn.createTransport" not in line]
+    assert not [line for line in log if any(secret in line for secret in secrets(collector))]
     assert not [line for line in log if re.search(r"\t(warn|error)\t|deprecat", line, re.I)]
     assert len(addresses) >= 4  # OTLP twice, health, own metrics
     assert all(address.startswith("0100007F:") for address in addresses), addresses
@@ -101,17 +104,14 @@ def test_memory_limiter_is_first(collector: Collector) -> None:
     )
 
 
-def test_tokens_are_not_printed(collector: Collector) -> None:
-    """Neither `print-config` nor the log of a start shows a token."""
-    shown = json.dumps(printed(collector)) + (collector.log.read_text() if collector.log.exists() else "")
-    token = Path(collector.env["OTELCOL_TOKENS_FILE"]).read_text().split()[0]
-    assert token not in shown
+def test_secrets_are_not_printed(collector: Collector) -> None:
+    """`print-config` shows no token and no key."""
+    assert not [secret for secret in secrets(collector) if secret in json.dumps(printed(collector))]
 
 
 def test_official_contrib_has_every_component(collector: Collector) -> None:
     """Each component that a config names is in the official contrib distribution, so that it runs the same files."""
-    output = subprocess.run([collector.command[0], "components"], capture_output=True, text=True, check=True).stdout
-    modules = dict(re.findall(r"name: (\S+)\n\s+module: (\S+)", output))
+    modules = components(collector.command[0])
     short = {
         "go.opentelemetry.io/collector/": "core/",
         "github.com/open-telemetry/opentelemetry-collector-contrib/": "contrib/",

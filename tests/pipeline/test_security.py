@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from certificates import certificates
-from programs import AGENT, GATEWAY, STANDALONE, Collector, Load, eventually, status
+from exports import trace
+from programs import AGENT, GATEWAY, Collector, Load, eventually, listening, status
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
@@ -61,31 +62,49 @@ def agent_of(secured: Secured, otelcol: Path, home: Path, **changed: str) -> Col
     )
 
 
+def send(otlp: str, request: ExportTraceServiceRequest) -> None:
+    with grpc.insecure_channel(otlp) as channel:
+        TraceServiceStub(channel).Export(request, timeout=10)
+
+
 def test_good_token_passes(secured: Secured, otelcol: Path, tmp_path: Path) -> None:
-    """An agent with the right certificate authority and token brings every notable trace to the store."""
-    with (
-        agent_of(secured, otelcol, tmp_path) as agent,
-        Load(f"http://{agent.otlp}", tmp_path, seconds=2, quiet=0) as app,
-    ):
-        notable = set(app.truth()["notable"])
-        secured.sink.wait_for(lambda: notable <= {span.trace_id for span in secured.sink.spans()}, deadline=30)
+    """An agent with the right authority and token brings a trace to the store, and no log shows the token."""
+    with agent_of(secured, otelcol, tmp_path) as agent:
+        send(agent.otlp, trace("good", failed=True))
+        secured.sink.wait_for(lambda: secured.sink.spans("good"), deadline=30)
+        assert secured.token not in agent.log.read_text() + secured.gateway.log.read_text()
 
 
 def test_wrong_token_is_refused_and_said(secured: Secured, otelcol: Path, tmp_path: Path) -> None:
     """An agent with a wrong token says so in its log, counts what it lost, and nothing of it arrives."""
     wrong = tmp_path / "tokens"
     wrong.write_text("wrong-token\n")
-    before = len(secured.sink.spans())
-    with (
-        agent_of(secured, otelcol, tmp_path, OTELCOL_TOKENS_FILE=str(wrong)) as agent,
-        Load(f"http://{agent.otlp}", tmp_path, seconds=1, quiet=0) as app,
-    ):
-        spans = app.truth()["spans"]
-        eventually(lambda: agent.own("otelcol_exporter_send_failed_spans_total") == spans, "every lost span is counted")
+    with agent_of(secured, otelcol, tmp_path, OTELCOL_TOKENS_FILE=str(wrong)) as agent:
+        send(agent.otlp, trace("bad", failed=True))
+        eventually(lambda: agent.own("otelcol_exporter_send_failed_spans_total") == 1, "the lost span is counted")
         log = agent.log.read_text()
     assert "Unauthenticated" in log
-    assert "wrong-token" not in log
-    assert len(secured.sink.spans()) == before
+    assert "wrong-token" not in log + secured.gateway.log.read_text()
+    assert not secured.sink.spans("bad")
+
+
+def test_app_says_that_its_token_is_wrong(secured: Secured, tmp_path: Path) -> None:
+    """An app that sends to the gateway itself with a wrong token logs what it was answered, and not the token."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": secured.secrets["OTELCOL_CA_FILE"],
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20wrong-token",
+    }
+    with Load(f"https://{secured.gateway.otlp}", tmp_path, variables, seconds=0.5, quiet=0) as app:
+        app.truth()
+        assert "UNAUTHENTICATED" in app.log.read_text()
+        assert "wrong-token" not in app.log.read_text() + secured.gateway.log.read_text()
+
+
+def test_no_other_port_is_open(secured: Secured) -> None:
+    """Beside the ports that want a token there are two, for health and own metrics, and these stay on loopback."""
+    assert secured.gateway.process is not None
+    loopback = {f"0100007F:{port:04X}" for port in secured.gateway.ports.values()}
+    assert listening(secured.gateway.process.pid) == loopback
 
 
 @pytest.mark.parametrize(("port", "path"), [("otlp_http", "/v1/traces"), ("metrics", "/metrics")])
@@ -97,8 +116,11 @@ def test_http_ports_want_a_token(secured: Secured, port: str, path: str) -> None
 
 @pytest.mark.parametrize("port", ["otlp_http", "metrics"])
 def test_http_ports_want_tls(secured: Secured, port: str) -> None:
-    """Plain HTTP to a TLS port gets no data."""
+    """Plain HTTP to a TLS port gets no data, and the gateway's log says what was wrong."""
+    before = len(secured.gateway.log.read_text())
     assert status(f"http://127.0.0.1:{secured.gateway.ports[port]}/metrics") == 400
+    said = "client sent an HTTP request to an HTTPS server"
+    eventually(lambda: said in secured.gateway.log.read_text()[before:], said)
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
@@ -124,13 +146,15 @@ def test_plain_grpc_to_a_tls_port_is_refused(secured: Secured) -> None:
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_malformed_otlp_harms_nobody_else(otelcol: Path, tmp_path: Path) -> None:
-    """Bytes that are no OTLP get a 400, and the next sender is served as before."""
-    with Sink() as sink:
-        hop = {"OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"), "OTELCOL_DECISION_WAIT": "1s"}
-        with Collector(otelcol, STANDALONE, tmp_path, **hop) as collector:
-            url = f"http://127.0.0.1:{collector.ports['otlp_http']}/v1/metrics"
-            assert status(url, b"\xff\x00nonsense", {"Content-Type": "application/x-protobuf"}) == 400
-            with Load(f"http://{collector.otlp}", tmp_path, seconds=1, quiet=0) as app:
-                notable = set(app.truth()["notable"])
-                sink.wait_for(lambda: notable <= {span.trace_id for span in sink.spans()}, deadline=30)
+def test_malformed_otlp_harms_nobody_else(secured: Secured) -> None:
+    """Bytes that are no OTLP are refused with the reason, and the next sender is served as before."""
+    nonsense = b"\xff\x00nonsense"
+    assert secured.https("otlp_http", "/v1/traces", secured.token, nonsense) == 400
+    trust = grpc.ssl_channel_credentials(Path(secured.secrets["OTELCOL_CA_FILE"]).read_bytes())
+    metadata = [("authorization", f"Bearer {secured.token}")]
+    with grpc.secure_channel(secured.gateway.otlp, trust) as channel:
+        raw = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        with pytest.raises(grpc.RpcError, match="error unmarshalling request"):
+            raw(nonsense, metadata=metadata, timeout=5)
+        TraceServiceStub(channel).Export(trace("next", failed=True), metadata=metadata, timeout=5)
+    secured.sink.wait_for(lambda: secured.sink.spans("next"), deadline=30)
