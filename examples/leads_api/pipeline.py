@@ -188,12 +188,13 @@ def _show(pipeline: Pipeline, prometheus: Prometheus, store: Sink | Jaeger, app:
     truth = first + then
     _wait(prometheus, truth, patience, check)
     reading = prometheus.read()
+    # at once: the promised minute ends soon
+    rows = [*figures(prometheus, reading, truth, then, WORKERS), *counts(reading, truth, WORKERS)]
     console.rule(f"otel-schema top {prometheus.url}", align="left")
     for table in tables(Report.of(reading)):
         console.print(table)
     followed = _show_exemplar(prometheus, store, patience)
     how = f"Evaluated verbatim by a real Prometheus, {prometheus.url}, through the collector:"
-    rows = [*figures(prometheus, reading, truth, then, WORKERS), *counts(reading, truth, WORKERS)]
     return show_figures(how, rows) and followed
 
 
