@@ -39,7 +39,9 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
     excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
     listed: weakref.WeakSet[Any] = weakref.WeakSet()
-    original: Any = vars(applications.Starlette)["__call__"]
+    # `applications.Starlette` may be a subclass that another instrumentation put there
+    application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
+    original: Any = vars(application)["__call__"]
 
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # it replaces that method
         if self not in listed:  # the first call of all is the lifespan's, before any request
@@ -58,7 +60,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
             current.reset(token)
             _count(recorder, request)
 
-    patches.replace(applications.Starlette, "__call__", __call__)
+    patches.replace(application, "__call__", __call__)
     patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
     patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
