@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import sqlalchemy
 from opentelemetry.instrumentation.schema import endpoint
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from pydantic import BaseModel, ValidationError, field_validator
 from telemetry import Telemetry
 
@@ -271,9 +273,64 @@ class SQLAlchemy(Instrumented):
         return sqlalchemy.create_engine, sqlalchemy.engine.create_engine, vars(sqlalchemy.engine.Engine)["connect"]
 
 
+def _configure_logfire(telemetry: Telemetry) -> Any:
+    import logfire
+
+    processors = [SimpleSpanProcessor(telemetry.exporter)]
+    logfire.configure(
+        send_to_logfire=False, console=False, metrics=False, inspect_arguments=False, scrubbing=False,
+        additional_span_processors=processors, service_name="leads",
+    )  # fmt: skip
+    return logfire
+
+
+class LogfirePydantic(Other):
+    """Logfire's plug-in for Pydantic, which is asked when a class is made."""
+
+    scope, kind = "logfire.pydantic", "INTERNAL"
+
+    def on(self, telemetry: Telemetry) -> None:
+        self.telemetry = telemetry
+        self.logfire = _configure_logfire(telemetry)
+        self.logfire.instrument_pydantic(record="all")
+
+    def make(self) -> Any:
+        class Lead(BaseModel):
+            age: int
+
+        Lead.__qualname__ = "Lead"
+        return Lead
+
+    def call(self, app: Any) -> None:
+        with endpoint("leads"), self.telemetry.tracer.start_as_current_span("server"), pytest.raises(ValidationError):
+            app(age="x")
+
+    def off(self, app: Any) -> Any:
+        self.logfire.instrument_pydantic(record="off")
+        return self.make()
+
+
+class LogfireFastAPI(FastAPI):
+    """Of an application that there is."""
+
+    def on(self, telemetry: Telemetry) -> None:
+        self.app = super().make()
+        self.instrumented = contextlib.ExitStack()
+        self.instrumented.enter_context(_configure_logfire(telemetry).instrument_fastapi(self.app))
+
+    def make(self) -> Any:
+        return self.app
+
+    def off(self, app: Any) -> Any:
+        self.instrumented.close()
+        return app
+
+
 OTHERS = [FastAPI, Starlette, ASGI, Flask, Django, SQLAlchemy]
 if "telemetry" in inspect.signature(fastapi.FastAPI).parameters:
     OTHERS.append(FastAPIItself)
+if importlib.util.find_spec("logfire"):
+    OTHERS += [LogfirePydantic, LogfireFastAPI]
 
 
 # -- what must hold

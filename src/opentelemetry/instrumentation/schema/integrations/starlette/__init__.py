@@ -41,7 +41,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     listed: weakref.WeakSet[Any] = weakref.WeakSet()
     # `applications.Starlette` may be a subclass that another instrumentation put there
     application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
-    original: Any = vars(application)["__call__"]
+    original: Any = application.__dict__["__call__"]
 
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # it replaces that method
         if self not in listed:  # the first call of all is the lifespan's, before any request
