@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench floor newest suites nightly clean
+.PHONY: help venv demo test check floor newest suites nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,9 +21,6 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
-
-bench: $(READY) ## what an instrumented validation costs
-	$(BIN)/python -m pytest -q -s tests/benchmarks
 
 RECORDING := $(wildcard tests/integration/test_fold.py tests/integration/test_fork.py tests/integration/test_recording.py)
 LIBRARIES := $(wildcard $(foreach name,pydantic jsonschema marshmallow,tests/integration/test_$(name).py))

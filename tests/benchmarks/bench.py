@@ -1,163 +1,122 @@
-"""What one instrumented validation costs, side by side in one run: plain Pydantic, the floor, ours, an SDK record.
+"""What it costs to be instrumented: everything side by side in one run.
 
-    python tests/benchmarks/bench.py
-
-CPU time of the thread, in interleaved rounds, so that a neighbour on the machine slows down all four alike. Ours
-includes folding: what a thread buffers it also moves into the SDK, every 512 values.
+python tests/benchmarks/bench.py                     measures, and writes results.json and docs/performance.md
+python tests/benchmarks/bench.py --check             compares a quick subset with baseline.json
+python tests/benchmarks/bench.py --only WORD         rows whose name contains the word; writes nothing
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib.metadata import version
 from statistics import median
-from time import thread_time
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any
 
-import pydantic
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, semconv
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.version import __version__ as sdk_version
-from pydantic import BaseModel, TypeAdapter, field_validator
+import check
+import instructions
+import report
+from rounds import HERE, Case, Workers, machine, measure, spread, typical
+from rows import ROWS, Row
 
-from floor import floor
-
-ROUNDS, CALLS = 15, 2_000
-DATA: dict[str, Any] = {"id": 1, "name": "Ada", "email": "ada@example.org", "age": 36, "active": True}
-TEXT = json.dumps(DATA)
+RESULTS = HERE / "results.json"
+GENERATIONS, ROUNDS = 3, 7
+_PACKAGES = (
+    "pydantic", "jsonschema", "marshmallow", "SQLAlchemy", "fastapi", "opentelemetry-sdk", "logfire",
+    "prometheus_client",
+)  # fmt: skip
 
 
-class Row(NamedTuple):
-    """One operation; microseconds a call, the least of all rounds.
+class Progress:
+    """A line for each step, with a bar before it."""
 
-    Attributes:
-        ratio: What ours adds to plain, in SDK records: the median of the rounds, each taken for itself.
-    """
+    def __init__(self, steps: int) -> None:
+        self._steps, self._done, self._began = steps, 0, monotonic()
 
-    operation: str
-    plain: float
-    floor: float
-    ours: float
-    record: float
-    ratio: float
-
-
-def models() -> tuple[type[BaseModel], type[BaseModel]]:
-    """A small model whose core schema runs no code, and one with a validator, in which others could nest."""
-
-    class Lead(BaseModel):
-        id: int
-        name: str
-        email: str
-        age: int
-        active: bool
-
-    class Checked(Lead):
-        @field_validator("age")
-        @classmethod
-        def positive(cls, age: int) -> int:
-            return age
-
-    return Lead, Checked
+    def __call__(self, what: str) -> None:
+        done = int(20 * self._done / self._steps)
+        self._done += 1
+        print(
+            f"[{'#' * done}{'.' * (20 - done)}] {monotonic() - self._began:4.0f} s  {what}", file=sys.stderr, flush=True
+        )
 
 
-def operations(model: type[BaseModel], adapter: TypeAdapter[Any], name: str) -> dict[str, Callable[[], object]]:
+def result(row: Row, rounds: list[dict[str, float]], counts: dict[Case, float]) -> dict[str, Any]:
+    """One row of results.json."""
+    counted = {label: counts[case] for label, case in row.comparison.cases.items() if case in counts}
+    complete = len(counted) == len(row.comparison.cases)
+    cases: dict[str, Any] = {}
+    for label in row.comparison.cases:
+        cases[label] = {"us": round(typical(rounds, lambda times, label=label: times[label]), 3)}
+        if label in counted:
+            cases[label]["instructions"] = round(counted[label])
+    goals = []
+    for goal in row.goals:
+        by_time, by_instructions = typical(rounds, goal.figure), goal.figure(counted) if complete else None
+        decides = by_time if by_instructions is None else by_instructions
+        goals.append({
+            "text": goal.text, "unit": goal.unit, "at_most": goal.at_most, "by_time": round(by_time, 5),
+            "by_instructions": None if by_instructions is None else round(by_instructions, 5),
+            "reached": decides <= goal.at_most,
+        })  # fmt: skip
+    return {"section": row.section, "name": row.comparison.name, "cases": cases, "goals": goals}
+
+
+def bench(rows: Sequence[Row], generations: int, count: bool) -> dict[str, Any]:
+    """Measure the rows."""
+    wanted = {case: row.counted for row in rows if row.counted and count for case in row.comparison.cases.values()}
+    progress = Progress(generations * len(rows) + len({variant for variant, _ in wanted}))
+    rounds: dict[str, list[dict[str, float]]] = {row.comparison.name: [] for row in rows}
+    loops: list[float] = []
+    for generation in range(generations):
+        with Workers() as workers:
+            for row in rows:
+                progress(f"round {generation + 1} of {generations}: {row.comparison.name}")
+                loops.append(machine())
+                rounds[row.comparison.name] += measure(workers, row.comparison, ROUNDS)
+    counts = instructions.count(wanted.items(), progress)
     return {
-        f"{name}(**data)": lambda: model(**DATA),
-        f"{name}.model_validate": lambda: model.model_validate(DATA),
-        f"{name}.model_validate_json": lambda: model.model_validate_json(TEXT),
-        f"TypeAdapter({name})": lambda: adapter.validate_python(DATA),
+        "machine": _machine(loops, count),
+        "rows": [result(row, rounds[row.comparison.name], counts) for row in rows],
     }
 
 
-def put(model: type[BaseModel], adapter: TypeAdapter[Any], variant: str) -> None:
-    """Put back the core validator, or put the floor in its place."""
-    core = vars(model)["__pydantic_validator__"]._otel_wrapped
-    if variant == "floor":
-        core = SimpleNamespace(
-            validate_python=floor(core.validate_python), validate_json=floor(core.validate_json), title=core.title
-        )
-    type.__setattr__(model, "__pydantic_validator__", core)
-    adapter.validator = core
+def _machine(loops: list[float], counted: bool) -> dict[str, str]:
+    decides = "by instructions (callgrind) where they were counted, else " if counted else ""
+    return {
+        "Python": f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, "
+        f"{os.cpu_count()} cores",
+        "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "Noise": f"a fixed loop took {median(loops) / min(loops):.2f} times its fastest typically, "
+        f"{max(loops) / min(loops):.1f} times at worst (quartiles {spread(loops):.0%} apart); "
+        f"load average {os.getloadavg()[1]:.1f}",
+        "Decided": f"{decides}by the median of {GENERATIONS * ROUNDS} interleaved rounds",
+    }
 
 
-def measure(rounds: int = ROUNDS, calls: int = CALLS) -> list[Row]:
-    """One row an operation."""
-    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
-    histogram = provider.get_meter("bench").create_histogram(
-        "sdk", "s", explicit_bucket_boundaries_advisory=semconv.VALIDATION_BUCKETS
-    )
-    attributes = {
-        "schema.name": "Lead", "schema.module": "bench", "schema.library": "pydantic",
-        "schema.validation.outcome": "valid", "http.route": "/leads",
-    }  # fmt: skip
-    instrumentor = SchemaInstrumentor()
-    instrumentor.instrument(meter_provider=provider, tracer_provider=TracerProvider(shutdown_on_exit=False))
-    try:
-        variants: dict[str, dict[str, Callable[[], object]]] = {}
-        for variant in ("plain", "floor", "ours"):
-            variants[variant] = {}
-            for model in models():
-                adapter = TypeAdapter(model)
-                if variant != "ours":
-                    put(model, adapter, variant)
-                variants[variant] |= operations(model, adapter, model.__name__)
-        return [
-            _row(
-                operation,
-                {
-                    **{variant: calls_[operation] for variant, calls_ in variants.items()},
-                    "record": lambda: histogram.record(0.001, attributes),
-                },
-                rounds,
-                calls,
-            )
-            for operation in variants["plain"]
-        ]
-    finally:
-        instrumentor.uninstrument()
-
-
-def _row(operation: str, functions: dict[str, Callable[[], object]], rounds: int, calls: int) -> Row:
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        _time(function, calls // 4)
-    for _ in range(rounds):
-        for name, function in functions.items():
-            times[name].append(_time(function, calls))
-    least = {name: min(seen) for name, seen in times.items()}
-    ratios = [
-        (ours - plain) / record
-        for plain, ours, record in zip(times["plain"], times["ours"], times["record"], strict=True)
-    ]
-    return Row(operation, least["plain"], least["floor"], least["ours"], least["record"], median(ratios))
-
-
-def _time(function: Callable[[], object], calls: int) -> float:
-    began = thread_time()
-    for _ in range(calls):
-        function()
-    return (thread_time() - began) / calls * 1e6
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as text."""
-    head = f"Python {sys.version.split()[0]}, pydantic {pydantic.VERSION}, SDK {sdk_version}; us a call"
-    lines = [
-        f"{'':30}{'plain':>8}{'floor':>8}{'ours':>8}{'ours adds':>11}{'x floor':>9}{'record':>8}{'ours : record':>15}"
-    ]
-    for row in rows:
-        adds, least = row.ours - row.plain, row.floor - row.plain
-        lines.append(
-            f"{row.operation:30}{row.plain:8.2f}{row.floor:8.2f}{row.ours:8.2f}{adds:11.2f}{adds / least:9.2f}"
-            f"{row.record:8.2f}{f'1 : {1 / row.ratio:.0f}' if row.ratio > 0 else '0':>15}"
-        )
-    return "\n".join([head, *lines])
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--time-only", action="store_true", help="count no instructions, which takes valgrind")
+    arguments = parser.parse_args()
+    if arguments.check:
+        return check.main()
+    count = not arguments.time_only and instructions.available()
+    rows = [row for row in ROWS if arguments.only in row.comparison.name or arguments.only == row.section]
+    results = bench(rows, GENERATIONS, count)
+    print(report.times(results["rows"]), report.goals(results["rows"]), sep="\n\n")
+    if not arguments.only:
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        report.write(results)
+    return 0
 
 
 if __name__ == "__main__":
-    print(table(measure()))
+    sys.exit(main())
