@@ -237,6 +237,12 @@ def test_bucket_boundaries_are_those_of_the_conventions(driven: Driven) -> None:
     assert sorted(map(float, bounds)) == [*semconv.VALIDATION_BUCKETS, float("inf")]
 
 
+@pytest.mark.parametrize("driven", ROADS[1:], indirect=True, scope="module")  # all with a collector
+def test_collectors_own_series_are_scraped(driven: Driven) -> None:
+    """Beside the app's series each Prometheus config brings the collector's own, which alerts watch."""
+    eventually(lambda: driven.road.prometheus.value("sum(otelcol_receiver_accepted_spans_total)"), "its own series")
+
+
 @pytest.mark.parametrize("driven", ROADS[1:], indirect=True, scope="module")  # the app's own endpoint has neither
 def test_exemplars_lead_to_stored_traces(driven: Driven) -> None:
     """Each exemplar's trace is in the store with its validation's span, though most ordinary traces are dropped."""
