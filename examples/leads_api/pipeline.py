@@ -180,9 +180,9 @@ def _run(options: argparse.Namespace, stop: Check) -> bool:
 
 def _show(pipeline: Pipeline, prometheus: Prometheus, store: Sink | Jaeger, app: str, check: Check) -> bool:
     requests, patience = pipeline.options.requests, 20 + pipeline.options.export + 2 * pipeline.options.scrape
-    # A rate does not see a series' first value, and reckons too little of one that was 0 when its window began, so each
-    # worker first meets each schema and endpoint and each failure. What follows then fits in the promised minute, with an
-    # export and a scrape behind it.
+    # A rate does not see a series' first value, and reckons too little of one that was 0 when its window began, so
+    # each worker first meets each schema, endpoint and failure. What follows then fits in the promised minute, with
+    # an export and a scrape behind it.
     first = send(app, check, what="first", seed=SEED, requests=800, rate=100, threads=THREADS)
     _wait(prometheus, first, patience, check)
     then = send(app, check, what="traffic", seed=SEED + 1, requests=requests, rate=40, threads=THREADS)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -55,7 +56,8 @@ def test_interrupted_pipeline_leaves_nothing(otelcol: Path, prometheus: str) -> 
     ) as pipeline:
         try:
             assert pipeline.stdout is not None
-            next(line for line in pipeline.stdout if "first" in line)
+            shown = list(takewhile(lambda line: not line.startswith("first"), pipeline.stdout))
+            assert pipeline.poll() is None, "".join(shown)
             children = psutil.Process(pipeline.pid).children(recursive=True)
         finally:
             pipeline.send_signal(signal.SIGINT)
