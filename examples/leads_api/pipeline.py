@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -136,8 +137,9 @@ class Pipeline:
             "The promised expressions look at one minute; with the SDK's 60 s between exports some windows hold no\n"
             "step: OTEL_METRIC_EXPORT_INTERVAL=15000. Faster than the scrape (10 s) would lose exemplars."
         )
-        # workers that start on a busy machine take longer than the 5 s after which uvicorn thinks them dead
-        options = ("--workers", str(WORKERS), "--timeout-worker-healthcheck", "60")
+        # On a busy machine workers take longer to start than the 5 s after which uvicorn thinks them dead, and a client
+        # would send on a connection that uvicorn is just closing: after 5 s too, by default, of both.
+        options = ("--workers", str(WORKERS), "--timeout-worker-healthcheck", "60", "--timeout-keep-alive", "60")
         return service.start(self.stack, self.directory, self.addresses.port("PIPELINE_APP"), telemetry, *options)
 
 
@@ -180,14 +182,18 @@ def _run(options: argparse.Namespace, stop: Check) -> bool:
 
 def _show(pipeline: Pipeline, prometheus: Prometheus, store: Sink | Jaeger, app: str, check: Check) -> bool:
     requests, patience = pipeline.options.requests, 20 + pipeline.options.export + 2 * pipeline.options.scrape
-    # A rate does not see a series' first value, and reckons too little of one that was 0 when its window began, so
-    # each worker first meets each schema, endpoint and failure. What follows then fits in the promised minute, with
-    # an export and a scrape behind it.
+    # A rate does not see a series' first value, and reckons too little of one that was 0 when its window began. So each
+    # worker first meets each schema, endpoint and failure, and the promised minute is to begin after that.
     first = send(app, check, what="first", seed=SEED, requests=800, rate=100, threads=THREADS)
     _wait(prometheus, first, patience, check)
+    began = time.monotonic()
     then = send(app, check, what="traffic", seed=SEED + 1, requests=requests, rate=40, threads=THREADS)
     truth = first + then
     _wait(prometheus, truth, patience, check)
+    with console.status("until the promised minute holds this traffic alone"):
+        while time.monotonic() - began < 58:
+            check()
+            time.sleep(0.1)
     reading = prometheus.read()
     # at once: the promised minute ends soon
     rows = [*figures(prometheus, reading, truth, then, WORKERS), *counts(reading, truth, WORKERS)]
