@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,6 +327,26 @@ def test_the_server_span_gets_number_and_time(telemetry: Telemetry) -> None:
     failed = [span for span in telemetry.spans() if span.name == "schema.validate Lead"]
     assert [span.parent.span_id for span in failed] == [server.context.span_id for server in servers]
     assert failed[0].attributes["http.route"] == "/leads"
+
+
+def test_starlette_alone_imports_no_fastapi() -> None:
+    """An app that is Starlette's alone never imports FastAPI or Pydantic because of us, though both are installed."""
+    code = """
+import sys
+from opentelemetry.instrumentation.schema import SchemaInstrumentor
+SchemaInstrumentor().instrument()
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+import asgi
+async def ok(request):
+    return Response()
+assert asgi.request(Starlette(routes=[Route("/", ok)]), "GET", "/").status_code == 200
+print({"fastapi", "pydantic"} & set(sys.modules))
+"""
+    beside = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
 
 
 BROKEN = [

@@ -8,6 +8,7 @@ route, and what FastAPI answers in place of a validator when a required value is
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
@@ -62,14 +63,14 @@ def template(route: Any, scope: Any) -> str:
 
 def expand(routes: Any) -> Iterator[Any]:
     """Routes, with those of included routers in their place."""
-    try:
-        from fastapi.routing import iter_route_contexts
-    except ImportError:  # to 0.136 included routes are copied into the app's own list; or there is no FastAPI
-        for route in routes:
-            included = getattr(route, "effective_route_contexts", None)  # 0.137, which has no public way in
-            yield from (route,) if included is None else included()
-    else:
-        yield from iter_route_contexts(routes)
+    # looked up, not imported: FastAPI may be installed where the app is Starlette's alone
+    contexts = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    if contexts is not None:
+        yield from contexts(routes)
+        return
+    for route in routes:  # to 0.136 included routes are copied into the app's own list
+        included = getattr(route, "effective_route_contexts", None)  # 0.137, which has no public way in
+        yield from (route,) if included is None else included()
 
 
 def announce(route: Any, request: Request) -> None:
