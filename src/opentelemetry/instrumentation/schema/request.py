@@ -49,16 +49,19 @@ class Request:
         key: Its endpoint's key; empty outside a request.
         attributes: Its endpoint's attributes; empty outside a request.
         counted: Whether it counts in `api.requests`, and its failures in `validation.errors`.
+        mount: The template of the mount that handed it to an application of perhaps another framework, which then is
+            not to open a request of its own; None elsewhere.
         took: Durations in s of its validations, where a recording server span wants their sum.
         probe: Whose validation ended last.
         span: The server span, while the route's handler runs.
     """
 
-    __slots__ = ("attributes", "counted", "key", "probe", "span", "took")
+    __slots__ = ("attributes", "counted", "key", "mount", "probe", "span", "took")
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self.key, self.attributes = endpoint or ("", {})
         self.counted = endpoint is not None
+        self.mount: str | None = None
         self.took: Any = _IGNORE
         self.span: trace.Span | None = None
         self.probe: Probe | None = None

@@ -95,20 +95,22 @@ class _Requests:
 
     @faults.guarded(_COMPONENT, _NOT_COUNTED)
     def began(self, request: Any) -> Request:
-        """The holder of a request; one that is excluded shares the holder of those."""
+        """The holder of a request; one that is excluded shares the holder of those, a mounted one has the mount's."""
+        if current.get().mount is not None:
+            return current.get()
         excluded = self._excluded and _url(request) in self._excluded
         return _NOT_COUNTED if excluded else Request(web(request.method))
 
     @faults.guarded(_COMPONENT, None)
     def entered(self, request: Any, match: Any) -> None:
         """A route matched; the view is about to run."""
+        holder = current.get()
         if not self._announced:  # now the app's own modules of routes are loaded
             self._announced = True
             for method, route in _routes():
-                self._recorder.requested(web(method, route), 0)
-        holder = current.get()
+                self._recorder.requested(web(method, _below(holder.mount, route)), 0)
         if holder.counted:
-            holder.locate(web(request.method, match.route or "/"))
+            holder.locate(web(request.method, _below(holder.mount, match.route or "/")))
             holder.enter_handler()
 
     @faults.guarded(_COMPONENT, None)
@@ -121,7 +123,13 @@ class _Requests:
         """The response, or what came instead of it, leaves the handler."""
         if holder.counted:
             holder.leave_handler()
+        if holder.counted and holder.mount is None:
             self._recorder.requested(Endpoint(holder.key, holder.attributes))
+
+
+def _below(mount: str | None, route: str) -> str:
+    """A route's template below the mount of another framework, whose templates start with a slash."""
+    return route if mount is None else f"{mount}/{route.removeprefix('/')}"
 
 
 def _url(request: Any) -> str:

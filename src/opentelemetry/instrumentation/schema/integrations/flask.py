@@ -44,21 +44,38 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 @faults.guarded("flask", None)
 def _open(environ: Any, excluded: ExcludedUrls) -> Request | None:
-    """The holder of a request; None for one that does not count."""
+    """The holder of a request; None for one that does not count, or is open already (another framework's mount)."""
+    if current.get().mount is not None:
+        return None
     return None if excluded and _url(environ) in excluded else Request(web(environ["REQUEST_METHOD"]))
 
 
 def _locate(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    _locate_current(current.get())
+    _locate_current(instance, current.get())
     return wrapped(*args, **kwargs)
 
 
 @faults.guarded("flask", None)
-def _locate_current(holder: Request) -> None:
+def _locate_current(app: Any, holder: Request) -> None:
     from flask import request
 
-    if holder.counted and request.url_rule is not None:
-        holder.locate(web(request.method, request.url_rule.rule))
+    if holder.counted:
+        rule = request.url_rule or _refusing(app, request)
+        if rule is not None:
+            holder.locate(web(request.method, (holder.mount or "") + rule.rule))
+
+
+def _refusing(app: Any, request: Any) -> Any:
+    """The rule whose path matched, of a request that will be answered with 405; None for others."""
+    from werkzeug.exceptions import HTTPException
+
+    methods: Any = getattr(request.routing_exception, "valid_methods", None)  # of a MethodNotAllowed
+    if not methods:
+        return None
+    try:
+        return app.create_url_adapter(request).match(method=min(methods), return_rule=True)[0]
+    except HTTPException:  # a path that redirects where the method is right
+        return None
 
 
 def _handle(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -96,7 +113,8 @@ def _url(environ: Any) -> str:
 @faults.guarded("flask", None)
 def _announce(recorder: Recorder, app: Any) -> None:
     """Let the counter of every rule exist as 0: the first count is a step then."""
+    mount = current.get().mount or ""
     for rule in app.url_map.iter_rules():
         methods: set[str] = rule.methods or set()
         for method in sorted(methods - _AUTOMATIC):
-            recorder.requested(web(method, rule.rule), 0)
+            recorder.requested(web(method, mount + rule.rule), 0)

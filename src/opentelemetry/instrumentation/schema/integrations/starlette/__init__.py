@@ -111,6 +111,7 @@ def _located(original: Any) -> Any:
             return
         routing.route = self
         request = routing.request
+        request.mount = None
         try:
             request.locate(web(scope["method"], routing.prefix + _fastapi.template(self, scope)))
             request.enter_handler()
@@ -143,6 +144,7 @@ def _mounted(original: Any) -> Any:
             try:
                 before, routing.prefix = routing.prefix, routing.prefix + _prefix(self)
                 if not self.routes:  # an app that has no routes of its own, such as static files
+                    routing.request.mount = routing.prefix
                     routing.request.locate(web(scope["method"], before + self.path_format))
             except Exception as error:
                 faults.swallow("starlette", error)
