@@ -1,20 +1,13 @@
-"""What holds for every library and for every kind of request: each claim is written once and run for each."""
+"""What holds for every library: each claim is written once and run for each."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
-import fastapi
-import flask
-import jsonschema
-import marshmallow
-import pydantic
 import pytest
 import sqlalchemy  # noqa: F401  # its patches are undone, too
 from hypothesis import HealthCheck, given, settings
@@ -22,128 +15,9 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint, faults, ownership, problems, recorder, spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
 from telemetry import Telemetry
 
-CANARY = "canary"
-CRASH = RuntimeError(f"{CANARY} message")
-VALID: dict[str, Any] = {"email": "a@b", "items": [{"price": 1}]}
-
-
-@dataclass
-class Validator:
-    """One library's validator of the schema `Lead`, built when this is made.
-
-    Attributes:
-        validate: Validates, and raises `failure` where the data breaks the schema.
-        failure: The library's own exception.
-        price: The rule that an `items.*.price` which is text breaks.
-        unknown: The path and rule of a key that the schema does not declare.
-    """
-
-    validate: Callable[[Any], object]
-    failure: type[Exception]
-    price: str
-    unknown: tuple[str, str]
-
-
-def _check(value: Any, again: Callable[[Any], object]) -> Any:
-    """What the validators' own code does: crashes, or validates something else."""
-    if value == "crash":
-        raise CRASH
-    if value == "nest":
-        again({"price": 1})
-    return value
-
-
-class Item(pydantic.BaseModel):
-    price: int
-
-
-def by_pydantic() -> Validator:
-    class Lead(pydantic.BaseModel):
-        model_config = pydantic.ConfigDict(extra="forbid")
-        email: str
-        items: list[Item] = []
-
-        @pydantic.field_validator("email")
-        @classmethod
-        def check(cls, value: str) -> str:
-            if value.startswith(CANARY):
-                raise ValueError(f"{value} message")
-            return _check(value, Item.model_validate)
-
-    Lead.__qualname__ = "Lead"
-    return Validator(Lead.model_validate, pydantic.ValidationError, "int_parsing", ("*", "extra_forbidden"))
-
-
-def by_type_adapter() -> Validator:
-    @pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(extra="forbid"))
-    class Lead:
-        email: str
-        items: list[Item] = pydantic.Field(default_factory=list)
-
-        @pydantic.field_validator("email")
-        @classmethod
-        def check(cls, value: str) -> str:
-            if value.startswith(CANARY):
-                raise ValueError(f"{value} message")
-            return _check(value, Item.model_validate)
-
-    Lead.__qualname__ = "Lead"
-    adapter = pydantic.TypeAdapter(Lead)
-    return Validator(
-        adapter.validate_python, pydantic.ValidationError, "int_parsing", ("*", "unexpected_keyword_argument")
-    )
-
-
-def by_jsonschema() -> Validator:
-    item = {"type": "object", "properties": {"price": {"type": "integer"}}}
-    schema = {
-        "title": "Lead",
-        "type": "object",
-        "properties": {"email": {"type": "string", "checked": True}, "items": {"type": "array", "items": item}},
-        "additionalProperties": False,
-    }
-    inner = jsonschema.Draft202012Validator(item)
-
-    def checked(_validator: Any, _: Any, value: Any, _schema: Any) -> Iterator[jsonschema.ValidationError]:
-        if isinstance(value, str) and value.startswith(CANARY):
-            yield jsonschema.ValidationError(f"{value} message")
-        _check(value, inner.validate)
-
-    cls = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"checked": checked})
-    return Validator(cls(schema).validate, jsonschema.ValidationError, "type", ("$", "additionalProperties"))
-
-
-def by_marshmallow() -> Validator:
-    class Item(marshmallow.Schema):
-        price = marshmallow.fields.Integer()
-
-    item = Item()
-
-    def check(value: str) -> bool:
-        if value.startswith(CANARY):
-            raise marshmallow.ValidationError(f"{value} message")
-        _check(value, item.load)
-        return True
-
-    class Lead(marshmallow.Schema):
-        email = marshmallow.fields.String(validate=check)
-        items = marshmallow.fields.Nested(Item, many=True)
-
-    Lead.__qualname__ = "Lead"
-    return Validator(Lead().load, marshmallow.ValidationError, "invalid", ("*", "unknown"))
-
-
-LIBRARIES = {
-    "pydantic": by_pydantic,
-    "type_adapter": by_type_adapter,
-    "jsonschema": by_jsonschema,
-    "marshmallow": by_marshmallow,
-}
+from contract import CANARY, CRASH, IN_REQUEST, LIBRARIES, VALID, Validator, outcome
 
 
 @pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)
@@ -165,15 +39,6 @@ def lead(request: pytest.FixtureRequest, make: Callable[[], Validator], watch: A
 @pytest.fixture
 def telemetry(lead: Validator, watch: Any) -> Telemetry:
     return watch.telemetry
-
-
-def outcome(validator: Validator, data: Any) -> type[BaseException] | None:
-    """How a validation ended for its caller."""
-    try:
-        validator.validate(data)
-    except Exception as error:
-        return type(error)
-    return None
 
 
 # -- what a validation is
@@ -315,90 +180,6 @@ def test_our_own_fault_does_not_reach_the_app(
     logged = [record for record in caplog.records if record.name.startswith("opentelemetry.instrumentation.schema")]
     assert [record.levelno for record in logged] == [logging.ERROR]
     assert CANARY not in logged[0].getMessage()
-
-
-# -- requests: inside one the error counter counts, outside it does not
-
-
-def in_block(work: Callable[[], object]) -> dict[str, str]:
-    with endpoint("import-leads"):
-        work()
-    return {"schema.endpoint": "import-leads"}
-
-
-def in_flask(work: Callable[[], object]) -> dict[str, str]:
-    app = flask.Flask("leads")
-
-    @app.post("/leads/<kind>")
-    def create(kind: str) -> str:
-        work()
-        return ""
-
-    assert app.test_client().post("/leads/new").status_code == 200
-    return {"http.request.method": "POST", "http.route": "/leads/<kind>"}
-
-
-def in_starlette(work: Callable[[], object]) -> dict[str, str]:
-    async def create(_request: object) -> Response:
-        work()
-        return Response()
-
-    _post(Starlette(routes=[Route("/leads/{kind}", create, methods=["POST"])]))
-    return {"http.request.method": "POST", "http.route": "/leads/{kind}"}
-
-
-def in_fastapi(work: Callable[[], object]) -> dict[str, str]:
-    app = fastapi.FastAPI()
-
-    @app.post("/leads/{kind}")
-    def create(kind: str) -> None:  # in a thread of the pool
-        work()
-
-    _post(app)
-    return {"http.request.method": "POST", "http.route": "/leads/{kind}"}
-
-
-def _post(app: Any) -> None:
-    """One POST to an ASGI application, in a thread pool that ends with it."""
-    import httpx
-
-    async def post() -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return (await client.post("/leads/new")).status_code
-
-    assert asyncio.run(post()) == 200
-
-
-IN_REQUEST = [in_block, in_flask, in_starlette, in_fastapi]
-
-
-@pytest.mark.parametrize("inside", IN_REQUEST, ids=lambda inside: inside.__name__)
-def test_errors_count_inside_a_request(
-    make: Callable[[], Validator], watch: Any, inside: Callable[[Callable[[], object]], dict[str, str]]
-) -> None:
-    """In a request a failure counts in `validation.errors` under its endpoint, outside only in the histogram."""
-    telemetry, lead = watch(), make()
-    outcome(lead, {"email": 1})
-    assert telemetry.points("validation.errors") == []
-    found = inside(lambda: [outcome(lead, {"email": 1}), outcome(lead, VALID)])
-    expected = {**found, "error.type": "ValidationError", "schema.name": "Lead"}
-    errors = [(point, value) for point, value in telemetry.points("validation.errors") if value]
-    assert [value for _, value in errors] == [1]
-    assert expected.items() <= errors[0][0].items()
-    assert [(point, value) for point, value in telemetry.points("api.requests") if value] == [(found, 1)]
-    assert telemetry.validations(schema_name="Lead") == {"invalid": 2, "valid": 1}
-
-
-@pytest.mark.parametrize("inside", IN_REQUEST, ids=lambda inside: inside.__name__)
-def test_the_errors_of_an_endpoint_start_at_zero(
-    make: Callable[[], Validator], watch: Any, inside: Callable[[Callable[[], object]], dict[str, str]]
-) -> None:
-    """A schema that never failed in an endpoint reads 0 there."""
-    telemetry, lead = watch(), make()
-    found = inside(lambda: lead.validate(VALID))
-    (errors,) = [(a, value) for a, value in telemetry.points("validation.errors") if a["schema.name"] == "Lead"]
-    assert errors[1] == 0
-    assert {**found, "error.type": "ValidationError"}.items() <= errors[0].items()
 
 
 # -- off
