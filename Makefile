@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check floor newest suites nightly clean
+.PHONY: help venv demo test check floor newest nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,6 @@ newest: .venv-newest/.ready ## recording on the newest OpenTelemetry SDK there i
 	.venv-newest/bin/python -m pip install -q --upgrade 'pip >= 25.1'
 	.venv-newest/bin/python -m pip install -q --upgrade -e . --group floor
 	@touch $@
-
-suites: $(READY) ## Pydantic's own test suite, plain and with us on: no test may newly fail
-	$(BIN)/python tests/suites/run.py pydantic
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q

@@ -1,9 +1,6 @@
-"""Run a library's own test suite plain and with us switched on: no test may newly fail.
+"""Run libraries' own test suites plain and with us switched on: no test may newly fail.
 
-    python tests/suites/run.py pydantic [--version 2.12.5]
-
-The source distribution carries the tests. It and a virtual environment are kept in a cache directory outside of the
-repository (`SUITES_CACHE`, else `~/.cache/opentelemetry-instrumentation-schema/suites`).
+Without arguments all of them; see `--help`.
 """
 
 from __future__ import annotations
@@ -11,138 +8,209 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 import time
-import venv
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+from environment import CACHE, layer, release, source
+from libraries import LATE, ON, SUITES, Suite
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
-CACHE = Path(os.environ.get("SUITES_CACHE") or Path.home() / ".cache/opentelemetry-instrumentation-schema/suites")
+# Unlike `python -m pytest` it does not import what lies in the working directory.
+PYTEST = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main())"
+PLAIN = "plain"
+RUN_TIMEOUT = 1800  # s that one process of pytest may take
+RERUN_AT_MOST = 200
+# `append`: the tests import what is installed, not what lies beside them.
 # The ignored warning is one of newer pytests than those an older release was tested with.
-PYTEST = (
+ARGUMENTS = (
     "-q", "-p", "suite_plugin", "-p", "no:cacheprovider", "--tb=short", "--continue-on-collection-errors",
-    "-W", "ignore:Passing a non-Collection iterable",
+    "--import-mode=append", "--maxfail=0", "-W", "ignore:Passing a non-Collection iterable",
 )  # fmt: skip
-MODES = ("notable", "all", "late")
-"""`SPANS` settings, from the first import on; `late` switches on after every test module was imported."""
 
 
-@dataclass(frozen=True)
-class Suite:
-    """How a library's own tests are run.
+@dataclass
+class Outcome:
+    """What became of a suite's tests, and what was recorded meanwhile."""
+
+    passed: set[str] = field(default_factory=set[str])
+    failed: set[str] = field(default_factory=set[str])
+    recorded: Counter[str] = field(default_factory=Counter[str])
+    faults: Counter[str] = field(default_factory=Counter[str])
+    told: set[str] = field(default_factory=set[str])
+    seconds: float = 0.0
+
+    def add(self, passed: list[str], failed: list[str], told: list[str], **counts: dict[str, int]) -> None:
+        """Join what one process wrote."""
+        self.passed.update(passed)
+        self.failed.update(failed)
+        self.told.update(told)
+        self.recorded.update(counts["recorded"])
+        self.faults.update(counts["faults"])
+
+
+@dataclass
+class Runner:
+    """Runs tests of one suite.
 
     Attributes:
-        requirements: What its tests need: pip's arguments; `{source}` is where the source distribution lies.
-        ignored: Paths that test something else, such as benchmarks and type checkers.
-        apart: What changes global state and so has a process of its own: pytest's arguments.
-        validations: A plausible least number of validations recorded, for each test that passes.
+        label: Its key in `SUITES`.
     """
 
-    requirements: tuple[str, ...]
-    ignored: tuple[str, ...]
-    apart: tuple[tuple[str, ...], ...]
-    validations: float
+    label: str
+    suite: Suite
+    source: Path
+    layer: Path
 
+    def whole(self, mode: str) -> Outcome:
+        """The suite, and what runs apart."""
+        suite = self.suite
+        left_out = (*suite.ignored, *(arguments[-1] for arguments in suite.apart))
+        rest = (*suite.tests, *(f"--ignore={path}" for path in left_out))
+        return self.run(mode, (rest, *suite.apart))
 
-SUITES = {
-    "pydantic": Suite(
-        requirements=(
-            "--group={source}/pyproject.toml:dev", "cloudpickle", "email-validator", "tzdata", "sqlalchemy",
-            "eval-type-backport", "typing-extensions",
-        ),
-        ignored=("tests/benchmarks", "tests/mypy", "tests/typechecking", "tests/pyright", "tests/test_docs.py"),
-        # test_plugins.py needs a model built before it is imported, and clears the table of plug-ins for all after it.
-        apart=(("tests/test_type_adapter.py", "tests/test_plugins.py"), ("tests/test_plugin_loader.py",)),
-        validations=0.75,
-    ),
-}  # fmt: skip
+    def again(self, mode: str, tests: Iterable[str]) -> Outcome:
+        """The files that hold `tests`: a test may fail because of what runs before it."""
+        return self.run(mode, [(file,) for file in sorted({test.partition("::")[0] for test in tests})])
+
+    def run(self, mode: str, processes: Sequence[Sequence[str]]) -> Outcome:
+        """One process of pytest after the other, each with its arguments."""
+        outcome, began = Outcome(), time.monotonic()
+        for number, arguments in enumerate(processes):
+            out = CACHE / "results" / self.label / f"{mode}-{number}"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            environ = {variable: value.format(source=self.source) for variable, value in self.suite.environ.items()}
+            with (out / "log").open("w") as log:
+                subprocess.run(
+                    [sys.executable, "-c", PYTEST, *ARGUMENTS, *self.suite.options, *arguments],
+                    cwd=self.source,
+                    env={
+                        **os.environ,
+                        **environ,
+                        "PYTHONPATH": f"{HERE}{os.pathsep}{self.layer}",
+                        "PYTHONNOUSERSITE": "1",  # SQLAlchemy's tests then leave the unpacked library alone
+                        "SUITE_MODE": mode,
+                        "SUITE_OUT": str(out),
+                        "SUITE_LINKED": "1" if self.suite.linked else "",
+                    },
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=RUN_TIMEOUT,
+                    check=False,
+                )
+            written = list(out.glob("*.json"))
+            if not written:
+                sys.exit(f"pytest did not end as it should: {out / 'log'}")
+            for file in written:
+                outcome.add(**json.loads(file.read_text()))
+        outcome.passed -= outcome.failed
+        outcome.seconds = time.monotonic() - began
+        return outcome
 
 
 def main() -> int:
-    """Returns 1 if a test newly fails, one of our faults was counted, or too few validations were recorded."""
+    """Returns 1 if a test newly fails or does not run, a fault of ours was counted, or too little was recorded."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("library", choices=SUITES)
-    parser.add_argument("--version", help="of the library; default: the one installed here")
-    parser.add_argument("--mode", choices=MODES, action="append", help="default: all of them")
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}; default: all")
+    parser.add_argument("--subset", action="store_true", help="what fits into each change")
+    parser.add_argument("--release", help="of the library, for one suite; default: see libraries.py")
+    parser.add_argument("--mode", choices=(*ON, LATE), action="append", help="default: see libraries.py")
     chosen = parser.parse_args()
-    suite, release = SUITES[chosen.library], chosen.version or version(chosen.library)
-    source, python = prepare(chosen.library, release, suite)
-    plain = run(python, source, suite, "plain")
-    print(f"{chosen.library} {release}, plain: {plain['passed']} passed, {len(plain['failed'])} failed")
+    if unknown := set(chosen.suites) - set(SUITES):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    suites = {label: SUITES[label] for label in chosen.suites or SUITES}
+    if chosen.release:
+        suites = {label: replace(suite, release=chosen.release) for label, suite in suites.items()}
+    if chosen.subset:
+        suites = {
+            label: replace(suite, tests=suite.subset, apart=(), modes=ON)
+            for label, suite in suites.items()
+            if suite.subset
+        }
+    began = time.monotonic()
+    rows: list[str] = []
     bad = False
-    for mode in chosen.mode or MODES:
-        ours = run(python, source, suite, mode)
-        newly = sorted(set(ours["failed"]) - set(plain["failed"]))
-        print(f"  {mode}: {ours['passed']} passed, {len(newly)} newly failing, {ours['seconds']:.0f} s", end="; ")
-        print(f"{ours['validations']} validations, {ours['spans']} spans, faults {ours['faults'] or 'none'}")
-        for test in newly:
-            print(f"    newly failing: {test}")
-        missing = plain["passed"] - ours["passed"] - len(newly)
-        if missing:
-            print(f"    {missing} tests did not run")
-        few = ours["validations"] < (least := suite.validations * ours["passed"])
-        if few:
-            print(f"    fewer than {least:.0f} validations: was it switched on?")
-        bad = bad or bool(newly or ours["faults"] or few or missing)
+    for runner in prepared(suites):
+        plain = runner.whole(PLAIN)
+        row(rows, runner, PLAIN, plain, "")
+        for mode in chosen.mode or runner.suite.modes:
+            ours = runner.whole(mode)
+            newly, complaints = judged(runner, mode, plain, ours)
+            row(rows, runner, mode, ours, str(len(newly)))
+            for remark in (*(f"logged: {message}" for message in sorted(ours.told)), *complaints):
+                print(f"    {remark}", flush=True)
+            bad = bad or bool(complaints)
+    print(f"\n{HEADING}", *rows, sep="\n")
+    print(f"{'NOT ' if bad else ''}as it should be, {time.monotonic() - began:.0f} s; logs: {CACHE / 'results'}")
     return int(bad)
 
 
-def prepare(library: str, release: str, suite: Suite) -> tuple[Path, str]:
-    """The unpacked source distribution, and a Python with the library, its tests' needs and us."""
-    home = CACHE / f"{library}-{release}-py{sys.version_info.major}{sys.version_info.minor}"
-    source, python = home / f"{library}-{release}", str(home / "venv/bin/python")
-    ready = home / "ready"
-    if not ready.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        venv.create(home / "venv", with_pip=True, clear=True)
-        pip = [python, "-m", "pip", "-q"]
-        check(*pip, "install", "--upgrade", "pip >= 25.1")
-        wanted = f"{library}=={release}"
-        check(*pip, "download", "--no-deps", "--no-binary", library, "--dest", str(home), wanted)
-        with tarfile.open(home / f"{library}-{release}.tar.gz") as archive:
-            archive.extractall(home, filter="data")
-        needs = [need.format(source=source) for need in suite.requirements]
-        check(*pip, "install", wanted, "opentelemetry-sdk", "-e", str(REPOSITORY), *needs)
-        ready.touch()
-    # The tests are to import what is installed, not what lies beside them.
-    if (source / library).exists():
-        (source / library).rename(source / f"{library}.unpacked")
-    return source, python
+def prepared(suites: dict[str, Suite]) -> list[Runner]:
+    """Source distributions and what the tests need, fetched side by side."""
+    print(f"preparing {', '.join(suites)} in {CACHE} ...", flush=True)
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        runners = list(pool.map(_prepared, suites.items()))
+    print(f"prepared, {time.monotonic() - began:.0f} s\n{HEADING}", flush=True)
+    return runners
 
 
-def run(python: str, source: Path, suite: Suite, mode: str) -> dict[str, Any]:
-    """Outcomes by test, and what was recorded, of the suite and of the files that run apart."""
-    total: dict[str, Any] = {"passed": 0, "failed": [], "validations": 0, "spans": 0, "faults": {}}
-    started = time.monotonic()
-    rest = [f"--ignore={path}" for path in (*suite.ignored, *(arguments[-1] for arguments in suite.apart))]
-    for number, arguments in enumerate((["tests", *rest], *suite.apart)):
-        out, log = (source.parent / f"{mode}-{number}.{kind}" for kind in ("json", "log"))
-        out.unlink(missing_ok=True)
-        done = subprocess.run(
-            [python, "-m", "pytest", *PYTEST, *arguments],
-            cwd=source,
-            env={**os.environ, "PYTHONPATH": str(HERE), "SUITE_MODE": mode, "SUITE_OUT": str(out)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        log.write_text(done.stdout + done.stderr)
-        if not out.exists():
-            sys.exit(f"pytest did not end as it should: {log}")
-        for key, value in json.loads(out.read_text()).items():
-            total[key] = {**total[key], **value} if isinstance(value, dict) else total[key] + value
-    return total | {"seconds": time.monotonic() - started}
+def _prepared(labelled: tuple[str, Suite]) -> Runner:
+    label, suite = labelled
+    unpacked = source(suite)
+    return Runner(label, suite, unpacked, layer(label, suite, unpacked))
 
 
-def check(*command: str) -> None:
-    subprocess.run(command, check=True)
+def judged(runner: Runner, mode: str, plain: Outcome, ours: Outcome) -> tuple[list[str], list[str]]:
+    """The newly failing tests, and everything that is not as it should be."""
+    suspects = ours.failed - plain.failed
+    newly, complaints = sorted(suspects), list[str]()
+    if 0 < len(suspects) <= RERUN_AT_MOST:
+        again, without = runner.again(mode, suspects), runner.again(PLAIN, suspects)
+        newly = sorted(suspects & again.failed - without.failed)
+        for test in sorted(suspects - set(newly)):
+            print(f"    unsteady: {test} ({'fails plain too' if test in without.failed else 'passed again'})")
+    complaints += (f"newly failing: {test}" for test in newly)
+    # Their names do not tell: some hold the time of day.
+    if missing := len(plain.passed | plain.failed) - len(ours.passed | ours.failed):
+        complaints.append(f"{missing} tests did not run")
+    complaints += (f"fault of ours: {fault} ({count} times)" for fault, count in ours.faults.items())
+    for what, share in runner.suite.least.items():
+        if ours.recorded[what] < (least := share * len(ours.passed)):
+            complaints.append(f"fewer than {least:.0f} {what}: was it switched on?")
+    return newly, complaints
 
+
+COLUMNS = ("suite", "release", "mode", "passed", "failed", "new", "validations", "queries", "requests", "spans", "s")
+WIDTHS = (14, 9, 8, 7, 7, 4, 11, 8, 8, 7, 5)
+
+
+def row(rows: list[str], runner: Runner, mode: str, outcome: Outcome, newly: str) -> None:
+    """Print a line of the table, and keep it for the end."""
+    counts = [str(outcome.recorded[what] if mode != PLAIN else "") for what in COLUMNS[6:10]]
+    cells = (
+        runner.label, release(runner.suite), mode, str(len(outcome.passed)), str(len(outcome.failed)), newly,
+        *counts, f"{outcome.seconds:.0f}",
+    )  # fmt: skip
+    rows.append(line(cells))
+    print(rows[-1], flush=True)
+
+
+def line(cells: Sequence[str]) -> str:
+    return " ".join(
+        cell.ljust(width) if number < 3 else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+    )
+
+
+HEADING = line(COLUMNS)
 
 if __name__ == "__main__":
     sys.exit(main())
