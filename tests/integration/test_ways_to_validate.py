@@ -17,9 +17,15 @@ from telemetry import Telemetry
 import ways_jsonschema
 import ways_marshmallow
 import ways_pydantic
+import ways_pydantic_types
 from ways import Calls, Table, Way, local
 
-TABLES = [ways_pydantic.TABLE, ways_jsonschema.TABLE, ways_marshmallow.TABLE]
+TABLES = {
+    "models": ways_pydantic.TABLE,
+    "types": ways_pydantic_types.TABLE,
+    "jsonschema": ways_jsonschema.TABLE,
+    "marshmallow": ways_marshmallow.TABLE,
+}
 KEPT = {
     "schema.validation.duration": ("schema.name", "schema.validation.outcome"),
     "schema.validation.problems": ("schema.problem.path", "schema.problem.rule"),
@@ -28,7 +34,7 @@ KEPT = {
     "cache.misses": ("schema.cache.name", "schema.library"),
 }
 
-every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.library)
+every_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 
 def built(table: Table) -> Iterator[tuple[Way, Calls]]:
