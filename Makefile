@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check floor newest nightly clean
+.PHONY: help venv demo test check nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,26 +21,6 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
-
-RECORDING := $(wildcard tests/integration/test_fold.py tests/integration/test_fork.py tests/integration/test_recording.py)
-LIBRARIES := $(wildcard $(foreach name,pydantic jsonschema marshmallow,tests/integration/test_$(name).py))
-floor: .venv-floor/.ready ## recording and libraries on the oldest supported versions
-	.venv-floor/bin/python -m pytest -q -m "not nightly" -W ignore::DeprecationWarning $(RECORDING) $(LIBRARIES)
-
-newest: .venv-newest/.ready ## recording on the newest OpenTelemetry SDK there is
-	.venv-newest/bin/python -m pytest -q -m "not nightly" $(RECORDING)
-
-.venv-floor/.ready: pyproject.toml constraints-floor.txt
-	$(PYTHON) -m venv .venv-floor
-	.venv-floor/bin/python -m pip install -q --upgrade 'pip >= 25.1'
-	.venv-floor/bin/python -m pip install -q -c constraints-floor.txt -e . --group floor
-	@touch $@
-
-.venv-newest/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/python -m pip install -q --upgrade 'pip >= 25.1'
-	.venv-newest/bin/python -m pip install -q --upgrade -e . --group floor
-	@touch $@
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q

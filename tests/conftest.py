@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,12 @@ from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, rec
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
+
+
+def pytest_collection_finish() -> None:
+    """`instrument()` looks through all objects that the collector lists: without this, mostly through pytest's own."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ PROMISED = {
 
 def test_regenerated() -> None:
     """Dashboards, rules, Alertmanager's config and the PrometheusRule are what their sources give with the defaults."""
+    pytest.importorskip("grafana_foundation_sdk")  # none for Python 3.10
     command = [sys.executable, str(ROOT / "dashboards" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

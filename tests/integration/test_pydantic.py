@@ -304,7 +304,7 @@ def test_uninstrument_restores_the_identical_objects(watch: Callable[..., Teleme
     def standing() -> list[object]:
         return [
             *(vars(module)["create_schema_validator"] for module in modules),
-            vars(Lead)[SLOT], vars(Row)[SLOT], vars(ages)["validator"], vars(leads)["validator"],
+            vars(Lead)[SLOT], vars(Row)[SLOT], ages.validator, leads.validator,
         ]  # fmt: skip
 
     before = standing()
@@ -320,7 +320,7 @@ def test_uninstrument_restores_the_identical_objects(watch: Callable[..., Teleme
     telemetry.off()
     assert all(now is then for now, then in zip(standing(), before, strict=True))
     assert type(vars(Later)[SLOT]) is SchemaValidator
-    assert type(vars(later)["validator"]) is SchemaValidator
+    assert type(later.validator) is SchemaValidator
     assert score("1") == 1
 
 

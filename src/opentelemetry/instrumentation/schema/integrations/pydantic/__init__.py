@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -74,8 +74,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
         _wrap_all(recorder, patches)
 
 
-def _itself(validator: Any, _memo: Any = None) -> Any:
-    return validator
+def _itself(thing: Any, _memo: Any = None) -> Any:
+    return thing
 
 
 def _held(holder: Any) -> Any:
@@ -123,14 +123,13 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
     built: tuple[Any, ...] = (SchemaValidator, PluggableSchemaValidator)  # else it is still to be built
     proxies: dict[int, Proxy] = {}  # an adapter of a class shares the class's validator
 
-    def proxy_of(holder: Any, slot: str, schema_slot: str, kind: str, what: Any, module: str | None) -> Any:
-        held = _held(holder)
-        validator, schema = held[slot], held.get(schema_slot)
-        if not isinstance(schema, dict):
-            return validator
-        if id(validator) not in proxies:
-            proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what, module, kind))
-        return proxies[id(validator)]
+    def put_proxies(holder: Any, schema: Any, kind: str, what: Callable[[Any], Any], module: str | None) -> None:
+        for slot, validator in _validators(holder):
+            if type(validator) not in built or not isinstance(schema, dict):
+                continue
+            if id(validator) not in proxies:
+                proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what(holder), module, kind))
+            _put(holder, slot, proxies[id(validator)])
 
     adapters: list[Any] = []
     for holder in _holders():
@@ -139,19 +138,33 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
                 adapters.append(holder)  # after the classes, which know more of a validator that they share
             elif isinstance(holder, ValidateCallWrapper):
                 _rebuild(holder, patches)
-            elif type(_held(holder)[_SLOT]) in built:
-                proxy = proxy_of(holder, _SLOT, "__pydantic_core_schema__", "BaseModel", holder, holder.__module__)
-                type.__setattr__(holder, _SLOT, proxy)
+            else:
+                schema = _held(holder).get("__pydantic_core_schema__")
+                put_proxies(holder, schema, "BaseModel", _itself, holder.__module__)
         except Exception as error:
             faults.swallow("pydantic", error)
     for adapter in adapters:
         try:
-            if type(_held(adapter).get("validator")) in built:
-                module: Any = getattr(adapter, "_module_name", None)
-                what = _adapted(adapter)
-                _held(adapter)["validator"] = proxy_of(adapter, "validator", "core_schema", "TypeAdapter", what, module)
+            held = _held(adapter)
+            schema = held.get("core_schema", held.get("_core_schema"))
+            put_proxies(adapter, schema, "TypeAdapter", _adapted, getattr(adapter, "_module_name", None))
         except Exception as error:
             faults.swallow("pydantic", error)
+
+
+def _validators(holder: Any) -> list[tuple[str, Any]]:
+    """Where a class, an adapter or a `validate_call` holds its validator, and what stands there."""
+    if not hasattr(holder, "__dict__"):
+        return [(_SLOT, getattr(holder, _SLOT, None))]
+    held = _held(holder)
+    # 2.8 and 2.9 build an adapter's in `_validator`, and keep it in `validator` once it was used
+    slots = (_SLOT,) if isinstance(holder, type) else ("validator", "_validator", _SLOT)
+    return [(slot, held[slot]) for slot in slots if slot in held]
+
+
+def _put(holder: Any, slot: str, validator: Any) -> None:
+    put: Any = type.__setattr__ if isinstance(holder, type) else object.__setattr__
+    put(holder, slot, validator)
 
 
 def _adapted(adapter: Any) -> Any:
@@ -185,10 +198,8 @@ def _unwrap_all() -> None:
     """Put back what each proxy stands for."""
     for holder in _holders():
         try:
-            slot = "validator" if type(holder).__name__ == "TypeAdapter" else _SLOT
-            proxy: Any = _held(holder).get(slot) if hasattr(holder, "__dict__") else getattr(holder, slot, None)
-            if type(proxy) is Proxy:
-                put: Any = type.__setattr__ if isinstance(holder, type) else object.__setattr__
-                put(holder, slot, proxy._otel_wrapped)
+            for slot, validator in _validators(holder):
+                if type(validator) is Proxy:
+                    _put(holder, slot, validator._otel_wrapped)
         except Exception as error:
             faults.swallow("pydantic", error)
