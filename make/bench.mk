@@ -5,7 +5,7 @@ bench: $(VENV)/.bench ## what it costs, side by side: docs/performance.md (valgr
 	$(BIN)/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
 
 bench-check: $(READY) ## what a validation adds, in SDK records, against the committed baseline
-	$(BIN)/python tests/benchmarks/bench.py --check
+	$(BIN)/python tests/benchmarks/check.py
 
 bench-baseline: $(READY) ## measure that baseline anew
 	$(BIN)/python tests/benchmarks/check.py --update

@@ -18,11 +18,10 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-import check
 import instructions
 import report
 from rounds import HERE, Case, Workers, machine, measure, spread, typical
-from rows import ROWS, Row
+from rows import ROWS, UNCOUNTED, Row
 
 RESULTS = HERE / "results.json"
 GENERATIONS, ROUNDS = 3, 7
@@ -49,7 +48,6 @@ class Progress:
 def result(row: Row, rounds: list[dict[str, float]], counts: dict[Case, float]) -> dict[str, Any]:
     """One row of results.json."""
     counted = {label: counts[case] for label, case in row.comparison.cases.items() if case in counts}
-    complete = len(counted) == len(row.comparison.cases)
     cases: dict[str, Any] = {}
     for label in row.comparison.cases:
         cases[label] = {"us": round(typical(rounds, lambda times, label=label: times[label]), 3)}
@@ -57,19 +55,27 @@ def result(row: Row, rounds: list[dict[str, float]], counts: dict[Case, float]) 
             cases[label]["instructions"] = round(counted[label])
     goals = []
     for goal in row.goals:
-        by_time, by_instructions = typical(rounds, goal.figure), goal.figure(counted) if complete else None
+        by_time, by_instructions = typical(rounds, goal.figure), goal.figure(counted) if counted else None
         decides = by_time if by_instructions is None else by_instructions
         goals.append({
             "text": goal.text, "unit": goal.unit, "at_most": goal.at_most, "by_time": round(by_time, 5),
             "by_instructions": None if by_instructions is None else round(by_instructions, 5),
             "reached": decides <= goal.at_most,
         })  # fmt: skip
-    return {"section": row.section, "name": row.comparison.name, "cases": cases, "goals": goals}
+    return {
+        "section": row.section, "name": row.comparison.name, "unit": row.unit, "cases": cases, "goals": goals,
+    }  # fmt: skip
 
 
 def bench(rows: Sequence[Row], generations: int, count: bool) -> dict[str, Any]:
     """Measure the rows."""
-    wanted = {case: row.counted for row in rows if row.counted and count for case in row.comparison.cases.values()}
+    wanted = {
+        case: row.counted
+        for row in rows
+        if row.counted and count
+        for label, case in row.comparison.cases.items()
+        if label not in UNCOUNTED
+    }
     progress = Progress(generations * len(rows) + len({variant for variant, _ in wanted}))
     rounds: dict[str, list[dict[str, float]]] = {row.comparison.name: [] for row in rows}
     loops: list[float] = []
@@ -99,15 +105,12 @@ def _machine(loops: list[float], counted: bool) -> dict[str, str]:
     }
 
 
-def main() -> int:
+def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--time-only", action="store_true", help="count no instructions, which takes valgrind")
     arguments = parser.parse_args()
-    if arguments.check:
-        return check.main()
     count = not arguments.time_only and instructions.available()
     rows = [row for row in ROWS if arguments.only in row.comparison.name or arguments.only == row.section]
     results = bench(rows, GENERATIONS, count)
@@ -115,8 +118,7 @@ def main() -> int:
     if not arguments.only:
         RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
         report.write(results)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,12 +6,14 @@ process counts many scenarios.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rounds import HERE, Case, environment
@@ -25,7 +27,7 @@ def available() -> bool:
 
 
 def count(cases: Iterable[tuple[Case, int]], progress: Callable[[str], object]) -> dict[Case, float]:
-    """Instructions a call, of cases with a number of calls each; one process a variant.
+    """Instructions a call, of cases with a number of calls each; one process a variant, side by side.
 
     Raises:
         subprocess.CalledProcessError: If a process fails.
@@ -33,20 +35,30 @@ def count(cases: Iterable[tuple[Case, int]], progress: Callable[[str], object]) 
     wanted: dict[str, dict[str, int]] = {}
     for (variant, scenario), calls in cases:
         wanted.setdefault(variant, {})[scenario] = calls
-    found: dict[Case, float] = {}
-    for variant, scenarios in wanted.items():
+
+    def one(variant: str) -> dict[Case, float]:
         progress(f"instructions of {variant}")
-        with tempfile.TemporaryDirectory() as directory:
-            subprocess.run(
-                [
-                    "valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/out",
-                    "--dump-before=getppid", sys.executable, str(HERE / "worker.py"), variant,
-                    *(f"{scenario}={calls}" for scenario, calls in scenarios.items()),
-                ],
-                check=True,
-                env=environment(),
-            )  # fmt: skip
-            for number, (scenario, calls) in enumerate(scenarios.items(), 1):
-                dump = Path(directory, f"out.{2 * number}").read_text()
-                found[variant, scenario] = int(_TOTAL.findall(dump)[0]) / calls
-    return found
+        return _count(variant, wanted[variant])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(one, wanted))
+    return {case: number for each in found for case, number in each.items()}
+
+
+def _count(variant: str, calls: dict[str, int]) -> dict[Case, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        subprocess.run(
+            [
+                "valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/out",
+                "--dump-before=getppid", sys.executable, str(HERE / "worker.py"), variant,
+                *(f"{scenario}={number}" for scenario, number in calls.items()),
+            ],
+            check=True,
+            env=environment(),
+        )  # fmt: skip
+        totals = [_total(Path(directory, f"out.{2 * number}")) for number in range(1, len(calls) + 1)]
+    return {(variant, scenario): total / calls[scenario] for scenario, total in zip(calls, totals, strict=True)}
+
+
+def _total(dump: Path) -> int:
+    return int(_TOTAL.findall(dump.read_text())[0])

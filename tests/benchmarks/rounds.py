@@ -83,10 +83,10 @@ class Workers:
         """µs of CPU a call, in as many calls as a turn has time for."""
         calls = self._calls.get(case)
         if calls is None:
-            self.run(case, 2)  # builds and warms
-            first = self.run(case, 2)
-            calls = min(MOST, max(1, int(TURN * 1e6 / max(first, 0.01) / 10)))
-            calls = min(MOST, max(1, int(TURN * 1e6 / max(self.run(case, calls), 0.01))))
+            self.run(case, 1)  # builds it
+            calls = 1
+            for part in (0.1, 1):  # the first calls are the slowest: a second look
+                calls = min(MOST, max(1, int(part * TURN * 1e6 / max(self.run(case, calls), 0.01))))
             self._calls[case] = calls
         return self.run(case, calls)
 

@@ -35,6 +35,7 @@ class Row(NamedTuple):
         goals: What it should come to.
         counted: Calls to count instructions of, where time is too noisy to decide; 0 elsewhere.
         checked: Whether `make bench-check` measures it.
+        unit: Of the cases: µs of CPU a call, where the scenario gives no figure of its own.
     """
 
     section: str
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     goals: tuple[Goal, ...]
     counted: int = 0
     checked: bool = False
+    unit: str = "µs"
 
 
 def added(label: str, over: str = "plain") -> Figure:
@@ -64,6 +66,8 @@ def share(label: str) -> Figure:
     return ratio(added(label), alone("plain"))
 
 
+_CHECKED = {"models.leaf_call", "models.leaf_adapter", "models.code_validate", "models.code_call_in_request"}
+
 RECORD: Case = "SDK instrument", "models.record"
 RECORDS = {"SDK record alone": RECORD}
 
@@ -73,14 +77,14 @@ def _same(scenario: str, *variants: str) -> dict[str, Case]:
 
 
 def _pydantic(title: str, scenario: str, record: float, floor: float) -> Row:
-    """A valid small validation."""
+    """A valid small validation. What a quick check asks is one of each kind."""
     timers = _same(scenario, "plain", "floor", "ours", "prometheus_client", "SDK instrument", "logfire metrics")
     goals = (
         Goal("of one SDK record", ratio(added("ours"), alone("SDK record alone")), record),
         Goal("of logfire metrics", ratio(added("ours"), added("logfire metrics")), record),
         Goal("of the floor", ratio(added("ours"), added("floor")), floor, "times"),
     )
-    return Row("valid", Comparison(title, timers | RECORDS), goals, 1_024, checked=True)
+    return Row("valid", Comparison(title, timers | RECORDS), goals, 1_024, scenario in _CHECKED)
 
 
 def _leaf(title: str, scenario: str) -> Row:
@@ -124,7 +128,7 @@ FAILING = (
     Row(
         "failing",
         Comparison(
-            "the same in a request that is not sampled",
+            "a failing validation with 3 problems, in a request that is not sampled",
             {
                 "plain": ("plain", "models.failing"),
                 "ours": ("ours, unsampled", "models.failing"),
@@ -139,4 +143,113 @@ FAILING = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*VALID, *FAILING)
+
+def _document(library: str, scenario: str) -> tuple[Row, Row]:
+    """A small document, and one of 500 items."""
+    small, items = f"documents.{scenario}_small", f"documents.{scenario}_items"
+    times_floor = Goal("of the floor", ratio(added("ours"), added("floor")), 3, "times")
+    part = Goal("of plain", share("ours"), 0.02, "%")
+    return (
+        Row(
+            "documents",
+            Comparison(f"{library}, a small document", _same(small, "plain", "floor", "ours") | RECORDS),
+            (times_floor,),
+            counted=1_024,
+            checked=True,
+        ),
+        Row(
+            "documents",
+            Comparison(f"{library}, 500 items", _same(items, "plain", "floor", "ours")),
+            (part,),
+            counted=4,
+        ),
+    )
+
+
+def _query(title: str, scenario: str, sampling: str = "", *, checked: bool = False) -> Row:
+    cases = {
+        "plain": ("plain", scenario),
+        "ours": (f"ours{sampling}", scenario),
+        "contrib": (f"contrib{sampling}", scenario),
+    }
+    limits = (
+        Goal("of plain", share("ours"), 0.05, "%"),
+        Goal("of contrib", ratio(added("ours"), added("contrib")), 1 / 5),
+    )
+    return Row("database", Comparison(title, cases | RECORDS), limits, counted=128, checked=checked)
+
+
+DATABASE = (
+    _query("ORM get, linked to no schema", "database.get", checked=True),
+    _query("ORM get, linked, in a request that is not sampled", "database.get_in_request", ", unsampled"),
+    _query("ORM get, linked, in a sampled request: a span of ours", "database.get_in_request"),
+)
+
+WEB = (
+    Row(
+        "web",
+        Comparison("a request: body, one query, response model", _same("web.request", "plain", "ours") | RECORDS),
+        (Goal("of plain", share("ours"), 0.02, "%"),),
+        counted=128,
+    ),
+)
+
+STARTUP = (
+    Row(
+        "startup",
+        Comparison("import of 200 models", _same("startup.models:200", "plain", "ours")),
+        (Goal("of plain", share("ours"), 0.02, "%"),),
+        counted=2,
+    ),
+    Row(
+        "startup",
+        Comparison("memory of a model", _same("startup.memory:500", "plain", "ours")),
+        (Goal("a model", added("ours"), 1_500, "bytes"),),
+        unit="bytes",
+    ),
+    Row(
+        "startup",
+        Comparison("validators that reuse a nested model's, of 200", _same("startup.reused:200", "plain", "ours")),
+        (Goal("lost", lambda times: times["plain"] - times["ours"], 0, "validators"),),
+        unit="validators",
+    ),
+)
+
+_CELLS = "ours, 9,000 attribute sets"
+
+
+def _collection(title: str, scenario: str, at_most: float) -> Row:
+    cases = {"ours": (_CELLS, scenario), "record and add": ("SDK instrument", scenario)}
+    goal = Goal("of the SDK's records", ratio(alone("ours"), alone("record and add")), at_most, "times")
+    return Row("collection", Comparison(title, cases), (goal,), counted=2)
+
+
+COLLECTION = (
+    Row(
+        "collection",
+        Comparison("2,000 schemas, idle", {"ours": (_CELLS, "collection.idle:2000")}),
+        (Goal("in all", alone("ours"), 1_000, "µs"),),
+    ),
+    _collection("2,000 schemas with a value each", "collection.one_each:2000", 1.5),
+    _collection("2,000 schemas with ten values each", "collection.ten_each:2000", 0.25),
+    Row(
+        "collection",
+        Comparison("validations that wait for a collection", {"ours": ("ours", "collection.waiting")}),
+        (Goal("of 2,000", alone("ours"), 0, "%"),),
+        unit="%",
+    ),
+)
+
+UNCOUNTED = {"logfire all"}
+"""Labels of cases that no goal asks for: their instructions are not counted."""
+
+ROWS: tuple[Row, ...] = (
+    *VALID,
+    *FAILING,
+    *_document("jsonschema", "jsonschema"),
+    *_document("marshmallow", "marshmallow"),
+    *DATABASE,
+    *WEB,
+    *STARTUP,
+    *COLLECTION,
+)

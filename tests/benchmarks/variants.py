@@ -105,10 +105,10 @@ def _ours(sampled: bool = True, spans_a_second: int | None = None, **settings: A
     return Variant(request=opened, meters=meters)
 
 
-def _contrib() -> Variant:
+def _contrib(sampled: bool = True) -> Variant:
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-    meters, tracers = _meters(), _tracers(True)
+    meters, tracers = _meters(), _tracers(sampled)
     # It knows no SQLAlchemy 2.1, but works with it.
     SQLAlchemyInstrumentor().instrument(meter_provider=meters, tracer_provider=tracers, skip_dep_check=True)
     tracer = tracers.get_tracer("bench")
@@ -135,10 +135,12 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "floor": lambda: Variant(floor),
     "ours": _ours,
     "ours, unsampled": lambda: _ours(sampled=False),
+    "ours, 9,000 attribute sets": lambda: _ours(cardinality_limit=9_000),
     "ours, a span each": lambda: _ours(spans_a_second=10**9),
     "prometheus_client": _prometheus,
     "SDK instrument": _sdk,
     "contrib": _contrib,
+    "contrib, unsampled": lambda: _contrib(sampled=False),
     "logfire metrics": lambda: _logfire("metrics"),
     "logfire failure": lambda: _logfire("failure"),
     "logfire failure, unsampled": lambda: _logfire("failure", sampled=False),

@@ -1,4 +1,4 @@
-"""A process of one variant. Reads `["scenario", calls]` a line, and answers with the CPU microseconds a call.
+"""A process of one variant. Reads `["scenario", calls]` a line; answers µs of CPU a call, or the scenario's figure.
 
 python worker.py VARIANT
 python worker.py VARIANT SCENARIO=CALLS …     under callgrind: marks where the calls begin and end
@@ -26,9 +26,8 @@ def main(name: str, counted: list[str]) -> None:
             gc.collect()
             gc.freeze()  # what other scenarios keep must not slow this one down
         began = process_time()
-        own = runs[scenario](calls)
-        took = process_time() - began if own is None else own
-        return took / calls * 1e6
+        figure = runs[scenario](calls)
+        return (process_time() - began) / calls * 1e6 if figure is None else figure
 
     for each in counted:
         scenario, _, calls = each.rpartition("=")
@@ -39,6 +38,7 @@ def main(name: str, counted: list[str]) -> None:
     if not counted:
         for line in sys.stdin:
             print(json.dumps(run(*json.loads(line))), flush=True)
+    os._exit(0)  # the requests of scenarios stay open: nothing may try to close them now
 
 
 if __name__ == "__main__":

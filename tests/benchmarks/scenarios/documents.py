@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import marshmallow
 from marshmallow import fields
+
 from variants import Variant
 
 from . import Run, times

@@ -100,11 +100,11 @@ def leaf_adapter(variant: Variant) -> Run:
     return _adapted(_leaf, variant)
 
 
-def leaf_callin_request(variant: Variant) -> Run:
+def leaf_call_in_request(variant: Variant) -> Run:
     return in_request(leaf_call(variant), variant)
 
 
-def leaf_adapterin_request(variant: Variant) -> Run:
+def leaf_adapter_in_request(variant: Variant) -> Run:
     return in_request(leaf_adapter(variant), variant)
 
 
@@ -124,7 +124,7 @@ def code_adapter(variant: Variant) -> Run:
     return _adapted(_code, variant)
 
 
-def code_callin_request(variant: Variant) -> Run:
+def code_call_in_request(variant: Variant) -> Run:
     return in_request(code_call(variant), variant)
 
 
