@@ -13,8 +13,10 @@ help: ## this list
 demo: $(READY) ## the example app with real traffic and what its telemetry says of it (KEEP=1 stays up)
 	@PYTHONPATH=examples/leads_api $(BIN)/python examples/leads_api/demo.py
 
+# Many tests wait for a server: more of them than there are cores. What shares a server is in one file.
+PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 test: $(READY) ## all tests but the nightly ones
-	$(BIN)/python -m pytest -q -m "not nightly"
+	$(BIN)/python -m pytest -q -m "not nightly" $(PARALLEL)
 
 check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff check .
@@ -23,7 +25,7 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/codespell
 
 nightly: $(READY) ## every test, also those too long for each change
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --hypothesis-profile=nightly
 	$(MAKE) suites dashboards-pictures
 
 clean: ## remove the environment, caches and builds

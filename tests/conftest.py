@@ -8,11 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, recorder, request, stack
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
+
+settings.register_profile("nightly", max_examples=200)
+settings.register_profile("each change", max_examples=50)
+settings.load_profile("each change")  # --hypothesis-profile=nightly is read later
 
 
 def pytest_collection_finish() -> None:

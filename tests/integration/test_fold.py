@@ -29,7 +29,6 @@ from opentelemetry.sdk.version import __version__ as sdk_version
 
 from twins import LATE_READERS, SETS, VIEWS, Twins, in_child, own_values_only, points
 
-SEQUENCES = 150  # of operations, for each of the view settings
 SDK = tuple(map(int, sdk_version.split(".")[:2]))
 ODD = [-1.0, math.nan, math.inf] if SDK >= (1, 45) else [-1.0]  # to 1.44 the SDK's own sums become NaN and inf
 VALUES = st.one_of(st.sampled_from([0.0, 1e-5, 1e-4, 0.005, 1, 2.5, *ODD]), st.floats(0, 1e3), st.floats(1e-6, 1e-2))
@@ -85,7 +84,7 @@ OPERATIONS = st.lists(
 
 
 @pytest.mark.parametrize("views", VIEWS)
-@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     operations=OPERATIONS, deltas=st.lists(st.booleans(), min_size=1, max_size=3), limit=st.sampled_from([2, 5, 4096])
 )

