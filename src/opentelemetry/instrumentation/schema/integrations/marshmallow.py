@@ -29,7 +29,6 @@ REQUIRES = "marshmallow >= 3.13, < 5"
 _COMPONENT = "marshmallow"
 fields: Any = marshmallow.fields
 _base: Any = Schema
-_running = stack.running
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
@@ -38,7 +37,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     # Asked once per class, however often it is instantiated.
     owned = functools.lru_cache(1024)(recorder.owned)
     original: Any = vars(Schema)["_do_load"]
-    known = probes.values
+    known, running, here = probes.values, stack.running, stack
 
     def bind(schema: Any) -> Probe | None:
         try:
@@ -50,30 +49,32 @@ def install(recorder: Recorder, patches: Patches) -> None:
             return None
 
     @functools.wraps(original)
-    def _do_load(self: Any, *args: Any, **kwargs: Any) -> Any:
-        me = stack.here()
-        if me in _running:
-            return original(self, *args, **kwargs)
+    def _do_load(  # spelled out: of a list of nested Schemas each item passes here, and `**kwargs` would cost most
+        self: Any, data: Any, *, many: Any = None, partial: Any = None, unknown: Any = None, postprocess: Any = True
+    ) -> Any:
+        me = here.here()
+        if me in running:
+            return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
         try:
             probe = known[id(self)]
         except KeyError:
             probe = bind(self)
         if probe is None:
-            return original(self, *args, **kwargs)
+            return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
         began = perf_counter()
-        _running[me] = probe, began
+        running[me] = probe, began
         try:
-            result = original(self, *args, **kwargs)
+            result = original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
             took = perf_counter() - began
         except BaseException as error:
-            took, entry = perf_counter() - began, _running.pop(me, None)
+            took, entry = perf_counter() - began, running.pop(me, None)
             if isinstance(error, ValidationError):
                 failure: Any = error
                 probe.failed(took, "invalid", VALIDATION_ERROR, lambda: _problems(failure.messages, self), entry)
             else:
                 probe.failed(took, "error", type(error).__qualname__, None, entry)
             raise
-        probe.ok(took, _running.pop(me, None))
+        probe.ok(took, running.pop(me, None))
         return result
 
     patches.replace(Schema, "_do_load", _do_load)
