@@ -1,5 +1,5 @@
-# The libraries' own test suites, plain and with us on. Source distributions and environments are kept outside of the repository.
+# The source distributions, and what their tests need, are kept outside of the repository.
 
 .PHONY: suites
-suites: $(READY) ## the libraries' own test suites, plain and with us on: no test may newly fail (SUITES="flask alembic", SUBSET=1)
+suites: $(READY) ## the libraries' own tests, plain and with us on: none may newly fail (SUBSET=1, SUITES="flask alembic")
 	$(BIN)/python tests/suites/run.py $(if $(SUBSET),--subset) $(SUITES)

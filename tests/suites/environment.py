@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -35,6 +36,7 @@ def source(suite: Suite) -> Path:
     folder = CACHE / "sources" / wanted
     if not folder.exists():
         parts = CACHE / "sources" / f"{wanted}.part"
+        shutil.rmtree(parts, ignore_errors=True)
         _pip("download", "--no-deps", "--no-binary", suite.distribution, "--dest", str(parts), wanted)
         (file,) = parts.glob("*.tar.gz")
         with tarfile.open(file) as archive:
@@ -51,9 +53,9 @@ def layer(label: str, suite: Suite, unpacked: Path) -> Path:
 
     pip installs it into a virtual environment that sees this environment's packages too, and so leaves them out.
     """
-    home = CACHE / "layers" / f"{label}-{release(suite)}-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]}"
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     needs = [f"{suite.distribution}=={release(suite)}", *(need.format(source=unpacked) for need in suite.requirements)]
+    home = CACHE / "layers" / f"{label}-{hashlib.sha256(repr((sys.prefix, needs)).encode()).hexdigest()[:8]}"
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     pinned = (REPOSITORY / "constraints.txt").read_text().splitlines()
     own = {_distribution(need) for need in needs if re.search("[<=>]", need)}
     others = [line for line in pinned if _distribution(line) not in own]

@@ -29,7 +29,6 @@ class Suite:
         environ: Environment variables; `{source}` as above.
         modes: In which modes it is run.
         linked: Whether each test is one request that starts with a validation, so that its queries are linked to it.
-        subset: Part of the tests for each change; empty where that would take too long.
     """
 
     distribution: str
@@ -43,7 +42,6 @@ class Suite:
     environ: dict[str, str] = field(default_factory=dict[str, str])
     modes: tuple[str, ...] = ON
     linked: bool = False
-    subset: tuple[str, ...] = ()
 
 
 SQLALCHEMY = Suite(
@@ -52,7 +50,7 @@ SQLALCHEMY = Suite(
     requirements=("aiosqlite", "greenlet", "pytest-xdist"),
     tests=("test/orm", "test/engine", "test/sql"),
     apart=(("test/engine/test_execute.py",),),  # removes every listener of the class Engine, also ours
-    options=("-n", "2"),
+    options=("-n", "2", "--import-mode=prepend"),  # Python has a package `test` too
     linked=True,
 )
 
@@ -66,10 +64,9 @@ SUITES = {
             "JSON_SCHEMA_TEST_SUITE": "{source}/json",
             "OTEL_PYTHON_SCHEMA_INCLUDE": "jsonschema.*",  # its tests are installed with it, as a stranger's would be
         },
-        subset=("--pyargs", "jsonschema.tests"),
     ),
     "marshmallow": Suite(
-        "marshmallow", least={"validations": 0.25}, requirements=("simplejson",), subset=("tests",)
+        "marshmallow", least={"validations": 0.25}, requirements=("simplejson",)
     ),
     "marshmallow-3": Suite(
         "marshmallow", least={"validations": 0.25}, requirements=("simplejson",), release="3.26.2"
@@ -98,24 +95,54 @@ SUITES = {
         "starlette",
         least={"requests": 0.3},
         requirements=("starlette[full]", "blockbuster", "httpx2[zstd]", "importlib-metadata", "trio"),
-        subset=("tests/test_routing.py", "tests/test_applications.py", "tests/test_websockets.py"),
     ),
     "fastapi": Suite(
         "fastapi",
         least={"requests": 0.5, "validations": 0.5},
         requirements=(
             "a2wsgi", "anyio[trio]", "dirty-equals", "email-validator", "httpx2[zstd]", "inline-snapshot", "logfire",
-            "opentelemetry-exporter-otlp-proto-http", "orjson", "pwdlib[argon2]", "pydantic-settings",
-            "pydantic-extra-types", "pyjwt", "python-slugify", "pyyaml", "sentry-sdk", "sqlmodel", "strawberry-graphql",
-            "typer", "ujson",
+            "opentelemetry-exporter-otlp-proto-http", "orjson", "pwdlib[argon2]", "pydantic-extra-types",
+            "pydantic-settings", "pyjwt", "pytest-xdist", "python-slugify", "pyyaml", "sentry-sdk", "sqlmodel",
+            "strawberry-graphql", "typer", "ujson",
         ),
         ignored=("tests/benchmarks", "tests/memory_benchmarks"),
-        subset=("tests/test_tutorial/test_body", "tests/test_tutorial/test_query_params"),
     ),
     "flask": Suite(
         "flask",
         least={"requests": 0.5},
         requirements=("asgiref", "greenlet", "pytest < 9.1", "python-dotenv"),
-        subset=("tests/test_basic.py", "tests/test_blueprints.py"),
     ),
 }  # fmt: skip
+
+SUBSET = {
+    "jsonschema": replace(
+        SUITES["jsonschema"],
+        requirements=("jsonpath-ng",),
+        tests=("--pyargs", "jsonschema.tests.test_validators", "jsonschema.tests.test_exceptions"),
+    ),
+    "marshmallow": replace(SUITES["marshmallow"], tests=("tests/test_schema.py", "tests/test_decorators.py")),
+    "pydantic": replace(
+        SUITES["pydantic"],
+        requirements=("dirty-equals", "pytest-run-parallel", "pytz"),
+        tests=tuple(f"tests/test_{part}.py" for part in ("model_validator", "root_model", "validate_call")),
+        ignored=(),
+        apart=(),
+        options=("-o", "addopts="),
+        modes=ON,
+    ),
+    "starlette": replace(
+        SUITES["starlette"],
+        requirements=("blockbuster", "httpx2", "trio"),
+        tests=("tests/test_routing.py", "tests/test_applications.py"),
+    ),
+    "fastapi": replace(
+        SUITES["fastapi"],
+        requirements=("dirty-equals", "httpx2", "inline-snapshot", "pytest-xdist"),
+        tests=tuple(f"tests/test_tutorial/test_{part}" for part in ("body", "body_nested_models", "query_params")),
+        ignored=(),
+    ),
+    "flask": replace(
+        SUITES["flask"], requirements=("asgiref", "pytest < 9.1"), tests=("tests/test_basic.py", "tests/test_views.py")
+    ),
+}
+"""For each change: no test of these needs much beyond what is installed here."""

@@ -117,10 +117,13 @@ def pytest_runtest_call() -> Generator[None, Any, Any]:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
+    test = report.nodeid
+    if test.startswith("::"):  # of an installed package: pytest leaves out the file
+        test = report.location[0] + test
     if report.failed:
-        failed.add(report.nodeid)
+        failed.add(test)
     elif report.when == "call" and report.passed:
-        passed.add(report.nodeid)
+        passed.add(test)
 
 
 def pytest_collectreport(report: Any) -> None:
