@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from programs import ROOT, built
+from programs import ROOT, FaultRow, built
 
 sys.path.insert(0, str(ROOT / "examples" / "leads_api"))
 
@@ -19,17 +20,15 @@ def nothing_left() -> None:
     """Instead of the fixture of all tests: nothing is instrumented here, and a module's sinks keep their threads."""
 
 
-CHAOS: pytest.StashKey[list[tuple[object, ...]]] = pytest.StashKey()
+@pytest.fixture
+def fault_row(record_property: Callable[[str, object], None]) -> FaultRow:
+    """Adds a row to the table of faults at the session's end; a property of the test, so from any process."""
+    return lambda row: record_property("fault", row)
 
 
-@pytest.fixture(scope="session")
-def chaos_table(pytestconfig: pytest.Config) -> list[tuple[object, ...]]:
-    """Rows that the faults add to the table at the end of the session."""
-    return pytestconfig.stash.setdefault(CHAOS, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rows = config.stash.get(CHAOS, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    called = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    rows = [row for report in called for name, row in report.user_properties if name == "fault"]
     if rows:
         terminalreporter.section("faults")
         for row in [("fault", "spans sent", "received", "lost", "duplicated", "counts lost"), ("---",) * 6, *rows]:

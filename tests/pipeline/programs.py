@@ -28,6 +28,8 @@ CONFIGS = ROOT / "collector-config"
 STANDALONE = ("base.yaml", "gateway.yaml", "standalone.yaml")
 GATEWAY = ("base.yaml", "gateway.yaml")
 AGENT = ("base.yaml", "agent.yaml")
+FaultRow = Callable[[Sequence[object]], None]
+"""Adds to the table of faults: what, spans sent, received, lost, duplicated, counts lost."""
 
 
 def built(target: str) -> Path:

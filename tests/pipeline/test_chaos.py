@@ -20,7 +20,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from exports import trace
-from programs import AGENT, GATEWAY, Collector, Load, Prometheus, eventually
+from programs import AGENT, GATEWAY, Collector, FaultRow, Load, Prometheus, eventually
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
@@ -92,7 +92,7 @@ class Start:
     prometheus: str
     home: Path
     stack: ExitStack
-    rows: list[tuple[object, ...]]
+    row: FaultRow
 
     def __call__(self, *overlays: str, seconds: float = 12, agent_env: dict[str, Any] | None = None) -> Chain:
         store = Store()
@@ -111,13 +111,13 @@ class Start:
 
     def note(self, what: str, chain: Chain, metrics_lost: int = 0) -> None:
         sent = chain.truth["spans"]
-        self.rows.append((what, sent, sent - chain.lost, chain.lost, chain.duplicated, metrics_lost))
+        self.row((what, sent, sent - chain.lost, chain.lost, chain.duplicated, metrics_lost))
 
 
 @pytest.fixture
-def start(otelcol: Path, prometheus: str, tmp_path: Path, chaos_table: list[tuple[object, ...]]) -> Iterator[Start]:
+def start(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> Iterator[Start]:
     with ExitStack() as stack:
-        yield Start(otelcol, prometheus, tmp_path, stack, chaos_table)
+        yield Start(otelcol, prometheus, tmp_path, stack, fault_row)
 
 
 def kill_gateway_with_a_queue(chain: Chain) -> None:

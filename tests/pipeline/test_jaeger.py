@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import CONFIGS, STANDALONE, Collector, Load, Program, built, eventually, free_port, get
+from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Program, built, eventually, free_port, get
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # minutes to build
 
@@ -29,7 +29,7 @@ class Jaeger(Program):
         return json.loads(get(f"http://127.0.0.1:{self.ports['HTTP']}/api/{path}"))
 
 
-def test_notable_traces_survive_a_kill(otelcol: Path, tmp_path: Path, chaos_table: list[tuple[object, ...]]) -> None:
+def test_notable_traces_survive_a_kill(otelcol: Path, tmp_path: Path, fault_row: FaultRow) -> None:
     """Every notable trace is in Jaeger with its validation span below its request, although Jaeger is killed midway."""
     with ExitStack() as stack:
         jaeger = stack.enter_context(Jaeger(built("jaeger"), tmp_path))
@@ -45,4 +45,4 @@ def test_notable_traces_survive_a_kill(otelcol: Path, tmp_path: Path, chaos_tabl
             names = {span["spanID"]: span["operationName"] for span in trace["spans"]}
             validation = next(span for span in trace["spans"] if span["operationName"].startswith("schema.validate "))
             assert names[validation["references"][0]["spanID"]].startswith("POST ")
-        chaos_table.append(("kill -9 Jaeger, with sampling: notable traces", len(notable), len(notable), 0, 0, "-"))
+        fault_row(("kill -9 Jaeger, with sampling: notable traces", len(notable), len(notable), 0, 0, "-"))

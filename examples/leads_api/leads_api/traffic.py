@@ -69,7 +69,9 @@ def run(
     plan = MIXES[mix].plan(Random(seed), requests)
     pace = _Pace(rate)
     progress = _Progress(requests, on_progress)
-    with httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_connections=threads)) as http:
+    # uvicorn closes idle connections after 5 s: a request must not meet one that is just closing
+    limits = httpx.Limits(max_connections=threads, keepalive_expiry=4)
+    with httpx.Client(base_url=url, timeout=60, limits=limits) as http:
         # the first request creates the lead that all clients may read
         first = _Client(http, f"{seed}/first", [])
         first.send(plan[:1], pace, progress)
