@@ -27,6 +27,7 @@ class Suite:
             the rest of the suite leaves out.
         options: Further arguments of pytest.
         environ: Environment variables; `{source}` as above.
+        known: Tests that newly fail for a reason which cannot be removed, and the reason.
         modes: In which modes it is run.
         linked: Whether each test is one request that starts with a validation, so that its queries are linked to it.
     """
@@ -40,19 +41,25 @@ class Suite:
     apart: tuple[tuple[str, ...], ...] = ()
     options: tuple[str, ...] = ()
     environ: dict[str, str] = field(default_factory=dict[str, str])
+    known: dict[str, str] = field(default_factory=dict[str, str])
     modes: tuple[str, ...] = ON
     linked: bool = False
 
 
 SQLALCHEMY = Suite(
     "SQLAlchemy",
-    least={"queries": 1},
+    least={"queries": 0.3},
     requirements=("aiosqlite", "greenlet", "pytest-xdist"),
     tests=("test/orm", "test/engine", "test/sql"),
-    apart=(("test/engine/test_execute.py",),),  # removes every listener of the class Engine, also ours
+    # They remove every listener of the class Engine, also ours.
+    apart=(("-n", "0", "test/engine/test_execute.py"), ("-n", "0", "test/engine/test_deprecations.py")),
+    known={
+        "test/engine/test_execute.py::EngineEventsTest::test_add_event_after_connect":
+            "asserts, before it adds a listener of its own, that no engine has any; ours are on the class Engine",
+    },
     options=("-n", "2", "--import-mode=prepend"),  # Python has a package `test` too
     linked=True,
-)
+)  # fmt: skip
 
 SUITES = {
     "jsonschema": Suite(

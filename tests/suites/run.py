@@ -59,7 +59,11 @@ def examine(label: str, suite: Suite, modes: Sequence[str] | None) -> tuple[list
         ours = runner.whole(mode)
         newly, unsteady = newly_failing(runner, mode, plain, ours)
         complaints = [*(f"newly failing: {test}" for test in newly), *other_complaints(suite, plain, ours)]
-        remarks = [f"unsteady: {test}" for test in unsteady] + [f"logged: {message}" for message in ours.told]
+        remarks = [
+            *(f"known to fail: {test}: {suite.known[test]}" for test in sorted(ours.failed & suite.known.keys())),
+            *(f"unsteady: {test}" for test in unsteady),
+            *(f"logged: {message}" for message in sorted(ours.told)),
+        ]
         tell(mode, ours, str(len(newly)), remarks + complaints)
         fine = fine and not complaints
     return rows, fine
@@ -67,7 +71,7 @@ def examine(label: str, suite: Suite, modes: Sequence[str] | None) -> tuple[list
 
 def newly_failing(runner: Runner, mode: str, plain: Outcome, ours: Outcome) -> tuple[list[str], list[str]]:
     """Tests that fail with us and not without; and those that failed, but in a second run do so plain too, or not."""
-    suspects = ours.failed - plain.failed
+    suspects = ours.failed - plain.failed - runner.suite.known.keys()
     newly = suspects
     if 0 < len(suspects) <= RERUN_AT_MOST:
         newly = suspects & (runner.again(mode, suspects).failed - runner.again(PLAIN, suspects).failed)
