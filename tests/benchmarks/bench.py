@@ -20,11 +20,12 @@ from typing import Any
 
 import instructions
 import report
+import scaling
 from rounds import HERE, Case, Workers, machine, measure, spread, typical
 from rows import ROWS, UNCOUNTED, Row
 
 RESULTS = HERE / "results.json"
-GENERATIONS, ROUNDS = 3, 7
+GENERATIONS, ROUNDS = 2, 7
 _PACKAGES = (
     "pydantic", "jsonschema", "marshmallow", "SQLAlchemy", "fastapi", "opentelemetry-sdk", "logfire",
     "prometheus_client",
@@ -116,6 +117,7 @@ def main() -> None:
     results = bench(rows, GENERATIONS, count)
     print(report.times(results["rows"]), report.goals(results["rows"]), sep="\n\n")
     if not arguments.only:
+        results["scaling"] = scaling.run(Progress(len(scaling.SERIES)))
         RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
         report.write(results)
 

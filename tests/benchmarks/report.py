@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import chart
+import scaling
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "performance.md"
@@ -20,7 +21,9 @@ def write(results: Mapping[str, Any]) -> None:
     for section in dict.fromkeys(row["section"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["section"] == section]
         page = _between(page, section, times(rows) + "\n\n" + goals(rows))
+    page = _between(page, "scaling", _table(["", "µs a validation: plain + ours"], scaling.rows(results["scaling"])))
     PAGE.write_text(page)
+    (DOCS / "images/performance-scaling.svg").write_text(scaling.picture(results["scaling"]))
     first = results["rows"][0]
     over = {label: case["us"] - first["cases"]["plain"]["us"] for label, case in first["cases"].items()}
     del over["plain"]

@@ -116,7 +116,7 @@ def spread(values: Iterable[float]) -> float:
 def environment() -> dict[str, str]:
     """Of a worker: as a user's, but with the same hashes each time, and without what would configure OpenTelemetry."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "LOGFIRE_", "PYTHON"))}
-    return {**kept, "PYTHONHASHSEED": "0", "OTEL_SDK_DISABLED": "false"}
+    return {**kept, "PYTHONHASHSEED": "0"}
 
 
 def machine() -> float:

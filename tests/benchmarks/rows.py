@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def added(label: str, over: str = "plain") -> Figure:
-    """What a case costs more than plain."""
+    """What a case costs more than another."""
     return lambda times: times[label] - times[over]
 
 
@@ -147,19 +147,20 @@ FAILING = (
 def _document(library: str, scenario: str) -> tuple[Row, Row]:
     """A small document, and one of 500 items."""
     small, items = f"documents.{scenario}_small", f"documents.{scenario}_items"
-    times_floor = Goal("of the floor", ratio(added("ours"), added("floor")), 3, "times")
+    floor = {"nothing": ("plain", "documents.nothing"), "floor around nothing": ("floor", "documents.nothing")}
+    times_floor = Goal("of the floor", ratio(added("ours"), added("floor around nothing", "nothing")), 3, "times")
     part = Goal("of plain", share("ours"), 0.02, "%")
     return (
         Row(
             "documents",
-            Comparison(f"{library}, a small document", _same(small, "plain", "floor", "ours") | RECORDS),
+            Comparison(f"{library}, a small document", _same(small, "plain", "ours") | floor | RECORDS),
             (times_floor,),
             counted=1_024,
             checked=True,
         ),
         Row(
             "documents",
-            Comparison(f"{library}, 500 items", _same(items, "plain", "floor", "ours")),
+            Comparison(f"{library}, 500 items", _same(items, "plain", "ours")),
             (part,),
             counted=4,
         ),
@@ -221,7 +222,7 @@ _CELLS = "ours, 9,000 attribute sets"
 def _collection(title: str, scenario: str, at_most: float) -> Row:
     cases = {"ours": (_CELLS, scenario), "record and add": ("SDK instrument", scenario)}
     goal = Goal("of the SDK's records", ratio(alone("ours"), alone("record and add")), at_most, "times")
-    return Row("collection", Comparison(title, cases), (goal,), counted=2)
+    return Row("collection", Comparison(title, cases), (goal,))
 
 
 COLLECTION = (
