@@ -79,23 +79,28 @@ def _plot(plot: Plot) -> list[str]:
     for power in range(round(math.log10(y_low)), round(math.log10(y_high)) + 1):
         y = at(x_low, 10.0**power).split(",")[1]
         parts.append(f'<line class="grid" x1="0" x2="{_PLOT_WIDTH}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="small" x="-6" y="{float(y) + 3}" text-anchor="end">{10.0**power:g}</text>')
+        parts.append(f'<text class="small" x="-6" y="{float(y) + 3}" text-anchor="end">{_tick(power)}</text>')
     bottom = _PLOT_HEIGHT + 14
     parts += [
         f'<text class="small" x="0" y="{bottom}">{x_low:,.0f}</text>',
         f'<text class="small" x="{_PLOT_WIDTH / 2}" y="{bottom}" text-anchor="middle">{escape(plot.x)}</text>',
         f'<text class="small" x="{_PLOT_WIDTH}" y="{bottom}" text-anchor="end">{x_high:,.0f}</text>',
     ]
-    for number, (label, line) in enumerate(plot.lines.items()):
+    series, above = {label: f"s{number}" for number, label in enumerate(plot.lines)}, -math.inf
+    for label, line in sorted(plot.lines.items(), key=lambda each: -each[1][-1][1]):  # labels from the top down
         places = [at(x, y) for x, y in line]
-        parts.append(f'<path class="s{number}" d="M{" L".join(places)}"/>')
+        parts.append(f'<path class="{series[label]}" d="M{" L".join(places)}"/>')
         parts += [
-            f'<circle class="s{number}" cx="{place.split(",")[0]}" cy="{place.split(",")[1]}" r="2.5"/>'
+            f'<circle class="{series[label]}" cx="{place.split(",")[0]}" cy="{place.split(",")[1]}" r="2.5"/>'
             for place in places
         ]
-        down = float(places[-1].split(",")[1])
+        above = down = max(float(places[-1].split(",")[1]), above + 11)
         parts.append(f'<text class="small" x="{_PLOT_WIDTH + 5}" y="{down + 3}">{escape(label)}</text>')
     return parts
+
+
+def _tick(power: int) -> str:
+    return f"{10**power:,}" if power >= 0 else f"{10.0**power:g}"
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
