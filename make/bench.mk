@@ -1,8 +1,8 @@
 # Benchmarks. Times depend on the machine, so no test asserts any: `bench-check` compares ratios within one run.
 
 .PHONY: bench bench-check bench-baseline
-bench: $(VENV)/.bench ## what it costs, side by side: docs/performance.md (valgrind: instructions too)
-	$(BIN)/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
+bench: .venv-bench/.ready ## what it costs, side by side: docs/performance.md (ONLY=word: some rows; valgrind: instructions)
+	.venv-bench/bin/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
 
 bench-check: $(READY) ## what a validation adds, in SDK records, against the committed baseline
 	$(BIN)/python tests/benchmarks/check.py
@@ -10,6 +10,8 @@ bench-check: $(READY) ## what a validation adds, in SDK records, against the com
 bench-baseline: $(READY) ## measure that baseline anew
 	$(BIN)/python tests/benchmarks/check.py --update
 
-$(VENV)/.bench: $(READY)
-	$(BIN)/python -m pip install -q -c constraints.txt --group bench
+.venv-bench/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --upgrade 'pip >= 25.1'
+	.venv-bench/bin/python -m pip install -q -c constraints.txt -e . --group bench
 	@touch $@

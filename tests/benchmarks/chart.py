@@ -14,7 +14,7 @@ path { fill: none !important; stroke-width: 2 }
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .small { fill: #999 } .grid { stroke: #444 } }
 </style>"""
 _ROW, _LEFT, _BAR, _WIDE = 22, 190, 360, 720
-_PLOT_WIDTH, _PLOT_HEIGHT, _MARGIN = 260, 120, 55
+_PLOT_WIDTH, _PLOT_HEIGHT, _MARGIN = 260, 120, 64
 
 
 class Plot(NamedTuple):
