@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,12 @@ THREAD_END = 5.0  # s that a thread may take to end after its test
 settings.register_profile("nightly", max_examples=200)
 settings.register_profile("each change", max_examples=50)
 settings.load_profile("each change")  # --hypothesis-profile=nightly is read later
+
+
+def pytest_configure() -> None:
+    """A job in a shell's background ignores Ctrl-C, and so would every program that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
