@@ -3,9 +3,10 @@
     python load.py --otlp http://127.0.0.1:4317 --seconds 6 --rate 50
 
 It knows nothing of the instrumentation, so that a test of the road fails for the road's reasons only. Series that can
-be published as 0 are, and stay so for `--quiet` seconds, as `rate()` does not see a series' first value. After the line
-is printed the process lives on, for its own endpoint to be scraped, until its standard input closes. SIGTERM ends the
-traffic early: what was measured by then is sent and printed, as an app server does that shuts down in order.
+be published as 0 are, and stay so for `--quiet` seconds, as `rate()` does not see a series' first value; for the same
+reason the histogram then has one plain value of each endpoint for as long. After the line is printed the process lives
+on, for its own endpoint to be scraped, until its standard input closes. SIGTERM ends the traffic early: what was
+measured by then is sent and printed, as an app server does that shuts down in order.
 """
 
 from __future__ import annotations
@@ -106,10 +107,13 @@ class Traffic:
         verb = getattr(instrument, "record", None) or getattr(instrument, "add", None) or instrument.set
         verb(value, attributes, set_span_in_context(span))
 
-    def request(self) -> None:
+    def any_request(self) -> None:
         """One request with one validation: most are fast and valid, about one in seven is notable."""
-        endpoint = self.random.choice(ENDPOINTS)
-        kind = self.random.choices(["plain", "slow", "invalid", "error", "query"], [85, 10, 3, 1, 1])[0]
+        kinds = ["plain", "slow", "invalid", "error", "query"]
+        self.request(self.random.choice(ENDPOINTS), self.random.choices(kinds, [85, 10, 3, 1, 1])[0])
+
+    def request(self, endpoint: dict[str, str], kind: str) -> None:
+        """One request with one validation."""
         took = self.random.uniform(0.011, 0.024) if kind == "slow" else self.random.uniform(1e-5, 1e-3)
         outcome = kind if kind in ERRORS else "valid"
         validation = {**SCHEMA, **endpoint, "schema.validation.outcome": outcome}
@@ -158,7 +162,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=6)
     options.add_argument("--rate", type=float, default=50, help="requests a second")
     options.add_argument("--interval", type=float, default=1, help="seconds between exports of metrics")
-    options.add_argument("--quiet", type=float, default=3, help="seconds with every counter at 0")
+    options.add_argument("--quiet", type=float, default=3, help="seconds with every counter at 0, then with one value")
     options.add_argument("--app-port", type=int, default=0, help="port of the app's own /metrics, 0: none")
     options.add_argument("--leak", action="store_true", help="add an attribute that no convention knows")
     options.add_argument("--stranger", action="store_true", help="another scope counts cache.hits too")
@@ -189,11 +193,15 @@ def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait(chosen.quiet)
+    if chosen.quiet:
+        for endpoint in ENDPOINTS:
+            traffic.request(endpoint, "plain")
+        ended.wait(chosen.quiet)
     end = time.monotonic() + chosen.seconds
     with Path("handled").open("wb", buffering=0) as handled:  # what a kill -9 leaves of the truth: one byte a request
         while not ended.is_set() and time.monotonic() < end:
             started = time.monotonic()
-            traffic.request()
+            traffic.any_request()
             handled.write(b".")
             time.sleep(max(0.0, 1 / chosen.rate - (time.monotonic() - started)))
     metering.force_flush()
