@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.instrumentation import schema
 from opentelemetry.instrumentation.schema import cells, faults, fold, semconv
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
@@ -201,6 +202,21 @@ def test_a_surprise_loses_and_doubles_nothing(
     warnings = ["unexpected OpenTelemetry SDK" in record.getMessage() for record in caplog.records]
     assert calls >= nth
     assert sum(warnings) == sum(stream.broken for stream in twins.streams) > 0
+
+
+def test_an_sdk_without_our_private_names(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the private side cannot even be imported, every value goes in by the public API, after one warning."""
+    monkeypatch.delattr(schema, "fold")
+    monkeypatch.setitem(sys.modules, fold.__name__, None)  # type: ignore[arg-type]  # as import.c has it
+    cells.prepare()
+    twins = Twins([False, True])
+    for n in range(20):
+        twins.record(n % 4, n / 100)
+        twins.add(0, n)
+    for reader in (0, 1):
+        twins.compare(reader)
+    warnings = ["unexpected OpenTelemetry SDK" in record.getMessage() for record in caplog.records]
+    assert sum(warnings) == sum(stream.broken for stream in twins.streams) == len(twins.streams)
 
 
 def test_an_sdk_with_other_keys_is_told_value_by_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -327,6 +329,61 @@ def test_the_server_span_gets_number_and_time(telemetry: Telemetry) -> None:
     failed = [span for span in telemetry.spans() if span.name == "schema.validate Lead"]
     assert [span.parent.span_id for span in failed] == [server.context.span_id for server in servers]
     assert failed[0].attributes["http.route"] == "/leads"
+
+
+def test_nothing_of_ours_blocks_the_event_loop() -> None:
+    """From start to end of an app, a first request included, we wait for no file and no thread, and import nothing."""
+    code = """
+import sys
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+SchemaInstrumentor().instrument(meter_provider=MeterProvider([InMemoryMetricReader()]))
+import asgi, pydantic
+from blockbuster import BlockBuster
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+class Lead(pydantic.BaseModel):
+    age: int
+class Theirs(Lead):
+    __module__ = "httpx"                 # as of an installed library
+def ours():
+    return {name for name in sys.modules if name.startswith("opentelemetry.")}
+async def validate(request):
+    Lead(age=1), Theirs(age=1)
+    return Response()
+app = Starlette(routes=[Route("/", validate)])
+faults.reraise = True
+loaded = ours()
+blockbuster = BlockBuster()
+blockbuster.activate()
+asgi.lifespan(app)
+print([answer.status_code for answer in asgi.requests(app, *[("GET", "/", {})] * 3)], ours() - loaded)
+"""
+    beside = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[200, 200, 200] set()", done.stdout + done.stderr
+
+
+def test_the_event_loop_runs_on_while_the_last_values_are_exported(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lifespan's end waits for the export, and nobody else does."""
+    turned, waited = threading.Event(), list[bool]()
+
+    def export(**_: float) -> bool:
+        waited.append(turned.wait(4))
+        return True
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        asyncio.get_running_loop().call_soon(turned.set)
+
+    monkeypatch.setattr(telemetry.reader, "force_flush", export)
+    asgi.lifespan(Starlette(lifespan=lifespan))
+    assert waited == [True]
 
 
 def test_starlette_alone_imports_no_fastapi() -> None:

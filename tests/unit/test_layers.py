@@ -26,7 +26,7 @@ OWN = {
     "jsonschema": {"jsonschema"},
     "marshmallow": {"marshmallow"},
     "sqlalchemy": {"sqlalchemy"},
-    "starlette": {"starlette", "fastapi"},
+    "starlette": {"starlette", "fastapi", "anyio"},  # which Starlette runs on
     "flask": {"flask", "werkzeug"},  # which Flask is made of
     "django": {"django", "ninja"},
 }

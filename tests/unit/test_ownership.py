@@ -60,7 +60,8 @@ def test_by_where_the_file_is() -> None:
 
 def test_site_packages_are_third_party(install: Install) -> None:
     """A distribution from an index is third-party."""
-    assert not Ownership(Settings()).own(install("own_thirdparty/__init__.py"))
+    installed = install("own_thirdparty/__init__.py")
+    assert not Ownership(Settings()).own(installed)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,8 @@ def test_what_was_installed_from_a_path_or_a_repository_is_the_applications(
     install: Install, direct_url: dict[str, object]
 ) -> None:
     """PEP 610: an application that is itself installed has a `direct_url.json`."""
-    assert Ownership(Settings()).own(install("own_direct/__init__.py", direct_url))
+    installed = install("own_direct/__init__.py", direct_url)
+    assert Ownership(Settings()).own(installed)
 
 
 def test_the_distributions_of_a_namespace_are_told_apart(install: Install, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ SDK's. The private side of the SDK is in `fold.py` alone; what that does not kno
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -27,6 +28,14 @@ LIMIT = 512
 OVERFLOW: dict[str, Any] = {semconv.OVERFLOW: True}
 _NO_SPAN = set_span_in_context(INVALID_SPAN, Context())  # an empty context would stand for the current one
 _WAIT = 1.0  # s that a collection waits for a fold of another thread; a signal handler may sit inside one of its own
+
+
+def prepare(_cells: object = None) -> None:
+    """Import the fold and try it. Called once the SDK is there, so that no first request reads files."""
+    with contextlib.suppress(Exception):  # each stream says so when it would fold
+        from . import fold
+
+        fold.usable()
 
 
 class Cell:
@@ -123,11 +132,9 @@ class Stream:
 
     def folds(self) -> bool:
         """Whether the instrument is the SDK's, and its private side behaves as known."""
-        if not self._fold or self.broken or "opentelemetry.sdk.metrics" not in sys.modules:
+        if not self._fold or "opentelemetry.sdk.metrics" not in sys.modules:
             return False
-        from . import fold
-
-        return fold.folds(self.instrument) and fold.usable()
+        return bool(self._sdk("folds", self.instrument) and self._sdk("usable"))
 
     def fold_one(self, cell: Cell) -> None:
         """Fold a full cell on the measuring thread, unless somebody is folding: it never waits for long."""

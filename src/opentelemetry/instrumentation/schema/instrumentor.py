@@ -14,7 +14,7 @@ from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer
 from packaging.requirements import Requirement
 
-from . import semconv, settings, stack
+from . import cells, semconv, settings, stack
 from .patching import Patches
 from .recorder import Recorder
 
@@ -64,6 +64,8 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         try:
             patches.undo(recorder.close)
             patches.on_import("greenlet", f"{__package__}.stack", stack.follow_greenlets)
+            if chosen.aggregation == "fold":
+                patches.on_import("opentelemetry.sdk.metrics", f"{__package__}.cells", cells.prepare)
             for library, name in INTEGRATIONS.items():
                 if name not in chosen.disabled:
                     patches.on_import(

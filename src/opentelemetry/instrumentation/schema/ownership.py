@@ -7,11 +7,13 @@ import site
 import sys
 import sysconfig
 import threading
-from functools import cached_property
-from importlib.metadata import distributions
+from collections.abc import Set
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
+
+from . import faults
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -38,6 +40,9 @@ class Ownership:
         self._left_out: dict[str, int] = {}
         self._logged: set[str] = set()
         self._seen_own = False
+        # Read now: the first to ask may be on an event loop.
+        self._site_packages = _site_packages()
+        self._direct = _direct(self._site_packages)
 
     def __call__(self, module: str | None, name: str, framework: bool = False) -> bool:
         """Whether the schema `module:name` is observed.
@@ -75,23 +80,6 @@ class Ownership:
         stdlib = Path(sysconfig.get_path("stdlib"))
         return not path.is_relative_to(stdlib) or path.is_relative_to(stdlib / "site-packages")
 
-    @cached_property
-    def _site_packages(self) -> set[Path]:
-        folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
-        if site.ENABLE_USER_SITE:
-            folders.add(site.getusersitepackages())
-        return {Path(folder) for folder in folders}
-
-    @cached_property
-    def _direct(self) -> set[Path]:
-        # An editable install keeps its files elsewhere, so its modules are not under site-packages anyway.
-        return {
-            Path(str(dist.locate_file(file)))
-            for dist in distributions()
-            if dist.read_text("direct_url.json")
-            for file in dist.files or ()
-        }
-
     def _leave_out(self, top: str) -> None:
         with self._lock:
             self._left_out[top] = self._left_out.get(top, 0) + 1
@@ -121,6 +109,27 @@ class Ownership:
                 ", ".join(f"{top} ({number})" for top, number in sorted(self._left_out.items())),
                 _pattern(max(self._left_out, key=self._left_out.__getitem__)),
             )
+
+
+def _site_packages() -> set[Path]:
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
+    if site.ENABLE_USER_SITE:
+        folders.add(site.getusersitepackages())
+    return {Path(folder) for folder in folders}
+
+
+@faults.guarded("recorder", frozenset[Path]())
+def _direct(site_packages: set[Path]) -> Set[Path]:
+    """The files that were installed from a path or a repository.
+
+    An editable install keeps them elsewhere, so its modules are not under site-packages anyway.
+    """
+    told = [file for folder in site_packages for file in folder.glob("*.dist-info/direct_url.json")]
+    return {
+        Path(str(dist.locate_file(file)))
+        for dist in (PathDistribution(each.parent) for each in told)
+        for file in dist.files or ()
+    }
 
 
 def _pattern(top: str) -> str:

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
+
 from ... import faults
 from ...patching import Patches
 from ...recorder import Recorder
@@ -81,7 +83,10 @@ def _flushing(recorder: Recorder, send: Any) -> Any:
 
     async def flush_then_send(message: Any) -> None:
         if message["type"].startswith("lifespan.shutdown."):
-            recorder.flush()
+            try:  # with a limit of its own: the app may have taken all other threads
+                await to_thread.run_sync(recorder.flush, limiter=CapacityLimiter(1))
+            except Exception as error:
+                faults.swallow("starlette", error)
         await send(message)
 
     return flush_then_send
