@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 from pydantic import BaseModel
+from websockets.sync.client import connect
 
 import road
 from road import children
@@ -46,7 +47,7 @@ class Lead(BaseModel):
     @field_validator("name")
     @classmethod
     def known(cls, name):
-        time.sleep(0)                    # a thread or a greenlet may be switched here
+        time.sleep(0.001)                # a thread or a greenlet may be switched here
         return Company(name=name).name   # part of the validation that runs
 
 class LeadSchema(marshmallow.Schema):
@@ -213,14 +214,21 @@ def validate():
 """
 
 
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["loaded by each", "preloaded"])
-def test_gunicorns_workers(preload: list[str], tmp_path: Path) -> None:
-    """Three workers, each with threads, forked before or after the app was loaded: their sum is what was sent."""
+THREADS, GEVENT = ["--threads", "2"], ["--worker-class", "gevent"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [THREADS, [*THREADS, "--preload"], GEVENT, [*GEVENT, "--preload"]],
+    ids=["threads", "threads, preloaded", "gevent", "gevent, preloaded"],
+)
+def test_gunicorns_workers(options: list[str], tmp_path: Path) -> None:
+    """Three workers, with threads or greenlets, forked before or after the app was loaded: their sum is what was sent."""
     (tmp_path / "work.py").write_text(WORK + VALIDATE)
     (tmp_path / "app.py").write_text(APP)
     port = children.free_port()
     line: list[str | Path] = [road.INSTRUMENT, children.beside_python("gunicorn"), "app:app", "--bind"]
-    line += [f"{children.HOST}:{port}", "--workers", "3", "--threads", "2", *preload]
+    line += [f"{children.HOST}:{port}", "--workers", "3", *options]
 
     def post(number: int) -> str:
         request = urllib.request.Request(f"http://{children.HOST}:{port}/jobs/{number}", method="POST")
@@ -236,6 +244,65 @@ def test_gunicorns_workers(preload: list[str], tmp_path: Path) -> None:
                 served = set(pool.map(post, range(300)))
         check(sink, 300, "/jobs/<int:number>")
         assert len({road.process(point) for point in sink.metric_points("api.requests")}) >= len(served)
+
+
+SOCKETS = {
+    "starlette": """
+import work
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+async def talk(websocket):
+    await websocket.accept()
+    async for _ in websocket.iter_text():
+        work.validate()
+        await websocket.send_text("done")
+app = Starlette(routes=[Mount("/shops/{shop}", routes=[WebSocketRoute("/rooms/{room}", talk)])])
+""",
+    "fastapi": """
+import work
+from fastapi import APIRouter, FastAPI, WebSocket
+app, router = FastAPI(), APIRouter(prefix="/shops/{shop}")
+@router.websocket("/rooms/{room}")
+async def talk(websocket: WebSocket):
+    await websocket.accept()
+    async for _ in websocket.iter_text():
+        work.validate()
+        await websocket.send_text("done")
+app.include_router(router)
+""",
+}
+
+
+@pytest.mark.parametrize("framework", SOCKETS)
+def test_websockets(framework: str, tmp_path: Path) -> None:
+    """What websockets validate counts for no endpoint and no request, and the path they were opened with is nowhere."""
+    (tmp_path / "work.py").write_text(WORK + VALIDATE)
+    (tmp_path / "app.py").write_text(SOCKETS[framework])
+    port = children.free_port()
+    line: list[str | Path] = [road.INSTRUMENT, sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+
+    def talk(_number: int) -> None:
+        with connect(f"ws://{children.HOST}:{port}/shops/secret/rooms/secret") as socket:
+            for _ in range(10):
+                socket.send("job")
+                assert socket.recv(timeout=30) == "done"
+
+    with Sink() as sink:
+        with (
+            children.program(
+                "uvicorn", line, tmp_path / "log", lambda: children.listens(port), telemetry(sink), tmp_path
+            ),
+            ThreadPoolExecutor(8) as pool,
+        ):
+            list(pool.map(talk, range(16)))
+        points = sink.metric_points
+        assert road.total(points("schema.validation.duration"), "schema.library", "http.route") == {
+            (library, None): 320 for library in ("pydantic", "jsonschema", "marshmallow")
+        }
+        assert (+road.total(points("api.requests")), points("validation.errors")) == (Counter(), [])
+        spans = [span for span in sink.spans() if span.name.startswith("schema.validate ")]
+        assert spans
+        assert "secret" not in str([one.attributes for one in (*points("schema.validation.duration"), *spans)])
 
 
 class Kept(MetricExporter):
