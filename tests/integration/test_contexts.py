@@ -223,7 +223,7 @@ THREADS, GEVENT = ["--threads", "2"], ["--worker-class", "gevent"]
     ids=["threads", "threads, preloaded", "gevent", "gevent, preloaded"],
 )
 def test_gunicorns_workers(options: list[str], tmp_path: Path) -> None:
-    """Three workers, with threads or greenlets, forked before or after the app is loaded: their sum is what was sent."""
+    """Three workers, of threads or greenlets, forked before or after the app is loaded: their sum is what was sent."""
     (tmp_path / "work.py").write_text(WORK + VALIDATE)
     (tmp_path / "app.py").write_text(APP)
     port = children.free_port()
