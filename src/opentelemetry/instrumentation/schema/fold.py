@@ -77,10 +77,10 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
     Returns:
         Whether it was added; False where some reader lacks the aggregation, or a value is one that `record` refuses.
     """
-    total, low, high = sum(batch), min(batch, default=0), max(batch, default=0)
-    if where is None or not (low >= 0 and total < math.inf):
+    total, ordered = sum(batch), sorted(batch)
+    low, high = (ordered[0], ordered[-1]) if ordered else (0, 0)
+    if where is None or not (low >= 0 and total < math.inf):  # a total that is no number is not less either
         return False
-    ordered = sorted(batch)
     held: list[Any] = []
     found: list[tuple[Any, Any, Any]] = []
     bounds: Any = None

@@ -118,8 +118,9 @@ class Probe:
     def ok(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
         req = request.current.get()
-        req.took.append(took)
-        req.probe = self
+        req.probe, durations = self, req.took  # as `Request.ended` does
+        if durations is not None:
+            durations.append(took)
         values = self.buffers.get(req.key)
         if values is None or took > self.series.recorder.slow or type(running) is stack.Queried:
             self.rare(req, took, running)
@@ -169,8 +170,7 @@ class Probe:
         """
         try:
             req = request.current.get()
-            req.took.append(took)
-            req.probe = self
+            req.ended(self, took)
             series, recorder = self.series, self.series.recorder
             found: Sequence[Problem] = ()
             if problems is not None:

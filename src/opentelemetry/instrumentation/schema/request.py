@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import deque
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import trace
 
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-
-class _Durations(Protocol):
-    def append(self, value: float, /) -> object: ...
-
-
-_IGNORE: _Durations = deque[float](maxlen=0)
-"""Takes durations that nobody sums up, so that the hot path appends without asking."""
 
 MAX_NAME = 100
 
@@ -51,7 +43,7 @@ class Request:
         counted: Whether it counts in `api.requests`, and its failures in `validation.errors`.
         mount: The template of the mount that handed it to an application of perhaps another framework, which then is
             not to open a request of its own; None elsewhere.
-        took: Durations in s of its validations, where a recording server span wants their sum.
+        took: Durations in s of its validations, while a recording server span wants their sum; else None.
         probe: Whose validation ended last.
         span: The server span, while the route's handler runs.
     """
@@ -62,13 +54,19 @@ class Request:
         self.key, self.attributes = endpoint or ("", {})
         self.counted = endpoint is not None
         self.mount: str | None = None
-        self.took: Any = _IGNORE
+        self.took: list[float] | None = None
         self.span: trace.Span | None = None
         self.probe: Probe | None = None
 
     def locate(self, endpoint: Endpoint) -> None:
         """Say which endpoint this is, now that it is known."""
         self.key, self.attributes = endpoint
+
+    def ended(self, probe: Probe, took: float) -> None:
+        """A validation of `took` seconds ended; the hot paths have this written out."""
+        self.probe, durations = probe, self.took
+        if durations is not None:
+            durations.append(took)
 
     def enter_handler(self) -> None:
         """The route's handler starts: the span current now is the server span."""
@@ -79,7 +77,7 @@ class Request:
     def leave_handler(self) -> None:
         """The route's handler ended: its validations' number and total time go on the server span."""
         if self.span is not None:
-            took, self.took = self.took, _IGNORE
+            took, self.took = self.took, None
             if took and self.span.is_recording():
                 self.span.set_attribute(semconv.VALIDATION_COUNT, len(took))
                 self.span.set_attribute(semconv.VALIDATION_SECONDS, sum(took))

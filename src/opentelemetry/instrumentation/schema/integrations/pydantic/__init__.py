@@ -19,7 +19,7 @@ from ... import faults
 from ...patching import Patches
 from ...recorder import Recorder
 from . import _core_schema
-from ._validator import Origin, Proxy, untimed
+from ._validator import Origin, Proxy, Unused, untimed
 
 REQUIRES = "pydantic >= 2.5, < 3"
 _SLOT = "__pydantic_validator__"
@@ -60,7 +60,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
         finally:
             for cls, proxy in nested:
                 type.__setattr__(cls, _SLOT, proxy)
-        return Proxy(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind))
+        return Unused(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind))
 
     patches.undo(_unwrap_all)
     for module in (_schema_validator, _model_construction, _dataclasses, _validate_call, type_adapter):
@@ -68,8 +68,9 @@ def install(recorder: Recorder, patches: Patches) -> None:
     # Not `__copy__` on the class: see `Proxy`.
     for table, copier in (("_copy_dispatch", _itself), ("_deepcopy_dispatch", _itself)):
         dispatch: dict[Any, Any] = getattr(copy, table)
-        dispatch[Proxy] = copier
-        patches.undo(dispatch.pop, Proxy, None)
+        for cls in (Proxy, Unused):
+            dispatch[cls] = copier
+            patches.undo(dispatch.pop, cls, None)
     if late:
         _wrap_all(recorder, patches)
 
@@ -86,7 +87,7 @@ def _held(holder: Any) -> Any:
 def _proxied(schema: Any, own: Any) -> list[tuple[Any, Proxy]]:
     """The classes nested in a schema whose validator is a proxy."""
     found: list[tuple[Any, Any]] = [(cls, _held(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own)]
-    return [(cls, proxy) for cls, proxy in found if type(proxy) is Proxy]
+    return [(cls, proxy) for cls, proxy in found if isinstance(proxy, Proxy)]
 
 
 def _holders() -> Iterator[Any]:
@@ -128,7 +129,7 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
             if type(validator) not in built or not isinstance(schema, dict):
                 continue
             if id(validator) not in proxies:
-                proxies[id(validator)] = Proxy(validator, Origin(recorder, schema, what(holder), module, kind))
+                proxies[id(validator)] = Unused(validator, Origin(recorder, schema, what(holder), module, kind))
             _put(holder, slot, proxies[id(validator)])
 
     adapters: list[Any] = []
@@ -184,7 +185,7 @@ def _rebuild(wrapper: Any, patches: Patches) -> None:
     if build is None or not getattr(wrapper, "__pydantic_complete__", True):
         return
     validator, returned = wrapper.__pydantic_validator__, wrapper.__return_pydantic_validator__
-    if type(validator) is Proxy:
+    if isinstance(validator, Proxy):
         return
     build()
 
@@ -199,7 +200,7 @@ def _unwrap_all() -> None:
     for holder in _holders():
         try:
             for slot, validator in _validators(holder):
-                if type(validator) is Proxy:
+                if isinstance(validator, Proxy):
                     _put(holder, slot, validator._otel_wrapped)
         except Exception as error:
             faults.swallow("pydantic", error)

@@ -25,7 +25,7 @@ from ...request import current
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
 
-_running = stack.running
+_running, _pop, _request = stack.running, stack.running.pop, current.get
 _RULES: frozenset[str] = frozenset(error["type"] for error in list_all_errors())
 OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_assignment")
 
@@ -44,7 +44,8 @@ class Proxy:
     """Stands for a core validator: every slot holds a closure, everything else is the core validator's.
 
     It passes for what it wraps: `isinstance`, `repr`, pickles (which hold the plain validator) and copies. There is no
-    `__copy__` on purpose: a validator that is still to be built forwards such names, and would find ours.
+    `__copy__` on purpose: a validator that is still to be built forwards such names, and would find ours. There is no
+    `__getattr__` either, which would slow down every look-up, also of what is found: see `Unused`.
     """
 
     __slots__ = ("_otel_label", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
@@ -60,20 +61,6 @@ class Proxy:
         if self._otel_probe is None:
             fill(self)
         return self._otel_probe
-
-    def __getattr__(self, name: str) -> Any:  # reached for slots that are not filled yet, too
-        if name.startswith("_otel_"):
-            raise AttributeError(name)
-        value = getattr(self._otel_wrapped, name)
-        if name in OPERATIONS:
-            try:
-                fill(self)
-                return object.__getattribute__(self, name)
-            except AttributeError:
-                return value  # this core has no such operation
-            except Exception as error:
-                faults.swallow("pydantic", error)
-        return value
 
     @property  # type: ignore[misc]  # a class cannot be told from a property: what it wraps is to be seen
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -98,6 +85,38 @@ class Proxy:
         return dir(self._otel_wrapped)
 
 
+def _forwarded(name: str) -> property:
+    return property(lambda proxy: getattr(proxy._otel_wrapped, name))
+
+
+for _name in dir(SchemaValidator):
+    if not _name.startswith("_") and _name not in OPERATIONS:
+        setattr(Proxy, _name, _forwarded(_name))
+
+
+class Unused(Proxy):
+    """A proxy whose slots are filled when one is first asked for; also one of something else than a core validator."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_otel_"):
+            raise AttributeError(name)
+        value = getattr(self._otel_wrapped, name)
+        if name in OPERATIONS:
+            try:
+                fill(self)
+                return object.__getattribute__(self, name)
+            except AttributeError:
+                return value  # this core has no such operation
+            except Exception as error:
+                faults.swallow("pydantic", error)
+        return value
+
+
+_set_class: Any = vars(object)["__class__"].__set__  # `Proxy` has a property of this name
+
+
 def fill(proxy: Proxy) -> None:
     """Fill a proxy's slots: with timed calls, or with the core's own where the schema is not observed."""
     wrapped, origin, label = proxy._otel_wrapped, proxy._otel_origin, proxy._otel_label
@@ -113,6 +132,8 @@ def fill(proxy: Proxy) -> None:
         inner = getattr(wrapped, operation, None)
         if inner is not None:
             object.__setattr__(proxy, operation, inner if timed is None else timed(operation, inner))
+    if type(wrapped) is SchemaValidator:
+        _set_class(proxy, Proxy)
 
 
 def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
@@ -142,7 +163,7 @@ def runs_code(proxy: Proxy) -> bool:
 
         def known(cls: Any) -> bool | None:
             nested = cast("dict[str, Any]", vars(cls)).get("__pydantic_validator__")
-            if cls is own or type(nested) is not Proxy:
+            if cls is own or not isinstance(nested, Proxy):
                 return None
             return nested._otel_runs_code
 
@@ -201,7 +222,8 @@ def _failure(probe: Probe, problems_of: _Problems) -> _Failed:
 # -- timed calls
 # Why the odd signature: `*args, **kwargs` costs more than the clock and the buffer together, and keyword-only defaults
 # are dictionary look-ups. What was left None is not passed on, so every pydantic-core takes the call. `_none` makes a
-# second positional argument the TypeError that it is in pydantic-core.
+# second positional argument the TypeError that it is in pydantic-core. Each call copies the closure's variables and
+# clears them, so only what is the validator's own, or used twice, is one.
 
 
 def _timed(inner: Any, probe: Probe, failed: _Failed, code: bool, slow: float) -> Any:
@@ -211,9 +233,12 @@ def _timed(inner: Any, probe: Probe, failed: _Failed, code: bool, slow: float) -
 
 
 def _timed_leaf(inner: Any, probe: Probe, failed: _Failed, slow: float, nestable: Any) -> Any:
-    """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it."""
-    buffers, clock, get, limit, here = probe.buffers, perf_counter, current.get, LIMIT, stack
-    rare, full = probe.rare, probe.full
+    """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it.
+
+    With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
+    (properties, a lazy load).
+    """
+    buffers, clock = probe.buffers, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -222,42 +247,36 @@ def _timed_leaf(inner: Any, probe: Probe, failed: _Failed, slow: float, nestable
     ) -> Any:  # fmt: skip
         __tracebackhide__ = True
         if (
-            strict is None and from_attributes is None and context is None and extra is None
-            and by_alias is None and by_name is None and not allow_partial and _none is None
+            strict is not None or from_attributes is not None or context is not None or extra is not None
+            or by_alias is not None or by_name is not None or allow_partial or _none is not None
         ):  # fmt: skip
-            more = None
-        else:
-            if from_attributes:  # reading attributes runs code: properties, a lazy load
-                return nestable(
-                    input, _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name,
-                    allow_partial,
-                )  # fmt: skip
-            more = _given(
-                _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
+            return nestable(
+                input, _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
             )
-        if _running and here.here() in _running:
-            return inner(input, self_instance=self_instance) if more is None else inner(input, **more)
+        if _running and stack.here() in _running:
+            return inner(input, self_instance=self_instance)
         began = clock()
         try:
-            result = inner(input, self_instance=self_instance) if more is None else inner(input, **more)
+            result = inner(input, self_instance=self_instance)
         except BaseException as error:
             failed(error, clock() - began, None)
             raise
         took = clock() - began
-        req = get()
-        req.took.append(took)
-        req.probe = probe
+        req = _request()
+        req.probe, durations = probe, req.took
+        if durations is not None:
+            durations.append(took)
         if took > slow:
-            rare(req, took)
+            probe.rare(req, took)
             return result
         try:
             values = buffers[req.key]
         except KeyError:
-            rare(req, took)
+            probe.rare(req, took)
             return result
         values.append(took)
-        if len(values) >= limit:
-            full(req)
+        if len(values) >= LIMIT:
+            probe.full(req)
         return result
 
     return validate
@@ -265,8 +284,7 @@ def _timed_leaf(inner: Any, probe: Probe, failed: _Failed, slow: float, nestable
 
 def _timed_nestable(inner: Any, probe: Probe, failed: _Failed, slow: float) -> Any:
     """For a schema with validators, default factories, an own `__init__` …: marks its stack while it runs."""
-    buffers, clock, get, limit, here, pop = probe.buffers, perf_counter, current.get, LIMIT, stack, _running.pop
-    rare, full = probe.rare, probe.full
+    buffers, clock = probe.buffers, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -283,7 +301,7 @@ def _timed_nestable(inner: Any, probe: Probe, failed: _Failed, slow: float) -> A
             more = _given(
                 _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
             )
-        me = here.here()
+        me = stack.here()
         if me in _running:
             return inner(input, self_instance=self_instance) if more is None else inner(input, **more)
         began = clock()
@@ -292,23 +310,24 @@ def _timed_nestable(inner: Any, probe: Probe, failed: _Failed, slow: float) -> A
             result = inner(input, self_instance=self_instance) if more is None else inner(input, **more)
             took = clock() - began  # inside: a signal handler's exception can come out of any call, and must not
         except BaseException as error:  # leave the entry behind (Celery's soft time limit, Ctrl-C)
-            failed(error, clock() - began, pop(me, None))
+            failed(error, clock() - began, _pop(me, None))
             raise
-        entry = pop(me, None)
-        req = get()
-        req.took.append(took)
-        req.probe = probe
+        entry = _pop(me, None)
+        req = _request()
+        req.probe, durations = probe, req.took
+        if durations is not None:
+            durations.append(took)
         if took > slow or entry is not opened:
-            rare(req, took, entry)
+            probe.rare(req, took, entry)
             return result
         try:
             values = buffers[req.key]
         except KeyError:
-            rare(req, took)
+            probe.rare(req, took)
             return result
         values.append(took)
-        if len(values) >= limit:
-            full(req)
+        if len(values) >= LIMIT:
+            probe.full(req)
         return result
 
     return validate
