@@ -224,7 +224,7 @@ class SQLAlchemy(Instrumented):
     scope, instrumentor, kind = "opentelemetry.instrumentation.sqlalchemy", "SQLAlchemyInstrumentor", "CLIENT"
 
     def make(self) -> Any:
-        engine = sqlalchemy.create_engine("sqlite://")
+        engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.NullPool)  # it closes connections
         with engine.connect():  # contrib has a span for this, too
             return engine
 

@@ -184,8 +184,9 @@ def test_models_and_migrations_agree(database):
 
 def test_migrations_go_down_again(tmp_path, monkeypatch):
     """A downgrade to base removes every table, and a second upgrade brings the archive back."""
-    monkeypatch.setenv("LEADS_DATABASE_URL", f"sqlite:///{tmp_path}/leads.sqlite3")
+    db.engine().dispose()  # of the tests above
     db.engine.cache_clear()
+    monkeypatch.setenv("LEADS_DATABASE_URL", f"sqlite:///{tmp_path}/leads.sqlite3")
     try:
         command.upgrade(ALEMBIC, "head")
         command.downgrade(ALEMBIC, "base")
