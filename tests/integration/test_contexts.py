@@ -214,15 +214,23 @@ def validate():
 """
 
 
-THREADS, GEVENT = ["--threads", "2"], ["--worker-class", "gevent"]
+THREADS, GEVENT, PRELOAD = ["--threads", "2"], ["--worker-class", "gevent"], ["--preload"]
+PATCHED_FIRST = {"OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH": "patch_all"}
+ENDS_WITHOUT_EXPORT = pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="it starts no thread at exit, and gevent looks up the sink's host in one"
+)
 
 
 @pytest.mark.parametrize(
-    "options",
-    [THREADS, [*THREADS, "--preload"], GEVENT, [*GEVENT, "--preload"]],
-    ids=["threads", "threads, preloaded", "gevent", "gevent, preloaded"],
+    ("options", "environment"),
+    [
+        pytest.param(THREADS, {}, id="threads"),
+        pytest.param(THREADS + PRELOAD, {}, id="threads, preloaded"),
+        pytest.param(GEVENT, {}, id="gevent", marks=ENDS_WITHOUT_EXPORT),
+        pytest.param(GEVENT + PRELOAD, PATCHED_FIRST, id="gevent, patched first, preloaded"),
+    ],
 )
-def test_gunicorns_workers(options: list[str], tmp_path: Path) -> None:
+def test_gunicorns_workers(options: list[str], environment: dict[str, str], tmp_path: Path) -> None:
     """Three workers, of threads or greenlets, forked before or after the app is loaded: their sum is what was sent."""
     (tmp_path / "work.py").write_text(WORK + VALIDATE)
     (tmp_path / "app.py").write_text(APP)
@@ -236,8 +244,9 @@ def test_gunicorns_workers(options: list[str], tmp_path: Path) -> None:
             return answer.read().decode()
 
     with Sink() as sink:
+        environment = telemetry(sink) | environment
         with children.program(
-            "gunicorn", line, tmp_path / "log", lambda: children.listens(port), telemetry(sink), tmp_path
+            "gunicorn", line, tmp_path / "log", lambda: children.listens(port), environment, tmp_path
         ) as arbiter:
             assert children.until(lambda: len(psutil.Process(arbiter.pid).children()) == 3, 30)
             with ThreadPoolExecutor(8) as pool:
