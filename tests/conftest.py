@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, recorder, request, stack
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
 
-settings.register_profile("nightly", max_examples=200)
-settings.register_profile("each change", max_examples=50)
+# How long an example takes says how busy the machine is.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", _PATIENT, max_examples=200)
+settings.register_profile("each change", _PATIENT, max_examples=50)
 settings.load_profile("each change")  # --hypothesis-profile=nightly is read later
 
 
