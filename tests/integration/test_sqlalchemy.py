@@ -33,6 +33,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel, field_validator
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 VERSION = tuple(int(part) for part in sa.__version__.split(".")[:2])
@@ -570,43 +571,89 @@ def test_a_value_that_cannot_be_bound_passes_unchanged(telemetry: Telemetry, eng
 def test_our_own_fault_reaches_neither_query_nor_application(
     telemetry: Telemetry, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault in a listener is counted, and the query runs as if nobody listened."""
+    """A fault around a query is counted, and the query runs as if nobody looked."""
     monkeypatch.setattr(faults, "reraise", False)
-    link = integration._Listeners._link
+    link = integration._Queries._link
 
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(integration._Listeners, "_link", broken)
+    monkeypatch.setattr(integration._Queries, "_link", broken)
     with engine.connect() as connection:
         assert connection.execute(ONE).scalar() == 1
-        monkeypatch.setattr(integration._Listeners, "_link", link)
+        monkeypatch.setattr(integration._Queries, "_link", link)
         monkeypatch.setattr(integration, "_operation", broken)
         with ROW():
             assert connection.execute(ONE).scalar() == 1
             assert not trace.get_current_span().is_recording()
-            monkeypatch.setattr(integration._Listeners, "_ended", broken)
             with pytest.raises(sa.exc.OperationalError):
                 connection.execute(sa.text("SELECT x FROM nowhere"))
-    assert telemetry.points("schema.telemetry.errors") == {
-        frozenset({("schema.telemetry.component", "sqlalchemy"), ("error.type", "ZeroDivisionError")}): 3
+            assert not trace.get_current_span().is_recording()
+    assert telemetry.points("schema.telemetry.errors").keys() == {
+        frozenset({("schema.telemetry.component", "sqlalchemy"), ("error.type", "ZeroDivisionError")})
     }
 
 
-def test_uninstrument_removes_every_listener(instrumented: Callable[..., Telemetry], engine: Any) -> None:
-    """Uninstrumented, engines and open connections have the listeners that they had before."""
+def test_events_are_left_to_those_who_want_them(
+    telemetry: Telemetry, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's listener means none of ours: one makes SQLAlchemy dispatch every event of every query."""
+    monkeypatch.setattr(sa.engine.Engine, "_has_events", False)  # SQLAlchemy never takes it back
+    with ROW():
+        select_one(engine)
+    assert not engine._has_events
+    assert telemetry.queries() == [("Row", "during", "SELECT", 1)]
 
-    def listeners() -> list[list[Any]]:
-        errors = engine.dialect.dispatch if VERSION >= (2, 0) else engine.dispatch
-        dispatch = engine.dispatch
-        return [list(dispatch.before_cursor_execute), list(dispatch.after_cursor_execute), list(errors.handle_error)]
 
-    before = listeners()
+@pytest.mark.parametrize("early", [True, False])
+def test_a_dialects_own_execute_is_one_query(
+    instrumented: Callable[..., Telemetry], early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dialect that overrides `do_execute`, and calls what it overrides or not, has one query per execute."""
+    calls = itertools.count(1)
+
+    def declare() -> type[Any]:
+        base = sa.dialects.registry.load("sqlite")
+
+        class Dialect(base):  # type: ignore[misc, valid-type]
+            supports_statement_cache = True
+
+            def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+                if next(calls) % 2:
+                    cursor.execute(statement, parameters)
+                else:
+                    super().do_execute(cursor, statement, parameters, context)
+
+        return Dialect
+
+    dialect = declare() if early else None
     telemetry = instrumented()
-    assert [len(found) for found in listeners()] == [len(found) + 1 for found in before]
+    dialect = dialect or declare()
+    monkeypatch.setitem(sa.dialects.registry.impls, "sqlite.own", lambda: dialect)
+    engine = sa.create_engine("sqlite+own://")
+    with ROW():
+        select_one(engine)
+        select_one(engine)
+    engine.dispose()
+    assert next(calls) == 3
+    assert telemetry.queries() == [("Row", "during", "SELECT", 2)]
+
+
+def test_uninstrument_leaves_nothing_behind(instrumented: Callable[..., Telemetry], engine: Any) -> None:
+    """Uninstrumented, dialects, connections and engines are what they were, also an engine with listeners."""
+    sa.event.listen(engine, "before_cursor_execute", lambda *_: None)
+    held = (sa.engine.Connection, "__init__"), (DefaultDialect, "do_execute"), (DefaultDialect, "initialize")
+
+    def state() -> list[Any]:
+        return [list(engine.dispatch.before_cursor_execute), *(vars(cls)[name] for cls, name in held)]
+
+    before = state()
+    telemetry = instrumented()
     with engine.connect() as connection:
+        assert not any(now is then for now, then in zip(state()[1:], before[1:], strict=True))
+        assert len(state()[0]) == 2
         SchemaInstrumentor().uninstrument()
-        assert listeners() == before
+        assert state() == before
         with ROW():
             connection.execute(ONE)
     assert telemetry.queries() == []

@@ -55,7 +55,7 @@ def test_the_memo_is_right_and_bounded() -> None:
     for _ in range(2):
         for location, rule in asked:
             assert memo(location, rule) == ("*", rule)
-    assert len(memo._known) == Memo.LIMIT
+    assert len(memo.known) == Memo.LIMIT
     assert len(calls) == 2 * len(asked) - Memo.LIMIT
 
 

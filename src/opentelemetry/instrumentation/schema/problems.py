@@ -31,20 +31,23 @@ class Memo:
 
     Args:
         template: From a raw location and rule to a path and rule.
+
+    Attributes:
+        known: What it remembers: to look there first spares a call.
     """
 
-    __slots__ = ("_known", "_template")
+    __slots__ = ("_template", "known")
     LIMIT = 256
 
     def __init__(self, template: Callable[[tuple[object, ...], str], tuple[str, str]]) -> None:
         self._template = template
-        self._known: dict[tuple[tuple[object, ...], str], tuple[str, str]] = {}
+        self.known: dict[tuple[tuple[object, ...], str], tuple[str, str]] = {}
 
     def __call__(self, location: tuple[object, ...], rule: str) -> tuple[str, str]:
         """The problem of a raw location and rule."""
-        problem = self._known.get((location, rule))
+        problem = self.known.get((location, rule))
         if problem is None:
             problem = self._template(location, rule)
-            if len(self._known) < self.LIMIT:
-                self._known[location, rule] = problem
+            if len(self.known) < self.LIMIT:
+                self.known[location, rule] = problem
         return problem

@@ -46,55 +46,45 @@ class Series:
         self.lock = threading.RLock()  # a finaliser that records may run inside
         self.hits = self.misses = None
         if cached:
-            cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE, **attributes}
-            self.hits = self.cell(recorder.hits, "hits", lambda: cache)
-            self.misses = self.cell(recorder.misses, "misses", lambda: cache)
+            cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE}
+            self.hits = self.cell(recorder.hits, "hits", cache)
+            self.misses = self.cell(recorder.misses, "misses", cache)
 
-    def cell(
-        self, stream: Stream, key: Any, attributes: Callable[[], dict[str, Any]], tally: Cell | None = None
-    ) -> Cell:
-        """The cell of `key`, made when first asked for; past the stream's limit the one that all further keys share."""
-        cell = self.cells.get(key)
-        if cell is None:
-            with self.lock:
-                cell = self.cells.get(key)
-                if cell is None:
-                    made = None if self.attributes is OVERFLOW else stream.cell(attributes(), tally)
-                    if made is None:  # `key` is not remembered: there is no end of keys past the limit
-                        key = stream
-                        made = self.cells.get(stream) or stream.overflow(tally)
-                    cell = self.cells[key] = made
+    def cell(self, stream: Stream, key: Any, attributes: dict[str, Any], tally: Cell | None = None) -> Cell:
+        """The cell of `key`, made if there is none; past the stream's limit the one that all further keys share."""
+        with self.lock:
+            cell = self.cells.get(key)
+            if cell is None:
+                made = None if self.attributes is OVERFLOW else stream.cell({**self.attributes, **attributes}, tally)
+                if made is None:  # `key` is not remembered: there is no end of keys past the limit
+                    key = stream
+                    made = self.cells.get(stream) or stream.overflow(tally)
+                cell = self.cells[key] = made
         return cell
 
     def duration(self, req: request.Request, outcome: Outcome) -> Cell:
         """The histogram's cell of an endpoint and outcome; the first makes the endpoint's error counter start at 0."""
-
-        def attributes() -> dict[str, Any]:
-            return {**self.attributes, semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
-
         key = req.key, outcome
         cell = self.cells.get(key)
         if cell is None:
             if req.counted:
                 self.errors(req, semconv.VALIDATION_ERROR)
+            attributes = {semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
             cell = self.cell(self.recorder.durations, key, attributes, self.hits)
         return cell
 
     def errors(self, req: request.Request, error_type: str) -> Cell:
         """The error counter's cell of an endpoint and error type."""
-
-        def attributes() -> dict[str, Any]:
-            return {**self.attributes, semconv.ERROR_TYPE: error_type, **req.attributes}
-
-        return self.cell(self.recorder.errors, (req.key, "errors", error_type), attributes)
+        key = req.key, "errors", error_type
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cell(self.recorder.errors, key, {semconv.ERROR_TYPE: error_type, **req.attributes})
+        return cell
 
     def problem(self, problem: Problem) -> Cell:
-        """The problem counter's cell of a path and rule."""
+        """The problem counter's cell of a path and rule, made if there is none."""
         path, rule = problem
-
-        def attributes() -> dict[str, Any]:
-            return {**self.attributes, semconv.PROBLEM_PATH: path, semconv.PROBLEM_RULE: rule}
-
+        attributes = {semconv.PROBLEM_PATH: path, semconv.PROBLEM_RULE: rule}
         return self.cell(self.recorder.problems, problem, attributes)
 
 
@@ -181,9 +171,10 @@ class Probe:
             context = recorder.spans.ended(series.attributes, req, took, outcome, error_type, found, running)
             self._measure(series.duration(req, outcome), took, context)
             if req.counted:
-                series.errors(req, error_type).add(1, context)
+                series.errors(req, error_type).add(1)
+            cells = series.cells
             for problem in found:
-                series.problem(problem).add(1)
+                (cells.get(problem) or series.problem(problem)).add(1)
         except Exception as error:
             faults.swallow("recorder", error)
 
@@ -298,7 +289,13 @@ class Recorder:
         return series
 
     def count(self, stream: Stream, key: Any, attributes: dict[str, Any], amount: float = 1) -> None:
-        """Add to a counter, or record in a histogram, under a key that stands for `attributes`; 0 makes it exist."""
+        """Add to a counter; 0 makes its series exist."""
+        cell = self.cell(stream, key, attributes)
+        if amount:
+            cell.add(amount)
+
+    def cell(self, stream: Stream, key: Any, attributes: dict[str, Any]) -> Cell:
+        """The cell of a key that stands for `attributes`, made if there is none; it belongs to no schema."""
         cell = self._keyed.get((stream, key))
         if cell is None:
             with self._lock:
@@ -309,8 +306,7 @@ class Recorder:
                         key = None
                         made = self._keyed.get((stream, None)) or stream.overflow()
                     cell = self._keyed[stream, key] = made
-        if amount:
-            cell.add(amount)
+        return cell
 
     def requested(self, endpoint: request.Endpoint, amount: int = 1) -> None:
         """A request was handled; with `amount` 0, one may come (a route that the framework lists)."""

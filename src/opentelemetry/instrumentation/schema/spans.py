@@ -110,39 +110,41 @@ class Spans:
         if type(running) is stack.Queried:
             running.detach()
             span, queries = running.span, running.queries
-        if span is None:
-            if self.off or not self._notable(took, outcome, queries):
-                return None
-            span = self._start(schema, took)
-        if not span.is_recording():
-            span.end()
+        if span is None and not self._notable(took, outcome, queries):
             return None
-        span.set_attribute(semconv.VALIDATION_OUTCOME, outcome)
-        for key, value in req.attributes.items():
-            span.set_attribute(key, value)
+        described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
         if queries:
-            span.set_attribute(semconv.QUERY_COUNT, queries)
+            described[semconv.QUERY_COUNT] = queries
         if problems:
             listed = problems[:MAX_PROBLEMS]
-            span.set_attribute(semconv.PROBLEM_PATH, [path for path, _ in listed])
-            span.set_attribute(semconv.PROBLEM_RULE, [rule for _, rule in listed])
-            span.set_attribute(semconv.PROBLEM_COUNT, len(problems))
+            described[semconv.PROBLEM_PATH] = [path for path, _ in listed]
+            described[semconv.PROBLEM_RULE] = [rule for _, rule in listed]
+            described[semconv.PROBLEM_COUNT] = len(problems)
         if outcome == "error" and error_type is not None:
-            span.set_attribute(semconv.ERROR_TYPE, error_type)
+            described[semconv.ERROR_TYPE] = error_type
+        if span is None:
+            span = self._start({**schema, **described}, took)
+        else:
+            span.set_attributes(described)
+        recording = span.is_recording()
+        if outcome == "error":
             span.set_status(Status(StatusCode.ERROR))
-        context = trace.set_span_in_context(span)
         span.end(_end(span, took))
-        return context
+        return trace.set_span_in_context(span) if recording else None
 
     def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
+        """Whether a validation that just ended gets a span."""
         if self._mode == "all" or took > self._slow or outcome == "error" or queries:
-            return True
-        if outcome != "invalid":
+            return not self.off
+        if outcome != "invalid" or self._mode == "off":
             return False
-        # A flood of bad input must not become a flood of spans.
         parent = trace.get_current_span()
-        if parent.get_span_context().is_valid and not parent.is_recording():
+        if not parent.is_recording() and parent.get_span_context().is_valid:
             return False  # not sampled, so its child would not be either: spare the sampler
+        return not self.off and self._admitted()
+
+    def _admitted(self) -> bool:
+        """Whether one more failure of this second gets a span: a flood of bad input must not become one of spans."""
         with self._lock:
             second = int(monotonic())
             if second != self._second:
@@ -153,13 +155,13 @@ class Spans:
                 return False
         return True
 
-    def _start(self, schema: dict[str, Any], seconds_ago: float, parent: Context | None = None) -> Span:
-        name = schema.get(semconv.SCHEMA_NAME)
+    def _start(self, attributes: dict[str, Any], seconds_ago: float, parent: Context | None = None) -> Span:
+        name = attributes.get(semconv.SCHEMA_NAME)
         return self._tracer.start_span(
             f"{semconv.SPAN_NAME} {name}" if name else semconv.SPAN_NAME,
             parent,
             kind=SpanKind.INTERNAL,
-            attributes=schema,
+            attributes=attributes,
             start_time=stack.started_ns(seconds_ago),
         )
 

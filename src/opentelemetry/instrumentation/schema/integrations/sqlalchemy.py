@@ -1,22 +1,27 @@
 """SQLAlchemy 1.4 and later, sync and async: queries linked to a schema, and the compiled cache.
 
 A query is one cursor execute; it is linked `during` the validation that runs it, or `after` the last validation of
-its request. The listeners stand on the class `Engine`, so they hear every engine, whenever and however it was made.
+its request. What is timed is the dialects' `do_execute` and its kin, which every cursor execute goes through. Events
+would say the same, but one listener makes SQLAlchemy dispatch all of them, for a tenth of a query's time.
 Text and parameters of a statement are never kept.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import wraps
 from time import perf_counter
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple, cast
 
 from opentelemetry import context, trace
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.default import DefaultDialect
 
 from .. import faults, request, semconv, stack
+from ..cells import Cell
 from ..patching import Patches
 from ..recorder import Recorder, Series
 
@@ -38,6 +43,7 @@ _SYSTEMS = {
     "teradatasql": "teradata",
 }
 
+_USUAL = {"SELECT ": "SELECT", "INSERT ": "INSERT", "UPDATE ": "UPDATE", "DELETE ": "DELETE"}
 _OPERATIONS = {
     "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CLOSE", "COMMENT", "COMMIT", "COPY", "CREATE", "DECLARE",
     "DELETE", "DESCRIBE", "DETACH", "DROP", "EXEC", "EXECUTE", "EXPLAIN", "FETCH", "GRANT", "INSERT", "LOAD", "LOCK",
@@ -49,73 +55,152 @@ _FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*([a-z]+)
 
 _UNSEEN: Any = object()
 _QUERY = "_otel_schema_query"
-"""On an execution context: the `_Query` that runs, None between queries and for one that is not linked."""
+"""On an execution context: the `_Query` that runs or is about to, None between queries and for one not linked."""
+_DIALECT = "_otel_schema_dialect"
+"""On a dialect, which lives as long as its engine: its `_Dialect`."""
+_BEFORE = "before_cursor_execute"
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
-    """Listen to every engine."""
-    listeners = _Listeners(recorder)
-    for name, listener, options in (
-        ("before_cursor_execute", listeners.before, {"retval": True}),  # without it there is one call more in between
-        ("after_cursor_execute", listeners.after, {}),
-        ("handle_error", listeners.failed, {}),
-    ):
-        event.listen(Engine, name, listener, **options)
-        patches.undo(event.remove, Engine, name, listener)
+    """Observe every dialect, whenever and however its engine was made."""
+    queries = _Queries(recorder, patches)
+    queries.observe_subclasses(DefaultDialect)
+    patches.replace(Connection, "__init__", queries.connecting(Connection.__init__))
+
+
+class _Dialect(NamedTuple):
+    """What all queries of a dialect share.
+
+    Attributes:
+        recorder: Whose cells these are; a later `instrument()` has its own.
+        system: `db.system.name`.
+        hits: The compiled cache's hits.
+        misses: Likewise its misses.
+    """
+
+    recorder: Recorder
+    system: str
+    hits: Cell
+    misses: Cell
 
 
 class _Query:
-    """A linked query that runs.
+    """A linked query that runs or is about to.
 
     Attributes:
-        began: `perf_counter()` at its start, in s.
+        began: `perf_counter()` at its start, in s; 0 until then.
         attached: The validation whose span is the current one until the query ends.
     """
 
     __slots__ = ("attached", "began", "relation", "series")
 
     def __init__(self, series: Series, relation: semconv.Relation) -> None:
-        self.series, self.relation, self.began = series, relation, 0.0
+        self.series, self.began = series, 0.0
+        self.relation: semconv.Relation = relation
         self.attached: stack.Queried | None = None
 
 
-class _Listeners:
-    """What runs around each cursor execute. Class-level listeners run before those of one engine."""
+class _Queries:
+    """What runs around each cursor execute."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._systems: dict[str, dict[str, Any]] = {}
+    def __init__(self, recorder: Recorder, patches: Patches) -> None:
+        self._recorder, self._patches = recorder, patches
+        self._classes: set[Any] = set()
+        self._initializing: list[Any] = []
+        self._listens = False
+
+    # -- where they are seen
+
+    def observe_subclasses(self, cls: Any) -> None:
+        """Time the cursor executes of a class of dialects and of its subclasses."""
+        self._observe(cls)
+        for subclass in type.__subclasses__(cls):
+            self.observe_subclasses(subclass)
+
+    def _observe(self, cls: Any) -> None:
+        lineage = cls.__mro__[: cls.__mro__.index(DefaultDialect) + 1]
+        for each in lineage:
+            if each not in self._classes:
+                self._classes.add(each)
+                for name, patched in _PATCHED.items():
+                    function = cast("dict[str, Any]", vars(each)).get(name)
+                    if isinstance(function, FunctionType):
+                        self._patches.replace(each, name, patched(self, function))
+
+    def connecting(self, original: Any) -> Any:
+        """A `Connection.__init__` that looks whether its engine's queries are seen.
+
+        The dialect's class may be younger than the patches. And others may listen: a span that they make is to be the
+        child of the validation's, which a first query makes, so we hear of a query before them, since listeners of the
+        class come before those of an engine.
+        """
+
+        @wraps(original)
+        def __init__(self_: Any, /, *args: Any, **kwargs: Any) -> None:
+            original(self_, *args, **kwargs)
+            try:
+                engine = self_.engine
+                if type(engine.dialect) not in self._classes and self._patches.open:
+                    self._observe(type(engine.dialect))
+                if engine._has_events and not self._listens and self._patches.open:
+                    self._listens = True
+                    event.listen(Engine, _BEFORE, self.before, retval=True)
+                    self._patches.undo(event.remove, Engine, _BEFORE, self.before)
+            except Exception as error:
+                faults.swallow("sqlalchemy", error)
+
+        return __init__
+
+    def initializing(self, original: Any) -> Any:
+        """A dialect's `initialize`, which asks the database for what the dialect needs itself: no queries."""
+
+        @wraps(original)
+        def initialize(dialect: Any, *args: Any, **kwargs: Any) -> Any:
+            self._initializing.append(dialect)
+            try:
+                return original(dialect, *args, **kwargs)
+            finally:
+                self._initializing.remove(dialect)
+
+        return initialize
 
     def before(
         self, connection: Any, cursor: Any, statement: Any, parameters: Any, execution: Any, many: bool
     ) -> tuple[Any, Any]:
-        """A cursor execute starts. `execution` is None where a dialect asks something for itself: not a query."""
+        """A cursor execute is about to start. `execution` is None where a dialect asks something for itself."""
         try:
             if execution is not None:
-                if getattr(execution, _QUERY, _UNSEEN) is _UNSEEN:
-                    self._count_lookup(execution)
-                query = self._link()
-                setattr(execution, _QUERY, query)
-                if query is not None:
-                    query.began = perf_counter()
+                self._prepared(execution)
         except Exception as error:
             faults.swallow("sqlalchemy", error)
         return statement, parameters
 
-    def after(self, connection: Any, cursor: Any, statement: Any, parameters: Any, execution: Any, many: bool) -> None:
-        """A cursor execute ended."""
-        query = getattr(execution, _QUERY, None)
-        if query is not None:
-            self._ended(query, connection, statement, execution, None)
+    # -- a query
 
-    @faults.guarded("sqlalchemy", None)
-    def failed(self, error: Any) -> None:
-        """Something failed: a cursor execute, or (without its execution context, or after its end) anything else."""
-        execution = error.execution_context
-        query = getattr(execution, _QUERY, None)
-        if query is not None:
-            error_type = type(error.original_exception).__qualname__
-            self._ended(query, error.connection, error.statement, execution, error_type)
+    def begin(self, execution: Any) -> _Query | None:
+        """The query that starts now, if it is linked to a schema."""
+        try:
+            if execution is None or self._recorder.closed:
+                return None
+            if self._initializing and execution.dialect in self._initializing:
+                return None
+            query = self._prepared(execution)
+            if query is None or query.began:  # a dialect's `super().do_execute()` is part of the same
+                return None
+            query.began = perf_counter()
+            return query
+        except Exception as error:
+            faults.swallow("sqlalchemy", error)
+            return None
+
+    def _prepared(self, execution: Any) -> _Query | None:
+        query = getattr(execution, _QUERY, _UNSEEN)
+        if query is None or query is _UNSEEN:
+            if query is _UNSEEN:
+                self._count_lookup(execution)
+            query = self._link()
+            setattr(execution, _QUERY, query)
+        return query
 
     def _link(self) -> _Query | None:
         """The query about to run, if it is linked to a schema."""
@@ -138,48 +223,97 @@ class _Listeners:
             query.attached = running
         return query
 
-    def _ended(self, query: _Query, connection: Any, statement: Any, execution: Any, error_type: str | None) -> None:
+    def ended(self, query: _Query, statement: Any, execution: Any, error_type: str | None) -> None:
+        """A query ended, by raising an `error_type` if that is given."""
         try:
             took = perf_counter() - query.began
-            setattr(execution, _QUERY, None)  # it ends once: what fails later is not the query
-            series, system = query.series, _system(execution.dialect)
+            setattr(execution, _QUERY, None)
+            series, system = query.series, self._dialect(execution.dialect).system
             operation = _operation(statement, execution)
-
-            def attributes() -> dict[str, Any]:
-                described = {semconv.QUERY_RELATION: query.relation, semconv.DB_SYSTEM_NAME: system}
-                if operation:
-                    described[semconv.DB_OPERATION_NAME] = operation
-                return {**series.attributes, **described}
-
-            series.cell(self._recorder.queries, ("query", query.relation, system, operation), attributes).add(took)
+            key = "query", query.relation, system, operation
+            cell = series.cells.get(key)
+            if cell is None:
+                cell = series.cell(self._recorder.queries, key, _described(query.relation, system, operation))
+            cell.add(took)
             theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
             if not (trace.get_current_span() if theirs is None else theirs).is_recording() or self._recorder.spans.off:
                 return
             if theirs is not None:
                 theirs.set_attributes({**series.attributes, semconv.QUERY_RELATION: query.relation})
             elif not _spans_itself(execution.cursor):
-                self._recorder.spans.query(
-                    operation, _namespace(connection), attributes(), query.began, took, error_type
-                )
+                attributes = {**series.attributes, **_described(query.relation, system, operation)}
+                self._recorder.spans.query(operation, _namespace(execution), attributes, query.began, took, error_type)
         except Exception as error:
             faults.swallow("sqlalchemy", error)
         finally:
             if query.attached is not None:
                 query.attached.detach()
 
+    def _dialect(self, dialect: Any) -> _Dialect:
+        known = getattr(dialect, _DIALECT, None)
+        if known is None or known.recorder is not self._recorder:
+            recorder, system = self._recorder, _system(dialect)
+            attributes = {semconv.DB_SYSTEM_NAME: system}
+            hits = recorder.cell(recorder.query_hits, system, attributes)
+            known = _Dialect(recorder, system, hits, recorder.cell(recorder.query_misses, system, attributes))
+            setattr(dialect, _DIALECT, known)
+        return known
+
     def _count_lookup(self, execution: Any) -> None:
         """Count how the compiled cache answered, once per statement: its batches share one execution context."""
-        recorder, system = self._recorder, _system(execution.dialect)
-        attributes = self._systems.get(system)
-        if attributes is None:
-            attributes = self._systems[system] = {semconv.DB_SYSTEM_NAME: system}
-            recorder.count(recorder.query_hits, system, attributes, 0)
-            recorder.count(recorder.query_misses, system, attributes, 0)
+        dialect = self._dialect(execution.dialect)
         answer = getattr(execution, "cache_hit", None)
         if answer is DefaultDialect.CACHE_HIT:
-            recorder.count(recorder.query_hits, system, attributes)
+            dialect.hits.add(1)
         elif answer is DefaultDialect.CACHE_MISS:
-            recorder.count(recorder.query_misses, system, attributes)
+            dialect.misses.add(1)
+
+
+def _timed(queries: _Queries, original: Any) -> Any:
+    begin, ended = queries.begin, queries.ended
+
+    @wraps(original)
+    def do_execute(dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        query = begin(context)
+        if query is None:
+            return original(dialect, cursor, statement, parameters, context)
+        try:
+            result = original(dialect, cursor, statement, parameters, context)
+        except BaseException as error:
+            ended(query, statement, context, type(error).__qualname__)
+            raise
+        ended(query, statement, context, None)
+        return result
+
+    return do_execute
+
+
+def _timed_no_params(queries: _Queries, original: Any) -> Any:
+    def with_params(dialect: Any, cursor: Any, statement: Any, _parameters: Any, context: Any) -> Any:
+        return original(dialect, cursor, statement, context)
+
+    timed = _timed(queries, with_params)
+
+    @wraps(original)
+    def do_execute_no_params(dialect: Any, cursor: Any, statement: Any, context: Any = None) -> Any:
+        return timed(dialect, cursor, statement, None, context)
+
+    return do_execute_no_params
+
+
+_PATCHED: dict[str, Callable[[_Queries, Any], Any]] = {
+    "initialize": _Queries.initializing,
+    "do_execute": _timed,
+    "do_executemany": _timed,
+    "do_execute_no_params": _timed_no_params,
+}
+
+
+def _described(relation: semconv.Relation, system: str, operation: str) -> dict[str, Any]:
+    attributes = {semconv.QUERY_RELATION: relation, semconv.DB_SYSTEM_NAME: system}
+    if operation:
+        attributes[semconv.DB_OPERATION_NAME] = operation
+    return attributes
 
 
 def _opened_inside(span: Any) -> bool:
@@ -202,7 +336,12 @@ def _system(dialect: Any) -> str:
 
 def _operation(statement: Any, execution: Any) -> str:
     """`db.operation.name`: the statement's verb; empty where it has none that is known."""
-    match = _FIRST_WORD.match(statement) if isinstance(statement, str) else None
+    if not isinstance(statement, str):
+        return ""
+    usual = _USUAL.get(statement[:7])
+    if usual is not None:
+        return usual
+    match = _FIRST_WORD.match(statement)
     verb = match[1].upper() if match is not None else ""
     if verb == "WITH":
         compiled = getattr(execution, "compiled", None)
@@ -211,10 +350,10 @@ def _operation(statement: Any, execution: Any) -> str:
     return verb if verb in _OPERATIONS else ""
 
 
-def _namespace(connection: Any) -> str:
+def _namespace(execution: Any) -> str:
     """`db.namespace`: the database's name; of SQLite the file's, without its directories. Empty where it has none."""
-    engine = getattr(connection, "engine", None)
+    engine = getattr(execution.root_connection, "engine", None)
     name = str(getattr(getattr(engine, "url", None), "database", None) or "")
-    if connection.dialect.name == "sqlite":
+    if execution.dialect.name == "sqlite":
         name = re.split(r"[/\\]", name)[-1]
     return "" if name == ":memory:" else name

@@ -194,7 +194,8 @@ class _Problems:
         if error.error_count() > problems.MAX_PROBLEMS:
             return [(problems.ANY, CUSTOM_RULE)]
         listed = error.errors(include_url=False, include_context=False, include_input=False)
-        return [self._memo(one["loc"], one["type"]) for one in listed]
+        memo, known = self._memo, self._memo.known
+        return [known.get((one["loc"], one["type"])) or memo(one["loc"], one["type"]) for one in listed]
 
     def _template(self, location: tuple[object, ...], rule: str) -> Problem:
         declared: Any = self._declared
