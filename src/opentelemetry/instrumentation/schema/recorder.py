@@ -308,8 +308,8 @@ class Recorder:
                     cell = self._keyed[stream, key] = made
         return cell
 
-    def requested(self, endpoint: request.Endpoint, amount: int = 1) -> None:
-        """A request was handled; with `amount` 0, one may come (a route that the framework lists)."""
+    def requested(self, endpoint: request.Endpoint | request.Request, amount: int = 1) -> None:
+        """A request for an endpoint was handled; with `amount` 0, one may come (a route that the framework lists)."""
         self.count(self.requests, endpoint.key, endpoint.attributes, amount)
 
     def collect(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any, cast
 from .. import faults, labels
 from ..patching import Patches
 from ..recorder import Recorder
-from ..request import Endpoint, ExcludedUrls, Request, current, web
+from ..request import ExcludedUrls, Request, current, web
 
 REQUIRES = "django >= 4.2, < 7"
 _COMPONENT = "django"
@@ -124,7 +124,7 @@ class _Requests:
         if holder.counted:
             holder.leave_handler()
         if holder.counted and holder.mount is None:
-            self._recorder.requested(Endpoint(holder.key, holder.attributes))
+            self._recorder.requested(holder)
 
 
 def _below(mount: str | None, route: str) -> str:

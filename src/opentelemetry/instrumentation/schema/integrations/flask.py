@@ -9,7 +9,7 @@ from typing import Any
 from .. import faults
 from ..patching import Patches
 from ..recorder import Recorder
-from ..request import Endpoint, ExcludedUrls, Request, current, web
+from ..request import ExcludedUrls, Request, current, web
 
 REQUIRES = "flask >= 2.2, < 4"
 _AUTOMATIC = {"HEAD", "OPTIONS"}  # Flask adds them to rules: no request may ever use them
@@ -101,7 +101,7 @@ def _leave(holder: Request) -> None:
 
 @faults.guarded("flask", None)
 def _count(recorder: Recorder, request: Request) -> None:
-    recorder.requested(Endpoint(request.key, request.attributes))
+    recorder.requested(request)
 
 
 def _url(environ: Any) -> str:

@@ -12,7 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from ... import faults
 from ...patching import Patches
 from ...recorder import Recorder
-from ...request import OUTSIDE, Endpoint, ExcludedUrls, Request, current, web
+from ...request import OUTSIDE, ExcludedUrls, Request, current, web
 from . import _fastapi
 
 REQUIRES = "starlette >= 0.27, < 2"
@@ -41,14 +41,18 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
     excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
     listed: weakref.WeakSet[Any] = weakref.WeakSet()
+    latest: Any = _nobody  # a reference to the app called last, which is most often the only one
     # `applications.Starlette` may be a subclass that another instrumentation put there
     application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
     original: Any = application.__dict__["__call__"]
 
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # it replaces that method
-        if self not in listed:  # the first call of all is the lifespan's, before any request
-            listed.add(self)
-            _announce(recorder, self, scope.get(_KEY))
+        nonlocal latest
+        if latest() is not self:
+            latest = weakref.ref(self)
+            if self not in listed:  # the first call of all is the lifespan's, before any request
+                listed.add(self)
+                _announce(recorder, self, scope.get(_KEY))
         if scope["type"] == "lifespan":
             send = _flushing(recorder, send)
         request = _open(scope, excluded)
@@ -60,12 +64,18 @@ def install(recorder: Recorder, patches: Patches) -> None:
             await original(self, scope, receive, send)
         finally:
             current.reset(token)
-            _count(recorder, request)
+            try:
+                recorder.requested(request)
+            except Exception as error:
+                faults.swallow("starlette", error)
 
     patches.replace(application, "__call__", __call__)
     patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
     patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
+
+
+def _nobody() -> None: ...
 
 
 @faults.guarded("starlette", None)
@@ -90,11 +100,6 @@ def _flushing(recorder: Recorder, send: Any) -> Any:
         await send(message)
 
     return flush_then_send
-
-
-@faults.guarded("starlette", None)
-def _count(recorder: Recorder, request: Request) -> None:
-    recorder.requested(Endpoint(request.key, request.attributes))
 
 
 def _url(scope: Any) -> str:
@@ -132,7 +137,8 @@ def _located(original: Any) -> Any:
         try:
             await original(self, scope, receive, leave_then_send if request.span is not None else send)
         finally:
-            _leave(request)
+            if request.span is not None:
+                _leave(request)
 
     return handle
 
