@@ -26,7 +26,7 @@ check: $(READY) ## ruff, pyright, codespell
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q --hypothesis-profile=nightly
-	$(MAKE) suites dashboards-pictures
+	$(MAKE) suites dashboards-pictures matrix coexistence
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 # Benchmarks. Times depend on the machine, so no test asserts any: `bench-check` compares ratios within one run.
 
-.PHONY: bench bench-check bench-baseline
+.PHONY: bench bench-check bench-baseline coexistence
 bench: .venv-bench/.ready ## what it costs, side by side: docs/performance.md (ONLY=word: some rows; valgrind: instructions)
 	.venv-bench/bin/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
 
@@ -9,6 +9,10 @@ bench-check: $(READY) ## what a validation adds, in SDK records, against the com
 
 bench-baseline: $(READY) ## measure that baseline anew
 	$(BIN)/python tests/benchmarks/check.py --update
+
+coexistence: .venv-bench/.ready ## beside logfire, whose plug-in would be in every test of the other environment
+	.venv-bench/bin/python -m pip install -q -c constraints.txt -e '.[cli,quickstart]' --group test
+	.venv-bench/bin/python -m pytest -q tests/integration/test_coexistence.py -k Logfire
 
 .venv-bench/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
