@@ -118,8 +118,7 @@ class _Queries:
             self.observe_subclasses(subclass)
 
     def _observe(self, cls: Any) -> None:
-        lineage = cls.__mro__[: cls.__mro__.index(DefaultDialect) + 1]
-        for each in lineage:
+        for each in cls.__mro__:
             if each not in self._classes:
                 self._classes.add(each)
                 for name, patched in _PATCHED.items():
