@@ -132,6 +132,13 @@ def test_trace_is_drawn_as_its_parents_say():
     assert (str(missing.label), len(missing.children)) == ("parent missing", 1)
 
 
+def serves(process, port):
+    try:
+        return any(connection.laddr.port == port for connection in process.net_connections() if connection.laddr)
+    except psutil.NoSuchProcess:  # a step of the demo that has ended meanwhile
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_demo_leaves_nothing(number):
     """A demo that is interrupted amid its traffic ends at once, with every program that it started."""
@@ -150,11 +157,7 @@ def test_interrupted_demo_leaves_nothing(number):
             listening = []
             while not listening:
                 assert demo.poll() is None
-                listening = [
-                    child
-                    for child in demo_process.children(recursive=True)
-                    if any(str(c.laddr.port) == port[1] for c in child.net_connections() if c.laddr)
-                ]
+                listening = [child for child in demo_process.children(recursive=True) if serves(child, int(port[1]))]
             children = demo_process.children(recursive=True)
         finally:
             demo.send_signal(number)
