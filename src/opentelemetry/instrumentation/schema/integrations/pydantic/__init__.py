@@ -19,7 +19,8 @@ from ... import faults
 from ...patching import Patches
 from ...recorder import Recorder
 from . import _core_schema
-from ._validator import Origin, Proxy, Unused, untimed
+from ._timed import untimed
+from ._validator import Origin, Proxy, Unused
 
 REQUIRES = "pydantic >= 2.5, < 3"
 _SLOT = "__pydantic_validator__"

@@ -1,31 +1,25 @@
-"""The proxy that stands where Pydantic keeps its core validator, and the timed calls in its slots.
+"""The proxy that stands where Pydantic keeps its core validator.
 
-This is the hot path: a validation runs one of the closures here and nothing else of ours. What they do is decided when
-the slot is filled, at the validator's first use.
+Its slots hold timed calls. What they do is decided when the slots are filled, at the validator's first use.
 """
 
 # pyright: reportPrivateUsage=false
 # The proxy's slots start with an underscore to keep out of the way of what it wraps; this module is their home.
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from ... import faults, problems, stack
-from ...cells import LIMIT
+from ... import faults, problems
 from ...labels import Label
 from ...recorder import Probe, Problem, Recorder
-from ...request import current
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
+from ._timed import FAST, Failed, timed_any, timed_call, timed_fast
 
-_running, _pop, _request = stack.running, stack.running.pop, current.get
 _RULES: frozenset[str] = frozenset(error["type"] for error in list_all_errors())
 OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_assignment")
 
@@ -147,10 +141,10 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
 
     def timed(operation: str, inner: Any) -> Any:
         if call is not None:
-            return _timed_call(inner, probe, failed)
-        if fast and operation in _FAST:
-            return _timed(inner, probe, failed, runs_code(proxy), slow)
-        return _timed_any(inner, probe, failed, slow)
+            return timed_call(inner, probe, failed)
+        if fast and operation in FAST:
+            return timed_fast(inner, probe, failed, runs_code(proxy), slow)
+        return timed_any(inner, probe, failed, slow)
 
     return timed
 
@@ -204,10 +198,7 @@ class _Problems:
         return problems.path(location, declared), rule if rule in _RULES else CUSTOM_RULE
 
 
-_Failed = Callable[[BaseException, float, Any], None]
-
-
-def _failure(probe: Probe, problems_of: _Problems) -> _Failed:
+def _failure(probe: Probe, problems_of: _Problems) -> Failed:
     def failed(error: BaseException, took: float, running: Any) -> None:
         try:
             if isinstance(error, ValidationError):
@@ -218,220 +209,3 @@ def _failure(probe: Probe, problems_of: _Problems) -> _Failed:
             faults.swallow("pydantic", fault)
 
     return failed
-
-
-# -- timed calls
-# Why the odd signature: `*args, **kwargs` costs more than the clock and the buffer together, and keyword-only defaults
-# are dictionary look-ups. What was left None is not passed on, so every pydantic-core takes the call. `_none` makes a
-# second positional argument the TypeError that it is in pydantic-core. Each call copies the closure's variables and
-# clears them, so only what is the validator's own, or used twice, is one.
-
-
-def _timed(inner: Any, probe: Probe, failed: _Failed, code: bool, slow: float) -> Any:
-    """The seam where a native accelerator could stand: everything that a valid validation pays for is behind it."""
-    nestable = _timed_nestable(inner, probe, failed, slow)
-    return nestable if code else _timed_leaf(inner, probe, failed, slow, nestable)
-
-
-def _timed_leaf(inner: Any, probe: Probe, failed: _Failed, slow: float, nestable: Any) -> Any:
-    """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it.
-
-    With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
-    (properties, a lazy load).
-    """
-    buffers, clock = probe.buffers, perf_counter
-
-    def validate(
-        input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
-        from_attributes: Any = None, context: Any = None, by_alias: Any = None, by_name: Any = None,
-        allow_partial: Any = None,
-    ) -> Any:  # fmt: skip
-        __tracebackhide__ = True
-        if (
-            strict is not None or from_attributes is not None or context is not None or extra is not None
-            or by_alias is not None or by_name is not None or allow_partial or _none is not None
-        ):  # fmt: skip
-            return nestable(
-                input, _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
-            )
-        if _running and stack.here() in _running:
-            return inner(input, self_instance=self_instance)
-        began = clock()
-        try:
-            result = inner(input, self_instance=self_instance)
-        except BaseException as error:
-            failed(error, clock() - began, None)
-            raise
-        took = clock() - began
-        req = _request()
-        req.probe, durations = probe, req.took
-        if durations is not None:
-            durations.append(took)
-        if took > slow:
-            probe.rare(req, took)
-            return result
-        try:
-            values = buffers[req.key]
-        except KeyError:
-            probe.rare(req, took)
-            return result
-        values.append(took)
-        if len(values) >= LIMIT:
-            probe.full(req)
-        return result
-
-    return validate
-
-
-def _timed_nestable(inner: Any, probe: Probe, failed: _Failed, slow: float) -> Any:
-    """For a schema with validators, default factories, an own `__init__` …: marks its stack while it runs."""
-    buffers, clock = probe.buffers, perf_counter
-
-    def validate(
-        input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
-        from_attributes: Any = None, context: Any = None, by_alias: Any = None, by_name: Any = None,
-        allow_partial: Any = None,
-    ) -> Any:  # fmt: skip
-        __tracebackhide__ = True
-        if (
-            strict is None and context is None and extra is None and by_alias is None and by_name is None
-            and not allow_partial and _none is None and (from_attributes is None or self_instance is None)
-        ):  # fmt: skip
-            more: Any = None if from_attributes is None else {"from_attributes": from_attributes}  # FastAPI's call
-        else:
-            more = _given(
-                _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
-            )
-        me = stack.here()
-        if me in _running:
-            return inner(input, self_instance=self_instance) if more is None else inner(input, **more)
-        began = clock()
-        _running[me] = opened = probe, began
-        try:
-            result = inner(input, self_instance=self_instance) if more is None else inner(input, **more)
-            took = clock() - began  # inside: a signal handler's exception can come out of any call, and must not
-        except BaseException as error:  # leave the entry behind (Celery's soft time limit, Ctrl-C)
-            failed(error, clock() - began, _pop(me, None))
-            raise
-        entry = _pop(me, None)
-        req = _request()
-        req.probe, durations = probe, req.took
-        if durations is not None:
-            durations.append(took)
-        if took > slow or entry is not opened:
-            probe.rare(req, took, entry)
-            return result
-        try:
-            values = buffers[req.key]
-        except KeyError:
-            probe.rare(req, took)
-            return result
-        values.append(took)
-        if len(values) >= LIMIT:
-            probe.full(req)
-        return result
-
-    return validate
-
-
-def _given(
-    _none: Any, self_instance: Any, strict: Any, extra: Any, from_attributes: Any, context: Any, by_alias: Any,
-    by_name: Any, allow_partial: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """The keywords that a caller gave."""
-    if _none is not None:
-        raise TypeError("validate_python() takes 1 positional argument but 2 were given")
-    given = {
-        "self_instance": self_instance, "strict": strict, "extra": extra, "from_attributes": from_attributes,
-        "context": context, "by_alias": by_alias, "by_name": by_name, "allow_partial": allow_partial or None,
-    }  # fmt: skip
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _timed_any(inner: Any, probe: Probe, failed: _Failed, slow: float) -> Any:
-    """Any arguments: `validate_strings`, `validate_assignment`, other plug-ins' validators, and cores to come."""
-
-    def validate(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        me = stack.here()
-        if me in _running:
-            return inner(*args, **kwargs)
-        began = perf_counter()
-        _running[me] = probe, began
-        try:
-            result = inner(*args, **kwargs)
-            took = perf_counter() - began
-        except BaseException as error:
-            failed(error, perf_counter() - began, _running.pop(me, None))
-            raise
-        probe.ok(took, _running.pop(me, None))
-        return result
-
-    return validate
-
-
-def _timed_call(inner: Any, probe: Probe, failed: _Failed) -> Any:
-    """A `validate_call`: ends when the arguments are valid, since what runs then is the function (see `untimed`)."""
-
-    def validate(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        me = stack.here()
-        if me in _running:
-            return inner(*args, **kwargs)
-        began = perf_counter()
-        _running[me] = opened = probe, began
-        try:
-            return inner(*args, **kwargs)
-        except BaseException as error:
-            entry = _running.get(me)
-            if entry is opened or (type(entry) is stack.Queried and entry.probe is probe and entry.began == began):
-                failed(error, perf_counter() - began, entry)
-            raise
-        finally:
-            entry = _running.get(me)
-            if entry is opened or (type(entry) is stack.Queried and entry.began == began):
-                del _running[me]
-
-    return validate
-
-
-def untimed(schema: Any, recorder: Recorder) -> Any:
-    """A `validate_call` schema whose function, once reached, ends the validation that led to it."""
-    if schema["type"] != "call":
-        return {**schema, "schema": untimed(schema["schema"], recorder)}
-    function = schema["function"]
-
-    def body(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        me = stack.here()
-        entry = _running.get(me)
-        if entry is not None and not recorder.closed:
-            queried = type(entry) is stack.Queried
-            probe, began = (entry.probe, entry.began) if queried else entry
-            if probe is ending.probe:
-                del _running[me]
-                probe.ok(perf_counter() - began, entry)
-        return function(*args, **kwargs)
-
-    ending: Any = body
-    ending.probe = None  # known when the validator is first used
-    return {**schema, "function": body}
-
-
-# -- which signature has this pydantic-core?
-
-_KNOWN = {
-    "self", "input", "strict", "extra", "from_attributes", "context", "self_instance", "allow_partial", "by_alias",
-    "by_name",
-}  # fmt: skip
-
-
-def _parameters(operation: str) -> set[str]:
-    try:
-        return set(inspect.signature(getattr(SchemaValidator, operation)).parameters)
-    except (TypeError, ValueError):
-        text = getattr(getattr(SchemaValidator, operation), "__text_signature__", None) or "(unknown)"
-        return set(re.findall(r"\w+(?==|,|\)|$)", text))
-
-
-_FAST = frozenset(op for op in ("validate_python", "validate_json") if _parameters(op) <= _KNOWN)
