@@ -9,6 +9,7 @@ Text and parameters of a statement are never kept.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from time import perf_counter
@@ -66,6 +67,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     queries = _Queries(recorder, patches)
     queries.observe_subclasses(DefaultDialect)
     patches.replace(Connection, "__init__", queries.connecting(Connection.__init__))
+    patches.undo(queries.forget)
 
 
 class _Dialect(NamedTuple):
@@ -106,6 +108,7 @@ class _Queries:
     def __init__(self, recorder: Recorder, patches: Patches) -> None:
         self._recorder, self._patches = recorder, patches
         self._classes: set[Any] = set()
+        self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
         self._initializing: list[Any] = []
         self._listens = False
 
@@ -256,7 +259,13 @@ class _Queries:
             hits = recorder.cell(recorder.query_hits, system, attributes)
             known = _Dialect(recorder, system, hits, recorder.cell(recorder.query_misses, system, attributes))
             setattr(dialect, _DIALECT, known)
+            self._dialects.add(dialect)
         return known
+
+    def forget(self) -> None:
+        """Leave nothing on the dialects, which would keep what recorded alive."""
+        for dialect in list(self._dialects):
+            dialect.__dict__.pop(_DIALECT, None)
 
     def _count_lookup(self, execution: Any) -> None:
         """Count how the compiled cache answered, once per statement: its batches share one execution context."""
