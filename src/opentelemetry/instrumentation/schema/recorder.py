@@ -19,6 +19,7 @@ from . import caches, faults, request, semconv, spans, stack
 from .cells import LIMIT, OVERFLOW, Cell, Stream
 from .ownership import Ownership
 from .semconv import Outcome
+from .stack import Queried
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Problem = tuple[str, str]
 """One failed field: a path templated against the schema, and the rule's name. Never a value."""
 
+_request = request.current.get
 _FLUSH = 5.0  # s that the end of a process may wait for its last export
 
 
@@ -96,24 +98,29 @@ class Probe:
             key is missing it calls `ok`, which adds the key as soon as values may wait.
         fresh: Whether this validator has not validated yet: its first validation is the cache miss that built it.
         counted: Whether that miss is counted already, by `missed`.
+        slow: Seconds above which a validation has a span.
     """
 
-    __slots__ = ("__weakref__", "buffers", "counted", "fresh", "series")
+    __slots__ = ("__weakref__", "buffers", "counted", "fresh", "series", "slow")
 
     def __init__(self, series: Series) -> None:
-        self.series = series
+        self.series, self.slow = series, series.recorder.slow
         self.buffers: dict[str, list[float]] = {}
         self.fresh, self.counted = True, False
 
     def ok(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
-        req = request.current.get()
+        req = _request()
         req.probe, durations = self, req.took  # as `Request.ended` does
         if durations is not None:
             durations.append(took)
-        values = self.buffers.get(req.key)
-        if values is None or took > self.series.recorder.slow or type(running) is stack.Queried:
+        if took > self.slow or type(running) is Queried:
             self.rare(req, took, running)
+            return
+        try:
+            values = self.buffers[req.key]
+        except KeyError:
+            self.rare(req, took)
             return
         values.append(took)
         if len(values) >= LIMIT:
@@ -123,10 +130,9 @@ class Probe:
         """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
         try:
             cell = self.series.duration(req, "valid")
-            recorder = self.series.recorder
             context = None
-            if took > recorder.slow or type(running) is stack.Queried:
-                context = recorder.spans.ended(self.series.attributes, req, took, "valid", None, None, running)
+            if took > self.slow or type(running) is Queried:
+                context = self.series.recorder.spans.ended(self.series.attributes, req, took, "valid", None, None, running)
             self._measure(cell, took, context)
             if cell.buffering and len(self.buffers) < LIMIT:
                 self.buffers[req.key] = cell.values
@@ -159,7 +165,7 @@ class Probe:
             running: What `stack.running` held when it ended.
         """
         try:
-            req = request.current.get()
+            req = _request()
             req.ended(self, took)
             series, recorder = self.series, self.series.recorder
             found: Sequence[Problem] = ()

@@ -24,14 +24,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter
 from types import FrameType
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import urldefrag, urljoin
 
 import jsonschema.validators
 from jsonschema.exceptions import ValidationError
+from referencing import Registry
 
 from .. import faults, problems, stack
 from ..identity import ByIdentity
+from ..cells import LIMIT
+from ..request import current
 from ..patching import Patches
 from ..recorder import Probe, Problem, Recorder, Series
 from ..semconv import CUSTOM_RULE, VALIDATION_ERROR
@@ -44,7 +47,7 @@ _frame = sys._getframe  # pyright: ignore[reportPrivateUsage]
 _DRAFTS = ("3", "4", "6", "7", "201909", "202012")
 _RULES = {keyword for draft in _DRAFTS for keyword in getattr(_library, f"Draft{draft}Validator").VALIDATORS}
 _MAX_CHECKED = 64
-_running = stack.running
+_running, _pop, _clock, _request = stack.running, stack.running.pop, perf_counter, current.get
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
@@ -57,7 +60,6 @@ def install(recorder: Recorder, patches: Patches) -> None:
         methods: dict[str, tuple[Any, Any]] = {}
         patched[cls] = methods
         for name, wrap in (
-            ("__attrs_post_init__", _post_init),
             ("iter_errors", _iter_errors),
             ("check_schema", _check_schema),
         ):
@@ -85,6 +87,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
     patches.undo(restore)
     patches.replace(_library, "define", define)
+    patches.replace(Registry, "resolver_with_root", _resolver_with_root(Registry.resolver_with_root, schemas))
     classes: Iterable[Any] = type.__subclasses__(object)
     for cls in classes:  # gc.get_objects() lists none of them after gc.freeze()
         if _is_validator(cls):
@@ -100,46 +103,91 @@ def _is_validator(cls: Any) -> bool:
     )
 
 
-# -- the three methods
+# -- what is patched
 
 
-def _post_init(original: Any, schemas: _Schemas) -> Any:
-    built = schemas.built
+def _resolver_with_root(original: Any, schemas: _Schemas) -> Any:
+    """What a validator asks its registry for while it is constructed, unless another one derived it.
+
+    A validator's own `__attrs_post_init__` would tell the same, but is run for each part of each document.
+    """
 
     @functools.wraps(original)
-    def __attrs_post_init__(self: Any) -> None:  # of every validator: the evolved ones pay this one comparison
-        if self._resolver is not None:
-            return original(self)
-        original(self)
-        if stack.here() not in _running:
-            built(self, _frame(1))
+    def resolver_with_root(self: Any, resource: Any) -> Any:
+        resolver = original(self, resource)
+        caller = _frame(1)
+        if caller.f_code.co_name == "__attrs_post_init__" and stack.here() not in _running:
+            schemas.built(caller)
+        return resolver
 
-    return __attrs_post_init__
+    return resolver_with_root
 
 
 def _iter_errors(original: Any, schemas: _Schemas) -> Any:
-    get, first, here = schemas.bound.values.get, schemas.bind, stack
+    known, bind = schemas.bound.values.get, schemas.bind
 
     @functools.wraps(original)
     def iter_errors(self: Any, instance: Any, _schema: Any = None) -> Iterator[Any]:
-        if here.here() in _running or _schema is not None:  # deprecated, and warns about who takes its first error
+        bound = known(id(self))
+        if bound is None:
+            if stack.here() in _running:  # most often derived for this one look
+                return original(self, instance, _schema)
+            bound = bind(self, _frame(1))
+        probe, problem = bound
+        if probe is None or _schema is not None:  # that is deprecated, and warns about who takes its first error
             return original(self, instance, _schema)
-        bound = get(id(self)) or first(self, _frame(1))
-        if bound.probe is None:
-            return original(self, instance)
-        return _timed(original(self, instance), bound.probe, bound.problem)
+        return _timed(original(self, instance), probe, problem)
 
     return iter_errors
 
 
 def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iterator[Any]:
     """The errors, timed while they are looked for; marks its stack only then."""
-    took, entry = 0.0, None
+    me = stack.here()
+    if me in _running:  # started outside, but drained inside another validation: part of that one
+        yield from errors
+        return
+    began = _clock()
+    _running[me] = opened = probe, began
+    try:
+        error = next(errors, None)
+        took = _clock() - began
+    except BaseException as raised:
+        _raised(raised, [], _clock() - began, probe, problem, _pop(me, None))
+        raise
+    entry = _pop(me, None)
+    if error is not None:
+        yield from _invalid(error, errors, took, probe, problem, entry)
+        return
+    req = _request()
+    req.probe = probe
+    if req.took is not None:
+        req.took.append(took)
+    if took > probe.slow or entry is not opened:
+        probe.rare(req, took, entry)
+        return
+    try:
+        values = probe.buffers[req.key]
+    except KeyError:
+        probe.rare(req, took)
+        return
+    values.append(took)
+    if len(values) >= LIMIT:
+        probe.full(req)
+
+
+def _invalid(
+    error: Any, errors: Any, took: float, probe: Probe, problem: Callable[[Any], Problem], entry: Any
+) -> Iterator[Any]:
+    """The first error, and those that the caller goes on to look for."""
     found: list[Problem] = []
     try:
-        while True:
+        while error is not None:
+            if len(found) <= problems.MAX_PROBLEMS:
+                found.append(problem(error))
+            yield error
             me = stack.here()
-            if me in _running:  # started outside, but drained inside another validation: part of that one
+            if me in _running:
                 yield from errors
                 return
             began = perf_counter()
@@ -149,25 +197,32 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
                 took += perf_counter() - began
             except BaseException as raised:
                 took += perf_counter() - began
-                entry = _running.pop(me, None)
-                if isinstance(raised, ValidationError):  # a keyword's function raised what it should have yielded
-                    found.append(problem(raised))
-                else:
-                    found.clear()
-                    probe.failed(took, "error", type(raised).__qualname__, None, entry)
+                so_far, found = found, []
+                _raised(raised, so_far, took, probe, problem, _running.pop(me, None))
                 raise
             entry = _running.pop(me, None)
-            if error is None:
-                if not found:
-                    probe.ok(took, entry)
-                return
-            if len(found) <= problems.MAX_PROBLEMS:
-                found.append(problem(error))
-            yield error
     finally:
         if found:
-            many = len(found) > problems.MAX_PROBLEMS
-            probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [_TOO_MANY] if many else found, entry)
+            _failed(found, took, probe, entry)
+
+
+def _raised(
+    raised: BaseException,
+    found: list[Problem],
+    took: float,
+    probe: Probe,
+    problem: Callable[[Any], Problem],
+    entry: Any,
+) -> None:
+    if isinstance(raised, ValidationError):  # a keyword's function raised what it should have yielded
+        _failed([*found, problem(raised)], took, probe, entry)
+    else:
+        probe.failed(took, "error", type(raised).__qualname__, None, entry)
+
+
+def _failed(found: list[Problem], took: float, probe: Probe, entry: Any) -> None:
+    listed = [_TOO_MANY] if len(found) > problems.MAX_PROBLEMS else found
+    probe.failed(took, "invalid", VALIDATION_ERROR, lambda: listed, entry)
 
 
 def _check_schema(original: Any, schemas: _Schemas) -> Any:
@@ -188,18 +243,15 @@ def _check_schema(original: Any, schemas: _Schemas) -> Any:
 _TOO_MANY: Problem = problems.ANY, CUSTOM_RULE
 
 
-class _Bound(NamedTuple):
-    """How a validator's validations are recorded: not at all without a probe."""
-
-    probe: Probe | None
-    problem: Callable[[Any], Problem]
+_Bound = tuple["Probe | None", Callable[[Any], Problem]]
+"""How a validator's validations are recorded, not at all without a probe; and from an error to a problem."""
 
 
 def _nothing(_error: Any) -> Problem:
     return _TOO_MANY
 
 
-_UNOBSERVED = _Bound(None, _nothing)
+_UNOBSERVED: _Bound = None, _nothing
 
 
 class _Schemas:
@@ -219,11 +271,11 @@ class _Schemas:
         self._owned = functools.lru_cache(1024)(recorder.owned)
 
     @faults.guarded(_COMPONENT, None)
-    def built(self, validator: Any, frame: FrameType) -> None:
-        """A validator was constructed; remembers by which module."""
+    def built(self, frame: FrameType) -> None:
+        """A validator is being constructed, in this frame of its own; remembers by which module."""
         inner, module = _caller(frame)
         if not inner:
-            self._builders.setdefault(validator, module)
+            self._builders.setdefault(frame.f_locals["self"], module)
 
     @faults.guarded(_COMPONENT, None)
     def checked(self, cls: Any, schema: Any, frame: FrameType) -> None:
@@ -253,7 +305,7 @@ class _Schemas:
                 probe = checked.popleft()
             except IndexError:  # another thread took it
                 pass
-        return self.bound.setdefault(validator, _Bound(probe, _Problems(validator.schema, validator._registry)))
+        return self.bound.setdefault(validator, (probe, _Problems(validator.schema, validator._registry)))
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
         name = _name(cls, schema, validator, module)

@@ -30,19 +30,19 @@ Failed = Callable[[BaseException, float, Any], None]
 # their calls: a function in between would cost more than all that it does.
 
 
-def timed_fast(inner: Any, probe: Probe, failed: Failed, code: bool, slow: float) -> Any:
+def timed_fast(inner: Any, probe: Probe, failed: Failed, code: bool) -> Any:
     """The seam where a native accelerator could stand: everything that a valid validation pays for is behind it."""
-    nestable = _nestable(inner, probe, failed, slow)
-    return nestable if code else _leaf(inner, probe, failed, slow, nestable)
+    nestable = _nestable(inner, probe, failed)
+    return nestable if code else _leaf(inner, probe, failed, nestable)
 
 
-def _leaf(inner: Any, probe: Probe, failed: Failed, slow: float, nestable: Any) -> Any:
+def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
     """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it.
 
     With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
     (properties, a lazy load).
     """
-    buffers, clock = probe.buffers, perf_counter
+    buffers, slow, clock = probe.buffers, probe.slow, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -86,9 +86,9 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, slow: float, nestable: Any) 
     return validate
 
 
-def _nestable(inner: Any, probe: Probe, failed: Failed, slow: float) -> Any:
+def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
     """For a schema with validators, default factories, an own `__init__` …: marks its stack while it runs."""
-    buffers, clock = probe.buffers, perf_counter
+    buffers, slow, clock = probe.buffers, probe.slow, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -151,7 +151,7 @@ def _given(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def timed_any(inner: Any, probe: Probe, failed: Failed, slow: float) -> Any:
+def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
     """Any arguments: `validate_strings`, `validate_assignment`, other plug-ins' validators, and cores to come."""
 
     def validate(*args: Any, **kwargs: Any) -> Any:

@@ -133,7 +133,7 @@ def fill(proxy: Proxy) -> None:
 def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
     """From one of the core's operations to the timed call in its place."""
     proxy._otel_probe = probe
-    schema, slow = proxy._otel_origin.schema, proxy._otel_origin.recorder.slow
+    schema = proxy._otel_origin.schema
     failed, fast = _failure(probe, _Problems(schema)), type(proxy._otel_wrapped) is SchemaValidator
     call = _call(schema)
     if call is not None:
@@ -143,8 +143,8 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
         if call is not None:
             return timed_call(inner, probe, failed)
         if fast and operation in FAST:
-            return timed_fast(inner, probe, failed, runs_code(proxy), slow)
-        return timed_any(inner, probe, failed, slow)
+            return timed_fast(inner, probe, failed, runs_code(proxy))
+        return timed_any(inner, probe, failed)
 
     return timed
 
