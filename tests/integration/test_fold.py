@@ -17,7 +17,6 @@ import prometheus_client
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from opentelemetry import trace
 from opentelemetry.instrumentation import schema
 from opentelemetry.instrumentation.schema import cells, faults, fold, semconv
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Counter, Histogram, MeterProvider
@@ -25,8 +24,8 @@ from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     InMemoryMetricReader,
 )
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.version import __version__ as sdk_version
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
 from twins import LATE_READERS, SETS, VIEWS, Twins, in_child, own_values_only, points
 
@@ -71,10 +70,16 @@ def test_the_fold_is_usable_on_this_sdk() -> None:
     twins.compare(1)
 
 
+def span_of(number: int, sampled: bool = True) -> Span:
+    """A span that is told from others by its number."""
+    return NonRecordingSpan(SpanContext(number, number, False, TraceFlags(sampled)))
+
+
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("record"), st.integers(0, len(SETS) - 1), VALUES),
         st.tuples(st.just("record"), st.integers(0, 1), VALUES),
+        st.tuples(st.just("record"), st.just(0), VALUES, st.builds(span_of, st.integers(1, 9), st.booleans())),
         st.tuples(st.just("add"), st.integers(0, 2), st.sampled_from([0, 1, 0.5])),
         st.tuples(st.just("collect"), st.integers(0, 5)),
         st.tuples(st.just("late"), st.booleans()),
@@ -291,19 +296,31 @@ def test_a_collection_between_look_up_and_lock() -> None:
     assert [point.count for (name, _), (_, point) in ours.items() if name == ""] == [2]
 
 
-def test_a_measurement_with_a_sampled_span_keeps_its_exemplar() -> None:
-    """A value measured in a span's context goes in at once, with the exemplar, between folded ones."""
-    twins = Twins([False])
-    span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("slow")
+def test_a_measurement_with_a_span_waits_with_its_exemplar() -> None:
+    """A value measured in a sampled span is buffered as any other, and its exemplar with it."""
+    twins = Twins([False, True])
     for _ in range(3):
-        twins.cell(twins.values, 0).add(0.001)
-    twins.cell(twins.values, 0).add(2.0, trace.set_span_in_context(span))
-    ours, _ = twins.collect(0)
-    (point,) = [point for (name, _), (_, point) in ours.items() if name == ""]
-    assert point.count == 4
-    assert [(e.value, e.trace_id, e.filtered_attributes) for e in point.exemplars] == [
-        (2.0, span.get_span_context().trace_id, {})
-    ]
+        twins.record(0, 0.001)
+    twins.record(0, 2.0, span_of(7))
+    twins.record(0, 0.5, span_of(8, sampled=False))
+    assert len(twins.cell(twins.values, 0).values) == 4  # the first value made the aggregation
+    for reader in (0, 1):
+        ours, theirs = twins.collect(reader)
+        for side in (ours, theirs):
+            (point,) = [point for (name, _), (_, point) in side.items() if name == ""]
+            assert [(e.value, e.span_id, e.filtered_attributes) for e in point.exemplars] == [(2.0, 7, {})]
+    assert not twins.cell(twins.values, 0).exemplars
+
+
+@pytest.mark.parametrize("rest", [0, 3])
+def test_an_exemplar_survives_that_the_aggregation_is_gone(rest: int) -> None:
+    """Where a public record has to make the aggregation anew, its value's exemplar and the later ones' are kept."""
+    twins = Twins([True])
+    twins.record(0, 0.001)
+    twins.compare(0)  # a delta reader drops the aggregation
+    for n in range(1 + rest):
+        twins.record(0, 2.0**-n, span_of(1 + n))
+    twins.compare(0)
 
 
 def test_an_exemplar_filter_that_wants_every_value_gets_every_value() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema.cells import Cell, Stream
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     DropAggregation,
     ExplicitBucketHistogramAggregation,
@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics.view import (
     SumAggregation,
     View,
 )
+from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
 LATE_READERS = hasattr(MeterProvider, "add_metric_reader")
 SDK_LIMITS = "aggregation_cardinality_limit" in inspect.signature(View).parameters
@@ -113,10 +114,11 @@ class Twins:
             cell = self.cells.setdefault((stream, i), made)
         return cell
 
-    def record(self, i: int, value: float) -> None:
-        """One duration, to both."""
-        self.cell(self.values, i).add(value)
-        self.theirs.record(value, SETS[i])
+    def record(self, i: int, value: float, span: Span = INVALID_SPAN) -> None:
+        """One duration, to both; in a span, where one is given."""
+        context = set_span_in_context(span)
+        self.cell(self.values, i).add(value, None if span is INVALID_SPAN else context)
+        self.theirs.record(value, SETS[i], context)
         self.their_count.add(1, SETS[i])
 
     def add(self, i: int, amount: float) -> None:
@@ -184,8 +186,14 @@ class Twins:
 
 
 def same(ours: Any, theirs: Any, *ignored: str) -> None:
-    """Two data points are equal, but for when they start, what is ignored, and a sum's rounding."""
+    """Two data points are equal, but for when they start, what is ignored, and a sum's rounding.
+
+    Of a reservoir that chooses at random only the number of exemplars is.
+    """
     a, b = ({**vars(point), **dict.fromkeys(("start_time_unix_nano", *ignored))} for point in (ours, theirs))
+    for side in (a, b):
+        seen = [(e.value, e.span_id, e.trace_id, e.filtered_attributes) for e in side["exemplars"]]
+        side["exemplars"] = seen if isinstance(ours, HistogramDataPoint) else len(seen)
     for field in ("sum", "value"):
         assert math.isclose(a.pop(field, 0), b.pop(field, 0), rel_tol=1e-9)
     assert a == b

@@ -23,7 +23,7 @@ ENTRY = {"", "instrumentor"}
 # The libraries that each integration may import, besides the core's; the other integrations' are not among them.
 OWN = {
     "pydantic": {"pydantic", "pydantic_core"},
-    "jsonschema": {"jsonschema"},
+    "jsonschema": {"jsonschema", "referencing"},  # which holds its schemas
     "marshmallow": {"marshmallow"},
     "sqlalchemy": {"sqlalchemy"},
     "starlette": {"starlette", "fastapi", "anyio"},  # which Starlette runs on

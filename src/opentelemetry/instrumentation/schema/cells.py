@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 LIMIT = 512
 """Values that a cell holds (16 kB) before the measuring thread folds it itself, so nothing grows unread."""
 
+Exemplar = tuple[float, int, Context]
+"""A value, when it was measured (Unix time in ns), and the context that holds its span."""
+
 OVERFLOW: dict[str, Any] = {semconv.OVERFLOW: True}
 _NO_SPAN = set_span_in_context(INVALID_SPAN, Context())  # an empty context would stand for the current one
 _WAIT = 1.0  # s that a collection waits for a fold of another thread; a signal handler may sit inside one of its own
@@ -43,25 +46,29 @@ class Cell:
 
     Attributes:
         values: Durations, or amounts of a counter. An exact list: append, slice and del are atomic.
+        exemplars: Those of the values that have a span.
         buffering: Whether values may wait here; false until the SDK has made the aggregation that they will go to.
         tally: A counter's cell that the number of this cell's values is added to.
         since: Unix time in ns of the last fold: every value that waits is younger.
         keys: The fold's memo of the SDK's keys by view.
     """
 
-    __slots__ = ("attributes", "buffering", "keys", "published", "since", "stream", "tally", "values")
+    __slots__ = ("attributes", "buffering", "exemplars", "keys", "published", "since", "stream", "tally", "values")
 
     def __init__(self, stream: Stream, attributes: dict[str, Any], tally: Cell | None = None) -> None:
         self.stream, self.attributes, self.tally = stream, attributes, tally
         self.values: list[float] = []
+        self.exemplars: list[Exemplar] = []
         self.keys: dict[Any, Any] = {}
         self.buffering = self.published = False
         self.since = time_ns()
 
     def add(self, value: float, context: Context | None = None) -> None:
-        """Measure `value`: at once where it needs a context (an exemplar's span) or is the first, else buffered."""
-        if context is None and self.buffering:
+        """Measure `value`, as an exemplar too if there is a context; the first at once, others wait."""
+        if self.buffering:
             self.values.append(value)
+            if context is not None:
+                self.exemplars.append((value, time_ns(), context))
             if len(self.values) >= LIMIT:
                 self.stream.fold_one(self)
             return
@@ -155,7 +162,7 @@ class Stream:
         matches: Any = _UNKNOWN
         for cell in cells:
             if self.closed:  # uninstrumented: a bound method that somebody kept still measures
-                del cell.values[:]
+                del cell.values[:], cell.exemplars[:]
                 continue
             try:
                 if self.counts and not cell.published:
@@ -172,33 +179,37 @@ class Stream:
                 faults.swallow("recorder", error)
 
     def _fold_cell(self, cell: Cell, matches: Any) -> None:  # one at a time; threads append meanwhile, to the right
+        exemplars = cell.exemplars[:]  # first, so that the value of each is among the values
         batch = cell.values[:]
         number = len(batch)
         if self.counts:
             total = sum(batch)
-            if not self._sdk("add", matches, cell, [total]):
+            if not self._sdk("add", matches, cell, [total], []):
                 self.record(total, cell.attributes)
-                self._sdk("add", matches, cell, [])  # for the start time
+                self._sdk("add", matches, cell, [], [])  # for the start time
             del cell.values[:number]
-        elif self._sdk("add", matches, cell, batch):
+        elif self._sdk("add", matches, cell, batch, exemplars):
             del cell.values[:number]
         else:  # some reader has no aggregation of this attribute set at the moment: a public record makes it
-            self._replay(cell, 1)
-            if self._sdk("add", matches, cell, batch[1:]):
+            self._replay(cell, 1, exemplars)
+            rest = [exemplar for exemplar in exemplars if exemplar[0] is not batch[0]]
+            if self._sdk("add", matches, cell, batch[1:], rest):
                 del cell.values[: number - 1]
             else:
-                self._replay(cell, number - 1)
-                self._sdk("add", matches, cell, [])
+                self._replay(cell, number - 1, rest)
+                self._sdk("add", matches, cell, [], [])
+        del cell.exemplars[: len(exemplars)]
         if cell.tally is not None:
             cell.tally.add(number)
         if cell.attributes is OVERFLOW:
             self.dropped += number
 
-    def _replay(self, cell: Cell, number: int) -> None:
+    def _replay(self, cell: Cell, number: int, exemplars: list[Exemplar]) -> None:
+        contexts = {id(value): context for value, _, context in exemplars}
         for _ in range(number):
             value = cell.values[0]
             del cell.values[:1]
-            self.record(value, cell.attributes)
+            self.record(value, cell.attributes, contexts.get(id(value)))
 
     def _sdk(self, function: str, *args: Any) -> Any:
         if self.broken or not self._fold:
@@ -216,7 +227,7 @@ class Stream:
         """What was buffered or aggregated before the fork is the parent's to report."""
         self.lock, self.dropped = threading.Lock(), 0
         for cell in self.cells:
-            del cell.values[:]
+            del cell.values[:], cell.exemplars[:]
             cell.published, cell.since = False, time_ns()
         if any(cell.buffering for cell in self.cells):
             self._sdk("forget", self.instrument)

@@ -33,7 +33,7 @@ from opentelemetry.sdk.metrics._internal.instrument import (
 )
 
 if TYPE_CHECKING:
-    from .cells import Cell
+    from .cells import Cell, Exemplar
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ def matches(instrument: Any) -> list[Any] | None:
     return [match for storage in storages for match in storage._get_or_init_view_instrument_match(target)]
 
 
-def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
-    """Add all of the batch to every reader's aggregation, or nothing to any.
+def add(where: list[Any] | None, cell: Cell, batch: Sequence[float], exemplars: Sequence[Exemplar]) -> bool:
+    """Add all of the batch to every reader's aggregation, with its exemplars, or nothing to any.
 
     Returns:
         Whether it was added; False where some reader lacks the aggregation, or a value is one that `record` refuses.
@@ -85,6 +85,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
     found: list[tuple[Any, Any, Any]] = []
     bounds: Any = None
     buckets: list[int] | None = None
+    sampled = _sampled(where, cell, exemplars) if exemplars and where else []
     try:
         for match in where:
             view, table = match._view, match._attributes_aggregation
@@ -101,6 +102,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
                 known: Any = aggregation
                 # What a later SDK lacks is to be missed here, or never.
                 _ = known._value, known._sum, known._min, known._max, known._record_min_max, known._lock
+                _ = known._sample_exemplar
                 if known._boundaries != bounds:
                     bounds = known._boundaries
                     buckets = _bucketed(ordered, bounds)
@@ -113,7 +115,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float]) -> bool:
             _backdate(match, aggregation, cell.since)
         if batch:
             for _, aggregation, counted in found:
-                _commit(aggregation, cell, batch, counted, total, low, high)
+                _commit(aggregation, cell, batch, sampled, counted, total, low, high)
     finally:
         for lock in held:
             lock.release()
@@ -137,9 +139,29 @@ def _backdate(match: Any, aggregation: Any, since: int) -> None:
         aggregation._start_time_unix_nano = aggregation._previous_collection_start_nano = since
 
 
+def _sampled(where: list[Any], cell: Cell, exemplars: Sequence[Exemplar]) -> list[Any]:
+    """The SDK's measurements of the exemplars that its filter lets through."""
+    wanted = where[0]._instrument._measurement_consumer._sdk_config.exemplar_filter.should_sample
+    return [
+        SimpleNamespace(value=value, time_unix_nano=measured, attributes=cell.attributes, context=context)
+        for value, measured, context in exemplars
+        if wanted(value, measured, cell.attributes, context)
+    ]
+
+
 def _commit(
-    aggregation: Any, cell: Cell, batch: Sequence[float], buckets: Any, total: float, low: float, high: float
+    aggregation: Any,
+    cell: Cell,
+    batch: Sequence[float],
+    sampled: Sequence[Any],
+    buckets: Any,
+    total: float,
+    low: float,
+    high: float,
 ) -> None:
+    if type(aggregation) is Drop:
+        return
+    # Another reader may have the batch already: to stop here would lose it or double it.
     if type(aggregation) is Explicit:
         known: Any = aggregation
         with known._lock:
@@ -148,14 +170,21 @@ def _commit(
             known._sum += total
             if known._record_min_max:
                 known._min, known._max = min(known._min, low), max(known._max, high)
-    elif type(aggregation) is not Drop:
-        one = SimpleNamespace(time_unix_nano=time_ns(), context=Context(), attributes=cell.attributes, value=0.0)
-        for one.value in batch:
-            try:
-                aggregation.aggregate(one, False)
-            except Exception:
-                # Another reader already has the batch: to stop here would lose it or double it.
-                _log.exception("a measurement could not be aggregated")
+        for one in sampled:
+            _try(known._sample_exemplar, one, True)
+    else:
+        spanned = {id(one.value): one for one in sampled}
+        plain = SimpleNamespace(time_unix_nano=time_ns(), context=Context(), attributes=cell.attributes, value=0.0)
+        for plain.value in batch:
+            one = spanned.get(id(plain.value), plain)
+            _try(aggregation.aggregate, one, one is not plain)
+
+
+def _try(function: Any, measurement: Any, sample: bool) -> None:
+    try:
+        function(measurement, sample)
+    except Exception:
+        _log.exception("a measurement could not be aggregated")
 
 
 def forget(instrument: Any) -> None:
@@ -207,7 +236,7 @@ def _self_test() -> bool:
         for kind, (ours, theirs) in made.items():
             put: tuple[Any, Any] = (ours.add, theirs.add) if kind == "c" else (ours.record, theirs.record)
             put[0](3.0, attributes)
-            if not add(matches(ours), cells[kind], values):
+            if not add(matches(ours), cells[kind], values, []):
                 return False
             for value in (3.0, *values):
                 put[1](value, attributes)

@@ -132,7 +132,8 @@ class Probe:
             cell = self.series.duration(req, "valid")
             context = None
             if took > self.slow or type(running) is Queried:
-                context = self.series.recorder.spans.ended(self.series.attributes, req, took, "valid", None, None, running)
+                series = self.series
+                context = series.recorder.spans.ended(series.attributes, req, took, "valid", None, None, running)
             self._measure(cell, took, context)
             if cell.buffering and len(self.buffers) < LIMIT:
                 self.buffers[req.key] = cell.values

@@ -8,13 +8,13 @@ from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 
 from . import semconv, stack
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Tracer
 
     from .request import Request
@@ -130,7 +130,7 @@ class Spans:
         if outcome == "error":
             span.set_status(Status(StatusCode.ERROR))
         span.end(_end(span, took))
-        return trace.set_span_in_context(span) if recording else None
+        return _in_context(span.get_span_context()) if recording else None
 
     def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
         """Whether a validation that just ended gets a span."""
@@ -172,6 +172,11 @@ class Spans:
         return number
 
 
+def _in_context(span: SpanContext) -> Context:
+    """A context with this span alone: it may wait for a collection, and is to keep nothing else alive."""
+    return trace.set_span_in_context(NonRecordingSpan(span), Context())
+
+
 def _parent_at(started: int) -> Context | None:
     """The parent's context of what started at `started` (Unix time in ns); None for the current one.
 
@@ -181,7 +186,7 @@ def _parent_at(started: int) -> Context | None:
     if (getattr(current, "start_time", None) or 0) <= started:
         return None
     parent = getattr(current, "parent", None)
-    return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent))
+    return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent))
 
 
 def _end(span: Span, took: float) -> int:
