@@ -225,6 +225,18 @@ def test_killed_sampling_gateway_loses_what_waited(start: Start) -> None:
     eventually(chain.every_count_is_right, "every count", 40)
 
 
+def settled(ask: Callable[[], float | None], still: float = 3, deadline: float = 20) -> float:
+    """The answer of `ask` that stays the same for `still` seconds: three scrapes brought nothing new."""
+    last, since, until = ask(), time.monotonic(), time.monotonic() + deadline
+    while last is None or time.monotonic() - since < still:
+        assert time.monotonic() < until, f"still changing after {deadline} s: {last}"
+        time.sleep(0.2)
+        now = ask()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
 class NotableOnly:
     """A chain's outcome in notable traces instead of spans, of which sampling drops most on purpose."""
 
@@ -264,17 +276,15 @@ def test_worker_ended_in_order_loses_nothing(start: Start) -> None:
 def test_killed_worker_loses_its_last_export(start: Start) -> None:
     """kill -9 of an app's process loses at most what it counted and ended since its last export, one second ago."""
     chain = start(UNSAMPLED, seconds=60)
-    time.sleep(4)
+    record = chain.app.home / "handled"
+    eventually(lambda: record.exists() and record.stat().st_size >= 300, "three seconds of requests")
+    eventually(lambda: chain.server.value("sum(api_requests_total)"), "an export in Prometheus")
     chain.app.kill()
-    handled = len((chain.app.home / "handled").read_text())
-    seen = eventually(lambda: chain.server.value("sum(api_requests_total)"), "the last export")
-    time.sleep(3)
-    seen = chain.server.value("sum(api_requests_total)")
-    chain.truth = {"spans": 0}
-    start.rows.append(
-        ("kill -9 of an app's process: requests", handled, int(seen), handled - int(seen), 0, handled - int(seen))
-    )
-    assert 0 <= handled - seen <= 100 * 1.5  # a hundred requests a second
+    handled = len(record.read_text())
+    seen = settled(lambda: chain.server.value("sum(api_requests_total)"))
+    lost = handled - int(seen)
+    start.row(("kill -9 of an app's process: requests", handled, int(seen), lost, 0, lost))
+    assert 0 <= lost <= 100 * 1.5  # a hundred requests a second
 
 
 @pytest.mark.nightly
