@@ -1,8 +1,11 @@
 # Benchmarks. Times depend on the machine, so no test asserts any: `bench-check` compares ratios within one run.
 
-.PHONY: bench bench-check bench-baseline coexistence
+.PHONY: bench bench-load bench-check bench-baseline coexistence
 bench: .venv-bench/.ready ## what it costs, side by side: docs/performance.md (ONLY=word: some rows; valgrind: instructions)
 	.venv-bench/bin/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
+
+bench-load: .venv-bench/.ready ## requests a second of a FastAPI app, plain and ours in turn (needs wrk)
+	.venv-bench/bin/python tests/benchmarks/load.py
 
 bench-check: $(READY) ## what a validation adds, in SDK records, against the committed baseline
 	$(BIN)/python tests/benchmarks/check.py

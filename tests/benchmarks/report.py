@@ -22,7 +22,7 @@ def write(results: Mapping[str, Any]) -> None:
     for section in dict.fromkeys(row["section"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["section"] == section]
         page = _between(page, section, times(rows) + "\n\n" + goals(rows))
-    page = _between(page, "scaling", _table(["", "µs a validation: plain + ours"], scaling.rows(results["scaling"])))
+    page = _between(page, "scaling", table(["", "µs a validation: plain + ours"], scaling.rows(results["scaling"])))
     PAGE.write_text(page)
     (DOCS / "images/performance-scaling.svg").write_text(scaling.picture(results["scaling"]))
     (DOCS / "images/performance.svg").write_text(_bars(results["rows"][0]))
@@ -41,7 +41,7 @@ def _bars(row: Mapping[str, Any]) -> str:
 def times(rows: Sequence[Mapping[str, Any]]) -> str:
     """µs a call, by row and case."""
     labels = list(dict.fromkeys(label for row in rows for label in row["cases"]))
-    return _table(
+    return table(
         ["µs of CPU a call", *labels],
         (
             [
@@ -55,7 +55,7 @@ def times(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def goals(rows: Sequence[Mapping[str, Any]]) -> str:
     """Goals, what was measured, and whether that reaches them."""
-    return _table(
+    return table(
         ["what we add", "goal", "by time", "by instructions", ""],
         (
             [
@@ -84,7 +84,13 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in machine.items())
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def write_section(marker: str, text: str) -> None:
+    """Put a text into the page, at its marker."""
+    PAGE.write_text(_between(PAGE.read_text(), marker, text))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -11,7 +11,7 @@ import marshmallow
 import psutil
 import pytest
 from opentelemetry.instrumentation.schema import endpoint
-from opentelemetry.instrumentation.schema.cells import LIMIT
+from opentelemetry.instrumentation.schema.cells import LIMIT, MAX_EXEMPLARS
 from pydantic import TypeAdapter, create_model
 from telemetry import Telemetry
 
@@ -123,6 +123,16 @@ def test_an_app_that_nobody_scrapes_does_not_grow(telemetry: Telemetry) -> None:
             most = max(most, *waiting(telemetry))
     assert LIMIT / 2 < most <= LIMIT
     assert telemetry.validations() == {"valid": 3 * (3 * LIMIT + 7), "invalid": 3 * LIMIT + 7}
+
+
+def test_exemplars_that_nobody_reads_do_not_grow(watch: Callable[..., Telemetry]) -> None:
+    """With a span for each validation a cell holds no more exemplars than their limit, and loses no value."""
+    telemetry, adapter, most = watch(spans="all"), TypeAdapter(list[int]), 0
+    for _ in range(10 * MAX_EXEMPLARS):
+        adapter.validate_python([1])
+        most = max(most, *(len(cell.exemplars) for cell in telemetry.instrumentor._recorder._streams[0].cells))
+    assert MAX_EXEMPLARS / 2 < most < MAX_EXEMPLARS
+    assert telemetry.validations() == {"valid": 10 * MAX_EXEMPLARS}
 
 
 def test_past_the_cardinality_limit(watch: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from variants import Variant
 from . import Run
 from .database import Row, session_of
 
-_BODY = b'{"id": 1, "name": "Ada", "email": "ada@example.org", "age": 36, "active": true}'
+BODY = b'{"id": 1, "name": "Ada", "email": "ada@example.org", "age": 36, "active": true}'
 
 
 class LeadIn(BaseModel):
@@ -29,7 +29,7 @@ class LeadOut(BaseModel):
     name: str
 
 
-def _app() -> FastAPI:
+def app() -> FastAPI:
     app, session = FastAPI(), session_of()
 
     @app.post("/leads/{lead_id}")
@@ -42,7 +42,7 @@ def _app() -> FastAPI:
 
 
 def request(variant: Variant) -> Run:
-    return requests(_app(), "/leads/1")
+    return requests(app(), "/leads/1")
 
 
 def requests(app: Any, path: str) -> Run:
@@ -50,7 +50,7 @@ def requests(app: Any, path: str) -> Run:
     loop = asyncio.new_event_loop()
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": _BODY, "more_body": False}
+        return {"type": "http.request", "body": BODY, "more_body": False}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -61,7 +61,7 @@ def requests(app: Any, path: str) -> Run:
             scope = {
                 "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
                 "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-                "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))],
+                "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))],
                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
             }  # fmt: skip
             await app(scope, receive, send)

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 LIMIT = 512
 """Values that a cell holds (16 kB) before the measuring thread folds it itself, so nothing grows unread."""
 
+MAX_EXEMPLARS = 32
+"""Exemplars (1 kB each) that a cell holds likewise: more than a reservoir keeps of them."""
+
 Exemplar = tuple[float, int, Context]
 """A value, when it was measured (Unix time in ns), and the context that holds its span."""
 
@@ -69,7 +72,7 @@ class Cell:
             self.values.append(value)
             if context is not None:
                 self.exemplars.append((value, time_ns(), context))
-            if len(self.values) >= LIMIT:
+            if len(self.values) >= LIMIT or len(self.exemplars) >= MAX_EXEMPLARS:
                 self.stream.fold_one(self)
             return
         stream = self.stream
