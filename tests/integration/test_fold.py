@@ -95,6 +95,9 @@ OPERATIONS = st.lists(
     operations=OPERATIONS, deltas=st.lists(st.booleans(), min_size=1, max_size=3), limit=st.sampled_from([2, 5, 4096])
 )
 @example([("add", 0, 0), ("collect", 0), ("add", 0, 1)], [False], 4096)  # collected, with nothing to tell it by
+@example(  # one and the same object as a value in two spans, to be recorded by the public API
+    [("record", 0, 0.0), ("late", False), *(("record", 0, 1, span_of(n, n > 1)) for n in (1, 2, 3))], [False], 4096
+)
 @example(  # a late reader whose aggregation was made by another cell's first value
     [("record", 0, 1.0), ("late", True), ("record", 1, 1.0), ("record", 0, 1.0)], [False], 4096
 )

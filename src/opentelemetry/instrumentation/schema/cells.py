@@ -184,7 +184,7 @@ class Stream:
     def _fold_cell(self, cell: Cell, matches: Any) -> None:  # one at a time; threads append meanwhile, to the right
         exemplars = cell.exemplars[:]  # first, so that the value of each is among the values
         batch = cell.values[:]
-        number = len(batch)
+        number, read = len(batch), len(exemplars)
         if self.counts:
             total = sum(batch)
             if not self._sdk("add", matches, cell, [total], []):
@@ -195,24 +195,25 @@ class Stream:
             del cell.values[:number]
         else:  # some reader has no aggregation of this attribute set at the moment: a public record makes it
             self._replay(cell, 1, exemplars)
-            rest = [exemplar for exemplar in exemplars if exemplar[0] is not batch[0]]
-            if self._sdk("add", matches, cell, batch[1:], rest):
+            if self._sdk("add", matches, cell, batch[1:], exemplars):
                 del cell.values[: number - 1]
             else:
-                self._replay(cell, number - 1, rest)
+                self._replay(cell, number - 1, exemplars)
                 self._sdk("add", matches, cell, [], [])
-        del cell.exemplars[: len(exemplars)]
+        del cell.exemplars[:read]
         if cell.tally is not None:
             cell.tally.add(number)
         if cell.attributes is OVERFLOW:
             self.dropped += number
 
     def _replay(self, cell: Cell, number: int, exemplars: list[Exemplar]) -> None:
-        contexts = {id(value): context for value, _, context in exemplars}
         for _ in range(number):
             value = cell.values[0]
             del cell.values[:1]
-            self.record(value, cell.attributes, contexts.get(id(value)))
+            mine = next((each for each in exemplars if each[0] is value), None)
+            if mine is not None:
+                exemplars.remove(mine)
+            self.record(value, cell.attributes, None if mine is None else mine[2])
 
     def _sdk(self, function: str, *args: Any) -> Any:
         if self.broken or not self._fold:

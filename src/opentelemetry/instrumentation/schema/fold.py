@@ -173,11 +173,13 @@ def _commit(
         for one in sampled:
             _try(known._sample_exemplar, one, True)
     else:
-        spanned = {id(one.value): one for one in sampled}
+        waiting = list(sampled)
         plain = SimpleNamespace(time_unix_nano=time_ns(), context=Context(), attributes=cell.attributes, value=0.0)
         for plain.value in batch:
-            one = spanned.get(id(plain.value), plain)
-            _try(aggregation.aggregate, one, one is not plain)
+            mine = next((one for one in waiting if one.value is plain.value), None)
+            if mine is not None:
+                waiting.remove(mine)
+            _try(aggregation.aggregate, mine or plain, mine is not None)
 
 
 def _try(function: Any, measurement: Any, sample: bool) -> None:
