@@ -183,8 +183,9 @@ class Stream:
 
     def _fold_cell(self, cell: Cell, matches: Any) -> None:  # one at a time; threads append meanwhile, to the right
         exemplars = cell.exemplars[:]  # first, so that the value of each is among the values
+        del cell.exemplars[: len(exemplars)]
         batch = cell.values[:]
-        number, read = len(batch), len(exemplars)
+        number = len(batch)
         if self.counts:
             total = sum(batch)
             if not self._sdk("add", matches, cell, [total], []):
@@ -200,7 +201,6 @@ class Stream:
             else:
                 self._replay(cell, number - 1, exemplars)
                 self._sdk("add", matches, cell, [], [])
-        del cell.exemplars[:read]
         if cell.tally is not None:
             cell.tally.add(number)
         if cell.attributes is OVERFLOW:
