@@ -517,7 +517,7 @@ def test_deprecations_point_to_the_caller(telemetry: Telemetry) -> None:
     assert [warning.filename for warning in caught] == [__file__, __file__]
 
 
-@pytest.mark.parametrize("part", ["_name", "_declared", "_caller"])
+@pytest.mark.parametrize("part", ["_name", "_problems._declared", "_caller"])
 def test_our_faults_stay_ours(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """A fault of this integration reaches neither the application nor its result, and is counted."""
 
@@ -525,7 +525,7 @@ def test_our_faults_stay_ours(telemetry: Telemetry, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("ours")
 
     faults.reraise = False
-    monkeypatch.setattr(integration, part, broken)
+    monkeypatch.setattr(f"{integration.__name__}.{part}", broken)
     with pytest.raises(ValidationError):
         jsonschema.validate({}, LEAD)
     assert Draft(LEAD).is_valid({"email": "a@b"})

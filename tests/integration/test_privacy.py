@@ -142,7 +142,7 @@ def untemplated(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(semconv, "http_method", str)
     patch.setattr(_validator, "_failure", _raw_failure)
     patch.setattr(_core_schema, "type_name", repr)
-    patch.setattr(jsonschema, "_RULES", _Anything())
+    patch.setattr(jsonschema._problems, "_RULES", _Anything())
     patch.setattr(jsonschema, "_name", lambda cls, schema, *_: repr(schema))
     patch.setattr(marshmallow, "_failed", _raw_messages)
     patch.setattr(sqlalchemy, "_operation", lambda statement, _: str(statement))

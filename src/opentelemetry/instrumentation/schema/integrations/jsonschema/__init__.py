@@ -24,28 +24,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter
 from types import FrameType
-from typing import Any, TypeGuard
-from urllib.parse import urldefrag, urljoin
+from typing import Any
 
 import jsonschema.validators
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
-from .. import faults, problems, stack
-from ..cells import LIMIT
-from ..identity import ByIdentity
-from ..patching import Patches
-from ..recorder import Probe, Problem, Recorder, Series
-from ..request import current
-from ..semconv import CUSTOM_RULE, VALIDATION_ERROR
+from ... import faults, problems, stack
+from ...cells import LIMIT
+from ...identity import ByIdentity
+from ...patching import Patches
+from ...recorder import Probe, Problem, Recorder, Series
+from ...request import current
+from ...semconv import VALIDATION_ERROR
+from ._problems import TOO_MANY, Problems, is_object
 
 REQUIRES = "jsonschema >= 4.18, < 5"
 
 _COMPONENT = "jsonschema"
 _library: Any = jsonschema.validators
 _frame = sys._getframe  # pyright: ignore[reportPrivateUsage]
-_DRAFTS = ("3", "4", "6", "7", "201909", "202012")
-_RULES = {keyword for draft in _DRAFTS for keyword in getattr(_library, f"Draft{draft}Validator").VALIDATORS}
 _MAX_CHECKED = 64
 _running, _pop, _clock, _request = stack.running, stack.running.pop, perf_counter, current.get
 
@@ -221,7 +219,7 @@ def _raised(
 
 
 def _failed(found: list[Problem], took: float, probe: Probe, entry: Any) -> None:
-    listed = [_TOO_MANY] if len(found) > problems.MAX_PROBLEMS else found
+    listed = [TOO_MANY] if len(found) > problems.MAX_PROBLEMS else found
     probe.failed(took, "invalid", VALIDATION_ERROR, lambda: listed, entry)
 
 
@@ -240,15 +238,12 @@ def _check_schema(original: Any, schemas: _Schemas) -> Any:
 
 # -- what is known of validators
 
-_TOO_MANY: Problem = problems.ANY, CUSTOM_RULE
-
-
 _Bound = tuple["Probe | None", Callable[[Any], Problem]]
 """How a validator's validations are recorded, not at all without a probe; and from an error to a problem."""
 
 
 def _nothing(_error: Any) -> Problem:
-    return _TOO_MANY
+    return TOO_MANY
 
 
 _UNOBSERVED: _Bound = None, _nothing
@@ -305,7 +300,7 @@ class _Schemas:
                 probe = checked.popleft()
             except IndexError:  # another thread took it
                 pass
-        return self.bound.setdefault(validator, (probe, _Problems(validator.schema, validator._registry)))
+        return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
         name = _name(cls, schema, validator, module)
@@ -329,7 +324,7 @@ def _caller(frame: FrameType | None) -> tuple[bool, str | None]:
 
 def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
     """Its `title`, else its `$id`, else the module's variable that holds the schema or validator."""
-    if _is_object(schema):
+    if is_object(schema):
         for name in (schema.get("title"), cls.ID_OF(schema)):
             if isinstance(name, str) and name:
                 return name
@@ -338,82 +333,3 @@ def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
         if (value is schema and not isinstance(schema, bool)) or (value is validator and validator is not None):
             return name
     return f"schema of {module}" if module else "schema"
-
-
-# -- problems
-
-
-class _Problems:
-    """From an error to a problem, by the names that the validator's schema declares."""
-
-    __slots__ = ("_declared", "_memo", "_registry", "_schema")
-
-    def __init__(self, schema: Any, registry: Any) -> None:
-        self._schema, self._registry = schema, registry
-        self._declared: frozenset[str] | None = None
-        self._memo = problems.Memo(self._template)
-
-    def __call__(self, error: Any) -> Problem:
-        try:
-            return self._memo(tuple(error.absolute_path), str(error.validator))  # None: the schema `false`
-        except Exception as fault:
-            faults.swallow(_COMPONENT, fault)
-            return _TOO_MANY
-
-    def _template(self, location: tuple[object, ...], rule: str) -> Problem:
-        declared = self._declared
-        if declared is None:
-            declared = self._declared = frozenset(_declared(self._schema, self._registry))
-        return problems.path(location, declared), rule if rule in _RULES else CUSTOM_RULE
-
-
-_BY_NAME = {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
-"""Keywords that hold schemas by name: what they hold may be named as a keyword is."""
-
-_DATA = {"const", "default", "enum", "example", "examples"}
-"""Keywords that hold no schema, though it may look like one."""
-
-
-def _declared(schema: Any, registry: Any) -> set[str]:
-    """The property names in a schema, and in those of its registry that it refers to; nothing is retrieved for it."""
-    names: set[str] = set()
-    referred: set[str] = set()
-    pending: list[tuple[Any, str]] = [(schema, "")]
-    while pending:
-        node, base = pending.pop()
-        if _is_array(node):
-            pending.extend((child, base) for child in node)
-        if not _is_object(node):
-            continue
-        if isinstance(node.get("$id"), str):
-            base = urljoin(base, node["$id"])
-        if _is_array(node.get("required")):
-            names.update(name for name in node["required"] if isinstance(name, str))
-        for keyword in ("properties", "dependentRequired", "dependentSchemas", "dependencies"):
-            named = node.get(keyword)
-            if _is_object(named):
-                names.update(named)
-                for each in named.values():
-                    if _is_array(each):  # what else a property requires
-                        names.update(name for name in each if isinstance(name, str))
-        for keyword in ("$ref", "$dynamicRef"):
-            if isinstance(node.get(keyword), str):
-                uri = urldefrag(urljoin(base, node[keyword])).url
-                if uri not in referred:
-                    referred.add(uri)
-                    if uri in registry:
-                        pending.append((registry.contents(uri), uri))
-        for keyword, child in node.items():
-            if keyword in _BY_NAME and _is_object(child):
-                pending.extend((each, base) for each in child.values())
-            elif keyword not in _DATA:
-                pending.append((child, base))
-    return names
-
-
-def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
-
-
-def _is_array(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    return isinstance(value, (list, tuple))
