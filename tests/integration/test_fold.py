@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import random
@@ -315,14 +316,16 @@ def test_a_measurement_with_a_span_waits_with_its_exemplar() -> None:
     assert not twins.cell(twins.values, 0).exemplars
 
 
-@pytest.mark.parametrize("rest", [0, 3])
-def test_an_exemplar_survives_that_the_aggregation_is_gone(rest: int) -> None:
-    """Where a public record has to make the aggregation anew, its value's exemplar and the later ones' are kept."""
-    twins = Twins([True])
+@pytest.mark.parametrize("refused", [1, 2])
+def test_an_exemplar_survives_the_way_by_the_public_api(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a public record has to make the aggregation, of the first value or of all, each keeps its exemplar."""
+    twins, real, calls = Twins([False]), fold.add, itertools.count(1)
     twins.record(0, 0.001)
-    twins.compare(0)  # a delta reader drops the aggregation
-    for n in range(1 + rest):
-        twins.record(0, 2.0**-n, span_of(1 + n))
+    for n in range(4):
+        twins.record(0, 10.0**-n, span_of(1 + n))
+    monkeypatch.setattr(fold, "add", lambda *given: next(calls) > refused and real(*given))
+    twins.values.fold()
+    assert next(calls) > refused
     twins.compare(0)
 
 

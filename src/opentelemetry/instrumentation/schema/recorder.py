@@ -114,13 +114,9 @@ class Probe:
         req.probe, durations = self, req.took  # as `Request.ended` does
         if durations is not None:
             durations.append(took)
-        if took > self.slow or type(running) is Queried:
+        values = self.buffers.get(req.key)
+        if values is None or took > self.slow or type(running) is Queried:
             self.rare(req, took, running)
-            return
-        try:
-            values = self.buffers[req.key]
-        except KeyError:
-            self.rare(req, took)
             return
         values.append(took)
         if len(values) >= LIMIT:
