@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
 import caches
 import health
@@ -64,7 +64,7 @@ def marks(node: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
 def defaulted(node: Any) -> Any:
     """The same with the default values."""
     if isinstance(node, str):
-        return export.scalar(node, export.DEFAULTS)
+        return rendering.scalar(node, thresholds.DEFAULTS)
     if isinstance(node, dict):
         return {key: defaulted(value) for key, value in node.items()}
     return [defaulted(value) for value in node] if isinstance(node, list) else node
@@ -74,14 +74,14 @@ def outputs() -> Iterator[tuple[Path, str]]:
     """Path and content of every generated file."""
     documents = {name: built(name) for name in PAGES}
     for name, document in documents.items():
-        yield HERE / "grafana" / f"{name}.json", export.as_json(defaulted(document))
+        yield HERE / "grafana" / f"{name}.json", rendering.as_json(defaulted(document))
     found = {name: dict(marks(document)) for name, document in documents.items()}
-    yield HERE / "templates" / "dashboards.json", export.as_json(found)
-    for name, text in export.rules(export.DEFAULTS):
+    yield HERE / "templates" / "dashboards.json", rendering.as_json(found)
+    for name, text in rendering.rules(thresholds.DEFAULTS):
         yield CONFIGS / "prometheus" / "rules" / name, text
-    for name, text in export.alertmanager(export.DEFAULTS):
+    for name, text in rendering.alertmanager(thresholds.DEFAULTS):
         yield CONFIGS / "alertmanager" / name, text
-    yield HERE / "kubernetes" / "prometheusrule.yaml", export.prometheus_rule(export.DEFAULTS)
+    yield HERE / "kubernetes" / "prometheusrule.yaml", rendering.prometheus_rule(thresholds.DEFAULTS)
 
 
 def main() -> int:

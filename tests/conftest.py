@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import trace
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, recorder, request, stack
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
+from opentelemetry.instrumentation.schema._recording import recorder, request, stack
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
@@ -52,7 +53,7 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not left_on, "the test left its instrumentation on"
     assert not running, "a validation was left running"
     assert not trace.get_current_span().get_span_context().is_valid, "a span was left active"
-    assert request.current.get() is request.OUTSIDE, "a request was left open"
+    assert request.current_request.get() is request.NO_REQUEST, "a request was left open"
     deadline = time.monotonic() + THREAD_END
     while started := set(threading.enumerate()) - threads:
         assert time.monotonic() < deadline, f"threads were left: {started}"

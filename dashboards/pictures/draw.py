@@ -46,7 +46,7 @@ def _picture(name: str) -> Path:
 def draw() -> None:
     for folder in ("tests/pipeline", "tests/dashboards", "examples/leads_api"):
         sys.path.insert(0, str(ROOT / folder))
-    from opentelemetry.instrumentation.schema.cli import export
+    from opentelemetry.instrumentation.schema._monitoring import thresholds
 
     from programs import built
     from stack import stack
@@ -55,7 +55,7 @@ def draw() -> None:
     programs = [shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")]
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
-        with stack(Path(home), built("small"), *programs, export.DEFAULTS | SCALED) as running:
+        with stack(Path(home), built("small"), *programs, thresholds.DEFAULTS | SCALED) as running:
             began = time.time()
             running.traffic(SECONDS)
             inputs = {name: _asked(running.roads["collector"], DASHBOARDS[name], began + 30) for name in DASHBOARDS}

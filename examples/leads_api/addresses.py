@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from children import HOST, ProgramError
+from processes import HOST, ProgramError
 
 CONFIGS = Path(__file__).parents[2] / "collector-config"
 

@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli.reading import Reading
-from opentelemetry.instrumentation.schema.cli.report import Report, endpoint_name
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus, Scrape
+from opentelemetry.instrumentation.schema._prometheus.reading import Reading
+from opentelemetry.instrumentation.schema._prometheus.report import Report, endpoint_name
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus, Scrape
 from opentelemetry.instrumentation.schema.cli.tables import seconds, tables
 from rich.table import Table
 
 import service
-from children import HOST, ProgramError, answers, free_port, program, until
+from console import Check, console, exit_code, keep, send, show_figures
 from figures import counts, figures
 from leads_api.truth import Truth
-from screen import Check, console, exit_code, keep, send, show_figures
+from processes import HOST, ProgramError, answers, free_port, program, until
 from sink import Sink, Span
-from tree import draw
+from trace_tree import draw
 
 REQUESTS = 1000
 SEED = 7

@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli.quantile import Counts, histogram_quantile
-from opentelemetry.instrumentation.schema.cli.reading import Reading
-from opentelemetry.instrumentation.schema.cli.report import SLOW, endpoint_name
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.instrumentation.schema._prometheus.quantile import Counts, histogram_quantile
+from opentelemetry.instrumentation.schema._prometheus.reading import Reading
+from opentelemetry.instrumentation.schema._prometheus.report import SLOW, endpoint_name
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 from opentelemetry.instrumentation.schema.cli.tables import seconds, share
 
 from leads_api.truth import Truth

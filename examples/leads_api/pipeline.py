@@ -23,19 +23,19 @@ from pathlib import Path
 from subprocess import Popen
 
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli.report import Report
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.instrumentation.schema._prometheus.report import Report
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 from opentelemetry.instrumentation.schema.cli.tables import seconds, tables
 
 import service
 from addresses import CONFIGS, Addresses, build
-from children import ProgramError, answers, clean_environment, program, tail, until
+from console import Check, console, exit_code, keep, send, show_figures
 from figures import counts, figures
 from leads_api.truth import Truth
-from screen import Check, console, exit_code, keep, send, show_figures
+from processes import ProgramError, answers, clean_environment, program, tail, until
 from sink import Sink
 from stores import Jaeger, exemplars
-from tree import draw
+from trace_tree import draw
 
 WORKERS = 4
 SEED = 7

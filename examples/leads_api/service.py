@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from children import HOST, beside_python, clean_environment, listens, once, program
-from screen import console
+from console import console
+from processes import HOST, beside_python, clean_environment, listens, once, program
 
 HERE = Path(__file__).parent
 

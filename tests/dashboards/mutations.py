@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
 from cases import CASES
 from promtool import Promtool
@@ -25,13 +25,13 @@ NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}
 
 def mutants() -> Iterator[tuple[str, str]]:
     """Name and changed value of every parameter that a rule's expression or `for` depends on."""
-    for parameter in export.PARAMETERS:
+    for parameter in thresholds.PARAMETERS:
         if parameter.kind != "text" and users(parameter.name):
             for value in changed(parameter):
                 yield parameter.name, value
 
 
-def changed(parameter: export.Parameter) -> tuple[str, ...]:
+def changed(parameter: thresholds.Parameter) -> tuple[str, ...]:
     name, default = parameter.name, parameter.default
     if name in NEIGHBOURS:
         return NEIGHBOURS[name]
@@ -52,8 +52,8 @@ def changed(parameter: export.Parameter) -> tuple[str, ...]:
 def users(name: str) -> set[str]:
     """The alerts whose rule names a parameter outside of its texts; through a recording rule: all of that file."""
     found: set[str] = set()
-    for file in export.RULES:
-        text = (export.source() / "templates" / file).read_text()
+    for file in rendering.RULES:
+        text = (rendering.source() / "templates" / file).read_text()
         rules = text.split("      - ")[1:]
         names = [rule.split("\n", 1)[0].partition(": ") for rule in rules]
         alerts = {name for kind, _, name in names if kind == "alert"}
@@ -67,7 +67,7 @@ def users(name: str) -> set[str]:
 def noticed(name: str, value: str) -> bool:
     affected = users(name)
     with tempfile.TemporaryDirectory() as home:
-        promtool = Promtool(Path(home), export.DEFAULTS | {name: value})
+        promtool = Promtool(Path(home), thresholds.DEFAULTS | {name: value})
         return any(promtool.failure(case) for case in CASES if case.name in affected)
 
 
@@ -77,7 +77,7 @@ def main() -> int:
         verdicts = list(pool.map(lambda change: noticed(*change), changes))
     survivors = [change for change, seen in zip(changes, verdicts, strict=True) if not seen]
     for name, value in survivors:
-        print(f"no case notices {name}={value} (default {export.DEFAULTS[name]})", file=sys.stderr)
+        print(f"no case notices {name}={value} (default {thresholds.DEFAULTS[name]})", file=sys.stderr)
     print(f"{len(changes) - len(survivors)} of {len(changes)} changes noticed")
     return 1 if survivors else 0
 

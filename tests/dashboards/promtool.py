@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
 Value = Callable[[int], float | None]
 """A sample's value at a time in seconds; None where nothing is scraped."""
@@ -93,12 +93,12 @@ class Promtool:
     """Runs cases against the rules as rendered with some values."""
 
     home: Path
-    values: Mapping[str, str] = field(default_factory=lambda: export.DEFAULTS)
+    values: Mapping[str, str] = field(default_factory=lambda: thresholds.DEFAULTS)
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        self.files = {name: self.home / name for name in export.RULES}
-        for name, text in export.rules(self.values):
+        self.files = {name: self.home / name for name in rendering.RULES}
+        for name, text in rendering.rules(self.values):
             self.files[name].write_text(text)
 
     def failure(self, case: Case) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import grpc
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
@@ -80,7 +80,7 @@ class Alertmanager(Program):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         home.mkdir(parents=True, exist_ok=True)
-        for name, text in export.alertmanager(values):
+        for name, text in rendering.alertmanager(values):
             (home / name).write_text(text)
         listen = [f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="]
         config = [f"--config.file={home / 'alertmanager.yml'}", f"--storage.path={home / 'data'}"]
@@ -199,7 +199,7 @@ def stack(home: Path, otelcol: Path, prometheus: str, alertmanager: str, values:
         ):
             place = home / road
             (place / "rules").mkdir(parents=True)
-            for name, text in export.rules(values):
+            for name, text in rendering.rules(values):
                 (place / "rules" / name).write_text(text)
             flags = ["--enable-feature=exemplar-storage"] if road == "collector" else []
 

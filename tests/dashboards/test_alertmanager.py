@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "collector-config" / "alertmanager" / "alertmanager.yml"
@@ -38,7 +38,7 @@ RECEIVERS = {
 def alerts() -> list[tuple[str, dict[str, str]]]:
     return [
         (rule["alert"], rule["labels"])
-        for name in export.RULES
+        for name in rendering.RULES
         for group in yaml.safe_load((RULES / name).read_text())["groups"]
         for rule in group["rules"]
         if "alert" in rule

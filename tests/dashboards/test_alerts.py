@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering
 
 from cases import CASES, SILENCE
 from promtool import Case, Promtool
@@ -36,7 +36,7 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> Promtool:
 def committed() -> list[dict[str, object]]:
     return [
         rule
-        for name in export.RULES
+        for name in rendering.RULES
         for group in yaml.safe_load((RULES / name).read_text())["groups"]
         for rule in group["rules"]
     ]
@@ -91,7 +91,7 @@ def test_each_alert_says_what_and_where() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning", "info", "none"}
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"}, rule["alert"]
         assert rule["annotations"]["runbook_url"].endswith(f"/{rule['alert']}.md")
-    for name in export.RULES:
+    for name in rendering.RULES:
         lines = (RULES / name).read_text().splitlines()
         bare = [
             line

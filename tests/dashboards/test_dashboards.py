@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 import pytest
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering
 
 import promql
 from lint import lint, panels
@@ -22,7 +22,7 @@ from vocabulary import SERIES, rules
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = {
-    name: json.loads((ROOT / "dashboards" / "grafana" / f"{name}.json").read_text()) for name in export.DASHBOARDS
+    name: json.loads((ROOT / "dashboards" / "grafana" / f"{name}.json").read_text()) for name in rendering.DASHBOARDS
 }
 SCHEMAS = json.loads((ROOT / "dashboards" / "schema" / "grafana.schema.json").read_text())
 PROMISED = {
@@ -179,7 +179,7 @@ def families(names: set[str]) -> set[str]:
 def test_thresholds_are_the_alerts() -> None:
     """A panel's limit is the very parameter of the alert that links to it, so that no export can part them."""
     marks = json.loads((ROOT / "dashboards" / "templates" / "dashboards.json").read_text())
-    for file in export.RULES:
+    for file in rendering.RULES:
         for rule in (ROOT / "dashboards" / "templates" / file).read_text().split("      - alert: ")[1:]:
             link = re.search(r"/d/([\w-]+)/[\w-]+\?viewPanel=(\d+)", rule)
             limit = re.search(r"(?:[<>]|> \()\s*\(?@\{(\w+)\}", rule)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
+from opentelemetry.instrumentation.schema.cli.commands import export
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -46,8 +47,8 @@ def test_thresholds_reach_rules_dashboards_and_alertmanager(tmp_path: Path) -> N
 
 def test_prometheus_rule_holds_the_same_groups() -> None:
     """The PrometheusRule has the groups of the rule files, all of them, in order."""
-    custom = yaml.safe_load(export.prometheus_rule(export.DEFAULTS))
-    groups = [group for _, text in export.rules(export.DEFAULTS) for group in yaml.safe_load(text)["groups"]]
+    custom = yaml.safe_load(rendering.prometheus_rule(thresholds.DEFAULTS))
+    groups = [group for _, text in rendering.rules(thresholds.DEFAULTS) for group in yaml.safe_load(text)["groups"]]
     assert custom["kind"] == "PrometheusRule"
     assert custom["spec"]["groups"] == groups
 
@@ -75,12 +76,12 @@ def test_list() -> None:
     """`--list` names every parameter with its default and where it comes from."""
     code, output = run("--list")
     assert code == 0
-    for parameter in export.PARAMETERS:
+    for parameter in thresholds.PARAMETERS:
         assert parameter.name in output
         assert parameter.why in output
 
 
 def test_every_parameter_is_used() -> None:
     """No parameter is without effect."""
-    text = "".join(path.read_text() for path in (export.source() / "templates").iterdir())
-    assert [parameter.name for parameter in export.PARAMETERS if f"@{{{parameter.name}" not in text] == []
+    text = "".join(path.read_text() for path in (rendering.source() / "templates").iterdir())
+    assert [parameter.name for parameter in thresholds.PARAMETERS if f"@{{{parameter.name}" not in text] == []

@@ -17,7 +17,7 @@ from typing import Any
 
 import promql_parser
 import pytest
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import thresholds
 
 import promql
 from lint import panels
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test may have to build the co
 SECONDS = 45
 SCALED = {
     parameter.name: "2s" if parameter.default != "0s" else "0s"
-    for parameter in export.PARAMETERS
+    for parameter in thresholds.PARAMETERS
     if parameter.kind == "duration"
 } | {"group_wait": "1s", "group_interval": "2s"}  # fmt: skip
 RATE_INTERVAL = "20s"
@@ -61,7 +61,7 @@ def started(home: Path, values: Mapping[str, str]) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with started(tmp_path_factory.mktemp("live"), export.DEFAULTS | SCALED) as running:
+    with started(tmp_path_factory.mktemp("live"), thresholds.DEFAULTS | SCALED) as running:
         running.traffic(SECONDS)
         yield running
 
@@ -180,7 +180,7 @@ def test_notified_and_resolved(live: Stack) -> None:
     assert time_of(active) - pending >= 2  # the scaled `for`
     (first,) = fired[0][1]["alerts"]
     assert first["annotations"]["description"] == ("Validation errors have exceeded 1% for the past 2 seconds.")
-    assert first["annotations"]["dashboard_url"].startswith(f"{export.DEFAULTS['grafana_url']}/d/schema-health/")
+    assert first["annotations"]["dashboard_url"].startswith(f"{thresholds.DEFAULTS['grafana_url']}/d/schema-health/")
     runbook = first["annotations"]["runbook_url"].rpartition("/")[2]
     assert (Path(__file__).parents[2] / "docs" / "runbooks" / runbook).exists()
     # no traffic from here on: the one-minute window empties
@@ -247,7 +247,7 @@ def told(live: Stack) -> list[str]:
 @pytest.mark.nightly
 def test_true_time(tmp_path: Path) -> None:
     """With the shipped values the promised alert arrives after its five minutes, and not before."""
-    with started(tmp_path, export.DEFAULTS | {"group_wait": "1s"}) as running:
+    with started(tmp_path, thresholds.DEFAULTS | {"group_wait": "1s"}) as running:
         began = time.time()
         running.traffic(330)
         alert = "HighValidationErrorRate"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli import export
+from opentelemetry.instrumentation.schema._monitoring import rendering
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "collector-config" / "prometheus" / "rules"
@@ -33,7 +33,7 @@ def rules() -> list[dict[str, object]]:
     """Every committed rule."""
     return [
         rule
-        for name in export.RULES
+        for name in rendering.RULES
         for group in yaml.safe_load((RULES / name).read_text())["groups"]
         for rule in group["rules"]
     ]

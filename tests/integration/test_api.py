@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from opentelemetry.instrumentation.schema import caches, endpoint, faults, observe_cache, stack, validation
+from opentelemetry.instrumentation.schema import endpoint, faults, observe_cache, validation
+from opentelemetry.instrumentation.schema._recording import app_caches, stack
 from opentelemetry.trace import StatusCode
 from telemetry import Telemetry
 
@@ -19,7 +20,7 @@ LEAD = validation("LeadRow", module=__name__, library="csv", invalid=KeyError)
 
 @pytest.fixture(autouse=True)
 def no_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caches, "_sources", {})
+    monkeypatch.setattr(app_caches, "_sources", {})
 
 
 # -- endpoint()

@@ -24,10 +24,10 @@ from opentelemetry.sdk.metrics.export import (
 from pydantic import BaseModel
 from websockets.sync.client import connect
 
-import road
-from road import children
+import export_path
+from differential import in_child
+from export_path import processes
 from sink import Sink
-from twins import in_child
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -160,7 +160,7 @@ JOBS = 400
 
 def telemetry(sink: Sink) -> dict[str, str]:
     """Settings of a program that sends to the sink when it ends, and when it says so."""
-    return children.clean_environment() | road.by_otlp(sink) | {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+    return processes.clean_environment() | export_path.by_otlp(sink) | {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
 
 
 def check(sink: Sink, jobs: int, route: str | None = None) -> None:
@@ -169,14 +169,14 @@ def check(sink: Sink, jobs: int, route: str | None = None) -> None:
     where = "http.route" if route else "schema.endpoint"
     name = route or "import-leads"
     libraries = ("pydantic", "jsonschema", "marshmallow")
-    assert +road.total(points("api.requests"), where) == {name: jobs}
-    assert road.total(points("schema.validation.duration"), "schema.library", "schema.validation.outcome", where) == {
-        (library, outcome, name): jobs for library in libraries for outcome in ("valid", "invalid")
-    }
-    assert +road.total(points("validation.errors"), "schema.library", where) == {
+    assert +export_path.total(points("api.requests"), where) == {name: jobs}
+    assert export_path.total(
+        points("schema.validation.duration"), "schema.library", "schema.validation.outcome", where
+    ) == {(library, outcome, name): jobs for library in libraries for outcome in ("valid", "invalid")}
+    assert +export_path.total(points("validation.errors"), "schema.library", where) == {
         (library, name): jobs for library in libraries
     }
-    hits, misses = (road.total(points(f"cache.{which}"), "schema.library") for which in ("hits", "misses"))
+    hits, misses = (export_path.total(points(f"cache.{which}"), "schema.library") for which in ("hits", "misses"))
     assert hits + misses == Counter(dict.fromkeys(libraries, 2 * jobs))
 
 
@@ -186,10 +186,10 @@ def test_every_job_is_counted_once(context: str, tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(WORK)
     (tmp_path / "main.py").write_text("from work import *\n" + (IN_PROCESS | PROCESSES)[context])
     with Sink() as sink:
-        children.once(context, [road.INSTRUMENT, sys.executable, "main.py"], telemetry(sink), tmp_path)
+        processes.once(context, [export_path.INSTRUMENT, sys.executable, "main.py"], telemetry(sink), tmp_path)
         check(sink, JOBS)
-        processes = {road.process(point) for point in sink.metric_points("api.requests")}
-        assert len(processes) == (1 if context in IN_PROCESS else 4)
+        seen = {export_path.process(point) for point in sink.metric_points("api.requests")}
+        assert len(seen) == (1 if context in IN_PROCESS else 4)
 
 
 APP = """
@@ -234,25 +234,25 @@ def test_gunicorns_workers(options: list[str], environment: dict[str, str], tmp_
     """Three workers, of threads or greenlets, forked before or after the app is loaded: their sum is what was sent."""
     (tmp_path / "work.py").write_text(WORK + VALIDATE)
     (tmp_path / "app.py").write_text(APP)
-    port = children.free_port()
-    line: list[str | Path] = [road.INSTRUMENT, children.beside_python("gunicorn"), "app:app", "--bind"]
-    line += [f"{children.HOST}:{port}", "--workers", "3", *options]
+    port = processes.free_port()
+    line: list[str | Path] = [export_path.INSTRUMENT, processes.beside_python("gunicorn"), "app:app", "--bind"]
+    line += [f"{processes.HOST}:{port}", "--workers", "3", *options]
 
     def post(number: int) -> str:
-        request = urllib.request.Request(f"http://{children.HOST}:{port}/jobs/{number}", method="POST")
+        request = urllib.request.Request(f"http://{processes.HOST}:{port}/jobs/{number}", method="POST")
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read().decode()
 
     with Sink() as sink:
         environment = telemetry(sink) | environment
-        with children.program(
-            "gunicorn", line, tmp_path / "log", lambda: children.listens(port), environment, tmp_path
+        with processes.program(
+            "gunicorn", line, tmp_path / "log", lambda: processes.listens(port), environment, tmp_path
         ) as arbiter:
-            assert children.until(lambda: len(psutil.Process(arbiter.pid).children()) == 3, 30)
+            assert processes.until(lambda: len(psutil.Process(arbiter.pid).children()) == 3, 30)
             with ThreadPoolExecutor(8) as pool:
                 served = set(pool.map(post, range(300)))
         check(sink, 300, "/jobs/<int:number>")
-        assert len({road.process(point) for point in sink.metric_points("api.requests")}) >= len(served)
+        assert len({export_path.process(point) for point in sink.metric_points("api.requests")}) >= len(served)
 
 
 SOCKETS = {
@@ -287,28 +287,28 @@ def test_websockets(framework: str, tmp_path: Path) -> None:
     """What websockets validate counts for no endpoint and no request, and the path they were opened with is nowhere."""
     (tmp_path / "work.py").write_text(WORK + VALIDATE)
     (tmp_path / "app.py").write_text(SOCKETS[framework])
-    port = children.free_port()
-    line: list[str | Path] = [road.INSTRUMENT, sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    port = processes.free_port()
+    line: list[str | Path] = [export_path.INSTRUMENT, sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
 
     def talk(_number: int) -> None:
-        with connect(f"ws://{children.HOST}:{port}/shops/secret/rooms/secret") as socket:
+        with connect(f"ws://{processes.HOST}:{port}/shops/secret/rooms/secret") as socket:
             for _ in range(10):
                 socket.send("job")
                 assert socket.recv(timeout=30) == "done"
 
     with Sink() as sink:
         with (
-            children.program(
-                "uvicorn", line, tmp_path / "log", lambda: children.listens(port), telemetry(sink), tmp_path
+            processes.program(
+                "uvicorn", line, tmp_path / "log", lambda: processes.listens(port), telemetry(sink), tmp_path
             ),
             ThreadPoolExecutor(8) as pool,
         ):
             list(pool.map(talk, range(16)))
         points = sink.metric_points
-        assert road.total(points("schema.validation.duration"), "schema.library", "http.route") == {
+        assert export_path.total(points("schema.validation.duration"), "schema.library", "http.route") == {
             (library, None): 320 for library in ("pydantic", "jsonschema", "marshmallow")
         }
-        assert (+road.total(points("api.requests")), points("validation.errors")) == (Counter(), [])
+        assert (+export_path.total(points("api.requests")), points("validation.errors")) == (Counter(), [])
         spans = [span for span in sink.spans() if span.name.startswith("schema.validate ")]
         assert spans
         assert "secret" not in str([one.attributes for one in (*points("schema.validation.duration"), *spans)])

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy  # noqa: F401  # its patches are undone, too
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema import endpoint, faults, ownership, problems, recorder, spans
+from opentelemetry.instrumentation.schema import endpoint, faults
+from opentelemetry.instrumentation.schema._recording import ownership, problems, recorder, spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
 from telemetry import Telemetry
@@ -144,9 +145,9 @@ def test_the_caller_sees_no_difference(make: Callable[[], Validator], data: Any,
 
 FAULTS = [
     (recorder.Recorder, "bind"),
-    (recorder.Series, "duration"),
-    (recorder.Series, "problem"),
-    (spans.Spans, "ended"),
+    (recorder.SchemaCells, "duration"),
+    (recorder.SchemaCells, "problem"),
+    (spans.Spans, "end_span"),
     (ownership.Ownership, "__call__"),
     (problems, "path"),
 ]

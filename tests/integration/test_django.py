@@ -16,7 +16,7 @@ from django.urls import include, path, re_path
 from django.views import View
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.schema import endpoint
-from opentelemetry.instrumentation.schema.request import OUTSIDE, current
+from opentelemetry.instrumentation.schema._recording.request import NO_REQUEST, current_request
 from pydantic import BaseModel, ValidationError
 from telemetry import Telemetry
 
@@ -198,7 +198,7 @@ def test_a_view_that_raises_is_a_request(telemetry: Telemetry, send: Callable[..
     with pytest.raises(RuntimeError, match="a view's own error"):
         send("get", "/broken")
     assert telemetry.requests() == {("GET", "broken"): 1}
-    assert current.get() is OUTSIDE
+    assert current_request.get() is NO_REQUEST
 
 
 def test_a_request_ends(telemetry: Telemetry) -> None:

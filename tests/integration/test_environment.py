@@ -12,8 +12,8 @@ from textwrap import dedent
 
 import pytest
 
-import road
-from children import clean_environment
+import export_path
+from processes import clean_environment
 from sink import Sink
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ WITHOUT_PROVIDER = """
     {before}
     import gc
     from opentelemetry.instrumentation.schema import SchemaInstrumentor
-    from opentelemetry.instrumentation.schema.cells import Cell
+    from opentelemetry.instrumentation.schema._recording.cells import Cell
     SchemaInstrumentor().instrument()
     from pydantic import TypeAdapter
     adapter = TypeAdapter(list[int])
@@ -126,18 +126,18 @@ def test_without_a_provider(before: str, tmp_path: Path) -> None:
 
 def test_a_bad_value_warns_once(tmp_path: Path, sink: Sink) -> None:
     """One warning names the variable, its value and what is used instead; the app runs."""
-    variables = road.by_otlp(sink) | {"OTEL_LOGS_EXPORTER": "none", "OTEL_PYTHON_SCHEMA_SLOW_MS": "fast"}
-    run = python(APP, tmp_path, road.INSTRUMENT, **variables)
+    variables = export_path.by_otlp(sink) | {"OTEL_LOGS_EXPORTER": "none", "OTEL_PYTHON_SCHEMA_SLOW_MS": "fast"}
+    run = python(APP, tmp_path, export_path.INSTRUMENT, **variables)
     assert run.stdout == PRINTED
     (warning,) = [line for line in run.stderr.splitlines() if "SCHEMA" in line]
     assert warning.startswith("OTEL_PYTHON_SCHEMA_SLOW_MS='fast' is not valid")
     assert warning.endswith("using 10.0")
-    assert road.total(sink.metric_points("schema.validation.duration")).total() == 3
+    assert export_path.total(sink.metric_points("schema.validation.duration")).total() == 3
 
 
 def test_sdk_disabled(tmp_path: Path, sink: Sink) -> None:
     """OTEL_SDK_DISABLED: nothing is sent, nothing is said."""
-    run = python(APP, tmp_path, road.INSTRUMENT, OTEL_SDK_DISABLED="true", **road.by_otlp(sink))
+    run = python(APP, tmp_path, export_path.INSTRUMENT, OTEL_SDK_DISABLED="true", **export_path.by_otlp(sink))
     assert (run.returncode, run.stdout) == (0, PRINTED)
     assert "schema" not in run.stderr
     assert (sink.metric_points("schema.validation.duration"), sink.spans()) == ([], [])
@@ -162,11 +162,16 @@ def test_what_to_leave_alone(
     sink: Sink,
 ) -> None:
     """The settings that leave something out leave out just that; the server spans come all the same."""
-    run = python(ASKING, tmp_path, road.INSTRUMENT, **road.environment(tmp_path, **road.by_otlp(sink), **setting))
+    run = python(
+        ASKING,
+        tmp_path,
+        export_path.INSTRUMENT,
+        **export_path.environment(tmp_path, **export_path.by_otlp(sink), **setting),
+    )
     assert run.stdout == ANSWERED
-    assert +road.total(sink.metric_points("api.requests"), "endpoint") == dict(requests)
+    assert +export_path.total(sink.metric_points("api.requests"), "endpoint") == dict(requests)
     if schemas is not None:
-        assert road.total(sink.metric_points("schema.validation.duration"), "schema.name").keys() == schemas
+        assert export_path.total(sink.metric_points("schema.validation.duration"), "schema.name").keys() == schemas
     served = [span.name for span in sink.spans() if span.kind == "SERVER"]
     assert served.count("GET /leads") == 2
 
@@ -231,7 +236,9 @@ def test_quickstart_gives_numbers(quickstart: Bare, tmp_path: Path, sink: Sink) 
     run = quickstart.run(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=sink.grpc_endpoint, OTEL_LOGS_EXPORTER="none")
     assert (run.returncode, run.stdout) == (0, PRINTED)
     assert "schema" not in run.stderr
-    seen = road.total(sink.metric_points("schema.validation.duration"), "schema.name", "schema.validation.outcome")
+    seen = export_path.total(
+        sink.metric_points("schema.validation.duration"), "schema.name", "schema.validation.outcome"
+    )
     assert seen == {("Lead", "valid"): 2, ("Lead", "invalid"): 1}
     assert [span.name for span in sink.spans()] == ["schema.validate Lead"]
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.instrumentation.schema import recorder, semconv, settings
+from opentelemetry.instrumentation.schema import semconv, settings
+from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from twins import Twins, in_child, own_values_only, points, reader
+from differential import Differential, in_child, own_values_only, points, reader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -30,7 +31,7 @@ class Forking:
 
     def validate(self, times: int) -> None:
         for _ in range(times):
-            self.probe.ok(0.001)
+            self.probe.succeeded(0.001)
 
     def validations(self, source: InMemoryMetricReader) -> int:
         return sum(p.count for name, _, _, p in points(source) if name == "schema.validation.duration")
@@ -104,13 +105,13 @@ def test_fork_while_another_thread_collects() -> None:
 
 def test_fork_inside_a_fold() -> None:
     """A child forked while its parent folds a full buffer, on another thread, has a lock of its own."""
-    twins = Twins([False, True])
+    pair = Differential([False, True])
     for n in range(50):
-        twins.record(n % 4, 0.1)
-    with twins.values.lock, twins.count.lock:
-        in_child(lambda: (twins.forked(), own_values_only(twins)))
+        pair.record(n % 4, 0.1)
+    with pair.values.lock, pair.count.lock:
+        in_child(lambda: (pair.forked(), own_values_only(pair)))
     for i in (0, 1):
-        twins.compare(i)
+        pair.compare(i)
 
 
 def test_multiprocessing_fork() -> None:

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import validators
 from jsonschema.exceptions import ValidationError
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, stack
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
+from opentelemetry.instrumentation.schema._recording import stack
 from opentelemetry.instrumentation.schema.api import endpoint
-from opentelemetry.instrumentation.schema.integrations import jsonschema as integration
+from opentelemetry.instrumentation.schema.integrations.jsonschema import install as integration
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -517,7 +518,7 @@ def test_deprecations_point_to_the_caller(telemetry: Telemetry) -> None:
     assert [warning.filename for warning in caught] == [__file__, __file__]
 
 
-@pytest.mark.parametrize("part", ["_name", "_problems._declared", "_caller"])
+@pytest.mark.parametrize("part", ["install._name", "_problems._declared", "install._caller"])
 def test_our_faults_stay_ours(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """A fault of this integration reaches neither the application nor its result, and is counted."""
 
@@ -525,7 +526,7 @@ def test_our_faults_stay_ours(telemetry: Telemetry, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("ours")
 
     faults.reraise = False
-    monkeypatch.setattr(f"{integration.__name__}.{part}", broken)
+    monkeypatch.setattr(f"{integration.__package__}.{part}", broken)
     with pytest.raises(ValidationError):
         jsonschema.validate({}, LEAD)
     assert Draft(LEAD).is_valid({"email": "a@b"})

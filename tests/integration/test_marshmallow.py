@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, stack
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
+from opentelemetry.instrumentation.schema._recording import stack
 from opentelemetry.instrumentation.schema.api import endpoint
-from opentelemetry.instrumentation.schema.integrations import marshmallow as integration
+from opentelemetry.instrumentation.schema.integrations.marshmallow import install as integration
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider

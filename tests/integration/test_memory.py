@@ -11,7 +11,7 @@ import marshmallow
 import psutil
 import pytest
 from opentelemetry.instrumentation.schema import endpoint
-from opentelemetry.instrumentation.schema.cells import LIMIT, MAX_EXEMPLARS
+from opentelemetry.instrumentation.schema._recording.cells import BUFFER_SIZE, MAX_EXEMPLARS
 from pydantic import TypeAdapter, create_model
 from telemetry import Telemetry
 
@@ -104,7 +104,7 @@ def library_of(kind: str) -> str:
 
 def waiting(telemetry: Telemetry) -> list[int]:
     """How many values each cell holds."""
-    streams = telemetry.instrumentor._recorder._streams
+    streams = telemetry.instrumentor._recorder._instruments
     return [len(cell.values) for stream in streams for cell in stream.cells]
 
 
@@ -113,7 +113,7 @@ def test_an_app_that_nobody_scrapes_does_not_grow(telemetry: Telemetry) -> None:
     adapter, schema = TypeAdapter(list[int]), LeadSchema()
     validator = jsonschema.Draft202012Validator({"title": "Lead", "type": "object"})
     most = 0
-    for n in range(3 * LIMIT + 7):
+    for n in range(3 * BUFFER_SIZE + 7):
         adapter.validate_python([1])
         schema.load({})
         validator.is_valid({})
@@ -121,8 +121,8 @@ def test_an_app_that_nobody_scrapes_does_not_grow(telemetry: Telemetry) -> None:
             validator.is_valid([])
         if n % 100 == 0:
             most = max(most, *waiting(telemetry))
-    assert LIMIT / 2 < most <= LIMIT
-    assert telemetry.validations() == {"valid": 3 * (3 * LIMIT + 7), "invalid": 3 * LIMIT + 7}
+    assert BUFFER_SIZE / 2 < most <= BUFFER_SIZE
+    assert telemetry.validations() == {"valid": 3 * (3 * BUFFER_SIZE + 7), "invalid": 3 * BUFFER_SIZE + 7}
 
 
 def test_exemplars_that_nobody_reads_do_not_grow(watch: Callable[..., Telemetry]) -> None:
@@ -130,7 +130,7 @@ def test_exemplars_that_nobody_reads_do_not_grow(watch: Callable[..., Telemetry]
     telemetry, adapter, most = watch(spans="all"), TypeAdapter(list[int]), 0
     for _ in range(10 * MAX_EXEMPLARS):
         adapter.validate_python([1])
-        most = max(most, *(len(cell.exemplars) for cell in telemetry.instrumentor._recorder._streams[0].cells))
+        most = max(most, *(len(cell.exemplars) for cell in telemetry.instrumentor._recorder._instruments[0].cells))
     assert MAX_EXEMPLARS / 2 < most < MAX_EXEMPLARS
     assert telemetry.validations() == {"valid": 10 * MAX_EXEMPLARS}
 

@@ -348,7 +348,7 @@ for name in ("pydantic", "jsonschema", "marshmallow", "sqlalchemy", "opentelemet
     assert name not in sys.modules, name
 import pydantic
 class Lead(pydantic.BaseModel): age: int
-assert type(Lead.__pydantic_validator__).__name__ == "Unused"
+assert type(Lead.__pydantic_validator__).__name__ == "UnboundProxy"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -482,10 +482,10 @@ def test_a_validator_that_is_built_and_not_used_is_nothing(watch: Callable[..., 
     gc.collect()  # a checked return value is bound with its function: those of other tests
     telemetry = watch()
 
-    class Unused(BaseModel):
+    class UnboundProxy(BaseModel):
         age: int
 
-    TypeAdapter(list[Unused])
+    TypeAdapter(list[UnboundProxy])
     assert not telemetry.validations()
     assert telemetry.points("cache.misses") == telemetry.points("cache.hits") == []
 

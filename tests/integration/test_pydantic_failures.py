@@ -244,7 +244,7 @@ def test_a_fault_of_ours_reaches_neither_app_nor_result(
     where: str, watch: Callable[..., Telemetry], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An internal error is counted in `schema.telemetry.errors` and logged once; validation goes on."""
-    from opentelemetry.instrumentation.schema.recorder import Probe, Recorder
+    from opentelemetry.instrumentation.schema._recording.recorder import Probe, Recorder
 
     monkeypatch.setattr(faults, "reraise", False)
     monkeypatch.setattr(faults, "_logged", set())
@@ -254,7 +254,7 @@ def test_a_fault_of_ours_reaches_neither_app_nor_result(
 
     parent, name = {
         "bind": (Recorder, "bind"),
-        "install": (_validator, "fill"),
+        "install": (_validator, "bind_proxy"),
         "names": (_core_schema, "name_and_module"),
         "problems": (_validator._Problems, "_template"),
         "record": (Probe, "_measure"),

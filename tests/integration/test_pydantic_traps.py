@@ -19,12 +19,13 @@ from typing import Any
 
 import pydantic
 import pytest
-from opentelemetry.instrumentation.schema import faults, stack
+from opentelemetry.instrumentation.schema import faults
+from opentelemetry.instrumentation.schema._recording import stack
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import SchemaValidator
 from telemetry import Telemetry
 
-from twins import in_child
+from differential import in_child
 
 greenlet = pytest.importorskip("greenlet")
 VERSION = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])

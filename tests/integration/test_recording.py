@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.instrumentation.schema import cells, recorder, semconv, settings
+from opentelemetry.instrumentation.schema import semconv, settings
+from opentelemetry.instrumentation.schema._recording import cells, recorder
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
@@ -19,7 +20,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from twins import points
+from differential import points
 
 HERE = str(Path(__file__).parent)
 
@@ -55,7 +56,7 @@ def test_flush_and_shutdown_export_what_is_buffered() -> None:
     probe = new_recorder(provider).bind("pydantic", "Lead", "app")
     for number in (7, 7):
         for _ in range(number):
-            probe.ok(0.001)
+            probe.succeeded(0.001)
         provider.force_flush() if len(exporter.exported) == 0 else provider.shutdown()
     assert [seen["schema.validation.duration"][0].count for seen in exporter.exported] == [7, 14]
     assert [seen["cache.hits"][0].value for seen in exporter.exported] == [6, 13]
@@ -82,7 +83,7 @@ def test_two_providers_each_get_their_own() -> None:
     for number, one in zip((5, 9), recorders, strict=True):
         probe = one.bind("pydantic", "Lead", "app")
         for _ in range(number):
-            probe.ok(0.001)
+            probe.succeeded(0.001)
     assert [total(reader) for reader in readers] == [(5, 4, 1), (9, 8, 1)]
     assert [total(reader) for reader in readers] == [(5, 4, 1), (9, 8, 1)]
 
@@ -94,12 +95,12 @@ def test_a_recorder_after_a_closed_one_goes_on_counting() -> None:
     first = new_recorder(provider)
     kept = first.bind("pydantic", "Lead", "app")
     for _ in range(5):
-        kept.ok(0.001)
+        kept.succeeded(0.001)
     first.close()
-    kept.ok(0.001)  # a bound method that somebody kept
+    kept.succeeded(0.001)  # a bound method that somebody kept
     second = new_recorder(provider).bind("pydantic", "Lead", "app")
     for _ in range(5):
-        second.ok(0.001)
+        second.succeeded(0.001)
     counts = [point.count for name, _, _, point in points(reader) if name == "schema.validation.duration"]
     assert sum(counts) == 10
 
@@ -113,16 +114,16 @@ def test_a_disabled_meter_takes_nothing_and_nothing_grows() -> None:
     provider: Any = MeterProvider([reader], shutdown_on_exit=False)
     probe = new_recorder(provider).bind("pydantic", "Lead", "app")
     for _ in range(5):
-        probe.ok(0.001)
+        probe.succeeded(0.001)
     assert total(reader)[0] == 5
     provider._set_meter_configurator(meter_configurator=_disable_meter_configurator)
-    for _ in range(3 * cells.LIMIT):
-        probe.ok(0.001)
-    assert sum(len(buffer) for buffer in probe.buffers.values()) < cells.LIMIT
+    for _ in range(3 * cells.BUFFER_SIZE):
+        probe.succeeded(0.001)
+    assert sum(len(buffer) for buffer in probe.buffers.values()) < cells.BUFFER_SIZE
     reader.get_metrics_data()
     provider._set_meter_configurator(meter_configurator=_default_meter_configurator)
-    probe.ok(0.001)
-    assert 6 <= total(reader)[0] < 6 + cells.LIMIT  # less than a buffer waited when the meter was enabled again
+    probe.succeeded(0.001)
+    assert 6 <= total(reader)[0] < 6 + cells.BUFFER_SIZE  # less than a buffer waited when the meter was enabled again
 
 
 @pytest.mark.parametrize("how", ["no provider", "no-op provider"])
@@ -131,12 +132,13 @@ def test_without_an_sdk_nothing_is_buffered(how: str) -> None:
     code = f"""
 import sys
 from opentelemetry import metrics, trace
-from opentelemetry.instrumentation.schema import recorder, settings
+from opentelemetry.instrumentation.schema import settings
+from opentelemetry.instrumentation.schema._recording import recorder
 provider = metrics.NoOpMeterProvider() if {how!r} == "no-op provider" else metrics
 recorder = recorder.Recorder(settings.load({{}}, {{}}), provider.get_meter("m"), trace.get_tracer("t"))
 probe = recorder.bind("pydantic", "Lead", "app")
 for _ in range(5):
-    probe.ok(0.001)
+    probe.succeeded(0.001)
 recorder.collect()
 print([len(cell.values) for cell in recorder.durations.cells], "opentelemetry.sdk" in sys.modules)
 """
@@ -149,16 +151,17 @@ def test_a_provider_that_is_set_later_gets_what_comes_from_then_on() -> None:
 import sys
 sys.path.insert(0, {HERE!r})
 from opentelemetry import metrics, trace
-from opentelemetry.instrumentation.schema import recorder, settings
+from opentelemetry.instrumentation.schema import settings
+from opentelemetry.instrumentation.schema._recording import recorder
 recorder = recorder.Recorder(settings.load({{}}, {{}}), metrics.get_meter("m"), trace.get_tracer("t"))
 probe = recorder.bind("pydantic", "Lead", "app")
-probe.ok(0.001)
+probe.succeeded(0.001)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
 for _ in range(5):
-    probe.ok(0.001)
+    probe.succeeded(0.001)
 from test_recording import total
 buffered = len(recorder.durations.cells[0].values)
 print(buffered, total(reader))

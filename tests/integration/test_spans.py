@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.instrumentation.schema import endpoint, request, spans, stack, validation
+from opentelemetry.instrumentation.schema import endpoint, validation
+from opentelemetry.instrumentation.schema._recording import request, spans, stack
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -43,8 +44,8 @@ def slow() -> None:
 def query() -> None:
     """A validation that runs a database query."""
     with LEAD():
-        probe, began = stack.running[stack.here()]
-        stack.running[stack.here()] = running = stack.Queried(probe, began)
+        probe, began = stack.running[stack.current_stack()]
+        stack.running[stack.current_stack()] = running = stack.OpenValidation(probe, began)
         running.queries = 1
 
 
@@ -224,11 +225,11 @@ def test_a_span_that_the_validator_opened_is_a_sibling(telemetry: Telemetry) -> 
     with telemetry.tracer.start_as_current_span("parent") as parent:
         probe = LEAD()
         with probe:
-            running, began = stack.running[stack.here()]
-            stack.running[stack.here()] = queried = stack.Queried(running, began)
+            running, began = stack.running[stack.current_stack()]
+            stack.running[stack.current_stack()] = queried = stack.OpenValidation(running, began)
             with telemetry.tracer.start_as_current_span("inner"):
-                assert request.current.get() is request.OUTSIDE
-                assert queried.probe.series.recorder.spans.began(queried, time.perf_counter()) is queried.span
+                assert request.current_request.get() is request.NO_REQUEST
+                assert queried.probe.schema_cells.recorder.spans.open_span(queried, time.perf_counter()) is queried.span
     made = {span.name: span for span in telemetry.spans()}
     assert made["schema.validate Lead"].parent.span_id == parent.get_span_context().span_id
     assert made["inner"].parent.span_id == parent.get_span_context().span_id

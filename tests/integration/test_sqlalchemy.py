@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, stack
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
+from opentelemetry.instrumentation.schema._recording import stack
 from opentelemetry.instrumentation.schema.api import endpoint, validation
-from opentelemetry.instrumentation.schema.integrations import sqlalchemy as integration
+from opentelemetry.instrumentation.schema.integrations.sqlalchemy import install as integration
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import MeterProvider

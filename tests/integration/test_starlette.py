@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.schema import endpoint, faults
-from opentelemetry.instrumentation.schema.integrations import starlette as integration
-from opentelemetry.instrumentation.schema.recorder import Recorder
+from opentelemetry.instrumentation.schema._recording.recorder import Recorder
+from opentelemetry.instrumentation.schema.integrations.starlette import install as integration
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -408,11 +408,11 @@ print({"fastapi", "pydantic"} & set(sys.modules))
 
 
 BROKEN = [
-    (integration, "web"),
+    (integration, "web_endpoint"),
     (integration, "_url"),
     (integration, "_routes"),
     (integration, "_prefix"),
-    (Recorder, "requested"),
+    (Recorder, "count_request"),
     (integration.Request, "enter_handler"),
     (integration.Request, "leave_handler"),
 ]

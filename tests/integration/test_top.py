@@ -25,8 +25,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli.quantile import histogram_quantile
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.instrumentation.schema._prometheus.quantile import histogram_quantile
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import REGISTRY, start_http_server
 

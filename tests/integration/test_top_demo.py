@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from opentelemetry.instrumentation.schema.cli.reading import Reading
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.instrumentation.schema._prometheus.reading import Reading
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 
 from test_top import needs_prometheus, prometheus, serving, wait_for
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(LEADS))
 from figures import counts, figures  # noqa: E402
 from leads_api.truth import Truth  # noqa: E402
 from sink import Span  # noqa: E402
-from tree import draw  # noqa: E402
+from trace_tree import draw  # noqa: E402
 
 VERIFIED, LIST = ("POST /leads/verified", "LeadVerified"), ("GET /leads", "LeadOut")
 

@@ -83,7 +83,7 @@ def test_it_validates_without_an_sdk(run: Callable[..., subprocess.CompletedProc
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "{'age': 1} {'age': ['Not a valid integer.']}",
-        f"{PACKAGE}/integrations/marshmallow.py",
+        f"{PACKAGE}/integrations/marshmallow/install.py",
         "[]",
     ]
 

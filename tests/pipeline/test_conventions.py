@@ -15,7 +15,7 @@ import pytest
 import load
 from figures import P95
 from programs import Load, Prometheus, eventually
-from roads import EXTRA_LABELS, ROADS, Road, lay
+from topologies import EXTRA_LABELS, ROADS, Road, lay
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema import caches, faults, observe_cache
+from opentelemetry.instrumentation.schema import faults, observe_cache
+from opentelemetry.instrumentation.schema._recording import app_caches
 
 
 @pytest.fixture(autouse=True)
 def no_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caches, "_sources", {})
+    monkeypatch.setattr(app_caches, "_sources", {})
 
 
 def test_an_lru_cache_is_read_since_the_last_look() -> None:
@@ -27,10 +28,10 @@ def test_an_lru_cache_is_read_since_the_last_look() -> None:
     observe_cache("countries", load)
     for number in (1, 1, 2):
         load(number)
-    assert caches.take() == [("countries", 2, 2)]
+    assert app_caches.take() == [("countries", 2, 2)]
     load(2)
-    assert caches.take() == [("countries", 1, 0)]
-    assert caches.take() == [("countries", 0, 0)]
+    assert app_caches.take() == [("countries", 1, 0)]
+    assert app_caches.take() == [("countries", 0, 0)]
 
 
 def test_a_cleared_cache_has_restarted() -> None:
@@ -43,11 +44,11 @@ def test_a_cleared_cache_has_restarted() -> None:
     observe_cache("countries", load)
     for _ in range(5):
         load(1)
-    assert caches.take() == [("countries", 4, 1)]
+    assert app_caches.take() == [("countries", 4, 1)]
     load.cache_clear()
     load(1)
     load(1)
-    assert caches.take() == [("countries", 1, 1)]
+    assert app_caches.take() == [("countries", 1, 1)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)) | st.just("cleared")))
@@ -61,7 +62,7 @@ def test_everything_counted_between_looks_arrives(steps: list[Any]) -> None:
         else:
             totals = totals[0] + step[0], totals[1] + step[1]
             counted = counted[0] + step[0], counted[1] + step[1]
-        ((_, hits, misses),) = caches.take()
+        ((_, hits, misses),) = app_caches.take()
         assert hits >= 0
         assert misses >= 0
         taken = taken[0] + hits, taken[1] + misses
@@ -81,9 +82,9 @@ def test_a_source_that_raises_is_asked_again(monkeypatch: pytest.MonkeyPatch) ->
 
     observe_cache("broken", source)
     observe_cache("sound", lambda: (1, 1))
-    assert caches.take() == [("sound", 1, 1)]
+    assert app_caches.take() == [("sound", 1, 1)]
     assert faults.take() == {("cache", "ZeroDivisionError"): 1}
-    assert caches.take() == [("broken", 3, 1), ("sound", 0, 0)]
+    assert app_caches.take() == [("broken", 3, 1), ("sound", 0, 0)]
 
 
 @pytest.mark.parametrize("answer", [None, 1, (1,), (1, 2, 3), ("a", "b")])
@@ -91,7 +92,7 @@ def test_an_answer_that_is_no_pair_of_numbers_is_a_fault(answer: Any, monkeypatc
     """What a source returns is checked where it is read."""
     monkeypatch.setattr(faults, "reraise", False)
     observe_cache("odd", lambda: answer)
-    assert caches.take() == []
+    assert app_caches.take() == []
     assert sum(faults.take().values()) == 1
 
 
@@ -99,7 +100,7 @@ def test_a_name_observed_again_has_the_new_source() -> None:
     """The last source of a name is the one that is read."""
     observe_cache("countries", lambda: (10, 10))
     observe_cache("countries", lambda: (1, 2))
-    assert caches.take() == [("countries", 1, 2)]
+    assert app_caches.take() == [("countries", 1, 2)]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101])
@@ -119,6 +120,6 @@ def test_what_a_cache_counted_before_a_fork_is_the_parents() -> None:
     """A forked child reports what its cache counts from then on."""
     totals = [5, 5]
     observe_cache("countries", lambda: (totals[0], totals[1]))
-    caches.forked()
+    app_caches.forked()
     totals[:] = 7, 5
-    assert caches.take() == [("countries", 2, 0)]
+    assert app_caches.take() == [("countries", 2, 0)]

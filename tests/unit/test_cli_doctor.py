@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema.cli.commands import otel_schema
-from opentelemetry.instrumentation.schema.cli.sources import Prometheus
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
+from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
-from children import HOST, answers, free_port, program, until
+from processes import HOST, answers, free_port, program, until
 
 GOOD = {"OTEL_METRIC_EXPORT_INTERVAL": "15000"}
 CLEARED = [
@@ -122,7 +122,7 @@ def test_environment_that_loses_nothing(environment: dict[str, str]) -> None:
 
 def test_missing_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an SDK the one thing to install is named."""
-    monkeypatch.setattr("opentelemetry.instrumentation.schema.cli.doctor.find_spec", lambda _name: None)
+    monkeypatch.setattr("opentelemetry.instrumentation.schema.cli.commands.doctor.find_spec", lambda _name: None)
     result = CliRunner().invoke(otel_schema, ["doctor"], env=GOOD)
     assert result.exit_code == 1
     assert 'pip install "opentelemetry-instrumentation-schema[quickstart]"' in result.output

@@ -9,10 +9,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema.cli.quantile import histogram_quantile, share_above
-from opentelemetry.instrumentation.schema.cli.reading import Reading, parse
-from opentelemetry.instrumentation.schema.cli.report import Report
-from opentelemetry.instrumentation.schema.cli.sources import duration
+from opentelemetry.instrumentation.schema._prometheus.quantile import histogram_quantile, share_above
+from opentelemetry.instrumentation.schema._prometheus.reading import Reading, parse
+from opentelemetry.instrumentation.schema._prometheus.report import Report
+from opentelemetry.instrumentation.schema._prometheus.sources import duration
 from opentelemetry.instrumentation.schema.cli.tables import seconds, share, tables
 from rich.console import Console
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import hypothesis  # noqa: F401  # a library that is loaded
 import pytest
-from opentelemetry.instrumentation.schema import ownership
-from opentelemetry.instrumentation.schema.ownership import Ownership
+from opentelemetry.instrumentation.schema._recording import ownership
+from opentelemetry.instrumentation.schema._recording.ownership import Ownership
 from opentelemetry.instrumentation.schema.settings import Settings
 
 Install = Callable[..., str]

@@ -186,7 +186,7 @@ def test_an_integration_that_fails_half_way_leaves_nothing(
 ) -> None:
     """What an `install` had patched before it raised is undone at once, and the other integrations work."""
     before = dict(vars(target))
-    half = types.ModuleType("opentelemetry.instrumentation.schema.integrations.half")
+    half = types.ModuleType("opentelemetry.instrumentation.schema.integrations.half.install")
     half.REQUIRES = "pytest >= 1"  # type: ignore[attr-defined]
 
     def install(_recorder: object, patches: Patches) -> None:
@@ -214,7 +214,7 @@ def test_a_library_outside_its_range_is_left_alone(
 ) -> None:
     """One log line names library, version and range; a library without metadata is taken as in range."""
     calls: list[int] = []
-    other = types.ModuleType("opentelemetry.instrumentation.schema.integrations.other")
+    other = types.ModuleType("opentelemetry.instrumentation.schema.integrations.other.install")
     other.REQUIRES = requires  # type: ignore[attr-defined]
     other.install = lambda recorder, patches: calls.append(1)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, other.__name__, other)

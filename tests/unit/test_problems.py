@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema import problems
-from opentelemetry.instrumentation.schema.problems import MAX_DEPTH, Memo, path
+from opentelemetry.instrumentation.schema._recording import problems
+from opentelemetry.instrumentation.schema._recording.problems import MAX_DEPTH, Memo, path
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_the_memo_is_right_and_bounded() -> None:
         return path(location, ()), rule
 
     memo = Memo(template)
-    asked = [((number,), rule) for number in range(Memo.LIMIT) for rule in ("a", "b")]
+    asked = [((number,), rule) for number in range(Memo.MAX_KNOWN) for rule in ("a", "b")]
     for _ in range(2):
         for location, rule in asked:
             assert memo(location, rule) == ("*", rule)
-    assert len(memo.known) == Memo.LIMIT
-    assert len(calls) == 2 * len(asked) - Memo.LIMIT
+    assert len(memo.known) == Memo.MAX_KNOWN
+    assert len(calls) == 2 * len(asked) - Memo.MAX_KNOWN
 
 
 def test_the_limits() -> None:

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint
-from opentelemetry.instrumentation.schema.request import MAX_NAME, OUTSIDE, ExcludedUrls, Request, block, current, web
+from opentelemetry.instrumentation.schema._recording.request import (
+    MAX_NAME,
+    NO_REQUEST,
+    ExcludedUrls,
+    Request,
+    block_endpoint,
+    current_request,
+    web_endpoint,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
@@ -58,8 +66,11 @@ def test_no_pattern_and_no_url_raises(patterns: str, url: str) -> None:
 @given(st.text(min_size=1, max_size=MAX_NAME))
 def test_an_endpoint_has_its_name(name: str) -> None:
     """Every name of 1 to 100 characters is an endpoint of its own."""
-    assert block(name).attributes == {"schema.endpoint": name}
-    assert block(name).key != block(name + "x"[: MAX_NAME - len(name)] or "y").key or len(name) == MAX_NAME
+    assert block_endpoint(name).attributes == {"schema.endpoint": name}
+    assert (
+        block_endpoint(name).key != block_endpoint(name + "x"[: MAX_NAME - len(name)] or "y").key
+        or len(name) == MAX_NAME
+    )
 
 
 @pytest.mark.parametrize("name", ["", "x" * (MAX_NAME + 1)])
@@ -68,7 +79,7 @@ def test_a_name_that_is_none_or_too_long_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="1 to 100 characters") as raised, endpoint(name):
         pass
     assert "xx" not in str(raised.value)
-    assert current.get() is OUTSIDE
+    assert current_request.get() is NO_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -76,25 +87,25 @@ def test_a_name_that_is_none_or_too_long_is_refused(name: str) -> None:
 )
 def test_an_unknown_method_is_other(method: str, exported: str) -> None:
     """`http.request.method` is a known method in capitals, or `_OTHER`; the route is left out where none matched."""
-    assert web(method).attributes == {"http.request.method": exported}
-    assert web(method, "/x").attributes == {"http.request.method": exported, "http.route": "/x"}
-    assert web(method).key != web(method, "/x").key
+    assert web_endpoint(method).attributes == {"http.request.method": exported}
+    assert web_endpoint(method, "/x").attributes == {"http.request.method": exported, "http.route": "/x"}
+    assert web_endpoint(method).key != web_endpoint(method, "/x").key
 
 
 def test_the_empty_route_is_a_route() -> None:
     """A mount at the root with a route of no path is not the same as no route."""
-    assert "http.route" in web("GET", "").attributes
+    assert "http.route" in web_endpoint("GET", "").attributes
 
 
 def test_blocks_nest_and_end() -> None:
     """The innermost block is the endpoint, and after it the outer one again, also when it raised."""
     with endpoint("outer"):
-        outer = current.get()
+        outer = current_request.get()
         with suppress(ZeroDivisionError), endpoint("inner"):
-            assert current.get().attributes == {"schema.endpoint": "inner"}
+            assert current_request.get().attributes == {"schema.endpoint": "inner"}
             raise ZeroDivisionError
-        assert current.get() is outer
-    assert current.get() is OUTSIDE
+        assert current_request.get() is outer
+    assert current_request.get() is NO_REQUEST
 
 
 PROBE: Any = object()
@@ -103,16 +114,16 @@ PROBE: Any = object()
 def test_the_server_span_gets_number_and_time() -> None:
     """What is validated between entry and end of the handler goes on the span that was current at its entry."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
-    request = Request(web("GET", "/x"))
-    request.ended(PROBE, 9.0)  # before the handler: nobody adds these up
+    request = Request(web_endpoint("GET", "/x"))
+    request.add_validation(PROBE, 9.0)  # before the handler: nobody adds these up
     with tracer.start_as_current_span("server") as server:
         request.enter_handler()
         with tracer.start_as_current_span("inner"):
             request.enter_handler()  # a route in a route: the span stays the outer one
-        request.ended(PROBE, 0.25)
-        request.ended(PROBE, 0.5)
+        request.add_validation(PROBE, 0.25)
+        request.add_validation(PROBE, 0.5)
         request.leave_handler()
-        request.ended(PROBE, 9.0)
+        request.add_validation(PROBE, 9.0)
         request.leave_handler()
     assert dict(server.attributes or {}) == {"schema.validation.count": 2, "schema.validation.duration": 0.75}
 
@@ -120,7 +131,7 @@ def test_the_server_span_gets_number_and_time() -> None:
 def test_a_request_without_validations_leaves_its_span_alone() -> None:
     """A server span gets no zeros, and one that does not record is not asked to."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
-    request = Request(web("GET", "/x"))
+    request = Request(web_endpoint("GET", "/x"))
     with tracer.start_as_current_span("server") as server:
         request.enter_handler()
         request.leave_handler()

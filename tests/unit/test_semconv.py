@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, recorder, semconv, validation
+from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, semconv, validation
+from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import generate_latest
@@ -69,9 +70,9 @@ def _use(active: recorder.Recorder) -> None:
     lead = validation("Lead", module=__name__)
     with endpoint("job"), lead() as row:
         row.problem("email", "required")
-    active.bind("pydantic", "Item", __name__).ok(0.1)
+    active.bind("pydantic", "Item", __name__).succeeded(0.1)
     query = {
-        **active.bind("pydantic", "Item", __name__).series.attributes,
+        **active.bind("pydantic", "Item", __name__).schema_cells.attributes,
         semconv.QUERY_RELATION: "during",
         semconv.DB_SYSTEM_NAME: "sqlite",
     }

@@ -36,14 +36,14 @@ def _fill(variant: Variant, number: int) -> tuple[Callable[[], None], Callable[[
 
         return record, lambda: None
 
-    from opentelemetry.instrumentation.schema import recorder
+    from opentelemetry.instrumentation.schema._recording import recorder
 
     active: Any = recorder.active
     probes = [active.bind("pydantic", f"Model{each}", "bench") for each in range(number)]
 
     def validate() -> None:
         for probe in probes:
-            probe.ok(TOOK)
+            probe.succeeded(TOOK)
 
     return validate, active.collect
 
@@ -80,7 +80,7 @@ def ten_each(variant: Variant, number: int) -> Run:
 
 def waiting(variant: Variant) -> Run:
     """The part of 2,000 validations that do not end while a collection is held up."""
-    from opentelemetry.instrumentation.schema import recorder
+    from opentelemetry.instrumentation.schema._recording import recorder
 
     class Lead(BaseModel):
         id: int
@@ -96,7 +96,7 @@ def waiting(variant: Variant) -> Run:
         ended.clear()
         thread = Thread(target=validations, daemon=True)
         with ExitStack() as held:
-            for stream in active._streams:
+            for stream in active._instruments:
                 held.enter_context(stream.lock)
             thread.start()
             thread.join(_DEADLINE)

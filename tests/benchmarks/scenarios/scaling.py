@@ -47,10 +47,10 @@ def routes(variant: Variant, number: int) -> Run:
         current: Any = ContextVar("route")
         requests: list[Any] = list(range(number))
     else:
-        from opentelemetry.instrumentation.schema import request
+        from opentelemetry.instrumentation.schema._recording import request
 
-        current = request.current
-        requests = [request.Request(request.web("POST", f"/leads/{each}")) for each in range(number)]
+        current = request.current_request
+        requests = [request.Request(request.web_endpoint("POST", f"/leads/{each}")) for each in range(number)]
     turns = cycle(requests)
 
     def run(calls: int) -> None:

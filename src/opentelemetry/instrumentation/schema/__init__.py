@@ -4,8 +4,8 @@ Run an app under `opentelemetry-instrument`, or call `SchemaInstrumentor().instr
 what no integration can see: a worker's jobs, an app's own caches, a validator of one's own.
 """
 
+from ._recording.app_caches import observe_cache
 from .api import endpoint, validation
-from .caches import observe_cache
 from .instrumentor import SchemaInstrumentor
 
 __all__ = ["SchemaInstrumentor", "endpoint", "observe_cache", "validation"]

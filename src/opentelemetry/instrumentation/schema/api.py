@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from . import recorder, request, semconv, stack
+from . import semconv
+from ._recording import recorder, request, stack
 
 
 @contextmanager
@@ -20,15 +21,15 @@ def endpoint(name: str) -> Generator[None, None, None]:
     Raises:
         ValueError: If the name is empty or longer than 100 characters.
     """
-    block = request.block(name)
-    token = request.current.set(request.Request(block))
+    block = request.block_endpoint(name)
+    token = request.current_request.set(request.Request(block))
     active = recorder.active
     try:
         yield
     finally:
-        request.current.reset(token)
+        request.current_request.reset(token)
         if active is not None:
-            active.requested(block)
+            active.count_request(block)
 
 
 class validation:  # reads as the function it is used as
@@ -85,7 +86,7 @@ class Validating:
         self._problems.append((path, rule))
 
     def __enter__(self) -> Validating:
-        self._me = stack.here()
+        self._me = stack.current_stack()
         if self._probe is not None and self._me not in stack.running:
             self._began = perf_counter()
             stack.running[self._me] = self._opened = self._probe, self._began
@@ -101,4 +102,4 @@ class Validating:
         elif kind is not None or self._problems:
             probe.failed(took, "invalid", semconv.VALIDATION_ERROR, lambda: self._problems, running)
         else:
-            probe.ok(took, running)
+            probe.succeeded(took, running)

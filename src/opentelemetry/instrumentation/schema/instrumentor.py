@@ -14,9 +14,10 @@ from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer
 from packaging.requirements import Requirement
 
-from . import cells, semconv, settings, stack
+from . import semconv, settings
+from ._recording import cells, stack
+from ._recording.recorder import Recorder
 from .patching import Patches
-from .recorder import Recorder
 
 _log = logging.getLogger(__name__)
 _INTEGRATIONS = f"{__package__}.integrations"
@@ -30,6 +31,7 @@ INTEGRATIONS = {
     "starlette": "starlette",
     "flask": "flask",
     "django": "django",
+    "ninja": "ninja",
 }
 
 
@@ -63,13 +65,13 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
         try:
             patches.undo(recorder.close)
-            patches.on_import("greenlet", f"{__package__}.stack", stack.follow_greenlets)
+            patches.on_import("greenlet", f"{__package__}._recording.stack", stack.follow_greenlets)
             if chosen.aggregation == "fold":
-                patches.on_import("opentelemetry.sdk.metrics", f"{__package__}.cells", cells.prepare)
+                patches.on_import("opentelemetry.sdk.metrics", f"{__package__}._recording.cells", cells.warm_up_fold)
             for library, name in INTEGRATIONS.items():
                 if name not in chosen.disabled:
                     patches.on_import(
-                        library, f"{_INTEGRATIONS}.{name}", lambda module: _install(module, recorder, patches)
+                        library, f"{_INTEGRATIONS}.{name}.install", lambda module: _install(module, recorder, patches)
                     )
         except BaseException:
             patches.close()

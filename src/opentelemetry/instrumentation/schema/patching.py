@@ -67,7 +67,7 @@ class Patches:
             try:
                 install(importlib.import_module(integration))
             except Exception as error:
-                faults.swallow(integration.rpartition(".")[2], error)
+                faults.swallow(integration.removesuffix(".install").rpartition(".")[2], error)
 
         wrapt.register_post_import_hook(hook, module)
 

@@ -20,6 +20,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    from .commands import otel_schema
+    from .group import otel_schema
 
     otel_schema()

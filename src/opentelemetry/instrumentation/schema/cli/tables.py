@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from .report import SLOW, Report
+from .._prometheus.report import SLOW, Report
 
 Cell = str | Text
 

@@ -8,8 +8,9 @@ from urllib.parse import urldefrag, urljoin
 
 import jsonschema.validators
 
-from ... import faults, problems
-from ...recorder import Problem
+from ... import faults
+from ..._recording import problems
+from ..._recording.recorder import Problem
 from ...semconv import CUSTOM_RULE
 
 _DRAFTS = ("3", "4", "6", "7", "201909", "202012")

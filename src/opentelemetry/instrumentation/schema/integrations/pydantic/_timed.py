@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic_core import SchemaValidator
 
-from ... import stack
-from ...cells import LIMIT
-from ...recorder import Probe, Recorder
-from ...request import current
+from ..._recording import stack
+from ..._recording.cells import BUFFER_SIZE
+from ..._recording.recorder import Probe, Recorder
+from ..._recording.request import current_request
 
-_running, _pop, _request = stack.running, stack.running.pop, current.get
+_running, _pop, _request = stack.running, stack.running.pop, current_request.get
 
 Failed = Callable[[BaseException, float, Any], None]
 """Takes what a validation raised, how many seconds it took, and what `stack.running` held when it ended."""
@@ -57,7 +57,7 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
             return nestable(
                 input, _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
             )
-        if _running and stack.here() in _running:
+        if _running and stack.current_stack() in _running:
             return inner(input, self_instance=self_instance)
         began = clock()
         try:
@@ -71,16 +71,16 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
         if durations is not None:
             durations.append(took)
         if took > slow:
-            probe.rare(req, took)
+            probe.record_slow_path(req, took)
             return result
         try:
             values = buffers[req.key]
         except KeyError:
-            probe.rare(req, took)
+            probe.record_slow_path(req, took)
             return result
         values.append(took)
-        if len(values) >= LIMIT:
-            probe.full(req)
+        if len(values) >= BUFFER_SIZE:
+            probe.flush_buffer(req)
         return result
 
     return validate
@@ -105,7 +105,7 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
             more = _given(
                 _none, self_instance, strict, extra, from_attributes, context, by_alias, by_name, allow_partial
             )
-        me = stack.here()
+        me = stack.current_stack()
         if me in _running:
             return inner(input, self_instance=self_instance) if more is None else inner(input, **more)
         began = clock()
@@ -122,16 +122,16 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
         if durations is not None:
             durations.append(took)
         if took > slow or entry is not opened:
-            probe.rare(req, took, entry)
+            probe.record_slow_path(req, took, entry)
             return result
         try:
             values = buffers[req.key]
         except KeyError:
-            probe.rare(req, took)
+            probe.record_slow_path(req, took)
             return result
         values.append(took)
-        if len(values) >= LIMIT:
-            probe.full(req)
+        if len(values) >= BUFFER_SIZE:
+            probe.flush_buffer(req)
         return result
 
     return validate
@@ -156,7 +156,7 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
 
     def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        me = stack.here()
+        me = stack.current_stack()
         if me in _running:
             return inner(*args, **kwargs)
         began = perf_counter()
@@ -167,18 +167,18 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
         except BaseException as error:
             failed(error, perf_counter() - began, _running.pop(me, None))
             raise
-        probe.ok(took, _running.pop(me, None))
+        probe.succeeded(took, _running.pop(me, None))
         return result
 
     return validate
 
 
 def timed_call(inner: Any, probe: Probe, failed: Failed) -> Any:
-    """A `validate_call`: ends when the arguments are valid, since what runs then is the function (see `untimed`)."""
+    """A `validate_call`: ends when the arguments are valid; then the function runs (see `end_validation_at_call`)."""
 
     def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        me = stack.here()
+        me = stack.current_stack()
         if me in _running:
             return inner(*args, **kwargs)
         began = perf_counter()
@@ -187,33 +187,35 @@ def timed_call(inner: Any, probe: Probe, failed: Failed) -> Any:
             return inner(*args, **kwargs)
         except BaseException as error:
             entry = _running.get(me)
-            if entry is opened or (type(entry) is stack.Queried and entry.probe is probe and entry.began == began):
+            if entry is opened or (
+                type(entry) is stack.OpenValidation and entry.probe is probe and entry.began == began
+            ):
                 failed(error, perf_counter() - began, entry)
             raise
         finally:
             entry = _running.get(me)
-            if entry is opened or (type(entry) is stack.Queried and entry.began == began):
+            if entry is opened or (type(entry) is stack.OpenValidation and entry.began == began):
                 del _running[me]
 
     return validate
 
 
-def untimed(schema: Any, recorder: Recorder) -> Any:
+def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
     """A `validate_call` schema whose function, once reached, ends the validation that led to it."""
     if schema["type"] != "call":
-        return {**schema, "schema": untimed(schema["schema"], recorder)}
+        return {**schema, "schema": end_validation_at_call(schema["schema"], recorder)}
     function = schema["function"]
 
     def body(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        me = stack.here()
+        me = stack.current_stack()
         entry = _running.get(me)
         if entry is not None and not recorder.closed:
-            queried = type(entry) is stack.Queried
+            queried = type(entry) is stack.OpenValidation
             probe, began = (entry.probe, entry.began) if queried else entry
             if probe is ending.probe:
                 del _running[me]
-                probe.ok(perf_counter() - began, entry)
+                probe.succeeded(perf_counter() - began, entry)
         return function(*args, **kwargs)
 
     ending: Any = body
@@ -237,4 +239,4 @@ def _parameters(operation: str) -> set[str]:
         return set(re.findall(r"\w+(?==|,|\)|$)", text))
 
 
-FAST = frozenset(op for op in ("validate_python", "validate_json") if _parameters(op) <= _KNOWN)
+KNOWN_SIGNATURE = frozenset(op for op in ("validate_python", "validate_json") if _parameters(op) <= _KNOWN)

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, cast
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from ... import faults, problems
-from ...labels import Label
-from ...recorder import Probe, Problem, Recorder
+from ... import faults
+from ..._recording import problems
+from ..._recording.framework_names import FrameworkName
+from ..._recording.recorder import Probe, Problem, Recorder
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
-from ._timed import FAST, Failed, timed_any, timed_call, timed_fast
+from ._timed import KNOWN_SIGNATURE, Failed, timed_any, timed_call, timed_fast
 
 _RULES: frozenset[str] = frozenset(error["type"] for error in list_all_errors())
 OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_assignment")
@@ -42,18 +43,18 @@ class Proxy:
     `__getattr__` either, which would slow down every look-up, also of what is found: see `Unused`.
     """
 
-    __slots__ = ("_otel_label", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
+    __slots__ = ("_otel_framework_name", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
 
     def __init__(self, wrapped: Any, origin: Origin) -> None:
         self._otel_wrapped, self._otel_origin = wrapped, origin
-        self._otel_label: Label | None = None
+        self._otel_framework_name: FrameworkName | None = None
         self._otel_runs_code: bool | None = None
         self._otel_probe: Probe | None = None
 
     def _otel_bound(self) -> Probe | None:
         """The probe of an observed schema; binds it if nothing has yet."""
         if self._otel_probe is None:
-            fill(self)
+            bind_proxy(self)
         return self._otel_probe
 
     @property  # type: ignore[misc]  # a class cannot be told from a property: what it wraps is to be seen
@@ -88,7 +89,7 @@ for _name in dir(SchemaValidator):
         setattr(Proxy, _name, _forwarded(_name))
 
 
-class Unused(Proxy):
+class UnboundProxy(Proxy):
     """A proxy whose slots are filled when one is first asked for; also one of something else than a core validator."""
 
     __slots__ = ()
@@ -99,7 +100,7 @@ class Unused(Proxy):
         value = getattr(self._otel_wrapped, name)
         if name in OPERATIONS:
             try:
-                fill(self)
+                bind_proxy(self)
                 return object.__getattribute__(self, name)
             except AttributeError:
                 return value  # this core has no such operation
@@ -111,9 +112,9 @@ class Unused(Proxy):
 _set_class: Any = vars(object)["__class__"].__set__  # `Proxy` has a property of this name
 
 
-def fill(proxy: Proxy) -> None:
+def bind_proxy(proxy: Proxy) -> None:
     """Fill a proxy's slots: with timed calls, or with the core's own where the schema is not observed."""
-    wrapped, origin, label = proxy._otel_wrapped, proxy._otel_origin, proxy._otel_label
+    wrapped, origin, label = proxy._otel_wrapped, proxy._otel_origin, proxy._otel_framework_name
     recorder = origin.recorder
     name, module = _core_schema.name_and_module(origin.kind, origin.type)
     framework = label is not None
@@ -142,7 +143,7 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
     def timed(operation: str, inner: Any) -> Any:
         if call is not None:
             return timed_call(inner, probe, failed)
-        if fast and operation in FAST:
+        if fast and operation in KNOWN_SIGNATURE:
             return timed_fast(inner, probe, failed, runs_code(proxy))
         return timed_any(inner, probe, failed)
 

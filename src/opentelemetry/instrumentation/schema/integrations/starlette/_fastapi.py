@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
-from ... import faults, labels, problems
+from ... import faults
+from ..._recording import framework_names, problems
+from ..._recording.request import Request
 from ...patching import Patches
-from ...request import Request
 from ...semconv import VALIDATION_ERROR
 
 _PARAMETERS = ("path_params", "query_params", "header_params", "cookie_params")
@@ -44,7 +45,7 @@ def install(patches: Patches, located: Callable[[Any], Any]) -> None:
 def _missing(frame: Any, took: float) -> None:
     """FastAPI found a required value missing, which is a failed validation though no validator ran."""
     # What was called is told where the value is missing, but not in which field: its caller holds that by this name.
-    probe = labels.probe(_validator(frame.f_back.f_locals.get("field")))
+    probe = framework_names.probe(_validator(frame.f_back.f_locals.get("field")))
     if probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
 
@@ -80,10 +81,10 @@ def announce(route: Any, request: Request) -> None:
         return
     for field, name in _fields(route, dependant):
         validator = _validator(field)
-        labels.put(validator, labels.Label(name))
-        probe = labels.probe(validator)
+        framework_names.put(validator, framework_names.FrameworkName(name))
+        probe = framework_names.probe(validator)
         if probe is not None and request.counted:
-            probe.series.errors(request, VALIDATION_ERROR)
+            probe.schema_cells.errors(request, VALIDATION_ERROR)
 
 
 def _fields(route: Any, dependant: Any) -> Iterator[tuple[Any, str | None]]:

@@ -1,0 +1,34 @@
+"""What a web framework knows of a schema that its validator's library does not.
+
+Integrations do not import each other: the framework's puts a label on a validator, the validator's own library reads
+it when it binds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .recorder import Probe
+
+
+class FrameworkName(NamedTuple):
+    """A validator that a framework uses for requests or responses.
+
+    Attributes:
+        name: `schema.name`, such as `query.limit`; None where the type's own name is what a person looks for.
+    """
+
+    name: str | None
+
+
+def put(validator: object, label: FrameworkName) -> None:
+    """FrameworkName a validator, if it is one of ours: others are not observed, so need no name."""
+    if hasattr(validator, "_otel_framework_name"):
+        validator._otel_framework_name = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
+
+
+def probe(validator: object) -> Probe | None:
+    """The probe of a validator that is ours and is observed, else None."""
+    bind: Any = getattr(type(validator), "_otel_bound", None)
+    return None if bind is None else bind(validator)

@@ -1,0 +1,196 @@
+"""`schema.validate` spans: made when a validation becomes notable, with its true start time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic, perf_counter, time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
+
+from .. import semconv
+from . import stack
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+    from ..settings import Settings
+    from .request import Request
+
+MAX_PROBLEMS = 20
+MAX_FAILED_PER_SECOND = 100
+
+
+class Spans:
+    """Makes the spans of one recorder.
+
+    Args:
+        settings: `spans` says which validations get one.
+        tracer: Of this package's scope.
+    """
+
+    def __init__(self, settings: Settings, tracer: Tracer) -> None:
+        self._tracer, self._mode, self._slow = tracer, settings.spans, settings.slow_ms / 1e3
+        self.closed = False
+        self.forked()
+
+    def forked(self) -> None:
+        """Start the rate limit and the count of missing spans anew."""
+        self._lock = threading.Lock()
+        self._second, self._failed, self._dropped = 0, 0, 0
+
+    @property
+    def off(self) -> bool:
+        """Whether no span may be made now."""
+        return self._mode == "off" or self.closed or not is_instrumentation_enabled()
+
+    def open_span(self, running: stack.OpenValidation, now: float) -> Span | None:
+        """The span of a validation that is running, made now that it runs a query; None where there is none.
+
+        Args:
+            running: Its entry on the stack.
+            now: `perf_counter()` now, in s.
+        """
+        if running.span is None and not self.off:
+            seconds_ago = now - running.began
+            parent = _parent_at(stack.started_ns(seconds_ago))
+            running.span = self._start(running.probe.schema_cells.attributes, seconds_ago, parent)
+        return running.span
+
+    def query(
+        self,
+        operation: str,
+        namespace: str,
+        attributes: dict[str, Any],
+        began: float,
+        took: float,
+        error_type: str | None,
+    ) -> None:
+        """Make the span of a database query that just ended, as a child of the current span.
+
+        Args:
+            operation: `db.operation.name`; empty where it is not known.
+            namespace: `db.namespace`; likewise.
+            attributes: Of the query's measurement.
+            began: `perf_counter()` at its start, in s.
+            took: Its duration in s.
+            error_type: The class of what it raised.
+        """
+        started = stack.started_ns(perf_counter() - began)
+        span = self._tracer.start_span(
+            " ".join(part for part in (operation, namespace) if part) or str(attributes[semconv.DB_SYSTEM_NAME]),
+            kind=SpanKind.CLIENT,
+            attributes={**attributes, semconv.DB_NAMESPACE: namespace} if namespace else attributes,
+            start_time=started,
+        )
+        if error_type is not None:
+            span.set_attribute(semconv.ERROR_TYPE, error_type)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(started + int(took * 1e9))
+
+    def end_span(
+        self,
+        schema: dict[str, Any],
+        req: Request,
+        took: float,
+        outcome: semconv.Outcome,
+        error_type: str | None,
+        problems: Sequence[tuple[str, str]] | None,
+        running: Any,
+    ) -> Context | None:
+        """End the span of a validation that just ended, or make one if it is notable.
+
+        Returns:
+            The context that a measurement needs to offer its exemplar; None where no sampled span was made.
+        """
+        span, queries = None, 0
+        if type(running) is stack.OpenValidation:
+            running.detach()
+            span, queries = running.span, running.queries
+        if span is None and not self._notable(took, outcome, queries):
+            return None
+        described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
+        if queries:
+            described[semconv.QUERY_COUNT] = queries
+        if problems:
+            listed = problems[:MAX_PROBLEMS]
+            described[semconv.PROBLEM_PATH] = [path for path, _ in listed]
+            described[semconv.PROBLEM_RULE] = [rule for _, rule in listed]
+            described[semconv.PROBLEM_COUNT] = len(problems)
+        if outcome == "error" and error_type is not None:
+            described[semconv.ERROR_TYPE] = error_type
+        if span is None:
+            span = self._start({**schema, **described}, took)
+        else:
+            span.set_attributes(described)
+        recording = span.is_recording()
+        if outcome == "error":
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(_end(span, took))
+        return _in_context(span.get_span_context()) if recording else None
+
+    def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
+        """Whether a validation that just ended gets a span."""
+        if self._mode == "all" or took > self._slow or outcome == "error" or queries:
+            return not self.off
+        if outcome != "invalid" or self._mode == "off":
+            return False
+        parent = trace.get_current_span()
+        if not parent.is_recording() and parent.get_span_context().is_valid:
+            return False  # not sampled, so its child would not be either: spare the sampler
+        return not self.off and self._admitted()
+
+    def _admitted(self) -> bool:
+        """Whether one more failure of this second gets a span: a flood of bad input must not become one of spans."""
+        with self._lock:
+            second = int(monotonic())
+            if second != self._second:
+                self._second, self._failed = second, 0
+            self._failed += 1
+            if self._failed > MAX_FAILED_PER_SECOND:
+                self._dropped += 1
+                return False
+        return True
+
+    def _start(self, attributes: dict[str, Any], seconds_ago: float, parent: Context | None = None) -> Span:
+        name = attributes.get(semconv.SCHEMA_NAME)
+        return self._tracer.start_span(
+            f"{semconv.SPAN_NAME} {name}" if name else semconv.SPAN_NAME,
+            parent,
+            kind=SpanKind.INTERNAL,
+            attributes=attributes,
+            start_time=stack.started_ns(seconds_ago),
+        )
+
+    def take_dropped(self) -> int:
+        """Spans not made because of the rate limit, since the last call."""
+        with self._lock:
+            number, self._dropped = self._dropped, 0
+        return number
+
+
+def _in_context(span: SpanContext) -> Context:
+    """A context with this span alone: it may wait for a collection, and is to keep nothing else alive."""
+    return trace.set_span_in_context(NonRecordingSpan(span), Context())
+
+
+def _parent_at(started: int) -> Context | None:
+    """The parent's context of what started at `started` (Unix time in ns); None for the current one.
+
+    A current span that is younger was opened by the validator's own code: the validation is its sibling.
+    """
+    current = trace.get_current_span()
+    if (getattr(current, "start_time", None) or 0) <= started:
+        return None
+    parent = getattr(current, "parent", None)
+    return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent))
+
+
+def _end(span: Span, took: float) -> int:
+    """Unix time in ns at which a validation of `took` seconds ended: the thread may have waited since."""
+    started: int | None = getattr(span, "start_time", None)  # the SDK's; the API has no such attribute
+    return time_ns() if started is None else started + int(took * 1e9)

@@ -1,0 +1,39 @@
+"""The command group; a command's file is imported when the command is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "doctor": "Settings that lose data, in the environment, an endpoint or a Prometheus.",
+    "export": "Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
+    "top": "Validation times, errors, problems, caches and queries, from a running app or a Prometheus.",
+}
+"""Each command is the function of the same name in the file of the same name; its help stands here so that listing the
+commands imports none of them."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="opentelemetry-instrumentation-schema", prog_name="otel-schema")
+def otel_schema() -> None:
+    """See and check what opentelemetry-instrumentation-schema measures.
+
+    Exit codes: 0 fine, 1 a finding, 2 a usage or environment error, 3 inconclusive.
+    """

@@ -1,0 +1,368 @@
+"""SQLAlchemy 1.4 and later, sync and async: queries linked to a schema, and the compiled cache.
+
+A query is one cursor execute; it is linked `during` the validation that runs it, or `after` the last validation of
+its request. What is timed is the dialects' `do_execute` and its kin, which every cursor execute goes through. Events
+would say the same, but one listener makes SQLAlchemy dispatch all of them, for a tenth of a query's time.
+Text and parameters of a statement are never kept.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from time import perf_counter
+from types import FunctionType
+from typing import Any, NamedTuple, cast
+
+from opentelemetry import context, trace
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.default import DefaultDialect
+
+from ... import faults, semconv
+from ..._recording import request, stack
+from ..._recording.cells import Cell
+from ..._recording.recorder import Recorder, SchemaCells
+from ...patching import Patches
+
+REQUIRES = "sqlalchemy >= 1.4, < 2.2"
+
+# What `db.system.name` calls the dialects that name themselves otherwise.
+_SYSTEMS = {
+    "mssql": "microsoft.sql_server",
+    "oracle": "oracle.db",
+    "db2": "ibm.db2",
+    "ibm_db_sa": "ibm.db2",
+    "informix": "ibm.informix",
+    "netezza": "ibm.netezza",
+    "hana": "sap.hana",
+    "redshift": "aws.redshift",
+    "spanner": "gcp.spanner",
+    "spanner+spanner": "gcp.spanner",
+    "firebird": "firebirdsql",
+    "teradatasql": "teradata",
+}
+
+_USUAL = {"SELECT ": "SELECT", "INSERT ": "INSERT", "UPDATE ": "UPDATE", "DELETE ": "DELETE"}
+_OPERATIONS = {
+    "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CLOSE", "COMMENT", "COMMIT", "COPY", "CREATE", "DECLARE",
+    "DELETE", "DESCRIBE", "DETACH", "DROP", "EXEC", "EXECUTE", "EXPLAIN", "FETCH", "GRANT", "INSERT", "LOAD", "LOCK",
+    "MERGE", "OPTIMIZE", "PRAGMA", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPLACE", "REVOKE", "ROLLBACK",
+    "SAVEPOINT", "SELECT", "SET", "SHOW", "TRUNCATE", "UNLOCK", "UPDATE", "UPSERT", "USE", "VACUUM", "VALUES",
+}  # fmt: skip
+# Each alternative starts with a character of its own and has one end, so a hostile comment costs linear time.
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*([a-z]+)", re.IGNORECASE)
+
+_UNSEEN: Any = object()
+_QUERY = "_otel_schema_query"
+"""On an execution context: the `_Query` that runs or is about to, None between queries and for one not linked."""
+_DIALECT = "_otel_schema_dialect"
+"""On a dialect, which lives as long as its engine: its `_Dialect`."""
+_BEFORE = "before_cursor_execute"
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Observe every dialect, whenever and however its engine was made."""
+    queries = _Queries(recorder, patches)
+    queries.observe_subclasses(DefaultDialect)
+    patches.replace(Connection, "__init__", queries.wrap_connection_init(Connection.__init__))
+    patches.undo(queries.forget)
+
+
+class _Dialect(NamedTuple):
+    """What all queries of a dialect share.
+
+    Attributes:
+        recorder: Whose cells these are; a later `instrument()` has its own.
+        system: `db.system.name`.
+        hits: The compiled cache's hits.
+        misses: Likewise its misses.
+    """
+
+    recorder: Recorder
+    system: str
+    hits: Cell
+    misses: Cell
+
+
+class _Query:
+    """A linked query that runs or is about to.
+
+    Attributes:
+        began: `perf_counter()` at its start, in s; 0 until then.
+        attached: The validation whose span is the current one until the query ends.
+    """
+
+    __slots__ = ("attached", "began", "relation", "schema_cells")
+
+    def __init__(self, schema_cells: SchemaCells, relation: semconv.Relation) -> None:
+        self.schema_cells, self.began = schema_cells, 0.0
+        self.relation: semconv.Relation = relation
+        self.attached: stack.OpenValidation | None = None
+
+
+class _Queries:
+    """What runs around each cursor execute."""
+
+    def __init__(self, recorder: Recorder, patches: Patches) -> None:
+        self._recorder, self._patches = recorder, patches
+        self._classes: set[Any] = set()
+        self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._initializing: list[Any] = []
+        self._listens = False
+
+    # -- where they are seen
+
+    def observe_subclasses(self, cls: Any) -> None:
+        """Time the cursor executes of a class of dialects and of its subclasses."""
+        self._observe(cls)
+        for subclass in type.__subclasses__(cls):
+            self.observe_subclasses(subclass)
+
+    def _observe(self, cls: Any) -> None:
+        for each in cls.__mro__:
+            if each not in self._classes:
+                self._classes.add(each)
+                for name, patched in _PATCHED.items():
+                    function = cast("dict[str, Any]", vars(each)).get(name)
+                    if isinstance(function, FunctionType):
+                        self._patches.replace(each, name, patched(self, function))
+
+    def wrap_connection_init(self, original: Any) -> Any:
+        """A `Connection.__init__` that looks whether its engine's queries are seen.
+
+        The dialect's class may be younger than the patches. And others may listen: a span that they make is to be the
+        child of the validation's, which a first query makes, so we hear of a query before them, since listeners of the
+        class come before those of an engine.
+        """
+
+        @wraps(original)
+        def __init__(self_: Any, /, *args: Any, **kwargs: Any) -> None:
+            original(self_, *args, **kwargs)
+            try:
+                engine = self_.engine
+                if type(engine.dialect) not in self._classes and self._patches.open:
+                    self._observe(type(engine.dialect))
+                if engine._has_events and not self._listens and self._patches.open:
+                    self._listens = True
+                    event.listen(Engine, _BEFORE, self.before, retval=True)
+                    self._patches.undo(event.remove, Engine, _BEFORE, self.before)
+            except Exception as error:
+                faults.swallow("sqlalchemy", error)
+
+        return __init__
+
+    def wrap_dialect_initialize(self, original: Any) -> Any:
+        """A dialect's `initialize`, which asks the database for what the dialect needs itself: no queries."""
+
+        @wraps(original)
+        def initialize(dialect: Any, *args: Any, **kwargs: Any) -> Any:
+            self._initializing.append(dialect)
+            try:
+                return original(dialect, *args, **kwargs)
+            finally:
+                self._initializing.remove(dialect)
+
+        return initialize
+
+    def before(
+        self, connection: Any, cursor: Any, statement: Any, parameters: Any, execution: Any, many: bool
+    ) -> tuple[Any, Any]:
+        """A cursor execute is about to start. `execution` is None where a dialect asks something for itself."""
+        try:
+            if execution is not None:
+                self._prepared(execution)
+        except Exception as error:
+            faults.swallow("sqlalchemy", error)
+        return statement, parameters
+
+    # -- a query
+
+    def begin_query(self, execution: Any) -> _Query | None:
+        """The query that starts now, if it is linked to a schema."""
+        try:
+            if execution is None or self._recorder.closed:
+                return None
+            if self._initializing and execution.dialect in self._initializing:
+                return None
+            query = self._prepared(execution)
+            if query is None or query.began:  # a dialect's `super().do_execute()` is part of the same
+                return None
+            query.began = perf_counter()
+            return query
+        except Exception as error:
+            faults.swallow("sqlalchemy", error)
+            return None
+
+    def _prepared(self, execution: Any) -> _Query | None:
+        query = getattr(execution, _QUERY, _UNSEEN)
+        if query is None or query is _UNSEEN:
+            if query is _UNSEEN:
+                self._count_lookup(execution)
+            query = self._link()
+            setattr(execution, _QUERY, query)
+        return query
+
+    def _link(self) -> _Query | None:
+        """The query about to run, if it is linked to a schema."""
+        me = stack.current_stack()
+        running: Any = stack.running.get(me)
+        if running is None:
+            req = request.current_request.get()
+            if req.probe is None or not req.counted or req.probe.schema_cells.recorder is not self._recorder:
+                return None
+            return _Query(req.probe.schema_cells, "after")
+        if type(running) is not stack.OpenValidation:
+            if running[0].schema_cells.recorder is not self._recorder:
+                return None
+            running = stack.running[me] = stack.OpenValidation(*running)
+        running.queries += 1
+        query = _Query(running.probe.schema_cells, "during")
+        span = self._recorder.spans.open_span(running, perf_counter())
+        if span is not None and running.token is None and span.is_recording() and not _opened_inside(span):
+            running.token = context.attach(trace.set_span_in_context(span))
+            query.attached = running
+        return query
+
+    def finish_query(self, query: _Query, statement: Any, execution: Any, error_type: str | None) -> None:
+        """A query ended, by raising an `error_type` if that is given."""
+        try:
+            took = perf_counter() - query.began
+            setattr(execution, _QUERY, None)
+            schema_cells, system = query.schema_cells, self._dialect(execution.dialect).system
+            operation = _operation(statement, execution)
+            key = "query", query.relation, system, operation
+            cell = schema_cells.cells.get(key)
+            if cell is None:
+                cell = schema_cells.cell(self._recorder.queries, key, _described(query.relation, system, operation))
+            cell.add(took)
+            theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
+            if not (trace.get_current_span() if theirs is None else theirs).is_recording() or self._recorder.spans.off:
+                return
+            if theirs is not None:
+                theirs.set_attributes({**schema_cells.attributes, semconv.QUERY_RELATION: query.relation})
+            elif not _spans_itself(execution.cursor):
+                attributes = {**schema_cells.attributes, **_described(query.relation, system, operation)}
+                self._recorder.spans.query(operation, _namespace(execution), attributes, query.began, took, error_type)
+        except Exception as error:
+            faults.swallow("sqlalchemy", error)
+        finally:
+            if query.attached is not None:
+                query.attached.detach()
+
+    def _dialect(self, dialect: Any) -> _Dialect:
+        known = getattr(dialect, _DIALECT, None)
+        if known is None or known.recorder is not self._recorder:
+            recorder, system = self._recorder, _system(dialect)
+            attributes = {semconv.DB_SYSTEM_NAME: system}
+            hits = recorder.cell(recorder.query_hits, system, attributes)
+            known = _Dialect(recorder, system, hits, recorder.cell(recorder.query_misses, system, attributes))
+            setattr(dialect, _DIALECT, known)
+            self._dialects.add(dialect)
+        return known
+
+    def forget(self) -> None:
+        """Leave nothing on the dialects, which would keep what recorded alive."""
+        for dialect in list(self._dialects):
+            dialect.__dict__.pop(_DIALECT, None)
+
+    def _count_lookup(self, execution: Any) -> None:
+        """Count how the compiled cache answered, once per statement: its batches share one execution context."""
+        dialect = self._dialect(execution.dialect)
+        answer = getattr(execution, "cache_hit", None)
+        if answer is DefaultDialect.CACHE_HIT:
+            dialect.hits.add(1)
+        elif answer is DefaultDialect.CACHE_MISS:
+            dialect.misses.add(1)
+
+
+def _timed(queries: _Queries, original: Any) -> Any:
+    begin_query, finish_query = queries.begin_query, queries.finish_query
+
+    @wraps(original)
+    def do_execute(dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        query = begin_query(context)
+        if query is None:
+            return original(dialect, cursor, statement, parameters, context)
+        try:
+            result = original(dialect, cursor, statement, parameters, context)
+        except BaseException as error:
+            finish_query(query, statement, context, type(error).__qualname__)
+            raise
+        finish_query(query, statement, context, None)
+        return result
+
+    return do_execute
+
+
+def _timed_no_params(queries: _Queries, original: Any) -> Any:
+    def with_params(dialect: Any, cursor: Any, statement: Any, _parameters: Any, context: Any) -> Any:
+        return original(dialect, cursor, statement, context)
+
+    timed = _timed(queries, with_params)
+
+    @wraps(original)
+    def do_execute_no_params(dialect: Any, cursor: Any, statement: Any, context: Any = None) -> Any:
+        return timed(dialect, cursor, statement, None, context)
+
+    return do_execute_no_params
+
+
+_PATCHED: dict[str, Callable[[_Queries, Any], Any]] = {
+    "initialize": _Queries.wrap_dialect_initialize,
+    "do_execute": _timed,
+    "do_executemany": _timed,
+    "do_execute_no_params": _timed_no_params,
+}
+
+
+def _described(relation: semconv.Relation, system: str, operation: str) -> dict[str, Any]:
+    attributes = {semconv.QUERY_RELATION: relation, semconv.DB_SYSTEM_NAME: system}
+    if operation:
+        attributes[semconv.DB_OPERATION_NAME] = operation
+    return attributes
+
+
+def _opened_inside(span: Any) -> bool:
+    """Whether the validator's own code opened the current span, which then stays the parent of its queries."""
+    return (getattr(trace.get_current_span(), "start_time", None) or 0) > span.start_time
+
+
+def _spans_itself(cursor: Any) -> bool:
+    """Whether the driver is instrumented, so that the cursor makes a span of its own for the query."""
+    return any(str(cls.__module__).startswith("opentelemetry.instrumentation.") for cls in type(cursor).__mro__)
+
+
+def _system(dialect: Any) -> str:
+    """`db.system.name`: https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/."""
+    if getattr(dialect, "is_mariadb", False):  # also behind a `mysql://` URL
+        return "mariadb"
+    name = str(dialect.name)
+    return _SYSTEMS.get(name, name)
+
+
+def _operation(statement: Any, execution: Any) -> str:
+    """`db.operation.name`: the statement's verb; empty where it has none that is known."""
+    if not isinstance(statement, str):
+        return ""
+    usual = _USUAL.get(statement[:7])
+    if usual is not None:
+        return usual
+    match = _FIRST_WORD.match(statement)
+    verb = match[1].upper() if match is not None else ""
+    if verb == "WITH":
+        compiled = getattr(execution, "compiled", None)
+        visited = getattr(getattr(compiled, "statement", None), "__visit_name__", "")
+        verb = visited.rpartition("_")[2].upper()  # `select`, `compound_select`, `insert` …
+    return verb if verb in _OPERATIONS else ""
+
+
+def _namespace(execution: Any) -> str:
+    """`db.namespace`: the database's name; of SQLite the file's, without its directories. Empty where it has none."""
+    engine = getattr(execution.root_connection, "engine", None)
+    name = str(getattr(getattr(engine, "url", None), "database", None) or "")
+    if execution.dialect.name == "sqlite":
+        name = re.split(r"[/\\]", name)[-1]
+    return "" if name == ":memory:" else name
