@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -89,7 +90,15 @@ def test_slow_means_the_same_in_app_and_gateway(otelcol: Path, tmp_path: Path, s
     assert sends_longer(otelcol, tmp_path, spelled, limit) == {"schema.validate longer"}
 
 
-@pytest.mark.parametrize("spelled", ["ten", "-1", "nan", "inf", "0x10", "10ms", "1e999"])
+def test_app_and_collector_check_by_one_expression() -> None:
+    """What is a number of milliseconds is the same text in the app's settings and in the collector's check."""
+    check = (CONFIGS / "distribution" / "own" / "variables" / "variables.go").read_text()
+    assert f"milliseconds = regexp.MustCompile(`{settings._MILLISECONDS.pattern}`)" in check
+
+
+@pytest.mark.parametrize(
+    "spelled", ["ten", "-1", "nan", "inf", "1_0", "0x10", "10ms", "1e999", "10\n", "\N{FULLWIDTH DIGIT ONE}"]
+)
 def test_what_the_app_refuses_the_gateway_refuses(
     otelcol: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, spelled: str
 ) -> None:
@@ -196,7 +205,7 @@ def test_one_queue_for_two_processes_is_refused(otelcol: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("configs", [(*GATEWAY, "overlays/tls-receive.yaml"), (*AGENT, "overlays/tls-send.yaml")])
 def test_late_tokens_file_is_waited_for(otelcol: Path, tmp_path: Path, configs: tuple[str, ...]) -> None:
-    """A tokens file that comes two seconds late is waited for, with a word in the log, before any port is open."""
+    """A tokens file that comes two seconds late is waited for, with a word in the log, before it takes any data."""
     secrets = certificates(tmp_path)
     tokens = Path(secrets["OTELCOL_TOKENS_FILE"])
     token = tokens.read_text()
@@ -206,8 +215,8 @@ def test_late_tokens_file_is_waited_for(otelcol: Path, tmp_path: Path, configs: 
         process = subprocess.Popen(collector.command, cwd=tmp_path, env=collector.env, stderr=log)
     try:
         eventually(lambda: "retrying to read credentials file" in collector.log.read_text(), "it waits")
-        with pytest.raises(OSError, match="refused"):
-            collector.ready()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", collector.ports["otlp_grpc"]))
         tokens.write_text(token)
         eventually(collector.ready, "it is ready")
         assert process.poll() is None

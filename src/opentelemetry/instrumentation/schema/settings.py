@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -28,11 +29,14 @@ def _one_of(*choices: str) -> Callable[[str], Any]:
     return parse
 
 
+# Narrower than float(), for the gateway reads the same variable: its collector checks it by the same expression.
+_MILLISECONDS = re.compile(r"^ *\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})? *$")
+
+
 def _milliseconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
+    if not _MILLISECONDS.fullmatch(text):
         raise ValueError("expected a number of milliseconds, 0 or more")
-    return value
+    return float(text)
 
 
 def _positive(text: str) -> int:
