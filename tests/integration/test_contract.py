@@ -13,7 +13,7 @@ import sqlalchemy  # noqa: F401  # its patches are undone, too
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint, faults
-from opentelemetry.instrumentation.schema._recording import ownership, problems, recorder, spans
+from opentelemetry.instrumentation.schema._recording import ownership, problems, recorder, schema_cells, spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
 from telemetry import Telemetry
@@ -145,8 +145,8 @@ def test_the_caller_sees_no_difference(make: Callable[[], Validator], data: Any,
 
 FAULTS = [
     (recorder.Recorder, "bind"),
-    (recorder.SchemaCells, "duration"),
-    (recorder.SchemaCells, "problem"),
+    (schema_cells.SchemaCells, "duration"),
+    (schema_cells.SchemaCells, "problem"),
     (spans.Spans, "end_span"),
     (ownership.Ownership, "__call__"),
     (problems, "path"),

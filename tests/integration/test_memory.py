@@ -10,7 +10,7 @@ import jsonschema
 import marshmallow
 import psutil
 import pytest
-from opentelemetry.instrumentation.schema import endpoint
+from opentelemetry.instrumentation.schema import endpoint, semconv
 from opentelemetry.instrumentation.schema._recording.cells import BUFFER_SIZE, MAX_EXEMPLARS
 from pydantic import TypeAdapter, create_model
 from telemetry import Telemetry
@@ -104,7 +104,7 @@ def library_of(kind: str) -> str:
 
 def waiting(telemetry: Telemetry) -> list[int]:
     """How many values each cell holds."""
-    streams = telemetry.instrumentor._recorder._instruments
+    streams = telemetry.instrumentor._recorder._instruments.values()
     return [len(cell.values) for stream in streams for cell in stream.cells]
 
 
@@ -130,7 +130,13 @@ def test_exemplars_that_nobody_reads_do_not_grow(watch: Callable[..., Telemetry]
     telemetry, adapter, most = watch(spans="all"), TypeAdapter(list[int]), 0
     for _ in range(10 * MAX_EXEMPLARS):
         adapter.validate_python([1])
-        most = max(most, *(len(cell.exemplars) for cell in telemetry.instrumentor._recorder._instruments[0].cells))
+        most = max(
+            most,
+            *(
+                len(cell.exemplars)
+                for cell in telemetry.instrumentor._recorder.instrument(semconv.VALIDATION_DURATION).cells
+            ),
+        )
     assert MAX_EXEMPLARS / 2 < most < MAX_EXEMPLARS
     assert telemetry.validations() == {"valid": 10 * MAX_EXEMPLARS}
 

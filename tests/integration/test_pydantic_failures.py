@@ -244,7 +244,8 @@ def test_a_fault_of_ours_reaches_neither_app_nor_result(
     where: str, watch: Callable[..., Telemetry], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An internal error is counted in `schema.telemetry.errors` and logged once; validation goes on."""
-    from opentelemetry.instrumentation.schema._recording.recorder import Probe, Recorder
+    from opentelemetry.instrumentation.schema._recording.probe import Probe
+    from opentelemetry.instrumentation.schema._recording.recorder import Recorder
 
     monkeypatch.setattr(faults, "reraise", False)
     monkeypatch.setattr(faults, "_logged", set())

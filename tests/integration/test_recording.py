@@ -132,7 +132,7 @@ def test_without_an_sdk_nothing_is_buffered(how: str) -> None:
     code = f"""
 import sys
 from opentelemetry import metrics, trace
-from opentelemetry.instrumentation.schema import settings
+from opentelemetry.instrumentation.schema import semconv, settings
 from opentelemetry.instrumentation.schema._recording import recorder
 provider = metrics.NoOpMeterProvider() if {how!r} == "no-op provider" else metrics
 recorder = recorder.Recorder(settings.load({{}}, {{}}), provider.get_meter("m"), trace.get_tracer("t"))
@@ -140,7 +140,8 @@ probe = recorder.bind("pydantic", "Lead", "app")
 for _ in range(5):
     probe.succeeded(0.001)
 recorder.collect()
-print([len(cell.values) for cell in recorder.durations.cells], "opentelemetry.sdk" in sys.modules)
+durations = recorder.instrument(semconv.VALIDATION_DURATION)
+print([len(cell.values) for cell in durations.cells], "opentelemetry.sdk" in sys.modules)
 """
     assert run(code) == "[0] False"
 
@@ -151,7 +152,7 @@ def test_a_provider_that_is_set_later_gets_what_comes_from_then_on() -> None:
 import sys
 sys.path.insert(0, {HERE!r})
 from opentelemetry import metrics, trace
-from opentelemetry.instrumentation.schema import settings
+from opentelemetry.instrumentation.schema import semconv, settings
 from opentelemetry.instrumentation.schema._recording import recorder
 recorder = recorder.Recorder(settings.load({{}}, {{}}), metrics.get_meter("m"), trace.get_tracer("t"))
 probe = recorder.bind("pydantic", "Lead", "app")
@@ -163,7 +164,7 @@ metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
 for _ in range(5):
     probe.succeeded(0.001)
 from test_recording import total
-buffered = len(recorder.durations.cells[0].values)
+buffered = len(recorder.instrument(semconv.VALIDATION_DURATION).cells[0].values)
 print(buffered, total(reader))
 """
     assert run(code) == "4 (5, 5, 0)"

@@ -116,7 +116,7 @@ def test_the_files_are_read() -> None:
     assert {_room(each.at) for each in IMPORTS} == set(ROOMS)
     assert Import("_recording.recorder", f"{PACKAGE}._recording.ownership", False, False) in IMPORTS
     assert Import("_recording.cells", f"{PACKAGE}.{FOLD}", True, False) in IMPORTS
-    assert Import("_recording.stack", f"{PACKAGE}._recording.recorder", False, True) in IMPORTS
+    assert Import("_recording.stack", f"{PACKAGE}._recording.probe", False, True) in IMPORTS
 
 
 def test_imports_point_down() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from . import semconv
 from ._recording import recorder, request, stack
+from ._recording.probe import Probe
+from ._recording.problems import Problem
 
 
 @contextmanager
@@ -61,7 +63,7 @@ class validation:  # reads as the function it is used as
     ) -> None:
         self._key = library, name, module
         self.invalid = invalid
-        self._bound: tuple[recorder.Recorder | None, recorder.Probe | None] = None, None
+        self._bound: tuple[recorder.Recorder | None, Probe | None] = None, None
 
     def __call__(self) -> Validating:
         """One validation, to be entered with `with`."""
@@ -76,9 +78,9 @@ class Validating:
 
     __slots__ = ("_began", "_invalid", "_me", "_opened", "_probe", "_problems")
 
-    def __init__(self, probe: recorder.Probe | None, invalid: Any) -> None:
+    def __init__(self, probe: Probe | None, invalid: Any) -> None:
         self._probe, self._invalid = probe, invalid
-        self._problems: list[recorder.Problem] = []
+        self._problems: list[Problem] = []
         self._opened: Any = None
 
     def problem(self, path: str, rule: str) -> None:

@@ -87,15 +87,18 @@ class Instrument(NamedTuple):
         return f"{name}_seconds" if self.kind == "histogram" else f"{name}_total"
 
 
-_SCHEMA = (SCHEMA_NAME, SCHEMA_MODULE, SCHEMA_LIBRARY)
-_ENDPOINT = (HTTP_REQUEST_METHOD, HTTP_ROUTE, SCHEMA_ENDPOINT)
+SCHEMA: Final = (SCHEMA_NAME, SCHEMA_MODULE, SCHEMA_LIBRARY)
+"""Which schema."""
+
+ENDPOINT: Final = (HTTP_REQUEST_METHOD, HTTP_ROUTE, SCHEMA_ENDPOINT)
+"""Which endpoint: the first two in a web request, the last in an `endpoint()` block, nothing elsewhere."""
 
 VALIDATION_DURATION: Final = Instrument(
     "schema.validation.duration",
     "histogram",
     "s",
     "Duration of outermost validations.",
-    (*_SCHEMA, VALIDATION_OUTCOME, *_ENDPOINT),
+    (*SCHEMA, VALIDATION_OUTCOME, *ENDPOINT),
     VALIDATION_BUCKETS,
 )
 VALIDATION_ERRORS: Final = Instrument(
@@ -103,30 +106,30 @@ VALIDATION_ERRORS: Final = Instrument(
     "counter",
     "{error}",
     "Failed validations inside requests and endpoint() blocks.",
-    (*_SCHEMA, ERROR_TYPE, *_ENDPOINT),
+    (*SCHEMA, ERROR_TYPE, *ENDPOINT),
 )
 VALIDATION_PROBLEMS: Final = Instrument(
     "schema.validation.problems",
     "counter",
     "{problem}",
     "Fields that broke a rule of their schema.",
-    (*_SCHEMA, PROBLEM_PATH, PROBLEM_RULE),
+    (*SCHEMA, PROBLEM_PATH, PROBLEM_RULE),
 )
 API_REQUESTS: Final = Instrument(
-    "api.requests", "counter", "{request}", "Requests handled and endpoint() blocks run.", _ENDPOINT
+    "api.requests", "counter", "{request}", "Requests handled and endpoint() blocks run.", ENDPOINT
 )
 CACHE_HITS: Final = Instrument(
-    "cache.hits", "counter", "{hit}", "Look-ups that a cache answered.", (CACHE_NAME, *_SCHEMA)
+    "cache.hits", "counter", "{hit}", "Look-ups that a cache answered.", (CACHE_NAME, *SCHEMA)
 )
 CACHE_MISSES: Final = Instrument(
-    "cache.misses", "counter", "{miss}", "Look-ups that a cache could not answer.", (CACHE_NAME, *_SCHEMA)
+    "cache.misses", "counter", "{miss}", "Look-ups that a cache could not answer.", (CACHE_NAME, *SCHEMA)
 )
 QUERY_DURATION: Final = Instrument(
     "schema.query.duration",
     "histogram",
     "s",
     "Duration of database queries linked to a schema.",
-    (*_SCHEMA, QUERY_RELATION, DB_SYSTEM_NAME, DB_OPERATION_NAME),
+    (*SCHEMA, QUERY_RELATION, DB_SYSTEM_NAME, DB_OPERATION_NAME),
     QUERY_BUCKETS,
 )
 QUERY_CACHE_HITS: Final = Instrument(
@@ -158,7 +161,7 @@ TELEMETRY_DROPPED: Final = Instrument(
     (TELEMETRY_INSTRUMENT,),
 )
 
-INSTRUMENTS: Final = (
+INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what is dropped is known last
     VALIDATION_DURATION,
     VALIDATION_ERRORS,
     VALIDATION_PROBLEMS,

@@ -15,9 +15,6 @@ from .reading import Reading, Values
 SLOW: Final = 0.01
 """Seconds: the promised alert's threshold, a boundary of every duration histogram."""
 
-_SCHEMA: Final = (semconv.SCHEMA_NAME, semconv.SCHEMA_MODULE, semconv.SCHEMA_LIBRARY)
-_ENDPOINT: Final = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)
-
 
 @dataclass(frozen=True)
 class Validations:
@@ -152,7 +149,7 @@ def endpoint_name(method: str, route: str, endpoint: str) -> str:
 def _validations(reading: Reading, names: _Names) -> list[Validations]:
     instrument = semconv.VALIDATION_DURATION
     failed: defaultdict[Values, float] = defaultdict(float)
-    for (*schema, outcome), count in reading.totals(instrument, *_SCHEMA, semconv.VALIDATION_OUTCOME).items():
+    for (*schema, outcome), count in reading.totals(instrument, *semconv.SCHEMA, semconv.VALIDATION_OUTCOME).items():
         failed[tuple(schema)] += 0 if outcome == "valid" else count
     rows = [
         Validations(
@@ -165,15 +162,17 @@ def _validations(reading: Reading, names: _Names) -> list[Validations]:
             histogram_quantile(0.99, counts),
             share_above(SLOW, counts),
         )
-        for (name, module, library), counts in reading.by(instrument, *_SCHEMA).items()
+        for (name, module, library), counts in reading.by(instrument, *semconv.SCHEMA).items()
     ]
     return sorted(rows, key=lambda row: (-_known(row.p95), row.schema))
 
 
 def _endpoints(reading: Reading) -> list[Endpoint]:
-    requests = reading.totals(semconv.API_REQUESTS, *_ENDPOINT)
+    requests = reading.totals(semconv.API_REQUESTS, *semconv.ENDPOINT)
     types: defaultdict[Values, dict[str, float]] = defaultdict(dict)
-    for (*endpoint, error), count in reading.totals(semconv.VALIDATION_ERRORS, *_ENDPOINT, semconv.ERROR_TYPE).items():
+    for (*endpoint, error), count in reading.totals(
+        semconv.VALIDATION_ERRORS, *semconv.ENDPOINT, semconv.ERROR_TYPE
+    ).items():
         types[tuple(endpoint)][error] = count
     rows: list[Endpoint] = []
     for endpoint in requests.keys() | types.keys():

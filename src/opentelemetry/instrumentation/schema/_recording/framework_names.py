@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from .recorder import Probe
+    from .probe import Probe
 
 
 class FrameworkName(NamedTuple):

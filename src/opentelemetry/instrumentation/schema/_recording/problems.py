@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 
+Problem = tuple[str, str]
+"""One failed field: a path templated against the schema, and the rule's name. Never a value."""
+
 ROOT = "$"
 """The path of the whole value, as in JSONPath (RFC 9535)."""
 

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from .. import semconv
 
 if TYPE_CHECKING:
-    from .recorder import Probe
+    from .probe import Probe
 
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from opentelemetry import context
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from .recorder import Probe
+    from .probe import Probe
 
 current_stack: Callable[[], Any] = threading.get_ident
 """The key of the stack that the caller is on."""

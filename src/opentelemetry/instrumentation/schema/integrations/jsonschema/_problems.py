@@ -10,7 +10,7 @@ import jsonschema.validators
 
 from ... import faults
 from ..._recording import problems
-from ..._recording.recorder import Problem
+from ..._recording.problems import Problem
 from ...semconv import CUSTOM_RULE
 
 _DRAFTS = ("3", "4", "6", "7", "201909", "202012")

@@ -34,8 +34,11 @@ from ... import faults
 from ..._recording import problems, stack
 from ..._recording.cells import BUFFER_SIZE
 from ..._recording.identity import WeakIdMap
-from ..._recording.recorder import Probe, Problem, Recorder, SchemaCells
+from ..._recording.probe import Probe
+from ..._recording.problems import Problem
+from ..._recording.recorder import Recorder
 from ..._recording.request import current_request
+from ..._recording.schema_cells import SchemaCells
 from ...patching import Patches
 from ...semconv import VALIDATION_ERROR
 from ._problems import TOO_MANY, Problems, is_object

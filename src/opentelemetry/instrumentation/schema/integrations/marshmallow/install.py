@@ -22,7 +22,9 @@ from marshmallow.exceptions import SCHEMA
 from ... import faults
 from ..._recording import problems, stack
 from ..._recording.identity import WeakIdMap
-from ..._recording.recorder import Probe, Problem, Recorder
+from ..._recording.probe import Probe
+from ..._recording.problems import Problem
+from ..._recording.recorder import Recorder
 from ...patching import Patches
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 

@@ -15,7 +15,8 @@ from pydantic_core import SchemaValidator
 
 from ..._recording import stack
 from ..._recording.cells import BUFFER_SIZE
-from ..._recording.recorder import Probe, Recorder
+from ..._recording.probe import Probe
+from ..._recording.recorder import Recorder
 from ..._recording.request import current_request
 
 _running, _pop, _request = stack.running, stack.running.pop, current_request.get

@@ -16,7 +16,9 @@ from pydantic_core._pydantic_core import list_all_errors
 from ... import faults
 from ..._recording import problems
 from ..._recording.framework_names import FrameworkName
-from ..._recording.recorder import Probe, Problem, Recorder
+from ..._recording.probe import Probe
+from ..._recording.problems import Problem
+from ..._recording.recorder import Recorder
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
 from ._timed import KNOWN_SIGNATURE, Failed, timed_any, timed_call, timed_fast

@@ -24,7 +24,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from ... import faults, semconv
 from ..._recording import request, stack
 from ..._recording.cells import Cell
-from ..._recording.recorder import Recorder, SchemaCells
+from ..._recording.recorder import Recorder
+from ..._recording.schema_cells import SchemaCells
 from ...patching import Patches
 
 REQUIRES = "sqlalchemy >= 1.4, < 2.2"
@@ -236,7 +237,11 @@ class _Queries:
             key = "query", query.relation, system, operation
             cell = schema_cells.cells.get(key)
             if cell is None:
-                cell = schema_cells.cell(self._recorder.queries, key, _described(query.relation, system, operation))
+                cell = schema_cells.cell(
+                    self._recorder.instrument(semconv.QUERY_DURATION),
+                    key,
+                    _described(query.relation, system, operation),
+                )
             cell.add(took)
             theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
             if not (trace.get_current_span() if theirs is None else theirs).is_recording() or self._recorder.spans.off:
@@ -257,8 +262,13 @@ class _Queries:
         if known is None or known.recorder is not self._recorder:
             recorder, system = self._recorder, _system(dialect)
             attributes = {semconv.DB_SYSTEM_NAME: system}
-            hits = recorder.cell(recorder.query_hits, system, attributes)
-            known = _Dialect(recorder, system, hits, recorder.cell(recorder.query_misses, system, attributes))
+            hits = recorder.cell(recorder.instrument(semconv.QUERY_CACHE_HITS), system, attributes)
+            known = _Dialect(
+                recorder,
+                system,
+                hits,
+                recorder.cell(recorder.instrument(semconv.QUERY_CACHE_MISSES), system, attributes),
+            )
             setattr(dialect, _DIALECT, known)
             self._dialects.add(dialect)
         return known

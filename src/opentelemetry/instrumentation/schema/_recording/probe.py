@@ -1,0 +1,136 @@
+"""Probe: what a validation calls when it ends.
+
+Everything that depends on the schema alone is decided before, when a validator is bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import faults, semconv
+from ..semconv import Outcome
+from . import request
+from .cells import BUFFER_SIZE, OVERFLOW, Cell
+from .problems import Problem
+from .schema_cells import SchemaCells
+from .stack import OpenValidation
+
+_request = request.current_request.get
+
+
+class Probe:
+    """One built validator's way to record. Nothing it does raises, or changes what the validation gives.
+
+    Attributes:
+        buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it; where a
+            key is missing it calls `succeeded`, which adds the key as soon as values may wait.
+        fresh: Whether this validator has not validated yet: its first validation is the cache miss that built it.
+        counted: Whether that miss is counted already, by `count_miss`.
+        slow: Seconds above which a validation has a span.
+    """
+
+    __slots__ = ("__weakref__", "buffers", "counted", "fresh", "schema_cells", "slow")
+
+    def __init__(self, schema_cells: SchemaCells) -> None:
+        self.schema_cells, self.slow = schema_cells, schema_cells.recorder.slow
+        self.buffers: dict[str, list[float]] = {}
+        self.fresh, self.counted = True, False
+
+    def succeeded(self, took: float, running: Any = None) -> None:
+        """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
+        req = _request()
+        req.probe, durations = self, req.took  # as `Request.add_validation` does
+        if durations is not None:
+            durations.append(took)
+        values = self.buffers.get(req.key)
+        if values is None or took > self.slow or type(running) is OpenValidation:
+            self.record_slow_path(req, took, running)
+            return
+        values.append(took)
+        if len(values) >= BUFFER_SIZE:
+            self.flush_buffer(req)
+
+    def record_slow_path(self, req: request.Request, took: float, running: Any = None) -> None:
+        """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
+        try:
+            cell = self.schema_cells.duration(req, "valid")
+            context = None
+            if took > self.slow or type(running) is OpenValidation:
+                schema_cells = self.schema_cells
+                context = schema_cells.recorder.spans.end_span(
+                    schema_cells.attributes, req, took, "valid", None, None, running
+                )
+            self._measure(cell, took, context)
+            if cell.buffering and len(self.buffers) < BUFFER_SIZE:
+                self.buffers[req.key] = cell.values
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def flush_buffer(self, req: request.Request) -> None:
+        """A buffer reached its limit."""
+        try:
+            cell = self.schema_cells.duration(req, "valid")
+            cell.instrument.fold_one(cell)
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def failed(
+        self,
+        took: float,
+        outcome: Outcome,
+        error_type: str,
+        problems: Callable[[], Sequence[Problem]] | None = None,
+        running: Any = None,
+    ) -> None:
+        """A validation failed after `took` seconds.
+
+        Args:
+            took: Seconds.
+            outcome: `invalid` if the data broke the schema, `error` if a validator raised something else.
+            error_type: `ValidationError` for the library's own failure, else the exception class's `__qualname__`.
+            problems: Gives the failed fields; asked once.
+            running: What `stack.running` held when it ended.
+        """
+        try:
+            req = _request()
+            req.add_validation(self, took)
+            schema_cells, recorder = self.schema_cells, self.schema_cells.recorder
+            found: Sequence[Problem] = ()
+            if problems is not None:
+                try:
+                    found = problems()
+                except Exception as error:  # what failed is unknown then, but not that something did
+                    faults.swallow(str(schema_cells.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
+            context = recorder.spans.end_span(schema_cells.attributes, req, took, outcome, error_type, found, running)
+            self._measure(schema_cells.duration(req, outcome), took, context)
+            if req.counted:
+                schema_cells.errors(req, error_type).add(1)
+            cells = schema_cells.cells
+            for problem in found:
+                (cells.get(problem) or schema_cells.problem(problem)).add(1)
+        except Exception as error:
+            faults.swallow("recorder", error)
+
+    def _measure(self, cell: Cell, took: float, context: Any) -> None:
+        if self.fresh and self._first() and self.schema_cells.misses is not None:
+            if not self.counted:
+                self.schema_cells.misses.add(1)
+            # not a hit, so it goes past the cell that counts those
+            cell.instrument.record(took, cell.attributes, context)
+            if cell.attributes is OVERFLOW:
+                cell.instrument.overflowed(1)
+            cell.buffering = cell.buffering or cell.instrument.folds()
+        else:
+            cell.add(took, context)
+
+    def _first(self) -> bool:
+        with self.schema_cells.lock:  # of two threads that are first, one is
+            first, self.fresh = self.fresh, False
+        return first
+
+    def count_miss(self) -> None:
+        """A validator was built, though nothing is validated yet (`check_schema`); a first validation is no hit."""
+        if self.schema_cells.misses is not None:
+            self.counted = True
+            self.schema_cells.misses.add(1)
