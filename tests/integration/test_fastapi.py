@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import fastapi
@@ -186,6 +187,76 @@ def test_a_response_that_breaks_its_model_counts(telemetry: Telemetry) -> None:
 
     assert asgi.request(app, "GET", "/lead").status_code == 500
     assert telemetry.by("validation.errors", "schema.name", "http.route") == {("LeadOut", "/lead"): 1}
+
+
+# -- fields that come late
+
+
+def _leads() -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/leads/{lead_id}")
+    def create(lead_id: int, lead: LeadIn, limit: int = 1) -> LeadOut:
+        return LeadOut(id=lead_id)
+
+    return router
+
+
+@pytest.mark.parametrize("made_before", [False, True], ids=["router made after", "router made before"])
+@pytest.mark.parametrize("moment", ["before the start", "in the lifespan", "after the first request"])
+def test_routers_included_late(moment: str, made_before: bool, watch: Callable[..., Telemetry]) -> None:
+    """Whenever a router is included, each of its validators has its name, and starts at 0 at its first use."""
+    app, router = FastAPI(), _leads() if made_before else None
+    telemetry = watch()
+    router = router or _leads()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.include_router(router)
+        yield
+
+    if moment == "in the lifespan":
+        app = FastAPI(lifespan=lifespan)
+    elif moment == "before the start":
+        app.include_router(router)
+    asgi.lifespan(app)
+    if moment == "after the first request":
+        assert asgi.request(app, "POST", "/v1/leads/1?limit=2", json=GOOD).status_code == 404
+        app.include_router(router)
+    assert asgi.request(app, "POST", "/v1/leads/1?limit=2", json=GOOD).status_code == 200
+    route = "/v1/leads/{lead_id}"
+    named = telemetry.by("schema.validation.duration", "schema.name", "http.route")
+    assert {name for name, seen in named if seen == route} == {"path.lead_id", "query.limit", "LeadIn", "LeadOut"}
+    zeros = telemetry.by("validation.errors", "schema.name", "http.route", zeros=True)
+    assert {name for name, seen in zeros if seen == route} == {"path.lead_id", "query.limit", "LeadIn", "LeadOut"}
+    assert asgi.request(app, "POST", "/v1/leads/x?limit=y", json={}).status_code == 422
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {
+        ("path.lead_id", route): 1, ("query.limit", route): 1, ("LeadIn", route): 1,
+    }  # fmt: skip
+
+
+def test_dependency_overrides(telemetry: Telemetry) -> None:
+    """Parameters of what stands in for a dependency, built per request, have the names that clients write."""
+
+    def port(limit: int = 5) -> int:
+        raise NotImplementedError
+
+    def adapter(size: int = 5, x_trace: Annotated[int, Header()] = 0) -> int:
+        return size
+
+    app = FastAPI()
+
+    @app.post("/leads")
+    def create(found: int = Depends(port), paged: int = Depends(page)):
+        return None
+
+    app.dependency_overrides[port] = adapter
+    assert asgi.request(app, "POST", "/leads?size=3&limit=1", headers={"x-trace": "1"}).status_code == 200
+    assert asgi.request(app, "POST", "/leads?size=x&limit=y", headers={"x-trace": "z"}).status_code == 422
+    named = {"query.size", "query.limit", "header.x-trace"}
+    outcomes = telemetry.by("schema.validation.duration", "schema.name", "schema.validation.outcome")
+    assert outcomes == {(name, outcome): 1 for name in named for outcome in ("valid", "invalid")}
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {(name, "/leads"): 1 for name in named}
 
 
 # -- zeros

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, seed, settings
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._recording import problems
 from opentelemetry.instrumentation.schema._recording.request import web_endpoint
+from opentelemetry.instrumentation.schema.integrations.fastapi import install as fastapi
 from opentelemetry.instrumentation.schema.integrations.flask import install as flask
 from opentelemetry.instrumentation.schema.integrations.jsonschema import _problems as jsonschema_problems
 from opentelemetry.instrumentation.schema.integrations.jsonschema import install as jsonschema
 from opentelemetry.instrumentation.schema.integrations.marshmallow import install as marshmallow
 from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import install as sqlalchemy
-from opentelemetry.instrumentation.schema.integrations.starlette import _fastapi
 from telemetry import Telemetry
 
 from canaries import CANARIES, KEY, NUMBER, ROADS, UNKNOWN, VALUE, found_in, payloads
@@ -151,7 +151,7 @@ def untemplated(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jsonschema, "_name", lambda cls, schema, *_: repr(schema))
     patch.setattr(marshmallow, "_failed", _raw_messages)
     patch.setattr(sqlalchemy, "_operation", lambda statement, _: str(statement))
-    patch.setattr(_fastapi, "template", lambda _, scope: scope["path"])
+    patch.setattr(fastapi._Routes, "template", lambda _self, _route, scope: scope["path"])
     patch.setattr(flask, "web_endpoint", lambda method, _=None: web_endpoint(method, flask_request.path if _ else None))
 
 

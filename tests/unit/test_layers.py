@@ -35,7 +35,8 @@ OWN = {
     "jsonschema": {"jsonschema", "referencing"},  # which holds its schemas
     "marshmallow": {"marshmallow"},
     "sqlalchemy": {"sqlalchemy"},
-    "starlette": {"starlette", "fastapi", "anyio"},  # which Starlette runs on
+    "starlette": {"starlette", "anyio"},  # which Starlette runs on
+    "fastapi": {"fastapi"},
     "flask": {"flask", "werkzeug"},  # which Flask is made of
     "django": {"django"},
     "ninja": {"ninja"},

@@ -29,6 +29,7 @@ INTEGRATIONS = {
     "marshmallow": "marshmallow",
     "sqlalchemy": "sqlalchemy",
     "starlette": "starlette",
+    "fastapi": "fastapi",
     "flask": "flask",
     "django": "django",
     "ninja": "ninja",

@@ -23,8 +23,8 @@ class FrameworkName(NamedTuple):
 
 
 def put(validator: object, label: FrameworkName) -> None:
-    """FrameworkName a validator, if it is one of ours: others are not observed, so need no name."""
-    if hasattr(validator, "_otel_framework_name"):
+    """Name a validator, if it is one of ours: others are not observed, so need no name."""
+    if hasattr(type(validator), "_otel_framework_name"):  # of the object's own attributes some build what they hold
         validator._otel_framework_name = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
 
 

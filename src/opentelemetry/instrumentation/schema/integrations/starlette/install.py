@@ -1,4 +1,4 @@
-"""Starlette, and FastAPI on top of it: requests, route templates, and what FastAPI knows of its schemas."""
+"""Starlette, and what is built on it: requests and route templates."""
 
 from __future__ import annotations
 
@@ -10,29 +10,13 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 
 from ... import faults
+from ..._recording import asgi
 from ..._recording.recorder import Recorder
 from ..._recording.request import NO_REQUEST, ExcludedUrls, Request, current_request, web_endpoint
 from ...patching import Patches
-from . import _fastapi
 
 REQUIRES = "starlette >= 0.27, < 2"
-_KEY = "opentelemetry.instrumentation.schema"
 _AUTOMATIC = {"HEAD", "OPTIONS"}  # frameworks add them to routes: no request may ever use them
-
-
-class _Routing:
-    """How far the routing of one request has come; travels in the ASGI scope, which mounts hand on.
-
-    Attributes:
-        request: The request's holder.
-        prefix: The templates of the mounts so far.
-        route: The route that was entered last.
-    """
-
-    __slots__ = ("prefix", "request", "route")
-
-    def __init__(self, request: Request) -> None:
-        self.request, self.prefix, self.route = request, "", None
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
@@ -52,7 +36,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
             latest = weakref.ref(self)
             if self not in listed:  # the first call of all is the lifespan's, before any request
                 listed.add(self)
-                _announce(recorder, self, scope.get(_KEY))
+                _announce(recorder, self, scope.get(asgi.KEY))
         if scope["type"] == "lifespan":
             send = _flushing(recorder, send)
         request = _open(scope, excluded)
@@ -70,9 +54,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
                 faults.swallow("starlette", error)
 
     patches.replace(application, "__call__", __call__)
-    patches.replace(routing.Route, "handle", _located(vars(routing.Route)["handle"]))
+    patches.replace(routing.Route, "handle", asgi.located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
-    patches.on_import("fastapi", _fastapi.__name__, lambda fastapi: fastapi.install(patches, _located))
 
 
 def _nobody() -> None: ...
@@ -81,10 +64,10 @@ def _nobody() -> None: ...
 @faults.guarded("starlette", None)
 def _open(scope: Any, excluded: ExcludedUrls) -> Request | None:
     """The holder of a request; None for one that does not count, or is open already (a mounted app's)."""
-    if scope["type"] != "http" or _KEY in scope or (excluded and _url(scope) in excluded):
+    if scope["type"] != "http" or asgi.KEY in scope or (excluded and _url(scope) in excluded):
         return None
     request = Request(web_endpoint(scope["method"]))
-    scope[_KEY] = _Routing(request)
+    scope[asgi.KEY] = asgi.Routing(request)
     return request
 
 
@@ -111,46 +94,9 @@ def _url(scope: Any) -> str:
     return f"{scope.get('scheme', 'http')}://{authority}{path}"
 
 
-def _located(original: Any) -> Any:
-    """A route's `handle`, which says what the request is for before the route's own code runs."""
-
-    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        routing: _Routing | None = scope.get(_KEY)
-        if routing is None or routing.route is self:  # not a request of ours, or a subclass's `handle` was first
-            await original(self, scope, receive, send)
-            return
-        routing.route = self
-        request = routing.request
-        request.mount = None
-        try:
-            request.locate(web_endpoint(scope["method"], routing.prefix + _fastapi.template(self, scope)))
-            request.enter_handler()
-        except Exception as error:
-            faults.swallow("starlette", error)
-
-        async def leave_then_send(message: Any) -> None:
-            # the last message: the span's own instrumentation ends it when that is sent
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                _leave(request)
-            await send(message)
-
-        try:
-            await original(self, scope, receive, leave_then_send if request.span is not None else send)
-        finally:
-            if request.span is not None:
-                _leave(request)
-
-    return handle
-
-
-@faults.guarded("starlette", None)
-def _leave(request: Request) -> None:
-    request.leave_handler()
-
-
 def _mounted(original: Any) -> Any:
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        routing: _Routing | None = scope.get(_KEY)
+        routing: asgi.Routing | None = scope.get(asgi.KEY)
         if routing is not None:
             try:
                 before, routing.prefix = routing.prefix, routing.prefix + _prefix(self)
@@ -169,22 +115,22 @@ def _prefix(mount: Any) -> str:
 
 
 @faults.guarded("starlette", None)
-def _announce(recorder: Recorder, app: Any, routing: _Routing | None) -> None:
+def _announce(recorder: Recorder, app: Any, routing: asgi.Routing | None) -> None:
     """Let every counter that the app's routes may come to use exist as 0: the first count is a step then."""
     prefix = routing.prefix if routing is not None else ""
     for methods, template, route in _routes(app.routes, prefix):
         for method in sorted(methods - _AUTOMATIC):
             endpoint = web_endpoint(method, template)
             recorder.count_request(endpoint, 0)
-            _fastapi.announce(route, Request(endpoint))
+            asgi.reader.declare(route, Request(endpoint))
         if not methods:  # a websocket: no request, but its parameters are schemas
-            _fastapi.announce(route, NO_REQUEST)
+            asgi.reader.declare(route, NO_REQUEST)
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:
     from starlette.routing import Mount
 
-    for route in _fastapi.expand(routes):
+    for route in asgi.reader.expand(routes):
         path, methods = getattr(route, "path_format", None), getattr(route, "methods", None)
         if isinstance(getattr(route, "route", route), Mount):
             yield from _routes(route.routes, prefix + _prefix(route))

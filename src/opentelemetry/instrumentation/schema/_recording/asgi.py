@@ -1,0 +1,86 @@
+"""Requests of ASGI applications: how far their routing has come. What Starlette's integration and FastAPI's share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .. import faults
+from .request import Request, web_endpoint
+
+KEY = "opentelemetry.instrumentation.schema"
+_COMPONENT = "starlette"
+
+
+class Routing:
+    """How far the routing of one request has come; travels in the ASGI scope, which mounts hand on.
+
+    Attributes:
+        request: The request's holder.
+        prefix: The templates of the mounts so far.
+        route: The route that was entered last.
+    """
+
+    __slots__ = ("prefix", "request", "route")
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.prefix, self.route = request, "", None
+
+
+class RouteReader:
+    """How to read routes. A framework on top of another puts its own in the place of `reader`."""
+
+    def template(self, route: Any, _scope: Any) -> str:
+        """A route's template below its mounts."""
+        return route.path_format
+
+    def expand(self, routes: Any) -> Iterator[Any]:
+        """Routes, with those of included routers in their place."""
+        return iter(routes)
+
+    def declare(self, route: Any, request: Request) -> None:
+        """Name the validators of a route's schemas, and let their error counters exist for this endpoint."""
+
+    def enter(self, route: Any, scope: Any, request: Request) -> None:
+        """A route is about to handle a request."""
+
+
+reader = RouteReader()
+
+
+def located(original: Any) -> Any:
+    """A route's `handle`, which says what the request is for before the route's own code runs."""
+
+    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        routing: Routing | None = scope.get(KEY)
+        if routing is None or routing.route is self:  # not a request of ours, or a subclass's `handle` was first
+            await original(self, scope, receive, send)
+            return
+        routing.route = self
+        request = routing.request
+        request.mount = None
+        try:
+            request.locate(web_endpoint(scope["method"], routing.prefix + reader.template(self, scope)))
+            reader.enter(self, scope, request)
+            request.enter_handler()
+        except Exception as error:
+            faults.swallow(_COMPONENT, error)
+
+        async def leave_then_send(message: Any) -> None:
+            # the last message: the span's own instrumentation ends it when that is sent
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                _leave(request)
+            await send(message)
+
+        try:
+            await original(self, scope, receive, leave_then_send if request.span is not None else send)
+        finally:
+            if request.span is not None:
+                _leave(request)
+
+    return handle
+
+
+@faults.guarded(_COMPONENT, None)
+def _leave(request: Request) -> None:
+    request.leave_handler()

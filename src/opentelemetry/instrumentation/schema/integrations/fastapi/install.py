@@ -1,0 +1,154 @@
+"""FastAPI: full route templates, and names for the validators of parameters, bodies and responses.
+
+FastAPI builds a Pydantic adapter for each parameter, body and response, in one class: `ModelField`. There its validator
+gets its name. Fields that are older than `instrument()` get theirs from the route table, and at the latest when their
+route is first used. What FastAPI answers itself, with no call into a validator, is seen where it makes the error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import fastapi.routing
+from fastapi import _compat
+from fastapi.dependencies import utils
+from fastapi.params import Body
+
+from ... import faults
+from ..._recording import asgi, framework_names, problems
+from ..._recording.identity import WeakIdMap
+from ..._recording.recorder import Recorder
+from ..._recording.request import Request
+from ...patching import Patches
+from ...semconv import VALIDATION_ERROR
+
+REQUIRES = "fastapi >= 0.100, < 1"
+_COMPONENT = "fastapi"
+_PARAMETERS = ("path_params", "query_params", "header_params", "cookie_params")
+_route: Any = fastapi.routing.APIRoute
+_contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
+
+
+def install(recorder: Recorder, patches: Patches) -> None:
+    """Name every field, and see what FastAPI answers in place of a validator."""
+    patches.replace(asgi, "reader", _Routes())
+    if "handle" in vars(_route):  # from 0.137 on, for the routes of included routers
+        patches.replace(_route, "handle", asgi.located(vars(_route)["handle"]))
+    field: Any = _compat.ModelField
+    built: Any = field.__post_init__
+
+    def __post_init__(self: Any) -> None:
+        built(self)
+        _name(self)
+
+    patches.replace(field, "__post_init__", __post_init__)
+    missing: Any = vars(utils)["get_missing_field_error"]
+
+    def get_missing_field_error(*args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        error = missing(*args, **kwargs)
+        _missing(inspect.currentframe(), perf_counter() - began)
+        return error
+
+    patches.replace(utils, "get_missing_field_error", get_missing_field_error)
+
+
+# -- names
+
+
+@faults.guarded(_COMPONENT, None)
+def _name(field: Any) -> None:
+    """Name a field's validator: a parameter by its place and alias, others by their type where that has a name."""
+    info, name = field.field_info, None
+    if not _own_name(field):
+        place: Any = getattr(info, "in_", None)
+        if place is not None:
+            name = f"{place.value}.{field.alias}"
+        elif isinstance(info, Body):
+            name = f"body.{field.alias}"
+    framework_names.put(_validator(field), framework_names.FrameworkName(name))
+
+
+def _own_name(field: Any) -> bool:
+    """Whether a person looks for the type's name: it is, or holds, a class that is not Python's own."""
+    pending = [field.field_info.annotation]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__"):
+            return True
+        pending.extend(getattr(annotation, "__args__", ()))
+    return False
+
+
+def _validator(field: Any) -> Any:
+    return getattr(getattr(field, "_type_adapter", None), "validator", None)
+
+
+def _fields(route: Any) -> Iterator[Any]:
+    """All fields of a route: its parameters and bodies, those of its dependencies, and its responses."""
+    pending = [route.dependant]
+    while pending:
+        one = pending.pop()
+        pending.extend(one.dependencies)
+        for group in (*_PARAMETERS, "body_params"):
+            yield from getattr(one, group)
+    for response in (getattr(route, "response_field", None), getattr(route, "stream_item_field", None)):
+        if response is not None:
+            yield response
+
+
+# -- routes
+
+
+class _Routes(asgi.RouteReader):
+    """Reads FastAPI's routes, those of included routers too."""
+
+    def __init__(self) -> None:
+        self._entered: WeakIdMap[bool] = WeakIdMap()
+
+    def template(self, route: Any, scope: Any) -> str:
+        return _effective(route, scope).path_format
+
+    def expand(self, routes: Any) -> Iterator[Any]:
+        if _contexts is not None:
+            yield from _contexts(routes)
+            return
+        for route in routes:  # to 0.136 included routes are copied into the app's own list
+            included = getattr(route, "effective_route_contexts", None)  # 0.137, which has no public way in
+            yield from (route,) if included is None else included()
+
+    def declare(self, route: Any, request: Request) -> None:
+        if getattr(route, "dependant", None) is None:
+            return
+        for field in _fields(route):
+            _name(field)
+            probe = framework_names.probe(_validator(field))
+            if probe is not None and request.counted:
+                probe.schema_cells.errors(request, VALIDATION_ERROR)
+
+    def enter(self, route: Any, scope: Any, request: Request) -> None:
+        effective = _effective(route, scope)
+        if id(effective) not in self._entered.values:
+            self._entered.setdefault(effective, True)
+            self.declare(effective, request)
+
+
+def _effective(route: Any, scope: Any) -> Any:
+    """A route with the prefixes and dependencies of the routers that include it."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    return context if context is not None and context.original_route is route else route
+
+
+# -- what FastAPI answers itself
+
+
+@faults.guarded(_COMPONENT, None)
+def _missing(frame: Any, took: float) -> None:
+    """FastAPI found a required value missing, which is a failed validation though no validator ran."""
+    # What was called is told where the value is missing, but not in which field: its caller holds that by this name.
+    probe = framework_names.probe(_validator(frame.f_back.f_locals.get("field")))
+    if probe is not None:
+        probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
