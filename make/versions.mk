@@ -1,5 +1,5 @@
 # Recording and libraries on other versions than constraints.txt names; each set in an environment of its own.
-RECORDING := $(addprefix tests/integration/test_,fold.py fork.py recording.py)
+RECORDING := $(addprefix tests/integration/test_,fold.py fork.py instance.py recording.py)
 PYDANTIC := $(wildcard tests/integration/test_pydantic*.py)
 LIBRARIES := $(PYDANTIC) $(addprefix tests/integration/test_,jsonschema.py marshmallow.py)
 

@@ -202,8 +202,9 @@ class Prometheus(Program):
         flags: Sequence[str] = (),
         edit: Callable[[str], str] = lambda text: text,
         interval: str = "1s",
+        port: int = 0,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         text = (CONFIGS / "prometheus" / config).read_text().replace("_interval: 10s", f"_interval: {interval}")
         for documented, actual in ports.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from processes import HOST, answers, free_port, program, until
 
@@ -60,12 +63,15 @@ def endpoint(buckets: tuple[float, ...] = semconv.VALIDATION_BUCKETS, **labels: 
 
 
 @contextmanager
-def prometheus(port: int, directory: Path, *flags: str, interval: str = "1s") -> Iterator[str]:
+def prometheus(
+    port: int, directory: Path, *flags: str, interval: str = "1s", honor_labels: str = "false"
+) -> Iterator[str]:
     """A Prometheus that has scraped an endpoint."""
     config = directory / "prometheus.yml"
     config.write_text(
         f"global: {{scrape_interval: {interval}}}\n"
-        f"scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{HOST}:{port}']}}]}}]\n"
+        "scrape_configs:\n"
+        f"  - {{job_name: app, honor_labels: {honor_labels}, static_configs: [{{targets: ['{HOST}:{port}']}}]}}\n"
     )
     own = free_port()
     url = f"http://{HOST}:{own}"
@@ -198,6 +204,47 @@ def test_labels_without_honor_labels(tmp_path: Path) -> None:
     """A Prometheus that renames the apps' own job and instance is told to honor them."""
     with endpoint(job="shop/leads", instance="one") as port, prometheus(port, tmp_path) as url:
         assert [check["result"] for check in _checks(url, "15000") if check["name"] == "labels"] == ["finding"]
+
+
+class Flipping(Collector):
+    """Two processes that share an identity, as a collector shows them: now the counts of one, now of the other."""
+
+    def __init__(self) -> None:
+        self.counts = itertools.cycle((100, 1))
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(semconv.VALIDATION_DURATION.prometheus, "", labels=["schema_name"])
+        count = next(self.counts)
+        family.add_metric(["Lead"], [("0.01", count), ("+Inf", count)], count / 1000)
+        yield family
+
+
+@needs_prometheus
+def test_processes_with_one_identity(tmp_path: Path) -> None:
+    """Counters that start anew in every other scrape are told as several processes with one identity."""
+    registry = CollectorRegistry()
+    registry.register(Flipping())
+    server, thread = start_http_server(0, HOST, registry)
+    try:
+        with prometheus(server.server_port, tmp_path) as url:
+            source = Prometheus(url)
+            resets = f"resets({semconv.VALIDATION_DURATION.prometheus}_count[5m]) > 5"
+            assert until(lambda: bool(source.query(resets)), 40)
+            (message,) = (check["message"] for check in _checks(url, "15000") if check["name"] == "identity")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert f"app {HOST}:{server.server_port} started anew" in message
+    assert "several processes have one service.instance.id" in message
+
+
+@needs_prometheus
+def test_processes_without_an_identity(tmp_path: Path) -> None:
+    """Series without an instance, as an SDK before 1.44 makes them behind a collector, are a finding."""
+    with endpoint(job="leads", instance="") as port, prometheus(port, tmp_path, honor_labels="true") as url:
+        (message,) = (check["message"] for check in _checks(url, "15000") if check["name"] == "identity")
+    assert "the processes of leads have no instance" in message
 
 
 def _checks(url: str, milliseconds: str) -> list[dict[str, Any]]:

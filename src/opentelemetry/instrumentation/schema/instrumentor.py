@@ -11,11 +11,12 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import get_meter, get_meter_provider
-from opentelemetry.trace import get_tracer
+from opentelemetry.trace import get_tracer, get_tracer_provider
 from packaging.requirements import Requirement
 
 from . import semconv, settings
 from ._recording import cells, stack
+from ._recording.processes import Instance
 from ._recording.recorder import Recorder
 from .patching import Patches
 
@@ -58,7 +59,8 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
                 ", ".join(unknown),
                 ", ".join(INTEGRATIONS),
             )
-        if kwargs.get("meter_provider") is None:
+        under_instrument = "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
+        if under_instrument and kwargs.get("meter_provider") is None:
             _warn_unless_configured()
         meter = get_meter(semconv.SCOPE, _version(), kwargs.get("meter_provider"), semconv.SCHEMA_URL)
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
@@ -66,6 +68,8 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
         try:
             patches.undo(recorder.close)
+            if under_instrument:  # an app that sets its own providers up has given them what identity it likes
+                patches.undo(Instance(get_meter_provider(), get_tracer_provider()).close)
             patches.on_import("greenlet", f"{__package__}._recording.stack", stack.follow_greenlets)
             if chosen.aggregation == "fold":
                 patches.on_import("opentelemetry.sdk.metrics", f"{__package__}._recording.cells", cells.warm_up_fold)
@@ -87,8 +91,6 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
 
 def _warn_unless_configured() -> None:
     """Say what is missing where `opentelemetry-instrument` found nothing that sets up an SDK."""
-    if "opentelemetry.instrumentation.auto_instrumentation" not in sys.modules:
-        return  # an app that instruments itself sets its providers when it likes
     unset = type(get_meter_provider()).__module__.startswith("opentelemetry.metrics")  # the API's own, which drop all
     if entry_points(group="opentelemetry_configurator") or not unset:
         return

@@ -25,6 +25,9 @@ from ..output import UsageError
 LONGEST: Final = 45.0
 """Seconds from one export to its scrape that the promised windows of one minute bear."""
 
+RESTARTS: Final = 5
+"""More restarts of one process in five minutes are none."""
+
 SDK_INTERVAL: Final = 60.0
 """Seconds between exports where nothing is set."""
 
@@ -240,6 +243,32 @@ def roads(server: Prometheus, export: Export) -> Iterator[Check]:
             "query joins: set honor_labels: true where it scrapes the collector"
         )
         yield Check("labels", "finding", message)
+
+    yield from identities(server)
+
+
+def identities(server: Prometheus) -> Iterator[Check]:
+    """Whether each process has series of its own: counters that several write start anew in every scrape.
+
+    Raises:
+        SourceError: if it does not answer.
+    """
+    name = f"{semconv.VALIDATION_DURATION.prometheus}_count"
+    nameless = server.query(f'count by (job) ({name}{{instance=""}})')
+    for labels, _ in nameless:
+        message = (
+            f"{server.name}: the processes of {labels.get('job', 'a job')} have no instance, and write one series: set "
+            "service.instance.id in each, or use an SDK since 1.44"
+        )
+        yield Check("identity", "finding", message)
+    resets = f"max by (job, instance) (resets({name}[5m])) > {RESTARTS}"
+    for labels, number in server.query(resets):
+        message = (
+            f"{server.name}: the counters of {labels.get('job', '')} {labels.get('instance', '')} started anew "
+            f"{number:g} times in five minutes: several processes have one service.instance.id, or several gateways "
+            "are scraped without a label that tells them apart (docs/pipeline.md)"
+        )
+        yield Check("identity", "finding", message)
 
 
 def telemetry(reading: Reading, where: str) -> Iterator[Check]:
