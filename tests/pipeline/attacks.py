@@ -43,7 +43,9 @@ def flood(kind: str, vary: str, first: int, number: int) -> ExportMetricsService
             metric = None
         if metric is None or vary == "name":
             metric = scope.metrics.add(name=f"flood.{index if vary == 'name' else kind}")
-        _point(metric, kind, now).attributes.add(key="user").value.string_value = f"{index if vary == 'attribute' else 0}"
+        _point(metric, kind, now).attributes.add(
+            key="user"
+        ).value.string_value = f"{index if vary == 'attribute' else 0}"
     return request
 
 
@@ -54,7 +56,7 @@ def _resource(request: ExportMetricsServiceRequest, instance: str) -> ResourceMe
     return resource
 
 
-def _point(metric: Metric, kind: str, now: int):  # noqa: ANN202 - each kind has a type of its own
+def _point(metric: Metric, kind: str, now: int):
     if kind == "sum":
         metric.sum.is_monotonic, metric.sum.aggregation_temporality = True, 2
         return metric.sum.data_points.add(as_int=1, time_unix_nano=now)
@@ -82,7 +84,7 @@ def heavy_metrics(size: int) -> dict[str, ExportMetricsServiceRequest]:
         resource.scope_metrics.add().metrics.add(name=f"heavy.{part}")
         return resource, resource.scope_metrics[0].metrics[0]
 
-    def point(part: str):  # noqa: ANN202
+    def point(part: str):
         return _point(request(part)[1], "sum", time.time_ns())
 
     point("value").attributes.add(key="k").value.string_value = text
