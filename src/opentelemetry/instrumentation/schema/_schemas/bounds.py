@@ -1,0 +1,134 @@
+"""How two sets of bounds lie to each other: narrowed, widened, neither (changed), or equal (None)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from .fields import TypeSpec
+
+Change = Literal["narrowed", "widened", "changed"]
+Bound = tuple[float | str, bool] | None
+"""A bound, and whether it is itself refused."""
+
+
+def combine(changes: list[Change | None]) -> Change | None:
+    """The change of a whole whose parts changed like this."""
+    found = {change for change in changes if change is not None}
+    if len(found) > 1:
+        return "changed"
+    return found.pop() if found else None
+
+
+def flag(old: bool, new: bool) -> Change | None:
+    """Of a restriction that is there or not."""
+    return None if old == new else "narrowed" if new else "widened"
+
+
+def one_of(old: object, new: object) -> Change | None:
+    """Of a restriction with a value that cannot be compared, such as a regular expression; None is no restriction."""
+    if old == new:
+        return None
+    return "narrowed" if old is None else "widened" if new is None else "changed"
+
+
+def numbers(old: TypeSpec, new: TypeSpec) -> Change | None:
+    """Of lower and upper bounds."""
+    return combine([_lower(_low(old), _low(new)), _upper(_high(old), _high(new))])
+
+
+def length(old: TypeSpec, new: TypeSpec) -> Change | None:
+    """Of the least and greatest length."""
+    lower = _limit(-(old.min_length or 0), -(new.min_length or 0))
+    return combine([lower, _limit(old.max_length, new.max_length)])
+
+
+def digits(old: TypeSpec, new: TypeSpec) -> Change | None:
+    """Of a decimal's digits: all, those after the point, and by that those before it."""
+    before = [
+        None if each.max_digits is None or each.decimal_places is None else each.max_digits - each.decimal_places
+        for each in (old, new)
+    ]
+    return combine(
+        [
+            _limit(old.max_digits, new.max_digits),
+            _limit(old.decimal_places, new.decimal_places),
+            _limit(before[0], before[1]),
+        ]
+    )
+
+
+def multiple(old: float | None, new: float | None) -> Change | None:
+    """Of what numbers must be a multiple of."""
+    if old is None or new is None or old == new:
+        return one_of(old, new)
+    if _divides(new, old):
+        return "widened"
+    return "narrowed" if _divides(old, new) else "changed"
+
+
+def _divides(part: float, whole: float) -> bool:
+    ratio = whole / part if part else math.inf
+    return math.isfinite(ratio) and math.isclose(ratio, round(ratio), rel_tol=1e-12) and round(ratio) != 0
+
+
+def _limit(old: int | None, new: int | None) -> Change | None:
+    """Of an upper limit."""
+    if old == new:
+        return None
+    if new is None:
+        return "widened"
+    return "narrowed" if old is None or new < old else "widened"
+
+
+def _low(type_: TypeSpec) -> Bound:
+    if type_.kind == "integer":
+        found = [math.ceil(type_.ge)] if isinstance(type_.ge, (int, float)) else []
+        found += [math.floor(type_.gt) + 1] if isinstance(type_.gt, (int, float)) else []
+        return (max(found), False) if found else None
+    return _tighter(type_.ge, type_.gt, 1)
+
+
+def _high(type_: TypeSpec) -> Bound:
+    if type_.kind == "integer":
+        found = [math.floor(type_.le)] if isinstance(type_.le, (int, float)) else []
+        found += [math.ceil(type_.lt) - 1] if isinstance(type_.lt, (int, float)) else []
+        return (min(found), False) if found else None
+    return _tighter(type_.le, type_.lt, -1)
+
+
+def _tighter(closed: float | str | None, opened: float | str | None, sign: int) -> Bound:
+    if closed is None or opened is None:
+        return (closed, False) if closed is not None else None if opened is None else (opened, True)
+    return (opened, True) if _order(opened, closed) in (0, sign, None) else (closed, False)
+
+
+def _order(one: float | str, other: float | str) -> int | None:
+    """-1, 0 or 1; None where a text meets a number."""
+    if isinstance(one, str) and isinstance(other, str):
+        return (one > other) - (one < other)
+    if isinstance(one, str) or isinstance(other, str):
+        return None
+    return (one > other) - (one < other)
+
+
+def _lower(old: Bound, new: Bound) -> Change | None:
+    return _bound(old, new, 1)
+
+
+def _upper(old: Bound, new: Bound) -> Change | None:
+    return _bound(old, new, -1)
+
+
+def _bound(old: Bound, new: Bound, sign: int) -> Change | None:
+    """Of a lower bound (sign 1) or an upper one (-1)."""
+    if old == new:
+        return None
+    if old is None or new is None:
+        return "narrowed" if old is None else "widened"
+    order = _order(new[0], old[0])
+    if order is None:
+        return "changed"
+    if order == 0:
+        return "narrowed" if new[1] else "widened"
+    return "narrowed" if order == sign else "widened"

@@ -1,0 +1,66 @@
+"""Types and bounds in few words, as findings say them."""
+
+from __future__ import annotations
+
+from .fields import FieldSpec, TypeSpec
+from .versions import dumps
+
+_MOST = 8
+"""Values of an enum that are spelled out."""
+
+
+def type_text(type_: TypeSpec) -> str:
+    """A type in a few words, without its bounds."""
+    text = _kind(type_)
+    return f"{text} or null" if type_.nullable else text
+
+
+def _kind(type_: TypeSpec) -> str:
+    if type_.kind == "object":
+        return type_.ref.rpartition(":")[2] if type_.ref else "object"
+    if type_.kind == "custom":
+        return type_.ref or "custom"
+    if type_.kind == "enum":
+        return values_text(type_.values)
+    if type_.kind == "union":
+        return " | ".join(type_text(each) for each in type_.members)
+    if type_.kind == "tuple" and type_.prefix:
+        return f"tuple of ({', '.join(type_text(each) for each in type_.prefix)})"
+    if type_.items is not None:
+        return f"{type_.kind} of {type_text(type_.items)}"
+    return f"{type_.format} ({type_.kind})" if type_.format else type_.kind
+
+
+def values_text(values: tuple[object, ...]) -> str:
+    """An enum's values; of many, the first ones."""
+    shown = " | ".join(dumps(value) for value in values[:_MOST])
+    return f"{shown} and {len(values) - _MOST} more" if len(values) > _MOST else shown
+
+
+def range_text(type_: TypeSpec) -> str:
+    """`>= 0 and < 10`, or `any`."""
+    signs = {">=": type_.ge, ">": type_.gt, "<=": type_.le, "<": type_.lt}
+    return " and ".join(f"{sign} {bound}" for sign, bound in signs.items() if bound is not None) or "any"
+
+
+def length_text(type_: TypeSpec) -> str:
+    """`1 to 100`, `at least 1`, `at most 100`, or `any`."""
+    if type_.min_length is not None and type_.max_length is not None:
+        return f"{type_.min_length} to {type_.max_length}"
+    if type_.min_length is not None:
+        return f"at least {type_.min_length}"
+    return "any" if type_.max_length is None else f"at most {type_.max_length}"
+
+
+def digits_text(type_: TypeSpec) -> str:
+    """`5 digits, 2 of them after the point`."""
+    total = "any digits" if type_.max_digits is None else f"{type_.max_digits} digits"
+    return total if type_.decimal_places is None else f"{total}, at most {type_.decimal_places} after the point"
+
+
+def field_text(field: FieldSpec) -> str:
+    """A field's type and presence."""
+    text = type_text(field.type)
+    if field.presence == "default":
+        return f"{text}, default {field.default}"
+    return f"{text}, {field.presence}" if field.presence != "never" else f"{text}, only written"

@@ -1,0 +1,330 @@
+"""One shape for the fields of every library's schemas.
+
+A reader (`integrations/<lib>/fields.py`) turns a schema into a `Document`: the schema, and each named schema that it
+holds. Types refer to named schemas by reference, so recursive schemas and shared ones need no special care.
+
+This module imports nothing of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, cast
+
+Kind = Literal[
+    "any", "boolean", "integer", "number", "decimal", "string", "bytes", "date", "time", "datetime", "duration",
+    "uuid", "enum", "list", "set", "tuple", "map", "object", "union", "null", "never", "custom",
+]  # fmt: skip
+"""`object` holds fields, of its own or of a named schema; `map` has keys that no schema declares; `custom` is a class
+that decides itself what it accepts, known by its name alone."""
+
+Extra = Literal["ignore", "allow", "forbid"]
+"""What becomes of keys that the schema does not declare: dropped, kept, refused."""
+
+Presence = Literal["required", "default", "optional", "never"]
+"""Whether an input must hold the field: `default` fills in a value, `optional` leaves it out or null; `never` is a
+field that is only written."""
+
+Written = Literal["always", "sometimes", "never"]
+"""Whether an output holds the field."""
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeSpec:
+    """What one value may be.
+
+    Attributes:
+        kind: The type, in the words of this module.
+        nullable: Whether null is accepted as well.
+        ref: Name in the `Document` of an `object`'s schema; class name of a `custom` type.
+        fields: Of an `object` without a name.
+        extra: Likewise.
+        extra_type: What undeclared keys must hold, where that is restricted.
+        values: Of an `enum`.
+        open: Whether the author says that further values will come (`x-extensible-enum`).
+        ge: Lower bound; a date or time as ISO 8601 text, a duration in s.
+        gt: Lower bound that is itself refused.
+        le: Upper bound.
+        lt: Upper bound that is itself refused.
+        multiple_of: Which numbers.
+        min_length: In characters, bytes or items.
+        max_length: Likewise.
+        pattern: A regular expression of the library.
+        format: Such as `email` or `uri`.
+        max_digits: Of a decimal, all digits.
+        decimal_places: Of a decimal, those after the point.
+        timezone: What a datetime must have: `aware` or `naive`.
+        precision: Of a datetime, when restricted: `past`, `future`.
+        strict: Whether the value must have the type already, without conversion.
+        finite: Whether infinity and NaN are refused.
+        unique: Whether items must differ.
+        strip: Whether white space around a text is removed first.
+        case: `lower` or `upper` where a text is converted.
+        items: Of a list, set, map (its values), or of a tuple's rest.
+        keys: Of a map.
+        prefix: A tuple's items by position.
+        members: Of a union.
+        discriminator: The field whose value chooses the union's member.
+        checks: Code that decides as well: `mode:name`, with a digest of its source where that was asked for.
+        serializers: Code that decides what is written.
+    """
+
+    kind: Kind
+    nullable: bool = False
+    ref: str | None = None
+    fields: tuple[FieldSpec, ...] = ()
+    extra: Extra | None = None
+    extra_type: TypeSpec | None = None
+    values: tuple[Scalar, ...] = ()
+    open: bool = False
+    ge: float | str | None = None
+    gt: float | str | None = None
+    le: float | str | None = None
+    lt: float | str | None = None
+    multiple_of: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    format: str | None = None
+    max_digits: int | None = None
+    decimal_places: int | None = None
+    timezone: str | None = None
+    precision: str | None = None
+    strict: bool = False
+    finite: bool = False
+    unique: bool = False
+    strip: bool = False
+    case: str | None = None
+    items: TypeSpec | None = None
+    keys: TypeSpec | None = None
+    prefix: tuple[TypeSpec, ...] = ()
+    members: tuple[TypeSpec, ...] = ()
+    discriminator: str | None = None
+    checks: tuple[str, ...] = ()
+    serializers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSpec:
+    """What a field is in a table besides its type.
+
+    Attributes:
+        sql: The type's SQL text, as the table's own dialect or the default one writes it.
+        primary_key: Whether it is part of the primary key.
+        server_default: The expression that the server fills in, as text.
+        generated: `computed`, `identity` or `autoincrement` where the server makes the value.
+        default: Whether SQLAlchemy fills in a value.
+        unique: Whether a constraint on this column alone makes it unique.
+        references: `table.column` of a foreign key.
+    """
+
+    sql: str
+    primary_key: bool = False
+    server_default: str | None = None
+    generated: str | None = None
+    default: bool = False
+    unique: bool = False
+    references: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSpec:
+    """One field of a schema, whatever library it came from.
+
+    Attributes:
+        name: In Python; of a JSON Schema the property, of a table the column.
+        type: What it may hold.
+        presence: Whether an input must hold it.
+        written: Whether an output holds it.
+        accepts: The names that an input may use; a path is written `a.b.0`. Empty where it is `name` alone.
+        writes: The name in an output; None where it is `name`.
+        default: The default as JSON text; `factory` where code makes it; None where there is none.
+        attribute: What is read from an object (`from_attributes`, marshmallow's `attribute`); None where it is `name`.
+        column: In a table.
+    """
+
+    name: str
+    type: TypeSpec
+    presence: Presence = "required"
+    written: Written = "always"
+    accepts: tuple[str, ...] = ()
+    writes: str | None = None
+    default: str | None = None
+    attribute: str | None = None
+    column: ColumnSpec | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every name that an input may use."""
+        return self.accepts or (self.name,)
+
+    @property
+    def output(self) -> str:
+        """The name in an output."""
+        return self.name if self.writes is None else self.writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaSpec:
+    """A schema with a name.
+
+    Attributes:
+        name: `schema.name`.
+        module: `schema.module`; of a table, the module of its class.
+        library: `schema.library`, and `sqlalchemy` for tables.
+        type: An `object`; of anything else (RootModel, JSON Schema of a list) what it is.
+        version: As declared by its author.
+        from_attributes: Whether it also reads objects by their attributes.
+        directions: Where it is used, as far as a framework says: `request`, `response`; empty where nobody knows.
+        constraints: Of a table: unique constraints, checks, indexes, as text.
+    """
+
+    name: str
+    module: str | None
+    library: str
+    type: TypeSpec
+    version: str | None = None
+    from_attributes: bool = False
+    directions: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[FieldSpec, ...]:
+        """Of an object."""
+        return self.type.fields
+
+    @property
+    def ref(self) -> str:
+        """Its name in a `Document`."""
+        return reference(self.module, self.name)
+
+
+Document = dict[str, SchemaSpec]
+"""Named schemas by reference; a reader puts the one that it was asked for first."""
+
+LONGEST_VERSION: Final = 64
+"""Characters of a declared version."""
+
+
+def reference(module: str | None, name: str) -> str:
+    """`module:Name`, or the name alone."""
+    return f"{module}:{name}" if module else name
+
+
+def declared(value: object) -> str | None:
+    """A declared version as bounded, printable text; None where it is no text or number."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    text = "".join(char for char in str(value) if char.isprintable()).strip()
+    return text[:LONGEST_VERSION] or None
+
+
+def references(type_: TypeSpec) -> Iterator[str]:
+    """The named schemas that a type holds directly."""
+    if type_.kind == "object" and type_.ref is not None:
+        yield type_.ref
+    for part in parts(type_):
+        yield from references(part)
+
+
+def parts(type_: TypeSpec) -> Iterator[TypeSpec]:
+    """The types inside a type."""
+    yield from (field.type for field in type_.fields)
+    yield from (each for each in (type_.items, type_.keys, type_.extra_type) if each is not None)
+    yield from (*type_.prefix, *type_.members)
+
+
+def reachable(ref: str, document: Mapping[str, SchemaSpec]) -> dict[str, SchemaSpec]:
+    """A schema and every named schema below it, in the order of first mention."""
+    found: dict[str, SchemaSpec] = {}
+    pending = [ref]
+    while pending:
+        each = pending.pop(0)
+        if each in document and each not in found:
+            found[each] = document[each]
+            pending.extend(references(document[each].type))
+    return found
+
+
+def without_null(type_: TypeSpec) -> TypeSpec:
+    """The type without its being nullable."""
+    return replace(type_, nullable=False) if type_.nullable else type_
+
+
+def union(members: list[TypeSpec], discriminator: str | None = None) -> TypeSpec:
+    """A union, without nested unions and with null as a property of the whole."""
+    flat: list[TypeSpec] = []
+    nullable = False
+    for member in members:
+        if member.kind == "null":
+            nullable = True
+            continue
+        nullable = nullable or member.nullable
+        inner = without_null(member)
+        nested = inner.members if inner.kind == "union" and inner.discriminator is None and not inner.checks else None
+        flat.extend(each for each in nested or (inner,) if each not in flat)
+    if not flat:
+        return TypeSpec(kind="null")
+    if len(flat) == 1:
+        return replace(flat[0], nullable=True) if nullable else flat[0]
+    return TypeSpec(kind="union", members=tuple(flat), nullable=nullable, discriminator=discriminator)
+
+
+# -- as plain data
+
+_Spec = TypeSpec | FieldSpec | ColumnSpec
+_PARTS: Final = {"fields", "prefix", "members"}
+"""Attributes that hold a tuple of specs; `type`, `items`, `keys`, `extra_type` and `column` hold one."""
+
+
+def as_data(spec: _Spec) -> dict[str, Any]:
+    """A spec as JSON data, without what is as usual."""
+    data: dict[str, Any] = {}
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, (TypeSpec, FieldSpec, ColumnSpec)):
+            data[field.name] = as_data(value)
+        elif isinstance(value, tuple):
+            items = cast("tuple[Any, ...]", value)
+            specs = field.name in _PARTS
+            data[field.name] = [as_data(each) if specs else each for each in items]
+        else:
+            data[field.name] = value
+    return data
+
+
+def type_from(data: Mapping[str, Any]) -> TypeSpec:
+    """The reverse of `as_data`.
+
+    Raises:
+        TypeError: if the data names an attribute that there is not.
+        KeyError: if it lacks one.
+    """
+    found = dict(data)
+    for name in ("items", "keys", "extra_type"):
+        if name in found:
+            found[name] = type_from(found[name])
+    for name in ("prefix", "members"):
+        if name in found:
+            found[name] = tuple(type_from(each) for each in found[name])
+    if "fields" in found:
+        found["fields"] = tuple(field_from(each) for each in found["fields"])
+    return TypeSpec(**_tuples(found))
+
+
+def field_from(data: Mapping[str, Any]) -> FieldSpec:
+    """The reverse of `as_data`; raises as `type_from` does."""
+    found = dict(data)
+    found["type"] = type_from(found["type"])
+    if "column" in found:
+        found["column"] = ColumnSpec(**found["column"])
+    return FieldSpec(**_tuples(found))
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in data.items()}

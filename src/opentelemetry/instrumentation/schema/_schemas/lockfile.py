@@ -1,0 +1,208 @@
+"""`schema.lock`: schemas, tables and migration heads as text that reviews well in a diff.
+
+One fact a line. A line is a key and, after `: `, JSON; what is indented belongs to the line above it that is not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from .fields import Document, SchemaSpec, TypeSpec, as_data, type_from
+from .versions import fingerprint
+
+FORMAT: Final = 1
+NAME: Final = "schema.lock"
+_HEADER: Final = f"# {NAME} {FORMAT}: written by `otel-schema lock`. Review it; do not edit it."
+
+
+class LockError(Exception):
+    """A lock that cannot be read; the text names the line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a schema or table is defined.
+
+    Attributes:
+        file: Relative to the lock, with `/`; None where the project does not hold it.
+        tree: Digest of its class's syntax tree, see `source`.
+    """
+
+    file: str | None = None
+    tree: str | None = None
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Everything that a lock holds.
+
+    Attributes:
+        modules: What was imported to write it, as it was asked for.
+        schemas: The schemas of APIs, and tables, by reference.
+        origins: Reference → where it is defined.
+        heads: `tool directory` → the migrations that no other follows.
+    """
+
+    modules: tuple[str, ...] = ()
+    schemas: Document = field(default_factory=Document)
+    origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    heads: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+def dumps(lock: Lock) -> str:
+    """The lock as text: the same text for the same schemas."""
+    return "\n".join(_lines(lock)) + "\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def _lines(lock: Lock) -> Iterator[str]:
+    yield _HEADER
+    yield ""
+    yield f"modules: {_json(list(lock.modules))}"
+    for key, heads in sorted(lock.heads.items()):
+        yield f"heads {key}: {_json(sorted(heads))}"
+    for ref, schema in sorted(lock.schemas.items(), key=lambda item: (item[1].library == "sqlalchemy", item[0])):
+        origin = lock.origins.get(ref, Origin())
+        yield ""
+        yield f"{'table' if schema.library == 'sqlalchemy' else 'schema'} {ref}"
+        named = _named(ref) == (schema.module, schema.name)
+        facts: dict[str, Any] = {
+            "library": schema.library,
+            "name": None if named else schema.name,
+            "module": None if named else schema.module,
+            "version": schema.version,
+            "fingerprint": fingerprint(schema, lock.schemas),
+            "file": origin.file,
+            "tree": origin.tree,
+            "from_attributes": schema.from_attributes or None,
+            "directions": list(schema.directions) or None,
+        }
+        facts |= {key: value for key, value in as_data(schema.type).items() if key != "fields"}
+        for key, value in facts.items():
+            if value is not None:
+                yield f"  {key}: {_json(value)}"
+        for each in schema.fields:
+            data = as_data(each)
+            name = data.pop("name")
+            yield f"  field {_json(name)}: {_json({**data.pop('type'), **data})}"
+        for text in schema.constraints:
+            yield f"  constraint: {_json(text)}"
+
+
+def _named(ref: str) -> tuple[str | None, str]:
+    """Module and name, as most references hold them."""
+    module, colon, name = ref.partition(":")
+    return (module, name) if colon else (None, ref)
+
+
+_OWN: Final = ("library", "name", "module", "version", "fingerprint", "file", "tree", "from_attributes", "directions")
+
+
+def loads(text: str, name: str = NAME) -> Lock:
+    """Reads a lock.
+
+    Args:
+        text: Of the lock.
+        name: What messages call it.
+
+    Raises:
+        LockError: if it is no lock, one of another format, or damaged.
+    """
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith(f"# {NAME} "):
+        raise LockError(f"{name} is no lock: its first line does not start with `# {NAME}`. Write it: otel-schema lock")
+    if lines[0] != _HEADER and not lines[0].startswith(f"# {NAME} {FORMAT}:"):
+        raise LockError(f"{name} has a format that this version does not read: {lines[0]!r}. Write it anew, or upgrade")
+    lock = Lock()
+    modules: tuple[str, ...] = ()
+    current: _Section | None = None
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        try:
+            if line.startswith("  "):
+                if current is None:
+                    raise ValueError("it belongs to no schema")
+                current.add(*_split(line[2:]))
+                continue
+            if current is not None:
+                current.end(lock)
+                current = None
+            word, _, rest = line.partition(" ")
+            if word in ("schema", "table"):
+                current = _Section(rest)
+            elif word == "heads":
+                key, heads = _split(rest)
+                lock.heads[key] = tuple(heads)
+            elif word == "modules:":
+                modules = tuple(json.loads(rest))
+            else:
+                raise ValueError(f"{word!r} is no key of a lock")
+        except (ValueError, TypeError, KeyError) as error:
+            hint = " A merge conflict? Write it anew: otel-schema lock" if line[:7] in _CONFLICT else ""
+            raise LockError(f"{name}, line {number}: {error}.{hint}") from error
+    if current is not None:
+        try:
+            current.end(lock)
+        except (ValueError, TypeError, KeyError) as error:
+            raise LockError(f"{name}, line {len(lines)}: {error}") from error
+    return Lock(modules, lock.schemas, lock.origins, lock.heads)
+
+
+_CONFLICT: Final = ("<<<<<<<", "=======", ">>>>>>>")
+
+
+def _split(line: str) -> tuple[str, Any]:
+    """A key and its JSON. The key of a field is JSON text itself, which may hold `: `."""
+    if line.startswith("field "):
+        name, end = json.JSONDecoder().raw_decode(line, len("field "))
+        return f"field {name}", json.loads(line[end:].removeprefix(":"))
+    key, colon, value = line.partition(": ")
+    if not colon:
+        raise ValueError(f"{line!r} has no `: `")
+    return key, json.loads(value)
+
+
+class _Section:
+    """One schema or table while it is read."""
+
+    def __init__(self, ref: str) -> None:
+        self.ref = ref
+        self.facts: dict[str, Any] = {}
+        self.fields: list[dict[str, Any]] = []
+        self.constraints: list[str] = []
+
+    def add(self, key: str, value: Any) -> None:
+        if key.startswith("field "):
+            facts = cast("dict[str, Any]", value)
+            type_ = {key: facts.pop(key) for key in list(facts) if key in TypeSpec.__dataclass_fields__}
+            self.fields.append({"name": key.removeprefix("field "), "type": type_, **facts})
+        elif key == "constraint":
+            self.constraints.append(value)
+        else:
+            self.facts[key] = value
+
+    def end(self, lock: Lock) -> None:
+        """Puts the whole into the lock."""
+        data = {key: value for key, value in self.facts.items() if key not in _OWN}
+        type_: TypeSpec = type_from({**data, "fields": self.fields} if self.fields else data)
+        module, name = _named(self.ref)
+        if "name" in self.facts:
+            module, name = self.facts.get("module"), self.facts["name"]
+        lock.schemas[self.ref] = SchemaSpec(
+            name=name,
+            module=module,
+            library=self.facts["library"],
+            type=type_,
+            version=self.facts.get("version"),
+            from_attributes=bool(self.facts.get("from_attributes")),
+            directions=tuple(self.facts.get("directions", ())),
+            constraints=tuple(self.constraints),
+        )
+        lock.origins[self.ref] = Origin(self.facts.get("file"), self.facts.get("tree"))

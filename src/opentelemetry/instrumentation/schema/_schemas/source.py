@@ -1,0 +1,132 @@
+"""Python source read as syntax, never imported: where a class and its fields stand, and digests of their trees."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .versions import digest
+
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Place(NamedTuple):
+    """Where something stands.
+
+    Attributes:
+        line: The first line of its definition.
+        lines: Name → line of what is assigned in a class's body.
+        tree: Digest of the syntax tree, without comments, docstrings and layout.
+    """
+
+    line: int
+    lines: dict[str, int]
+    tree: str
+
+
+def places(file: Path) -> dict[str, Place]:
+    """Every class and module-level assignment of a file, by qualified name.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SyntaxError: if it is no Python.
+    """
+    stat = file.stat()
+    return _places(file, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(512)
+def _places(file: Path, _changed: int, _size: int) -> dict[str, Place]:
+    return places_of(file.read_bytes(), str(file))
+
+
+def places_of(text: str | bytes, name: str = "<text>") -> dict[str, Place]:
+    """The same of a text.
+
+    Raises:
+        SyntaxError: if it is no Python.
+    """
+    try:
+        module = ast.parse(text, name)
+    except ValueError as error:  # a null byte
+        raise SyntaxError(str(error), (name, 1, 1, None)) from error
+    return dict(_found(module, ""))
+
+
+def _found(node: ast.AST, prefix: str) -> Iterator[tuple[str, Place]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            name = f"{prefix}{child.name}"
+            lines = {target: each.lineno for each in child.body for target in _targets(each)}
+            yield name, Place(child.lineno, lines, tree_digest(child))
+            yield from _found(child, f"{name}.")
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _found(child, f"{prefix}{child.name}.<locals>.")
+        elif not prefix and isinstance(child, (ast.Assign, ast.AnnAssign)):
+            for target in _targets(child):
+                yield target, Place(child.lineno, {}, tree_digest(child))
+        elif isinstance(child, (ast.If, ast.Try, ast.With)):
+            yield from _found(child, prefix)
+
+
+def _targets(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.AnnAssign):
+        targets: list[ast.expr] = [node.target]
+    elif isinstance(node, ast.Assign):
+        targets = node.targets
+    else:
+        targets = []
+    yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def code_digest(text: str) -> str | None:
+    """Digest of the source of one function or class; None if it cannot be parsed alone."""
+    try:
+        body = ast.parse(text.lstrip() if "\n" not in text.strip() else _dedented(text)).body
+    except SyntaxError:
+        return None
+    return tree_digest(body[0]) if body else None
+
+
+def _dedented(text: str) -> str:
+    import textwrap
+
+    return textwrap.dedent(text)
+
+
+def tree_digest(node: ast.AST) -> str:
+    """Digest of a syntax tree.
+
+    Attributes that are empty are left out: later Pythons add such ones. Positions, docstrings and the kind of a string
+    (`u""`) do not count.
+    """
+    return digest(_text(node))
+
+
+def _text(node: object) -> str:
+    if isinstance(node, ast.AST):
+        parts = [type(node).__name__]
+        for name, value in ast.iter_fields(node):
+            if name in ("ctx", "kind", "type_comment") or value is None or value == []:
+                continue
+            if name == "body" and isinstance(node, _Definition):
+                value = _without_docstring(value)
+            parts.append(f"{name}={_text(value)}")
+        return f"({' '.join(parts)})"
+    if isinstance(node, list):
+        return f"[{' '.join(_text(each) for each in node)}]"  # pyright: ignore[reportUnknownVariableType]
+    return repr(node)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """A body without its docstring, and without those that follow an attribute."""
+    return [
+        each
+        for each in body
+        if not (
+            isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str)
+        )
+    ] or [ast.Pass()]

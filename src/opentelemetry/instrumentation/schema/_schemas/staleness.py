@@ -1,0 +1,64 @@
+"""Whether a lock still fits the source, told from the source's text: nothing is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .lockfile import Lock
+from .source import Place, places_of
+
+
+class Stale(NamedTuple):
+    """A schema or table that is not in the source as the lock has it.
+
+    Attributes:
+        ref: Its reference.
+        file: Where the lock says that it is.
+        why: What is so.
+    """
+
+    ref: str
+    file: str
+    why: str
+
+
+def stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[Stale]:
+    """What a lock and the source disagree on. A class that the lock does not know cannot be seen here.
+
+    Args:
+        lock: The lock.
+        read: Gives a file's content by its path relative to the lock; None if there is none.
+    """
+    files: dict[str, dict[str, Place] | str] = {}
+    found: list[Stale] = []
+    for ref, origin in sorted(lock.origins.items()):
+        if origin.file is None or origin.tree is None:
+            continue
+        if origin.file not in files:
+            files[origin.file] = _read(origin.file, read)
+        classes = files[origin.file]
+        if isinstance(classes, str):
+            found.append(Stale(ref, origin.file, classes))
+            continue
+        place = classes.get(source_name(lock.schemas[ref].name))
+        if place is None:
+            found.append(Stale(ref, origin.file, "is no longer there"))
+        elif place.tree != origin.tree:
+            found.append(Stale(ref, origin.file, "was changed"))
+    return found
+
+
+def source_name(name: str) -> str:
+    """The name in the source of a class: a generic one is defined without its parameters."""
+    return name.partition("[")[0]
+
+
+def _read(file: str, read: Callable[[str], bytes | None]) -> dict[str, Place] | str:
+    text = read(file)
+    if text is None:
+        return "its file is gone"
+    try:
+        return places_of(text, file)
+    except SyntaxError as error:
+        return f"its file is no Python: {error.msg}, line {error.lineno}"

@@ -1,0 +1,108 @@
+"""The fingerprint of a schema: the same for the same shape, wherever and with whatever it is computed.
+
+The canonical form leaves out what changes nothing for a client: the names of classes, the order of fields, of a
+union's members and of an enum's values. Named schemas are numbered in the order of first mention, so that a recursive
+schema has a finite form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from .fields import FieldSpec, SchemaSpec, TypeSpec, as_data
+
+LENGTH: Final = 12
+"""Hexadecimal digits of a fingerprint."""
+
+
+def digest(text: str) -> str:
+    """The first digits of a text's SHA-256."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
+
+
+def fingerprint(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
+    """The fingerprint of a schema together with the schemas that it holds.
+
+    Args:
+        schema: The schema.
+        document: Where the schemas that it refers to are looked up; one that is not there counts by its name.
+    """
+    return digest(canonical(schema, document))
+
+
+def version(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> tuple[str, str]:
+    """`schema.version` and `schema.fingerprint`: the version as declared, else the fingerprint."""
+    found = fingerprint(schema, document)
+    return schema.version or found, found
+
+
+def canonical(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
+    """The text that the fingerprint is of."""
+    form = _Canonical(document)
+    form.numbers[schema.ref] = 0
+    return dumps([form.schema(schema), list(schema.constraints)])
+
+
+def dumps(data: Any) -> str:
+    """JSON with one spelling."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+class _Canonical:
+    def __init__(self, document: Mapping[str, SchemaSpec]) -> None:
+        self.document = document
+        self.numbers: dict[str, int] = {}
+
+    def schema(self, schema: SchemaSpec) -> Any:
+        return self.type(schema.type)
+
+    def type(self, type_: TypeSpec) -> Any:
+        data = as_data(TypeSpec(**{name: getattr(type_, name) for name in _PLAIN}))
+        data.pop("ref", None)
+        if type_.values:
+            data["values"] = sorted(dumps(value) for value in type_.values)
+        for name in ("items", "keys", "extra_type"):
+            inner: TypeSpec | None = getattr(type_, name)
+            if inner is not None:
+                data[name] = self.type(inner)
+        if type_.kind == "object":
+            data["fields"] = self.reference(type_.ref) if type_.ref is not None else self.fields(type_.fields)
+        elif type_.ref is not None:
+            data["ref"] = type_.ref
+        if type_.prefix:
+            data["prefix"] = [self.type(each) for each in type_.prefix]
+        if type_.members:
+            data["members"] = [self.type(each) for each in sorted(type_.members, key=_member_key)]
+        return data
+
+    def reference(self, ref: str) -> Any:
+        schema = self.document.get(ref)
+        if schema is None:
+            return ref
+        number = self.numbers.get(ref)
+        if number is not None:
+            return number
+        number = self.numbers[ref] = len(self.numbers)
+        return [number, self.schema(schema)]
+
+    def fields(self, fields: tuple[FieldSpec, ...]) -> Any:
+        return [self.field(each) for each in sorted(fields, key=lambda field: field.name)]
+
+    def field(self, field: FieldSpec) -> Any:
+        data = as_data(field)
+        data["type"] = self.type(field.type)
+        return data
+
+
+_PLAIN: Final = tuple(
+    name
+    for name in TypeSpec.__dataclass_fields__
+    if name not in ("fields", "extra_type", "items", "keys", "prefix", "members", "values")
+)
+
+
+def _member_key(member: TypeSpec) -> str:
+    return dumps([member.kind, member.ref or "", as_data(member)])
