@@ -11,7 +11,7 @@ from typing import Final
 
 from . import bounds, describe
 from .bounds import Change
-from .fields import Document, FieldSpec, SchemaSpec, TypeSpec, reachable, without_null
+from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, reachable, without_null
 from .pairing import name_of, pair_fields, pair_members, pair_schemas
 from .verdicts import CONSTRAINTS, DIRECTIONS, Direction, Level, Verdict, field_verdict, verdict, worst
 from .versions import digest, dumps
@@ -49,7 +49,9 @@ class Finding:
     @property
     def what(self) -> str:
         """The change in words."""
-        return _TEXTS.get(self.rule, "{rule}: was {old}, is {new}").format(
+        if self.rule in _LISTED:
+            return f"{_LISTED[self.rule]} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
+        return _TEXTS.get(self.rule, "{rule}: {old} before, {new} now").format(
             rule=_NAMES.get(self.rule, self.rule), old=self.old, new=self.new
         )
 
@@ -57,20 +59,22 @@ class Finding:
 _NAMES: Final = {**dict.fromkeys(CONSTRAINTS, ""), "null": "null", "extra": "undeclared keys"} | {
     rule: rule.replace("-", " ") for rule in CONSTRAINTS
 }
+_LISTED: Final = {"enum": "value", "union": "member"}
+"""Rules that say what came or went."""
 _TEXTS: Final = {
     "field-added": "field added: {new}",
-    "field-removed": "field removed: was {old}",
+    "field-removed": "field removed: it was {old}",
     "field-renamed": "field renamed: {old} is now {new}",
     "name-removed": "the name {old} is no longer accepted, only {new}",
-    "field-required": "field is now required: was {old}",
-    "field-optional": "field is no longer required: is {new}",
+    "field-required": "field is now required: it was {old}",
+    "field-optional": "field is no longer required: it is {new}",
     "field-may-be-absent": "field may now be absent from what is written",
     "schema-added": "schema added",
     "schema-removed": "schema removed",
     "schema-moved": "schema is now {new}",
-    "extra": "undeclared keys: was {old}, is {new}",
-    "code": "validators: were {old}, are {new}",
-    "serializer": "serializers: were {old}, are {new}",
+    "extra": "undeclared keys: {old} before, {new} now",
+    "code": "validators: {old} before, {new} now",
+    "serializer": "serializers: {old} before, {new} now",
 }
 
 
@@ -230,10 +234,9 @@ class _Walk:
             return [self._type(_enum_change(old, new), path, old, new)] + self._code(old, new, path)
         for one, other, change in ((old, new, "widened"), (new, old, "narrowed")):
             if self.direction in _INCLUDED.get((one.kind, other.kind), ()):
-                same = replace(old, kind=new.kind)
                 return [
                     self._type(change, path, old, new),
-                    *self._bounds(same, new, path),
+                    *self._bounds(_as(old, new.kind), _as(new, new.kind), path),
                     *self._code(old, new, path),
                 ]
         return [self._type("changed", path, old, new)]
@@ -282,10 +285,10 @@ class _Walk:
         added = tuple(value for value in new.values if not _holds(old.values, value))
         found: list[Finding] = []
         if removed and not (new.open and self.direction == "request"):
-            found.append(self.finding("enum", "narrowed", path, describe.values_text(removed), "no longer a value"))
+            found.append(self.finding("enum", "narrowed", path, describe.values_text(removed), ""))
         if added:
             change = "widened-open" if old.open else "widened"
-            found.append(self.finding("enum", change, path, "no value", describe.values_text(added)))
+            found.append(self.finding("enum", change, path, "", describe.values_text(added)))
         return found
 
     def _code(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
@@ -311,10 +314,10 @@ class _Walk:
             found += inner
         for member in removed:
             if self.direction == "response" or not any(not _broken(self.types(member, each, path)) for each in news):
-                found.append(self.finding("union", "narrowed", path, describe.type_text(member), "no longer a member"))
+                found.append(self.finding("union", "narrowed", path, describe.type_text(member), ""))
         for member in added:
             if self.direction == "request" or not any(not _broken(self.types(each, member, path)) for each in olds):
-                found.append(self.finding("union", "widened", path, "no member", describe.type_text(member)))
+                found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
 
     def _replaced(
@@ -368,7 +371,12 @@ class _Walk:
 
     def _removed(self, field_: FieldSpec, old: TypeSpec, new: TypeSpec) -> Verdict:
         decides = new if self.direction == "request" else old
+        if self.direction == "request" and new.extra_type is not None and not self._fits(field_.type, new.extra_type):
+            return verdict("extra-type", "narrowed", "request")
         return field_verdict("field-removed", self.direction, decides.extra or "ignore", _presence(field_))
+
+    def _fits(self, type_: TypeSpec, other: TypeSpec) -> bool:
+        return not _broken(self.types(type_, other, ""))
 
     def _field(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found = self._renamed(one, other, old, new, path)
@@ -419,6 +427,12 @@ class _Walk:
             anything = TypeSpec(kind="any")
             found += self.types(old.extra_type or anything, new.extra_type or anything, _below(path, "*"))
         return found
+
+
+def _as(type_: TypeSpec, kind: Kind) -> TypeSpec:
+    """A type with the kind that it is compared as: integers are finite, and so are the decimals they are read as."""
+    finite = type_.finite or type_.kind == "integer"
+    return replace(type_, kind=kind, finite=finite)
 
 
 def _broken(findings: list[Finding]) -> bool:

@@ -1,0 +1,319 @@
+"""`otel-schema diff`: which changes of schemas break clients."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..._schemas import approvals, lockfile, source
+from ..._schemas.approvals import Approval, ApprovalError
+from ..._schemas.compare import Comparison, Finding, compare
+from ..._schemas.lockfile import Lock, LockError
+from ..._schemas.staleness import source_name
+from ..._schemas.verdicts import LEVELS, Level
+from .. import git, project, reporting, traffic
+from ..output import UsageError
+from ..project import Project
+from ..reporting import Item, Report
+from .lock import read
+
+_ITEM_LEVELS: Final[dict[Level, reporting.Level]] = {
+    "breaking": "error",
+    "unknown": "unknown",
+    "warning": "warning",
+    "compatible": "note",
+}
+_WORDS: Final[dict[Level, str]] = {
+    "breaking": "BREAKING",
+    "unknown": "NOT JUDGED",
+    "warning": "warning",
+    "compatible": "fine",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        lock: Its schemas.
+        name: What it is called: a ref, a file, or `the code`.
+    """
+
+    lock: Lock
+    name: str
+
+
+@click.command()
+@click.argument("old", metavar="[REF|LOCK]", default="HEAD")
+@click.argument("new", metavar="[LOCK]", required=False)
+@click.option("--locked", is_flag=True, help="Compare with the lock file as it is, without importing the code.")
+@click.option("--module", "-m", "modules", multiple=True, help="What to import.  [default: the lock's modules]")
+@click.option(
+    "--app-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where the modules are.",
+)
+@click.option("--lock", "lock_file", help="The lock file.  [default: schema.lock]")
+@click.option("--direction", type=click.Choice(["request", "response"]), help="Judge one direction alone.")
+@click.option("--prometheus", "prometheus_url", metavar="URL", help="Say how much traffic each breaking change meets.")
+@click.option("--since", default="7d", show_default=True, help="How far to look back there.")
+@click.option("--approve", "approved", metavar="FINGERPRINT", multiple=True, help="Accept a finding.")
+@click.option("--reason", help="Why it is accepted.")
+@click.option("--until", metavar="DATE", help="The last day on which that counts, as 2027-01-31.")
+@click.option("--by", help="Who accepts it.  [default: Git's user.name]")
+@reporting.format_option
+def diff(
+    old: str,
+    new: str | None,
+    locked: bool,
+    modules: tuple[str, ...],
+    app_dir: Path,
+    lock_file: str | None,
+    direction: str | None,
+    prometheus_url: str | None,
+    since: str,
+    approved: tuple[str, ...],
+    reason: str | None,
+    until: str | None,
+    by: str | None,
+    format_: str,
+) -> None:
+    """Say which changes of schemas break clients, and why.
+
+    Compares the code as it is with schema.lock at a Git REF (default HEAD), which is read, not checked out; or two lock
+    files. Each schema is judged as a request and as a response.
+
+    Exits with 1 if something breaks that nobody approved, with 3 if only something is left that could not be judged,
+    and with 2 if the two could not be compared.
+    """
+    settings = project.load(Path.cwd(), modules)
+    if lock_file:
+        settings = replace(settings, lock=lock_file)
+    before = _old(old, settings)
+    after = _new(new, locked, settings, before, app_dir.resolve())
+    _require_libraries(before.lock, after.lock)
+    comparison = compare(before.lock.schemas, after.lock.schemas)
+    if direction is not None:
+        comparison = replace(comparison, findings=[each for each in comparison.findings if each.direction == direction])
+    known = _approvals(settings)
+    if approved:
+        _approve(settings, known, comparison.findings, approved, reason, until, by)
+        known = _approvals(settings)
+    elif reason or until or by:
+        raise UsageError("--reason, --until and --by go with --approve FINGERPRINT")
+    said = traffic.remarks(comparison, prometheus_url, since) if prometheus_url else {}
+    report = _report(before, after, comparison, known, said, settings)
+    click.echo(reporting.render(report, format_), nl=False)
+    raise click.exceptions.Exit(report.exit_code)
+
+
+def _old(name: str, settings: Project) -> Side:
+    if Path(name).is_file():
+        return Side(read(Path(name)), name)
+    text = git.show(name, settings.lock_path)
+    try:
+        return Side(lockfile.loads(text, f"{settings.lock} at {name}"), name)
+    except LockError as error:
+        raise UsageError(str(error)) from error
+
+
+def _new(name: str | None, locked: bool, settings: Project, before: Side, app_dir: Path) -> Side:
+    if name is not None:
+        return Side(read(Path(name)), name)
+    if locked:
+        return Side(read(settings.lock_path), settings.lock)
+    if not settings.modules:
+        known = read(settings.lock_path).modules if settings.lock_path.exists() else before.lock.modules
+        settings = replace(settings, modules=known)
+    return Side(project.read_lock(settings, app_dir), "the code")
+
+
+def _require_libraries(old: Lock, new: Lock) -> None:
+    """A library that is not installed looks like one whose schemas were all removed."""
+    libraries = {each.library for each in old.schemas.values()} - {each.library for each in new.schemas.values()}
+    for library in sorted(libraries & {*project.READERS}):
+        if importlib.util.find_spec(library) is None:
+            raise UsageError(
+                f"{library} is not installed here, and the old lock holds schemas of it: install it, then run diff again"
+            )
+
+
+def _approvals(settings: Project) -> dict[str, Approval]:
+    path = settings.approvals_path
+    try:
+        return approvals.loads(path.read_text(encoding="utf-8"), path.name) if path.exists() else {}
+    except (ApprovalError, UnicodeDecodeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _approve(
+    settings: Project,
+    known: dict[str, Approval],
+    findings: list[Finding],
+    fingerprints: tuple[str, ...],
+    reason: str | None,
+    until: str | None,
+    by: str | None,
+) -> None:
+    if not reason:
+        raise UsageError("--approve needs a reason: --reason 'all clients send it since May'")
+    who = by or git.user(settings.root)
+    if not who:
+        raise UsageError("who approves? Give --by NAME, or set Git's user.name")
+    try:
+        end = date.fromisoformat(until) if until else None
+    except ValueError as error:
+        raise UsageError(f"--until {until} is no date like 2027-01-31") from error
+    found = {each.fingerprint: each for each in findings}
+    path = settings.approvals_path
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for each in fingerprints:
+        finding = found.get(each)
+        if finding is None:
+            raise UsageError(f"no finding has the fingerprint {each}: copy one that this command prints")
+        if finding.level not in ("breaking", "unknown"):
+            raise UsageError(f"{each} needs no approval: it breaks nothing ({finding.what})")
+        try:
+            said = f"{finding.schema} {finding.direction} {finding.path}: {finding.what}".replace("\n", " ")
+            text = approvals.added(text, Approval(each, end, who, reason), said)
+        except ApprovalError as error:
+            raise UsageError(str(error)) from error
+    path.write_text(text, encoding="utf-8")
+
+
+# -- the report
+
+
+def _report(
+    before: Side,
+    after: Side,
+    comparison: Comparison,
+    known: dict[str, Approval],
+    said: dict[str, tuple[str, ...]],
+    settings: Project,
+) -> Report:
+    today = date.today()
+    counting = {each.fingerprint: each for each in known.values() if each.counts(today)}
+    items = [
+        _item(each, after.lock, before.lock, counting.get(each.fingerprint), said.get(each.fingerprint, ()), settings)
+        for each in sorted(comparison.findings, key=lambda each: (each.schema, LEVELS.index(each.level)))
+    ]
+    states: list[dict[str, str]] = []
+    remarks: list[str] = []
+    present = {each.fingerprint for each in comparison.findings}
+    for approval in known.values():
+        state = "gone" if approval.fingerprint not in present else "counts"
+        if not approval.counts(today):
+            state = "expired"
+            remarks.append(
+                f"{settings.approvals}: {approval.fingerprint} ended on {approval.until}: it counts for nothing"
+            )
+        elif state == "gone":
+            remarks.append(
+                f"{settings.approvals}: {approval.fingerprint} has no finding any more ({approval.reason}): remove the line"
+            )
+        states.append(
+            {"fingerprint": approval.fingerprint, "state": state, "by": approval.by, "reason": approval.reason}
+        )
+    verdicts = _verdicts(comparison, counting.keys())
+    result, summary = _summary(items, verdicts)
+    return Report(
+        command="diff",
+        result=result,
+        summary=f"{before.name} → {after.name}: {summary}",
+        items=items,
+        verdicts=verdicts,
+        remarks=remarks,
+        details={"old": before.name, "new": after.name, "approvals": states},
+    )
+
+
+def _verdicts(comparison: Comparison, ignored: Iterable[str]) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = []
+    for ref, directions in sorted(comparison.schemas.items()):
+        found: dict[str, str] = {}
+        for direction in directions:
+            level = comparison.level(ref, direction, ignored)
+            found[direction] = {"breaking": "breaking", "unknown": "not judged"}.get(level, "compatible")
+        rows.append({"subject": ref, **found})
+    return rows
+
+
+def _summary(items: list[Item], verdicts: list[dict[str, str]]) -> tuple[str, str]:
+    numbers = {
+        level: sum(each.level == level and each.approval is None for each in items) for level in reporting.LEVELS
+    }
+    approved = sum(each.approval is not None for each in items)
+    parts = [
+        f"{number} {name}"
+        for number, name in (
+            (numbers["error"], "breaking"),
+            (numbers["unknown"], "not judged"),
+            (approved, "approved"),
+            (numbers["warning"], "warnings" if numbers["warning"] != 1 else "warning"),
+            (numbers["note"], "fine"),
+        )
+        if number
+    ]
+    result = "breaking" if numbers["error"] else "not judged" if numbers["unknown"] else "compatible"
+    schemas = f"{len(verdicts)} schema{'' if len(verdicts) == 1 else 's'}"
+    if not parts:
+        return result, f"no change in {schemas}"
+    changes = f"{', '.join(parts)} in {schemas}"
+    return result, changes if result != "compatible" else f"compatible: {changes}"
+
+
+def _item(
+    finding: Finding, new: Lock, old: Lock, approval: Approval | None, said: tuple[str, ...], settings: Project
+) -> Item:
+    file, line = _place(finding, new, old, settings.root)
+    counts = finding.level in ("breaking", "unknown")
+    details: dict[str, Any] = {
+        "word": _WORDS[finding.level],
+        "direction": finding.direction,
+        "old": finding.old,
+        "new": finding.new,
+    }
+    if said:
+        details["traffic"] = list(said)
+    return Item(
+        code=finding.rule,
+        level=_ITEM_LEVELS[finding.level],
+        subject=finding.schema,
+        group=finding.direction,
+        path=finding.path,
+        message=finding.what,
+        why=finding.why,
+        fingerprint=finding.fingerprint,
+        file=file,
+        line=line,
+        approval=f"{approval.by}: {approval.reason}" if approval is not None and counts else None,
+        details=details,
+        remarks=said,
+    )
+
+
+def _place(finding: Finding, new: Lock, old: Lock, root: Path) -> tuple[str | None, int | None]:
+    """File and line of a finding: its field's where the class defines it, else the class's."""
+    lock = new if finding.schema in new.origins else old
+    origin = lock.origins.get(finding.schema)
+    if origin is None or origin.file is None:
+        return None, None
+    try:
+        place = source.places(root / origin.file).get(source_name(lock.schemas[finding.schema].name))
+    except (OSError, SyntaxError):
+        return origin.file, None
+    if place is None:
+        return origin.file, None
+    wire = finding.path.partition(".")[0]
+    names = [each.name for each in lock.schemas[finding.schema].fields if wire in (*each.inputs, each.output)]
+    return origin.file, next((place.lines[each] for each in (*names, wire) if each in place.lines), place.line)

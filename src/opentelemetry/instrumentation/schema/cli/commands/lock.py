@@ -1,0 +1,109 @@
+"""`otel-schema lock`: the schemas, tables and migration heads of an application as one reviewable file."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import click
+
+from ..._schemas import lockfile
+from ..._schemas.lockfile import Lock, LockError
+from ..._schemas.staleness import stale
+from .. import project
+from ..output import UsageError
+
+_SHOWN = 40
+"""Lines of a difference that are printed."""
+
+
+@click.command()
+@click.argument("modules", nargs=-1)
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the lock is stale.")
+@click.option("--no-import", is_flag=True, help="With --check: look at the source's text alone.")
+@click.option(
+    "--app-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where the modules are.",
+)
+@click.option("--lock", "lock_file", help="The lock file.  [default: schema.lock]")
+def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, lock_file: str | None) -> None:
+    """Write schema.lock: the fields of every schema and table, and the heads of the migrations.
+
+    MODULES are imported; every schema that their packages define is written. `package.*` imports all of a package.
+    Without MODULES: those in pyproject.toml ([tool.otel-schema] modules), else those of the lock that is there.
+
+    Exits with 1 if --check finds the lock stale, and with 2 if a module cannot be imported.
+    """
+    settings = project.load(Path.cwd(), modules)
+    path = settings.root / (lock_file or settings.lock)
+    old = read(path) if path.exists() else None
+    if no_import:
+        if not check:
+            raise UsageError("--no-import goes with --check: a lock cannot be written without importing the modules")
+        _report_stale(path, old)
+        return
+    if not settings.modules and old is not None:
+        settings = project.load(Path.cwd(), old.modules)
+    new = project.read_lock(settings, app_dir.resolve())
+    text = lockfile.dumps(new)
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    if check:
+        if before is None:
+            raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
+        if before == text:
+            click.echo(f"{path.name} is up to date: {_counts(new)}")
+            return
+        for line in _difference(before, text):
+            click.echo(line)
+        click.echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        raise click.exceptions.Exit(1)
+    if before != text:
+        path.write_text(text, encoding="utf-8")
+    click.echo(f"{path.name}: {_counts(new)}{'' if before != text else ', unchanged'}")
+
+
+def read(path: Path) -> Lock:
+    """Read a lock file.
+
+    Raises:
+        UsageError: if it is not there or damaged.
+    """
+    try:
+        return lockfile.loads(path.read_text(encoding="utf-8"), path.name)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}. Write it: otel-schema lock") from error
+    except (LockError, UnicodeDecodeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _report_stale(path: Path, old: Lock | None) -> None:
+    if old is None:
+        raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
+
+    def content(name: str) -> bytes | None:
+        file = path.parent / name
+        return file.read_bytes() if file.is_file() else None
+
+    found = stale(old, content)
+    for each in found:
+        click.echo(f"{each.file}: {each.ref} {each.why}")
+    if found:
+        click.echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        raise click.exceptions.Exit(1)
+    click.echo(f"{path.name} fits the source of all {len(old.origins)} schemas and tables that it names")
+
+
+def _difference(before: str, text: str) -> list[str]:
+    lines = list(difflib.unified_diff(before.splitlines(), text.splitlines(), "locked", "code", lineterm="", n=1))
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"… {more} more lines"] if more > 0 else lines
+
+
+def _counts(found: Lock) -> str:
+    tables = sum(each.library == "sqlalchemy" for each in found.schemas.values())
+    heads = sum(len(each) for each in found.heads.values())
+    numbers = {"schema": len(found.schemas) - tables, "table": tables, "migration head": heads}
+    return ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in numbers.items())

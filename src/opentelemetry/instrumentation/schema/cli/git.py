@@ -1,0 +1,52 @@
+"""What commands ask of Git. Nothing is checked out or imported."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .output import UsageError
+
+
+def show(ref: str, path: Path) -> str:
+    """The text of a file at a ref.
+
+    Args:
+        ref: Anything that Git takes for a commit.
+        path: The file as it is named today.
+
+    Raises:
+        UsageError: if Git, the repository, the ref, or the file at that ref is not there.
+    """
+    directory = path.parent
+    commit = _git(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if commit is None:
+        if _git(directory, "rev-parse", "--git-dir") is None:
+            raise UsageError(f"{directory} is in no Git repository: give two lock files instead of a ref")
+        raise UsageError(
+            f"{ref} is no ref of this repository and no file: fetch it (git fetch origin), or name another"
+        )
+    text = _git(directory, "show", f"{commit.strip()}:./{path.name}")
+    if text is None:
+        raise UsageError(
+            f"{path.name} is not in {ref}: nothing to compare with. Commit one there first: otel-schema lock"
+        )
+    return text
+
+
+def user(directory: Path) -> str | None:
+    """`user.name` of whoever works here."""
+    name = _git(directory, "config", "user.name")
+    return name.strip() if name else None
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, encoding="utf-8", check=False
+        )
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed, or not on the PATH: give two lock files instead of a ref") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"git {' '.join(arguments)} printed no UTF-8: {error}") from error
+    return done.stdout if done.returncode == 0 else None

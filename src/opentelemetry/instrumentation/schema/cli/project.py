@@ -1,0 +1,250 @@
+"""The application that a command looks at: its settings in pyproject.toml, its modules, its schemas."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, cast
+
+from .._schemas import approvals, lockfile, revisions, source
+from .._schemas.fields import Document
+from .._schemas.lockfile import Lock, Origin
+from .._schemas.staleness import source_name
+from .output import UsageError
+
+READERS: Final = ("pydantic",)
+"""Libraries whose schemas are read, each by `integrations/<library>/fields.py`, if the application imported it."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `[tool.otel-schema]` in pyproject.toml says, with what the command line adds.
+
+    Attributes:
+        root: The directory that holds pyproject.toml and the lock.
+        modules: What to import; `package.*` stands for every module of the package.
+        lock: Path of the lock, relative to `root`.
+        approvals: Path of the approvals, likewise.
+        migrations: Directories of migrations, likewise; found in alembic.ini where none is given.
+    """
+
+    root: Path
+    modules: tuple[str, ...] = ()
+    lock: str = lockfile.NAME
+    approvals: str = approvals.NAME
+    migrations: tuple[str, ...] = field(default=())
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the lock is."""
+        return self.root / self.lock
+
+    @property
+    def approvals_path(self) -> Path:
+        """Where the approvals are."""
+        return self.root / self.approvals
+
+
+def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
+    """Read the settings of the project in `root`.
+
+    Raises:
+        UsageError: if pyproject.toml is damaged or has a setting that there is not.
+    """
+    project = Project(root)
+    found = _tool_table(root / "pyproject.toml")
+    known = {"modules": list, "migrations": list, "lock": str, "approvals": str}
+    changes: dict[str, Any] = {}
+    for key, value in found.items():
+        if key not in known:
+            continue  # of another command
+        if not isinstance(value, known[key]):
+            raise UsageError(f"pyproject.toml: [tool.otel-schema] {key} must be a {known[key].__name__}")
+        changes[key] = tuple(str(each) for each in cast("list[Any]", value)) if isinstance(value, list) else value
+    project = replace(project, **changes)
+    return replace(project, modules=modules) if modules else project
+
+
+def _tool_table(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    text = file.read_text(encoding="utf-8")
+    if "tool.otel-schema" not in text:
+        return {}
+    try:
+        toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ImportError as error:
+        raise UsageError(
+            f"reading [tool.otel-schema] in {file} needs tomli on this Python: pip install tomli"
+        ) from error
+    try:
+        return toml.loads(text)["tool"]["otel-schema"]
+    except toml.TOMLDecodeError as error:
+        raise UsageError(f"{file} is no TOML: {error}") from error
+
+
+def load_modules(names: Iterable[str], app_dir: Path) -> list[ModuleType]:
+    """Import modules, with `app_dir` first on the path; what they print goes to stderr.
+
+    Raises:
+        UsageError: if one cannot be imported.
+    """
+    if str(app_dir) not in sys.path:
+        sys.path.insert(0, str(app_dir))
+    loaded: list[ModuleType] = []
+    for name in names:
+        every = name.endswith(".*")
+        module = _load(name.removesuffix(".*"))
+        loaded.append(module)
+        if every:
+            path = getattr(module, "__path__", None)
+            if path is None:
+                raise UsageError(f"{name}: {module.__name__} is no package: name it without `.*`")
+            for each in pkgutil.walk_packages(path, f"{module.__name__}."):
+                if not each.name.endswith(".__main__"):
+                    loaded.append(_load(each.name))
+    return loaded
+
+
+def _load(name: str) -> ModuleType:
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a script that calls sys.exit() when it is imported
+        said = str(error).partition("\n")[0]
+        hint = "Install what it needs, or name another module"
+        if isinstance(error, ModuleNotFoundError) and name.startswith(str(error.name)):
+            hint = "Run in the directory that holds it, or give that as --app-dir"
+        raise UsageError(f"cannot import {name}: {type(error).__name__}: {said}. {hint}.") from error
+
+
+def read_lock(project: Project, app_dir: Path) -> Lock:
+    """The lock of the code as it is: imports the modules and reads every schema that their packages define.
+
+    Raises:
+        UsageError: if there is no module to import, one cannot be imported, or a schema cannot be read.
+    """
+    if not project.modules:
+        raise UsageError(
+            "which modules? Name them, as in `otel-schema lock app.main`, or in pyproject.toml: "
+            '[tool.otel-schema] modules = ["app.main"]'
+        )
+    load_modules(project.modules, app_dir)
+    packages = {name.partition(".")[0] for name in project.modules}
+    modules = [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.partition(".")[0] in packages and isinstance(module, ModuleType)
+    ]
+    document: Document = {}
+    objects: dict[str, Any] = {}
+    for schema, found in _schemas(modules):
+        objects.setdefault(next(iter(found)), schema)
+        for ref, spec in found.items():
+            document.setdefault(ref, spec)
+    _add_directions(document, modules)
+    root = project.root.resolve()
+    origins = {ref: _origin(document[ref].module, document[ref].name, root) for ref in document}
+    return Lock(project.modules, document, origins, heads(project))
+
+
+def _schemas(modules: list[ModuleType]) -> Iterator[tuple[Any, Document]]:
+    for library in READERS:
+        if library not in sys.modules:
+            continue
+        reader = importlib.import_module(f"..integrations.{library}.fields", __package__)
+        for schema in reader.schemas(modules):
+            try:
+                yield schema, reader.fields(schema, code_digest)
+            except Exception as error:
+                name = getattr(schema, "__qualname__", None) or type(schema).__qualname__
+                raise UsageError(f"cannot read {library} schema {name}: {type(error).__name__}: {error}") from error
+
+
+def _add_directions(document: Document, modules: list[ModuleType]) -> None:
+    """Notes where frameworks use schemas, and with them what they hold."""
+    if "fastapi" not in sys.modules:
+        return
+    from .._schemas.fields import reachable
+
+    routes = importlib.import_module("..integrations.starlette.fields", __package__)
+    used: dict[str, set[str]] = {}
+    for ref, direction in routes.directions(modules):
+        for each in reachable(ref, document):
+            used.setdefault(each, set()).add(direction)
+    for ref, directions in used.items():
+        document[ref] = replace(document[ref], directions=tuple(sorted(directions)))
+
+
+@functools.lru_cache(4096)
+def code_digest(function: Any) -> str | None:
+    """Digest of a function's source, without comments and layout; None where there is none to read."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    try:
+        return source.code_digest(inspect.getsource(function))
+    except (OSError, TypeError):
+        return None
+
+
+def _origin(module: str | None, name: str, root: Path) -> Origin:
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
+    if file is None:
+        return Origin()
+    path = Path(file).resolve()
+    if not path.is_relative_to(root) or {"site-packages", "dist-packages"} & {*path.parts}:
+        return Origin()
+    try:
+        place = source.places(path).get(source_name(name))
+    except (OSError, SyntaxError):
+        place = None
+    return Origin(path.relative_to(root).as_posix(), place.tree if place else None)
+
+
+def heads(project: Project) -> dict[str, tuple[str, ...]]:
+    """The heads of the project's migrations, by tool and directory.
+
+    Raises:
+        UsageError: if a directory is not there.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name in project.migrations or _usual(project.root):
+        directory = project.root / name
+        try:
+            tool = "dbmate" if any(directory.glob("*.sql")) else "alembic"
+            here = revisions.dbmate(directory) if tool == "dbmate" else revisions.alembic(directory)
+            if not directory.is_dir():
+                raise FileNotFoundError(directory)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read migrations in {directory}: {error}. See [tool.otel-schema] migrations"
+            ) from error
+        if here or project.migrations:
+            found[f"{tool} {Path(name).as_posix()}"] = revisions.heads(here)
+    return found
+
+
+def _usual(root: Path) -> Iterator[str]:
+    """Where migrations usually are: what alembic.ini says, and DBMate's directory."""
+    ini = root / "alembic.ini"
+    if ini.exists():
+        import configparser
+
+        parser = configparser.ConfigParser(interpolation=None)
+        with contextlib.suppress(configparser.Error):
+            parser.read(ini, encoding="utf-8")
+        location = parser.get("alembic", "script_location", fallback="").replace("%(here)s", ".")
+        if location and (root / location / "versions").is_dir():
+            yield (Path(location) / "versions").as_posix()
+    if (root / "db" / "migrations").is_dir():
+        yield "db/migrations"

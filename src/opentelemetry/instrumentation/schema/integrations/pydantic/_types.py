@@ -1,0 +1,428 @@
+"""Annotations as types: what a value that Pydantic validates may be."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import re
+import types
+import typing
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, Discriminator, Json
+from pydantic.fields import FieldInfo
+
+from ..._schemas.fields import Document, Kind, Scalar, SchemaSpec, TypeSpec, reference, union
+
+Config = Mapping[str, Any]
+
+_SCALARS: dict[Any, TypeSpec] = {
+    Any: TypeSpec(kind="any"),
+    object: TypeSpec(kind="any"),
+    None: TypeSpec(kind="null"),
+    type(None): TypeSpec(kind="null"),
+    bool: TypeSpec(kind="boolean"),
+    int: TypeSpec(kind="integer"),
+    float: TypeSpec(kind="number"),
+    decimal.Decimal: TypeSpec(kind="decimal", finite=True),
+    str: TypeSpec(kind="string"),
+    bytes: TypeSpec(kind="bytes"),
+    datetime.date: TypeSpec(kind="date"),
+    datetime.time: TypeSpec(kind="time"),
+    datetime.datetime: TypeSpec(kind="datetime"),
+    datetime.timedelta: TypeSpec(kind="duration"),
+    uuid.UUID: TypeSpec(kind="uuid"),
+    fractions.Fraction: TypeSpec(kind="string", format="fraction"),
+    re.Pattern: TypeSpec(kind="string", format="regex"),
+    list: TypeSpec(kind="list"),
+    set: TypeSpec(kind="set"),
+    frozenset: TypeSpec(kind="set"),
+    tuple: TypeSpec(kind="tuple"),
+    dict: TypeSpec(kind="map"),
+    collections.deque: TypeSpec(kind="list"),
+    ipaddress.IPv4Address: TypeSpec(kind="string", format="ipv4"),
+    ipaddress.IPv6Address: TypeSpec(kind="string", format="ipv6"),
+    ipaddress.IPv4Network: TypeSpec(kind="string", format="ipv4-network"),
+    ipaddress.IPv6Network: TypeSpec(kind="string", format="ipv6-network"),
+    ipaddress.IPv4Interface: TypeSpec(kind="string", format="ipv4-interface"),
+    ipaddress.IPv6Interface: TypeSpec(kind="string", format="ipv6-interface"),
+}
+
+# By name: their classes were moved between modules of Pydantic.
+_PYDANTIC: dict[str, TypeSpec] = {
+    "EmailStr": TypeSpec(kind="string", format="email"),
+    "NameEmail": TypeSpec(kind="string", format="name-email"),
+    "SecretStr": TypeSpec(kind="string", format="password"),
+    "SecretBytes": TypeSpec(kind="bytes", format="password"),
+    "IPvAnyAddress": TypeSpec(kind="string", format="ip"),
+    "IPvAnyInterface": TypeSpec(kind="string", format="ip-interface"),
+    "IPvAnyNetwork": TypeSpec(kind="string", format="ip-network"),
+    "AwareDatetime": TypeSpec(kind="datetime", timezone="aware"),
+    "NaiveDatetime": TypeSpec(kind="datetime", timezone="naive"),
+    "PastDatetime": TypeSpec(kind="datetime", precision="past"),
+    "FutureDatetime": TypeSpec(kind="datetime", precision="future"),
+    "PastDate": TypeSpec(kind="date", precision="past"),
+    "FutureDate": TypeSpec(kind="date", precision="future"),
+}
+
+_MAPS: tuple[Any, ...] = (dict, collections.abc.Mapping)
+_SETS: tuple[Any, ...] = (set, frozenset, collections.abc.Set)
+_LISTS: tuple[Any, ...] = (list, collections.deque, collections.abc.Sequence)
+_STREAMS: tuple[Any, ...] = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Generator)
+"""Taken as lists, but not their subclasses: everything else is one."""
+
+_LENGTHS: frozenset[Kind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
+_ORDERED: frozenset[Kind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
+
+
+def dataclass_hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a class, evaluated, with what is annotated."""
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except Exception as error:
+        raise TypeError(f"{reference(cls.__module__, cls.__qualname__)} is not completely defined: {error}") from error
+
+
+def code_name(function: Any) -> str:
+    """A name for code that is the same in every process."""
+    function = getattr(function, "func", function)  # of a partial
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+class Reader:
+    """Turns annotations into types, and collects the named schemas on the way.
+
+    Args:
+        read: Reads a class that holds fields.
+        digest: Gives a digest of a function's source.
+
+    Attributes:
+        document: The named schemas, in the order of first mention.
+    """
+
+    def __init__(self, read: Callable[[Any, Reader], SchemaSpec], digest: Callable[[Any], str | None] | None) -> None:
+        self._read, self._digest = read, digest
+        self.document: Document = {}
+        self._classes: dict[str, Any] = {}
+        self._aliases: list[Any] = []
+
+    def code(self, mode: str, function: Any, name: str | None = None) -> str:
+        """How code is known: mode, name, and a digest where that was asked for."""
+        text = f"{mode}:{name or code_name(function)}"
+        digest = self._digest(function) if self._digest is not None else None
+        return f"{text}@{digest}" if digest else text
+
+    def field(self, info: FieldInfo, config: Config) -> TypeSpec:
+        """The type of a field: its annotation with its metadata."""
+        type_ = self._with_metadata(self.type(info.annotation, config), info.metadata, config)
+        return self._with_info(type_, info)
+
+    def annotated(self, annotation: Any, config: Config) -> tuple[TypeSpec, FieldInfo | None]:
+        """A type, and the Field() that it is annotated with."""
+        annotation = _without_qualifier(annotation)
+        metadata = annotation.__metadata__ if typing.get_origin(annotation) is Annotated else ()
+        return self.type(annotation, config), next((each for each in metadata if isinstance(each, FieldInfo)), None)
+
+    def type(self, annotation: Any, config: Config) -> TypeSpec:
+        """What a value with this annotation may be."""
+        annotation = _without_qualifier(annotation)
+        try:
+            if annotation in _SCALARS:
+                return self._configured(_SCALARS[annotation], config)
+        except TypeError:  # not hashable
+            pass
+        origin = typing.get_origin(annotation)
+        if origin is Annotated:
+            inner = self.type(annotation.__origin__, config)
+            return self._with_metadata(inner, annotation.__metadata__, config)
+        if origin is typing.Literal:
+            return TypeSpec(kind="enum", values=tuple(_scalar(each) for each in typing.get_args(annotation)))
+        if origin in (typing.Union, types.UnionType):
+            return union([self.type(each, config) for each in typing.get_args(annotation)])
+        if hasattr(annotation, "__value__"):  # `type X = …`
+            return self._alias(annotation, config)
+        if hasattr(annotation, "__supertype__"):  # NewType
+            return self.type(annotation.__supertype__, config)
+        if isinstance(annotation, typing.TypeVar):
+            bound: Any = annotation.__bound__
+            return self.type(bound, config) if bound is not None else TypeSpec(kind="any")
+        if origin is not None and not _holds_fields(annotation):
+            return self._generic(origin, typing.get_args(annotation), annotation, config)
+        return self._class(annotation, config)
+
+    def _alias(self, annotation: Any, config: Config) -> TypeSpec:
+        if annotation in self._aliases:  # recursive, such as JsonValue
+            return TypeSpec(kind="any")
+        self._aliases.append(annotation)
+        try:
+            return self.type(annotation.__value__, config)
+        finally:
+            self._aliases.pop()
+
+    def _generic(self, origin: Any, args: tuple[Any, ...], annotation: Any, config: Config) -> TypeSpec:
+        if hasattr(origin, "__value__"):  # a generic alias: its parameters may be anything
+            return self._alias(origin, config)
+        if origin is tuple:
+            if len(args) == 2 and args[1] is ...:
+                return TypeSpec(kind="tuple", items=self._item(args[0], config))
+            prefix = tuple(self.type(each, config) for each in args if each != ())
+            return TypeSpec(kind="tuple", prefix=prefix, min_length=len(prefix), max_length=len(prefix))
+        kind = _collection(origin)
+        if kind == "map":
+            key, value = args if len(args) == 2 else (Any, Any)
+            return TypeSpec(kind=kind, keys=self._item(key, config), items=self._item(value, config))
+        if kind is not None:
+            return TypeSpec(kind=kind, items=self._item(args[0], config) if args else None)
+        return _custom(annotation if isinstance(annotation, type) else origin)
+
+    def _item(self, annotation: Any, config: Config) -> TypeSpec | None:
+        found = self.type(annotation, config)
+        return None if found == _SCALARS[Any] else found
+
+    def _class(self, annotation: Any, config: Config) -> TypeSpec:
+        if not isinstance(annotation, type):
+            return _custom(annotation)
+        if _holds_fields(annotation):
+            return self._named(annotation)
+        name, module = annotation.__name__, annotation.__module__.partition(".")[0]
+        if issubclass(annotation, enum.Enum):
+            values = tuple(_scalar(each.value) for each in annotation)
+            own_missing = "_missing_" in vars(annotation)
+            checks = (self.code("missing", vars(annotation)["_missing_"].__func__, name),) if own_missing else ()
+            return TypeSpec(kind="enum", values=values, checks=checks)
+        if module in ("pydantic", "pydantic_core"):
+            if name in _PYDANTIC:
+                return self._configured(_PYDANTIC[name], config)
+            if name.endswith(("Url", "Dsn")):
+                return _with_url(TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None))
+            if issubclass(annotation, Json):
+                return TypeSpec(kind="string", format="json")
+        if issubclass(annotation, pathlib.PurePath):
+            return TypeSpec(kind="string", format="path")
+        if issubclass(annotation, tuple) and hasattr(annotation, "_fields"):  # NamedTuple
+            prefix = tuple(self.type(each, config) for each in dataclass_hints(annotation).values())
+            return TypeSpec(kind="tuple", prefix=prefix, max_length=len(prefix))
+        kind = None if hasattr(annotation, "__get_pydantic_core_schema__") else _collection(annotation)
+        if kind is not None and not issubclass(annotation, (str, bytes)):
+            return TypeSpec(kind=kind)
+        if not hasattr(annotation, "__get_pydantic_core_schema__"):
+            for scalar in (bool, int, float, str, bytes):  # a subclass of one, without rules of its own
+                if issubclass(annotation, scalar):
+                    return self._configured(_SCALARS[scalar], config)
+        return _custom(annotation)
+
+    def _named(self, cls: Any) -> TypeSpec:
+        ref = reference(cls.__module__, cls.__qualname__)
+        while self._classes.setdefault(ref, cls) is not cls:  # two classes of one name
+            ref += "'"
+        if ref not in self.document:
+            self.document[ref] = SchemaSpec(
+                name=cls.__qualname__, module=cls.__module__, library="pydantic", type=_UNREAD
+            )
+            self.document[ref] = self._read(cls, self)
+        return TypeSpec(kind="object", ref=ref)
+
+    def _configured(self, type_: TypeSpec, config: Config) -> TypeSpec:
+        """A scalar with what the model's config says of all of its kind."""
+        if not config:
+            return type_
+        changes: dict[str, Any] = {}
+        if config.get("strict") and type_.kind not in ("any", "null"):
+            changes["strict"] = True
+        if config.get("allow_inf_nan") is False and type_.kind in ("number", "decimal"):
+            changes["finite"] = True
+        if type_.kind == "string" and type_.format is None:
+            changes |= {
+                "min_length": config.get("str_min_length") or None,
+                "max_length": config.get("str_max_length"),
+                "strip": bool(config.get("str_strip_whitespace")),
+                "case": "lower" if config.get("str_to_lower") else "upper" if config.get("str_to_upper") else None,
+            }
+            if config.get("coerce_numbers_to_str"):
+                changes["checks"] = ("config:coerce_numbers_to_str",)
+        return replace(type_, **changes) if changes else type_
+
+    # -- metadata
+
+    def _with_metadata(self, type_: TypeSpec, metadata: Any, config: Config) -> TypeSpec:
+        for each in metadata:
+            if isinstance(each, FieldInfo):
+                type_ = self._with_info(self._with_metadata(type_, each.metadata, config), each)
+            elif each is not None and not isinstance(each, str):
+                type_ = self._with_one(type_, each, config)
+        return type_
+
+    def _with_info(self, type_: TypeSpec, info: FieldInfo) -> TypeSpec:
+        if info.discriminator is not None and type_.kind == "union":
+            type_ = replace(type_, discriminator=self._discriminator(info.discriminator))
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("x-extensible-enum"):
+            type_ = replace(type_, open=True)
+        return type_
+
+    def _discriminator(self, found: Any) -> str:
+        if isinstance(found, Discriminator):
+            found = found.discriminator
+        return found if isinstance(found, str) else self.code("tag", found)
+
+    def _with_one(self, type_: TypeSpec, each: Any, config: Config) -> TypeSpec:
+        name = type(each).__name__
+        module = type(each).__module__.partition(".")[0]
+        if isinstance(each, Discriminator):
+            return replace(type_, discriminator=self._discriminator(each)) if type_.kind == "union" else type_
+        if name in ("BeforeValidator", "AfterValidator", "PlainValidator", "WrapValidator"):
+            mode = name.removesuffix("Validator").lower()
+            return replace(type_, checks=(*type_.checks, self.code(mode, each.func)))
+        if name in ("PlainSerializer", "WrapSerializer"):
+            return replace(type_, serializers=(*type_.serializers, self.code(name[:5].lower(), each.func)))
+        if name in ("Predicate", "Not"):
+            return replace(type_, checks=(*type_.checks, self.code("predicate", each.func)))
+        if name == "UrlConstraints":
+            return _with_url(type_, each)
+        if name == "UuidVersion":
+            return replace(type_, format=f"uuid{each.uuid_version}")
+        if name == "EncodedBytes" or name == "EncodedStr":
+            return replace(type_, format=each.encoder.__name__.removesuffix("Encoder").lower())
+        if name == "Json" or (isinstance(each, type) and issubclass(each, Json)):
+            return TypeSpec(kind="string", format="json", items=None if type_ == _SCALARS[Any] else type_)
+        if name == "SkipValidation" or (isinstance(each, type) and each.__name__ == "SkipValidation"):
+            return TypeSpec(kind="any")
+        if module in ("annotated_types", "pydantic"):
+            return _bounded(type_, _limits(each))
+        if hasattr(each, "__get_pydantic_core_schema__"):
+            return replace(type_, checks=(*type_.checks, f"schema:{code_name(type(each))}"))
+        return type_
+
+
+def _collection(cls: Any) -> Kind | None:
+    if not isinstance(cls, type):
+        return None
+    for classes, kind in ((_MAPS, "map"), (_SETS, "set"), (_LISTS, "list")):
+        if issubclass(cls, classes):
+            return cast("Kind", kind)
+    return "list" if cls in _STREAMS else None
+
+
+_UNREAD = TypeSpec(kind="object")
+
+
+def _holds_fields(cls: Any) -> bool:
+    if not isinstance(cls, type):
+        return False
+    own = next((base for base in cls.__mro__ if "__get_pydantic_core_schema__" in vars(base)), None)
+    if own is not None and own.__module__.partition(".")[0] not in ("pydantic", "sqlmodel"):
+        return False
+    if issubclass(cls, BaseModel) or dataclasses.is_dataclass(cls):
+        return own is None or issubclass(cls, BaseModel) or "__pydantic_fields__" in vars(cls)
+    return issubclass(cls, dict) and hasattr(cls, "__total__")
+
+
+def _without_qualifier(annotation: Any) -> Any:
+    """What a `Required[…]`, `NotRequired[…]`, `ReadOnly[…]`, `Final[…]` or `ClassVar[…]` qualifies."""
+    while str(typing.get_origin(annotation)).rpartition(".")[2] in ("Required", "NotRequired", "ReadOnly", "Final"):
+        (annotation,) = typing.get_args(annotation)
+    return annotation
+
+
+def _custom(annotation: Any) -> TypeSpec:
+    name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__name__", None)
+    return TypeSpec(kind="custom", ref=reference(getattr(annotation, "__module__", None), name or str(annotation)))
+
+
+def _scalar(value: Any) -> Scalar:
+    if isinstance(value, enum.Enum):
+        return _scalar(value.value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        # a subclass has a text of its own
+        return value if type(value) in (bool, int, float, str) or value is None else _plain(value)
+    return str(value)
+
+
+def _plain(value: Any) -> Scalar:
+    for scalar in (int, float, str):
+        if isinstance(value, scalar):
+            return cast("Scalar", scalar.__call__(value) if scalar is not str else str.__str__(value))
+    return str(value)
+
+
+_LIMITS = (
+    "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "max_digits", "decimal_places",
+)  # fmt: skip
+
+
+def _limits(each: Any) -> dict[str, Any]:
+    """The bounds that one piece of metadata sets, whichever class it is of."""
+    if type(each).__name__ == "Timezone":
+        zone = each.tz
+        return {"timezone": "naive" if zone is None else "aware" if zone is ... else str(zone)}
+    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name in (*_LIMITS, "strip_whitespace", "to_lower", "to_upper", "strict", "allow_inf_nan"):
+        value = getattr(each, name, None)
+        if value is not None:
+            values[name] = value
+    for name in _LIMITS:
+        if name in values:
+            found[name] = _bound(values[name])
+    if found.get("min_length") == 0:
+        del found["min_length"]
+    if values.get("strip_whitespace"):
+        found["strip"] = True
+    if values.get("to_lower") or values.get("to_upper"):
+        found["case"] = "lower" if values.get("to_lower") else "upper"
+    if "strict" in values:
+        found["strict"] = bool(values["strict"])
+    if "allow_inf_nan" in values:
+        found["finite"] = not values["allow_inf_nan"]
+    return found
+
+
+def _bound(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return value.pattern if isinstance(value, re.Pattern) else value
+
+
+def _bounded(type_: TypeSpec, limits: dict[str, Any]) -> TypeSpec:
+    """A type with further bounds; of a union each member that they can be about."""
+    if not limits:
+        return type_
+    if type_.kind == "union":
+        return replace(type_, members=tuple(_bounded(each, limits) for each in type_.members))
+    kept: dict[str, Any] = {}
+    for name, value in limits.items():
+        if name in ("min_length", "max_length"):
+            fits = type_.kind in _LENGTHS
+        elif name in ("ge", "gt", "le", "lt", "multiple_of"):
+            fits = type_.kind in _ORDERED
+        elif name in ("pattern", "strip", "case"):
+            fits = type_.kind == "string"
+        elif name in ("max_digits", "decimal_places"):
+            fits = type_.kind == "decimal"
+        else:
+            fits = type_.kind not in ("any", "null")
+        if fits:
+            kept[name] = value
+    return replace(type_, **kept) if kept else type_
+
+
+def _with_url(type_: TypeSpec, constraints: Any) -> TypeSpec:
+    schemes = getattr(constraints, "allowed_schemes", None)
+    longest = getattr(constraints, "max_length", None)
+    format_ = f"url:{','.join(sorted(schemes))}" if schemes else "url"
+    return replace(type_, kind="string", format=format_, max_length=longest)

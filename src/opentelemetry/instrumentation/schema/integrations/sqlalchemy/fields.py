@@ -1,0 +1,214 @@
+"""Reads tables: of a model's metadata, and of a database as it is."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from types import ModuleType
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy import types as t
+
+from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec
+
+_KINDS: Final[tuple[tuple[Any, Kind], ...]] = (
+    (t.Boolean, "boolean"),
+    (t.Integer, "integer"),
+    (t.Float, "number"),
+    (t.Numeric, "decimal"),
+    (t.LargeBinary, "bytes"),
+    (t._Binary, "bytes"),  # pyright: ignore[reportPrivateUsage]
+    (t.DateTime, "datetime"),
+    (t.Date, "date"),
+    (t.Time, "time"),
+    (t.Interval, "duration"),
+    (t.JSON, "any"),
+    (t.String, "string"),
+)
+_INTEGERS: Final = ((t.SmallInteger, 16), (t.BigInteger, 64), (t.Integer, 32))
+_LONGEST: Final = 500
+"""Characters of an expression."""
+
+
+def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, dialect: Any = None) -> Document:
+    """The columns of a table.
+
+    Args:
+        schema: A Table, or a class that is mapped to one.
+        digest: Not used: a table has no code.
+        dialect: Whose SQL the columns' types are written in; SQLAlchemy's default one where none is given.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    table: Any = getattr(schema, "__table__", schema)
+    if not isinstance(table, sa.Table):
+        raise TypeError(f"{type(schema).__qualname__} is no table and no class that is mapped to one")
+    columns = tuple(_column(each, table, dialect) for each in table.columns)
+    spec = SchemaSpec(
+        name=table.fullname,
+        module=None,
+        library="sqlalchemy",
+        type=TypeSpec(kind="object", fields=columns, extra="forbid"),
+        constraints=tuple(sorted({*_constraints(table), *_indexes(table)})),
+    )
+    return {spec.ref: spec}
+
+
+def reflected(connection: Any, schema: str | None = None) -> Document:
+    """Every table of a database as it is, read through SQLAlchemy's inspection.
+
+    Args:
+        connection: A connection or engine.
+        schema: The database schema, the default one where none is given.
+    """
+    metadata = sa.MetaData()
+    metadata.reflect(bind=connection, schema=schema)
+    found: Document = {}
+    for table in metadata.sorted_tables:
+        found |= fields(table, dialect=connection.dialect)
+    return found
+
+
+def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
+    """Every mapped class that modules define, and every other table of their metadata or among their variables."""
+    from sqlalchemy import orm
+
+    modules = list(modules)
+    names = {module.__name__ for module in modules}
+    seen: set[Any] = set()
+    bases: dict[int, Any] = {}
+    for registry in _registries():
+        with contextlib.suppress(Exception):
+            registry.configure()
+        for mapper in sorted(registry.mappers, key=lambda each: each.class_.__qualname__):
+            if mapper.class_.__module__ in names:
+                bases[id(registry.metadata)] = registry.metadata
+                if isinstance(mapper.local_table, sa.Table) and mapper.local_table not in seen:
+                    seen.add(mapper.local_table)
+                    yield mapper.class_
+    del orm
+    for module in modules:
+        for value in list(vars(module).values()):
+            if isinstance(value, sa.MetaData):
+                bases[id(value)] = value
+            elif isinstance(value, sa.Table):
+                bases[id(value.metadata)] = value.metadata
+    for metadata in bases.values():
+        for table in sorted(metadata.tables.values(), key=lambda each: each.fullname):
+            if table not in seen:
+                seen.add(table)
+                yield table
+
+
+def _registries() -> list[Any]:
+    from sqlalchemy.orm import mapperlib
+
+    found: Any = getattr(mapperlib, "_all_registries", None)
+    return list(found()) if callable(found) else []
+
+
+def _column(column: Any, table: Any, dialect: Any) -> FieldSpec:
+    type_ = _type(column.type, dialect)
+    default: Any = column.server_default
+    generated = _generated(column, table)
+    filled = generated is not None or default is not None or column.default is not None
+    presence: Presence = "required"
+    if generated in ("computed", "identity always"):
+        presence = "never"
+    elif filled:
+        presence = "default"
+    elif column.nullable:
+        presence = "optional"
+    return FieldSpec(
+        name=column.name,
+        type=replace(type_, nullable=bool(column.nullable)),
+        presence=presence,
+        column=ColumnSpec(
+            sql=_sql(column.type, dialect),
+            primary_key=bool(column.primary_key),
+            server_default=_expression(default.arg) if isinstance(default, sa.DefaultClause) else None,
+            generated=generated,
+            default=column.default is not None,
+            unique=bool(column.unique),
+            references=next((each.target_fullname for each in sorted(column.foreign_keys, key=str)), None),
+        ),
+    )
+
+
+def _generated(column: Any, table: Any) -> str | None:
+    if column.computed is not None:
+        return "computed"
+    if column.identity is not None:
+        return "identity always" if column.identity.always else "identity"
+    return "autoincrement" if table.autoincrement_column is column else None
+
+
+def _type(type_: Any, dialect: Any) -> TypeSpec:
+    """What a column's type can hold."""
+    if isinstance(type_, t.TypeDecorator):
+        inner = _type(type_.impl_instance if hasattr(type_, "impl_instance") else type_.impl, dialect)
+        return replace(inner, checks=(*inner.checks, f"type:{type(type_).__qualname__}"))
+    if isinstance(type_, t.Enum):
+        values = cast("tuple[Scalar, ...]", tuple(type_.enums))
+        return TypeSpec(kind="enum", values=values)
+    if isinstance(type_, t.ARRAY):
+        return TypeSpec(kind="list", items=_type(type_.item_type, dialect))
+    if isinstance(type_, getattr(t, "Uuid", ())) or type(type_).__name__ in ("UUID", "Uuid"):
+        return TypeSpec(kind="uuid")
+    for cls, kind in _KINDS:
+        if isinstance(type_, cls):
+            return _bounded(type_, kind)
+    return TypeSpec(kind="custom", ref=type(type_).__name__)
+
+
+def _bounded(type_: Any, kind: Kind) -> TypeSpec:
+    if kind == "integer":
+        bits = next(bits for cls, bits in _INTEGERS if isinstance(type_, cls))
+        return TypeSpec(kind=kind, ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)
+    if kind in ("string", "bytes"):
+        return TypeSpec(kind=kind, max_length=getattr(type_, "length", None))
+    if kind == "decimal":
+        return TypeSpec(kind=kind, max_digits=type_.precision, decimal_places=type_.scale)
+    if kind in ("datetime", "time"):
+        return TypeSpec(kind=kind, timezone="aware" if getattr(type_, "timezone", False) else "naive")
+    return TypeSpec(kind=kind)
+
+
+def _sql(type_: Any, dialect: Any) -> str:
+    try:
+        return str(type_.compile(dialect=dialect) if dialect is not None else type_.compile())
+    except Exception:  # a type that only its own dialect can write
+        return repr(type_)[:_LONGEST]
+
+
+def _expression(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value)[:_LONGEST]
+    try:
+        return " ".join(str(value.compile(compile_kwargs={"literal_binds": True})).split())[:_LONGEST]
+    except Exception:
+        return " ".join(str(value).split())[:_LONGEST]
+
+
+def _constraints(table: Any) -> Iterator[str]:
+    for each in table.constraints:
+        columns = ", ".join(column.name for column in getattr(each, "columns", ()))
+        if isinstance(each, sa.UniqueConstraint):
+            yield f"unique ({columns})"
+        elif isinstance(each, sa.CheckConstraint) and not getattr(each, "_type_bound", False):
+            yield f"check {_expression(each.sqltext)}"
+        elif isinstance(each, sa.ForeignKeyConstraint) and len(each.columns) > 1:
+            yield f"foreign key ({columns}) references {each.referred_table.fullname}"
+
+
+def _indexes(table: Any) -> Iterator[str]:
+    for each in table.indexes:
+        parts = ", ".join(
+            _expression(part) if not isinstance(part, sa.Column) else part.name for part in each.expressions
+        )
+        yield f"{'unique ' if each.unique else ''}index ({parts})"
