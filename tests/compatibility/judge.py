@@ -8,15 +8,39 @@ import json
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
-from hypothesis_jsonschema import from_schema
+from hypothesis.internal.conjecture import utils
+from hypothesis_jsonschema import _from_schema, from_schema
 from jsonschema import Draft202012Validator
 from polyfactory.factories.pydantic_factory import ModelFactory
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
+
+
+class _Many:
+    """`many` as hypothesis-jsonschema 0.23 calls it; hypothesis 6.160 made it a context manager."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._inner = utils.many(*args, **kwargs)
+        self._inner.__enter__()
+        self._elements = iter(self._inner)
+
+    def more(self) -> bool:
+        if next(self._elements, self) is self:
+            self._inner.__exit__(None, None, None)
+            return False
+        return True
+
+    def reject(self, *args: Any) -> None:
+        self._inner.reject(*args)
+
+
+if not hasattr(utils.many, "more"):
+    _from_schema.cu = SimpleNamespace(**{**vars(utils), "many": _Many})
 
 Accepts = Callable[[Any], bool]
 
@@ -57,13 +81,27 @@ def reads(schema: Any) -> Accepts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         written = schema.model_json_schema(mode="serialization", schema_generator=Reader)
-    as_document = Draft202012Validator(written, format_checker=Draft202012Validator.FORMAT_CHECKER).is_valid
+    opened = '"x-extensible-enum": true' in json.dumps(written)
+    as_document = Draft202012Validator(_opened(written), format_checker=Draft202012Validator.FORMAT_CHECKER).is_valid
     fields = schema.model_fields.values()
-    same = not schema.__pydantic_decorators__.computed_fields and not any(
-        each.exclude or each.alias != each.validation_alias or each.serialization_alias != each.alias for each in fields
+    same = (
+        not opened
+        and not schema.__pydantic_decorators__.computed_fields
+        and not any(
+            each.exclude or each.alias != each.validation_alias or each.serialization_alias != each.alias
+            for each in fields
+        )
     )
     as_model = accepts(schema)
     return lambda document: as_document(document) and (not same or as_model(document))
+
+
+def _opened(node: Any) -> Any:
+    """A JSON Schema whose open enums accept further values, as their author announced."""
+    if isinstance(node, dict):
+        skip = ("enum",) if node.get("x-extensible-enum") else ()
+        return {key: _opened(value) for key, value in node.items() if key not in skip}
+    return [_opened(each) for each in node] if isinstance(node, list) else node
 
 
 def written(schema: Any, document: Any) -> Any:
@@ -80,11 +118,15 @@ def documents(schema: Any, other: Any, number: int, seed: int) -> list[Any]:
     """JSON documents that a schema accepts: from its JSON Schema, from polyfactory, and at the bounds of both."""
     ok = accepts(schema)
     described = [each.model_json_schema() if is_model(each) else each for each in (schema, other)]
-    found = [each for each in _hypothesis(described[0], number // 3, seed) if ok(each)]
+    found = [each for each in _hypothesis(described[0], number // 5, seed) if ok(each)]
     if is_model(schema) and issubclass(schema, BaseModel):
         found += [each for each in _polyfactory(schema, number // 3, seed) if ok(each)]
     base = found or [each for each in _hypothesis(described[0], 300, seed + 1) if ok(each)]
     rng = random.Random(seed)
+    if not base:  # formats that no generator knows
+        base = [
+            each for value in _values(described) if ok(each := dict.fromkeys(described[0].get("required", ()), value))
+        ]
     values = list(_values(described))
     names = sorted({name for each in described for name in _names(each)} | {"zz_undeclared"})
     tries = 0
@@ -124,7 +166,9 @@ def _hypothesis(schema: Any, number: int, seed: int) -> list[Any]:
 def _plain(schema: Any) -> Any:
     """Without formats and patterns of look-ahead that it does not know."""
     if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items() if key not in ("discriminator", "x-extensible-enum")}
+        return {
+            key: _plain(value) for key, value in schema.items() if key not in ("discriminator", "x-extensible-enum")
+        }
     return [_plain(each) for each in schema] if isinstance(schema, list) else schema
 
 
@@ -151,9 +195,50 @@ def _names(node: Any) -> Iterator[str]:
 
 def _values(nodes: list[Any]) -> Iterator[Any]:
     """Values at, just below and just above every bound that a JSON Schema names, and some of every type."""
-    yield from (None, True, False, 0, 1, -1, 5, 5.0, 5.5, 2**31, -(2**31), 1e300, "", "a", "5", "yes", " a ", "Zz", [], {}, [1], ["a"])
-    yield from ("2024-02-29", "2024-02-29T12:00:00", "2024-02-29T12:00:00+02:00", "12:00", "P1D", "1.239", "12345.678", "NaN")
-    yield from ("3fa85f64-5717-4562-b3fc-2c963f66afa6", "a@b.de", "https://a.de", [1, 1], [1, 2, 3], {"x": 1}, {"zz": 1})
+    yield from (
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        5,
+        5.0,
+        5.5,
+        2**31,
+        -(2**31),
+        1e300,
+        "",
+        "a",
+        "5",
+        "yes",
+        " a ",
+        " ",
+        "Zz",
+        [],
+        {},
+        [1],
+        ["a"],
+    )
+    yield from (
+        "2024-02-29",
+        "2024-02-29T12:00:00",
+        "2024-02-29T12:00:00+02:00",
+        "12:00",
+        "P1D",
+        "1.239",
+        "12345.678",
+        "NaN",
+    )
+    yield from (
+        "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+        "a@b.de",
+        "https://a.de",
+        [1, 1],
+        [1, 2, 3],
+        {"x": 1},
+        {"zz": 1},
+    )
     for node in nodes:
         pending = [node]
         while pending:
@@ -178,7 +263,9 @@ def _values(nodes: list[Any]) -> Iterator[Any]:
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in list(items):
         yield document, key
         yield from _places(value)

@@ -18,9 +18,10 @@ ROOT = Path(str(schema.__file__)).parent
 
 # Each room, and the rooms that it may import besides itself. A module that is in no room is core.
 ROOMS = {
-    "cli": {"_prometheus", "_monitoring", "core"},
+    "cli": {"_prometheus", "_monitoring", "_schemas", "core"},
     "entry": {"_recording", "core"},
-    "integrations": {"_recording", "core"},
+    "integrations": {"_recording", "_schemas", "core"},
+    "_schemas": set(),
     "_prometheus": {"core"},
     "_monitoring": {"core"},
     "_recording": {"core"},
@@ -131,6 +132,17 @@ def test_imports_point_down() -> None:
             assert each.below == "_recording.cells", each  # of its self-test
             assert each.lazy, each
         assert each.below != FOLD or (each.at == "_recording.cells" and each.lazy), each
+
+
+def test_readers_know_the_shape_of_fields_alone() -> None:
+    """An integration imports `_schemas.fields` and nothing else of `_schemas`, and `_schemas` the standard library."""
+    for each in IMPORTS:
+        below = each.below or ""
+        if each.at.startswith("integrations.") and below.startswith("_schemas"):
+            assert below == "_schemas.fields", each
+        if each.at.startswith("_schemas"):
+            assert below.startswith("_schemas") or each.of.partition(".")[0] in sys.stdlib_module_names, each
+    assert [each.below for each in IMPORTS if each.at == "_schemas.fields" and each.below] == []
 
 
 def test_no_imports_in_a_circle() -> None:

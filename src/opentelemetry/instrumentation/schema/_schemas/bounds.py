@@ -14,7 +14,7 @@ Bound = tuple[float | str, bool] | None
 
 def combine(changes: list[Change | None]) -> Change | None:
     """The change of a whole whose parts changed like this."""
-    found = {change for change in changes if change is not None}
+    found: set[Change] = {change for change in changes if change is not None}
     if len(found) > 1:
         return "changed"
     return found.pop() if found else None

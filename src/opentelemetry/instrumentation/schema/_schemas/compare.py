@@ -11,10 +11,9 @@ from typing import Final
 
 from . import bounds, describe
 from .bounds import Change
-from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, reachable, without_null
+from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, digest, dumps, reachable, references, without_null
 from .pairing import name_of, pair_fields, pair_members, pair_schemas
 from .verdicts import CONSTRAINTS, DIRECTIONS, Direction, Level, Verdict, field_verdict, verdict, worst
-from .versions import digest, dumps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +133,13 @@ def compare(old: Document, new: Document) -> Comparison:
             if ref != other:
                 findings.append(walk.finding("schema-moved", "changed", "", ref, other))
             findings += walk.types(before.type, after.type, "")
+    held = {each for ref, schema in old_apis.items() for each in references(schema.type) if each != ref}
     for ref in sorted(old_apis.keys() - pairs.keys()):
+        change = "held" if ref in held else "changed"
         schemas[ref] = _directions(old_apis[ref])
         for direction in schemas[ref]:
             walk = _Walk(old_apis, new_apis, pairs, direction, ref)
-            findings.append(walk.finding("schema-removed", "changed", "", ref, ""))
+            findings.append(walk.finding("schema-removed", change, "", ref, ""))
     for ref in sorted(new_apis.keys() - set(pairs.values())):
         schemas[ref] = _directions(new_apis[ref])
         for direction in schemas[ref]:
@@ -156,11 +157,10 @@ def _directions(*schemas: SchemaSpec) -> tuple[Direction, ...]:
 
 _INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
     ("integer", "number"): DIRECTIONS,
-    ("integer", "decimal"): ("request",),  # a decimal is written as text
-    ("number", "decimal"): ("request",),
     ("uuid", "string"): DIRECTIONS,
+    ("date", "datetime"): ("request",),  # written with a time, which a date refuses
 }
-"""Kinds whose every value another kind accepts, by direction."""
+"""Kinds whose every value another kind accepts, by direction. Not (integer, decimal): true is an integer."""
 
 
 class _Walk:
@@ -228,11 +228,11 @@ class _Walk:
             return self._bounds(old, new, path) + self._inner(old, new, path) + self._code(old, new, path)
         if "null" in (old.kind, new.kind):  # said as `null`
             rest = new if old.kind == "null" else old
-            change: Change = "widened" if rest is new else "narrowed"
-            return [self._type(change, path, old, new)]
+            return [self._type("widened" if rest is new else "narrowed", path, old, new)]
         if "enum" in (old.kind, new.kind):
             return [self._type(_enum_change(old, new), path, old, new)] + self._code(old, new, path)
-        for one, other, change in ((old, new, "widened"), (new, old, "narrowed")):
+        ways: tuple[tuple[TypeSpec, TypeSpec, Change], ...] = ((old, new, "widened"), (new, old, "narrowed"))
+        for one, other, change in ways:
             if self.direction in _INCLUDED.get((one.kind, other.kind), ()):
                 return [
                     self._type(change, path, old, new),
@@ -302,9 +302,11 @@ class _Walk:
 
     def _unions(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found = self._code(old, new, path)
-        if old.discriminator != new.discriminator and None not in (old.discriminator, new.discriminator):
-            found.append(self.finding("discriminator", "changed", path, _of(old.discriminator), _of(new.discriminator)))
         olds, news = (each.members if each.kind == "union" else (each,) for each in (old, new))
+        if old.discriminator != new.discriminator and None not in (old.discriminator, new.discriminator):
+            safe = self._tagged(olds, news, old.discriminator, new.discriminator)
+            texts = _of(old.discriminator), _of(new.discriminator)
+            found.append(self.finding("discriminator", "safe" if safe else "changed", path, *texts))
         pairs, removed, added = pair_members(olds, news, self.old, self.new, self.pairs)
         for one, other in pairs:
             inner = self.types(one, other, path)
@@ -319,6 +321,20 @@ class _Walk:
             if self.direction == "request" or not any(not _broken(self.types(each, member, path)) for each in olds):
                 found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
+
+    def _tagged(self, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], old: str | None, new: str | None) -> bool:
+        """Whether every member that is sent holds the field by which the reader chooses."""
+        members, name, document = (olds, new, self.old) if self.direction == "request" else (news, old, self.new)
+        for member in members:
+            resolved = self._resolved(member, document)
+            tags = [each for each in resolved.fields if each.name == name] if resolved is not None else []
+            sent = [
+                each.presence == "required" if self.direction == "request" else each.written == "always"
+                for each in tags
+            ]
+            if sent != [True]:
+                return False
+        return True
 
     def _replaced(
         self, one: TypeSpec, other: TypeSpec, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], path: str

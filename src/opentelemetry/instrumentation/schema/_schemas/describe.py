@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .fields import FieldSpec, TypeSpec
-from .versions import dumps
+from .fields import FieldSpec, TypeSpec, dumps
 
 _MOST = 8
 """Values of an enum that are spelled out."""

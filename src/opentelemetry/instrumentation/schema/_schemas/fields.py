@@ -8,8 +8,10 @@ This module imports nothing of this package.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 from typing import Any, Final, Literal, cast
 
 Kind = Literal[
@@ -274,6 +276,20 @@ def union(members: list[TypeSpec], discriminator: str | None = None) -> TypeSpec
 
 
 # -- as plain data
+
+DIGITS: Final = 12
+"""Hexadecimal digits of a fingerprint, and of a digest of source."""
+
+
+def digest(text: str) -> str:
+    """The first digits of a text's SHA-256."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def dumps(data: Any) -> str:
+    """JSON with one spelling."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 
 _Spec = TypeSpec | FieldSpec | ColumnSpec
 _PARTS: Final = {"fields", "prefix", "members"}

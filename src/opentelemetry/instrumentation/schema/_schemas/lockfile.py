@@ -28,11 +28,13 @@ class Origin:
 
     Attributes:
         file: Relative to the lock, with `/`; None where the project does not hold it.
-        tree: Digest of its class's syntax tree, see `source`.
+        tree: Digest of its syntax tree, see `source`.
+        name: Of its class or variable in that file, where it is not the schema's name.
     """
 
     file: str | None = None
     tree: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _lines(lock: Lock) -> Iterator[str]:
             "fingerprint": fingerprint(schema, lock.schemas),
             "file": origin.file,
             "tree": origin.tree,
+            "defined": origin.name,
             "from_attributes": schema.from_attributes or None,
             "directions": list(schema.directions) or None,
         }
@@ -101,7 +104,18 @@ def _named(ref: str) -> tuple[str | None, str]:
     return (module, name) if colon else (None, ref)
 
 
-_OWN: Final = ("library", "name", "module", "version", "fingerprint", "file", "tree", "from_attributes", "directions")
+_OWN: Final = (
+    "library",
+    "name",
+    "module",
+    "version",
+    "fingerprint",
+    "file",
+    "tree",
+    "defined",
+    "from_attributes",
+    "directions",
+)
 
 
 def loads(text: str, name: str = NAME) -> Lock:
@@ -205,4 +219,4 @@ class _Section:
             directions=tuple(self.facts.get("directions", ())),
             constraints=tuple(self.constraints),
         )
-        lock.origins[self.ref] = Origin(self.facts.get("file"), self.facts.get("tree"))
+        lock.origins[self.ref] = Origin(self.facts.get("file"), self.facts.get("tree"), self.facts.get("defined"))

@@ -6,9 +6,9 @@ import ast
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from .versions import digest
+from .fields import digest
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -117,7 +117,7 @@ def _text(node: object) -> str:
             parts.append(f"{name}={_text(value)}")
         return f"({' '.join(parts)})"
     if isinstance(node, list):
-        return f"[{' '.join(_text(each) for each in node)}]"  # pyright: ignore[reportUnknownVariableType]
+        return f"[{' '.join(_text(each) for each in cast('list[object]', node))}]"
     return repr(node)
 
 

@@ -41,7 +41,7 @@ def stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[Stale]:
         if isinstance(classes, str):
             found.append(Stale(ref, origin.file, classes))
             continue
-        place = classes.get(source_name(lock.schemas[ref].name))
+        place = classes.get(origin.name or source_name(lock.schemas[ref].name))
         if place is None:
             found.append(Stale(ref, origin.file, "is no longer there"))
         elif place.tree != origin.tree:

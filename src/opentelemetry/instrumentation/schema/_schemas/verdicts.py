@@ -147,6 +147,10 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
         Verdict("breaking", "Another field chooses the member: inputs without it are refused."),
         Verdict("breaking", "Clients choose the member by a field that may be missing."),
     ),
+    ("discriminator", "safe"): (
+        Verdict("compatible", "Every input that was accepted holds the new field too."),
+        Verdict("compatible", "The field that clients choose the member by is still written."),
+    ),
     ("extra", "to-forbid"): (
         Verdict("breaking", "The new schema refuses undeclared keys that clients could send so far."),
         Verdict("compatible", "Nothing more is written."),
@@ -188,6 +192,10 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
         Verdict("breaking", "Clients that send it are no longer served by it."),
         Verdict("breaking", "Clients that read it no longer get it."),
     ),
+    ("schema-removed", "held"): (
+        Verdict("warning", "It was part of other schemas; what that changes is said of them."),
+        Verdict("warning", "It was part of other schemas; what that changes is said of them."),
+    ),
     ("schema-moved", "changed"): (
         Verdict("compatible", "Only its name changed."),
         Verdict("compatible", "Only its name changed."),
@@ -209,4 +217,4 @@ def verdict(rule: str, change: str, direction: Direction) -> Verdict:
 
 def worst(levels: list[Level]) -> Level:
     """The worst of some levels, `compatible` of none."""
-    return min(levels, key=LEVELS.index, default="compatible")
+    return min([*levels, "compatible"], key=LEVELS.index)

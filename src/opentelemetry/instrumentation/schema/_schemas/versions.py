@@ -7,20 +7,10 @@ schema has a finite form.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Final
 
-from .fields import FieldSpec, SchemaSpec, TypeSpec, as_data
-
-LENGTH: Final = 12
-"""Hexadecimal digits of a fingerprint."""
-
-
-def digest(text: str) -> str:
-    """The first digits of a text's SHA-256."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
+from .fields import FieldSpec, SchemaSpec, TypeSpec, as_data, digest, dumps
 
 
 def fingerprint(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
@@ -44,11 +34,6 @@ def canonical(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
     form = _Canonical(document)
     form.numbers[schema.ref] = 0
     return dumps([form.schema(schema), list(schema.constraints)])
-
-
-def dumps(data: Any) -> str:
-    """JSON with one spelling."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 class _Canonical:

@@ -42,8 +42,12 @@ def user(directory: Path) -> str | None:
 
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, encoding="utf-8", check=False
+        done = subprocess.run(  # noqa: S603 -- no shell, and refs are kept from being options
+            ["git", "-C", str(directory), *arguments],  # noqa: S607 -- whichever Git the user runs
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
         )
     except FileNotFoundError as error:
         raise UsageError("git is not installed, or not on the PATH: give two lock files instead of a ref") from error

@@ -8,8 +8,10 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "diff": "Which changes of schemas break clients, in requests and in responses.",
     "doctor": "Settings that lose data, in the environment, an endpoint or a Prometheus.",
     "export": "Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
+    "lock": "Write or check schema.lock: the fields of every schema and table, and the migrations' heads.",
     "top": "Validation times, errors, problems, caches and queries, from a running app or a Prometheus.",
 }
 """Each command is the function of the same name in the file of the same name; its help stands here so that listing the

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -16,12 +15,12 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from .._schemas import approvals, lockfile, revisions, source
-from .._schemas.fields import Document
+from .._schemas.fields import Document, SchemaSpec
 from .._schemas.lockfile import Lock, Origin
 from .._schemas.staleness import source_name
 from .output import UsageError
 
-READERS: Final = ("pydantic",)
+READERS: Final = ("pydantic", "marshmallow", "jsonschema", "sqlalchemy")
 """Libraries whose schemas are read, each by `integrations/<library>/fields.py`, if the application imported it."""
 
 
@@ -109,9 +108,8 @@ def load_modules(names: Iterable[str], app_dir: Path) -> list[ModuleType]:
             path = getattr(module, "__path__", None)
             if path is None:
                 raise UsageError(f"{name}: {module.__name__} is no package: name it without `.*`")
-            for each in pkgutil.walk_packages(path, f"{module.__name__}."):
-                if not each.name.endswith(".__main__"):
-                    loaded.append(_load(each.name))
+            found = (each.name for each in pkgutil.walk_packages(path, f"{module.__name__}."))
+            loaded.extend(_load(each) for each in found if not each.endswith(".__main__"))
     return loaded
 
 
@@ -142,11 +140,7 @@ def read_lock(project: Project, app_dir: Path) -> Lock:
         )
     load_modules(project.modules, app_dir)
     packages = {name.partition(".")[0] for name in project.modules}
-    modules = [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.partition(".")[0] in packages and isinstance(module, ModuleType)
-    ]
+    modules = [module for name, module in sorted(sys.modules.items()) if name.partition(".")[0] in packages and module]
     document: Document = {}
     objects: dict[str, Any] = {}
     for schema, found in _schemas(modules):
@@ -155,7 +149,7 @@ def read_lock(project: Project, app_dir: Path) -> Lock:
             document.setdefault(ref, spec)
     _add_directions(document, modules)
     root = project.root.resolve()
-    origins = {ref: _origin(document[ref].module, document[ref].name, root) for ref in document}
+    origins = {ref: _origin(*_defined(objects.get(ref), spec), spec.name, root) for ref, spec in document.items()}
     return Lock(project.modules, document, origins, heads(project))
 
 
@@ -197,7 +191,16 @@ def code_digest(function: Any) -> str | None:
         return None
 
 
-def _origin(module: str | None, name: str, root: Path) -> Origin:
+def _defined(schema: Any, spec: SchemaSpec) -> tuple[str | None, str]:
+    """The module and the name in it of what a schema was read from."""
+    if isinstance(schema, type):
+        return schema.__module__, source_name(schema.__qualname__)
+    if isinstance(schema, tuple):  # of a variable
+        return cast("Any", schema).module, cast("Any", schema).name
+    return spec.module, source_name(spec.name)
+
+
+def _origin(module: str | None, name: str, schema: str, root: Path) -> Origin:
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     if file is None:
         return Origin()
@@ -205,10 +208,12 @@ def _origin(module: str | None, name: str, root: Path) -> Origin:
     if not path.is_relative_to(root) or {"site-packages", "dist-packages"} & {*path.parts}:
         return Origin()
     try:
-        place = source.places(path).get(source_name(name))
+        place = source.places(path).get(name)
     except (OSError, SyntaxError):
         place = None
-    return Origin(path.relative_to(root).as_posix(), place.tree if place else None)
+    if place is None:
+        return Origin()
+    return Origin(path.relative_to(root).as_posix(), place.tree, None if name == source_name(schema) else name)
 
 
 def heads(project: Project) -> dict[str, tuple[str, ...]]:

@@ -143,7 +143,7 @@ def _require_libraries(old: Lock, new: Lock) -> None:
     for library in sorted(libraries & {*project.READERS}):
         if importlib.util.find_spec(library) is None:
             raise UsageError(
-                f"{library} is not installed here, and the old lock holds schemas of it: install it, then run diff again"
+                f"{library} is not installed here, and the old lock holds its schemas: install it, then run diff again"
             )
 
 
@@ -219,7 +219,8 @@ def _report(
             )
         elif state == "gone":
             remarks.append(
-                f"{settings.approvals}: {approval.fingerprint} has no finding any more ({approval.reason}): remove the line"
+                f"{settings.approvals}: {approval.fingerprint} has no finding any more: remove its line "
+                f"({approval.reason})"
             )
         states.append(
             {"fingerprint": approval.fingerprint, "state": state, "by": approval.by, "reason": approval.reason}
@@ -309,7 +310,8 @@ def _place(finding: Finding, new: Lock, old: Lock, root: Path) -> tuple[str | No
     if origin is None or origin.file is None:
         return None, None
     try:
-        place = source.places(root / origin.file).get(source_name(lock.schemas[finding.schema].name))
+        name = origin.name or source_name(lock.schemas[finding.schema].name)
+        place = source.places(root / origin.file).get(name)
     except (OSError, SyntaxError):
         return origin.file, None
     if place is None:

@@ -11,11 +11,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
-from ..._schemas.fields import Document, FieldSpec, Kind, Scalar, SchemaSpec, TypeSpec, declared, reference, union
-from ..._schemas.versions import digest as digest_of
-from ..._schemas.versions import dumps
+from ..._schemas.fields import (
+    Document,
+    FieldSpec,
+    Kind,
+    Scalar,
+    SchemaSpec,
+    TypeSpec,
+    declared,
+    dumps,
+    reference,
+    union,
+)
+from ..._schemas.fields import digest as _digest
 
 _KINDS: Final[dict[str, Kind]] = {
     "string": "string", "integer": "integer", "number": "number", "boolean": "boolean", "null": "null",
@@ -36,18 +46,32 @@ _OPAQUE: Final = (
 )  # fmt: skip
 
 
-def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, module: str | None = None) -> Document:
+class Held(NamedTuple):
+    """A JSON Schema that a module holds.
+
+    Attributes:
+        schema: The schema.
+        module: The module's name.
+        name: The variable's name.
+    """
+
+    schema: dict[str, Any]
+    module: str
+    name: str
+
+
+def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Document:
     """The fields of a JSON Schema.
 
     Args:
-        schema: The schema, or a validator of it.
+        schema: The schema, a validator of it, or one that a module holds.
         digest: Not used: a JSON Schema has no code.
-        module: The Python module that it belongs to.
 
     Raises:
         TypeError: if it is no JSON Schema.
     """
     root: Any = getattr(schema, "schema", schema)
+    module = schema.module if isinstance(schema, Held) else None
     if not isinstance(root, (dict, bool)):
         raise TypeError(f"{type(root).__qualname__} is no JSON Schema")
     return _Reader(cast("Any", root), module).document
@@ -59,25 +83,21 @@ def name_of(schema: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def schemas(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, str]]:
-    """JSON Schemas with a title or id that modules hold as variables, themselves or in a validator.
-
-    Yields:
-        The schema, its module and the variable's name.
-    """
-    from jsonschema.protocols import Validator
-
+def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
+    """JSON Schemas with a title or id that modules hold as variables, themselves or in a validator."""
     seen: set[int] = set()
     for module in modules:
         for name, value in list(vars(module).items()):
-            schema: Any = value.schema if isinstance(value, Validator) and not isinstance(value, type) else value
+            schema: Any = value
+            if not isinstance(value, type) and hasattr(value, "iter_errors"):  # a validator
+                schema = value.schema
             if not isinstance(schema, dict) or id(cast("Any", schema)) in seen:
                 continue
             found = cast("dict[Any, Any]", schema)
             looks = "$schema" in found or "properties" in found or isinstance(found.get("type"), str)
             if looks and name_of(found) is not None:
                 seen.add(id(found))
-                yield found, module.__name__, name
+                yield Held(found, module.__name__, name)
 
 
 class _Reader:
@@ -85,9 +105,10 @@ class _Reader:
         self.root, self.module = root, module
         self.document: Document = {}
         self._refs: dict[str, str] = {}
-        name = (name_of(root) if isinstance(root, dict) else None) or "schema"
+        facts: dict[str, Any] = cast("dict[str, Any]", root) if isinstance(root, dict) else {}
+        name = name_of(facts) or "schema"
         self._refs["#"] = reference(module, name)
-        version = declared(root.get("version")) if isinstance(root, dict) else None
+        version = declared(facts.get("version"))
         spec = SchemaSpec(name=name, module=module, library="jsonschema", type=TypeSpec(kind="any"), version=version)
         self.document[spec.ref] = spec
         self.document[spec.ref] = replace(spec, type=self.type(root))
@@ -165,22 +186,20 @@ class _Reader:
 
     def _object(self, schema: dict[str, Any]) -> TypeSpec:
         properties: dict[str, Any] = schema.get("properties", {})
-        required: Any = schema.get("required", ())
-        needed = list(required) if isinstance(required, (list, tuple)) else []
-        needed += [name for name, each in properties.items() if isinstance(each, dict) and each.get("required") is True]
+        required: Any = schema.get("required")
+        needed = cast("list[str]", required)[:] if isinstance(required, list) else []
+        needed += [name for name, each in properties.items() if _get(each, "required") is True]  # to draft 3
         found: list[FieldSpec] = []
         for name in dict.fromkeys((*properties, *needed)):
             each: Any = properties.get(name, True)
-            default = (
-                json.dumps(each["default"], sort_keys=True) if isinstance(each, dict) and "default" in each else None
-            )
+            default = _get(each, "default")
             found.append(
                 FieldSpec(
                     name=name,
                     type=self.type(each),
                     presence="required" if name in needed else "optional",
                     written="always" if name in needed else "sometimes",
-                    default=default,
+                    default=None if default is None else json.dumps(default, sort_keys=True),
                 )
             )
         extra: Any = schema.get("additionalProperties", True)
@@ -259,7 +278,7 @@ class _Reader:
             node: Any = self.root
             for part in ref[2:].split("/"):
                 key = part.replace("~1", "/").replace("~0", "~").replace("%25", "%")
-                node = node[int(key)] if isinstance(node, list) and key.isdigit() else _get(node, key)
+                node = _get(node, key)
                 if node is None:
                     return None
             return node
@@ -267,6 +286,9 @@ class _Reader:
 
 
 def _get(node: Any, key: str) -> Any:
+    if isinstance(node, list):
+        items = cast("list[Any]", node)
+        return items[int(key)] if key.isdigit() and int(key) < len(items) else None
     return cast("dict[str, Any]", node).get(key) if isinstance(node, dict) else None
 
 
@@ -299,7 +321,7 @@ def _number(value: Any) -> int | None:
 
 
 def _opaque(keyword: str, value: Any) -> str:
-    return f"{keyword}@{digest_of(dumps(value))}"
+    return f"{keyword}@{_digest(dumps(value))}"
 
 
 def _disjoint(members: list[TypeSpec]) -> bool:

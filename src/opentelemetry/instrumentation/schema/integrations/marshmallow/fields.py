@@ -281,7 +281,8 @@ def _json(value: Any) -> str | None:
     if value is marshmallow.missing:
         return None
     if callable(value):
-        return {list: "[]", dict: "{}", set: "[]"}.get(value, "factory")
+        factories: dict[Any, str] = {list: "[]", dict: "{}", set: "[]"}
+        return factories.get(value, "factory")
     try:
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, Discriminator, Json
+from pydantic import BaseModel, Discriminator
 from pydantic.fields import FieldInfo
 
 from ..._schemas.fields import Document, Kind, Scalar, SchemaSpec, TypeSpec, reference, union
@@ -206,7 +206,7 @@ class Reader:
                 return self._configured(_PYDANTIC[name], config)
             if name.endswith(("Url", "Dsn")):
                 return _with_url(TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None))
-            if issubclass(annotation, Json):
+            if name == "Json":
                 return TypeSpec(kind="string", format="json")
         if issubclass(annotation, pathlib.PurePath):
             return TypeSpec(kind="string", format="path")
@@ -294,7 +294,7 @@ class Reader:
             return replace(type_, format=f"uuid{each.uuid_version}")
         if name == "EncodedBytes" or name == "EncodedStr":
             return replace(type_, format=each.encoder.__name__.removesuffix("Encoder").lower())
-        if name == "Json" or (isinstance(each, type) and issubclass(each, Json)):
+        if name == "Json" or (isinstance(each, type) and each.__name__ == "Json" and module == "builtins"):
             return TypeSpec(kind="string", format="json", items=None if type_ == _SCALARS[Any] else type_)
         if name == "SkipValidation" or (isinstance(each, type) and each.__name__ == "SkipValidation"):
             return TypeSpec(kind="any")
@@ -350,10 +350,9 @@ def _scalar(value: Any) -> Scalar:
 
 
 def _plain(value: Any) -> Scalar:
-    for scalar in (int, float, str):
-        if isinstance(value, scalar):
-            return cast("Scalar", scalar.__call__(value) if scalar is not str else str.__str__(value))
-    return str(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int) else float(value)
 
 
 _LIMITS = (

@@ -77,7 +77,7 @@ def _model(cls: type[BaseModel], reader: Reader) -> TypeSpec:
         )
     config = cast("Mapping[str, Any]", cls.model_config)
     decorators = _Decorators(cls, reader)
-    infos = cast("dict[str, FieldInfo]", cls.model_fields)
+    infos = cls.model_fields
     if issubclass(cls, RootModel):
         type_ = decorators.applied("root", reader.field(infos["root"], config))
         return dataclasses.replace(type_, checks=(*type_.checks, *decorators.model_checks()))
@@ -300,7 +300,7 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
                     yield cls
     for module in modules:
         for value in list(vars(module).values()):
-            if isinstance(value, type) and value.__module__ == module.__name__ and "__pydantic_fields__" in vars(value):
-                if value not in seen:
-                    seen.add(value)
-                    yield value
+            own = isinstance(value, type) and value.__module__ == module.__name__ and value not in seen
+            if own and "__pydantic_fields__" in vars(value):
+                seen.add(value)
+                yield value

@@ -76,8 +76,6 @@ def reflected(connection: Any, schema: str | None = None) -> Document:
 
 def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
     """Every mapped class that modules define, and every other table of their metadata or among their variables."""
-    from sqlalchemy import orm
-
     modules = list(modules)
     names = {module.__name__ for module in modules}
     seen: set[Any] = set()
@@ -91,7 +89,6 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
                 if isinstance(mapper.local_table, sa.Table) and mapper.local_table not in seen:
                     seen.add(mapper.local_table)
                     yield mapper.class_
-    del orm
     for module in modules:
         for value in list(vars(module).values()):
             if isinstance(value, sa.MetaData):
@@ -108,8 +105,8 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
 def _registries() -> list[Any]:
     from sqlalchemy.orm import mapperlib
 
-    found: Any = getattr(mapperlib, "_all_registries", None)
-    return list(found()) if callable(found) else []
+    found: Any = getattr(mapperlib, "_all_registries", list)
+    return list(found())
 
 
 def _column(column: Any, table: Any, dialect: Any) -> FieldSpec:
