@@ -114,21 +114,22 @@ def written(schema: Any, document: Any) -> Any:
         return json.loads(made.model_dump_json(by_alias=True))
 
 
-def documents(schema: Any, other: Any, number: int, seed: int) -> list[Any]:
+def documents(schema: Any, other: Any, number: int, seed: int, generated: bool = True) -> list[Any]:
     """JSON documents that a schema accepts: from its JSON Schema, from polyfactory, and at the bounds of both."""
     ok = accepts(schema)
     described = [each.model_json_schema() if is_model(each) else each for each in (schema, other)]
-    found = [each for each in _hypothesis(described[0], number // 5, seed) if ok(each)]
+    found = [each for each in _hypothesis(described[0], number // 5, seed) if ok(each)] if generated else []
     if is_model(schema) and issubclass(schema, BaseModel):
         found += [each for each in _polyfactory(schema, number // 3, seed) if ok(each)]
-    base = found or [each for each in _hypothesis(described[0], 300, seed + 1) if ok(each)]
+    base = found or [each for each in _hypothesis(described[0], 100, seed + 1) if ok(each)]
     rng = random.Random(seed)
     if not base:  # formats that no generator knows
         base = [
             each for value in _values(described) if ok(each := dict.fromkeys(described[0].get("required", ()), value))
         ]
     values = list(_values(described))
-    names = sorted({name for each in described for name in _names(each)} | {"zz_undeclared"})
+    names = [*sorted({*_names(described[0])}), "zz_undeclared"]
+    found = found or list(base)
     tries = 0
     for each in _mutations(rng.choice(base), values, names):
         if ok(each):
@@ -283,11 +284,9 @@ def _mutations(document: Any, values: list[Any], names: list[str]) -> Iterator[A
         holder, key = list(_places(copied))[number]
         del holder[key]
         yield copied
-    if isinstance(document, dict):
-        for name in names:
-            if name not in document and name == "zz_undeclared":
-                yield {**document, name: 1}
-                yield {**document, name: "x"}
+    for name in names if isinstance(document, dict) else ():
+        for value in values if name not in document else ():
+            yield {**document, name: copy.deepcopy(value)}
 
 
 def _mutated(rng: random.Random, document: Any, values: list[Any]) -> Any:
@@ -304,12 +303,12 @@ def _mutated(rng: random.Random, document: Any, values: list[Any]) -> Any:
     return copied
 
 
-def truth(old: Any, new: Any, number: int, seed: int = 1) -> dict[str, tuple[int, Any]]:
+def truth(old: Any, new: Any, number: int, seed: int = 1, generated: bool = True) -> dict[str, tuple[int, Any]]:
     """How many documents were tried in each direction, and one that breaks; None where none does."""
-    requests = documents(old, new, number, seed)
+    requests = documents(old, new, number, seed, generated)
     ok = accepts(new)
     refused = next((each for each in requests if not ok(each)), None)
-    answers = [written(new, each) for each in documents(new, old, number, seed + 1)]
+    answers = [written(new, each) for each in documents(new, old, number, seed + 1, generated)]
     readable = reads(old)
     unread = next((each for each in answers if not readable(each)), None)
     return {"request": (len(requests), refused), "response": (len(answers), unread)}
