@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from judge import is_model, truth
-from opentelemetry.instrumentation.schema._schemas.compare import Comparison, compare
+from opentelemetry.instrumentation.schema._schemas.compare import compare
 from opentelemetry.instrumentation.schema._schemas.fields import Document
+from opentelemetry.instrumentation.schema._schemas.findings import Comparison
 from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS, Direction
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
+
+from judge import is_model, truth
 from pairs import CITED, PAIRS, Pair
 
 WRONG_BREAKING: set[tuple[str, Direction]] = set()

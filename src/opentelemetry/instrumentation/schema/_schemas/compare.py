@@ -6,109 +6,15 @@ What a change means is not decided here but looked up in `verdicts`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from . import bounds, describe
 from .bounds import Change
-from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, digest, dumps, reachable, references, without_null
+from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, reachable, references, without_null
+from .findings import Comparison, Finding
 from .pairing import name_of, pair_fields, pair_members, pair_schemas
-from .verdicts import CONSTRAINTS, DIRECTIONS, Direction, Level, Verdict, field_verdict, verdict, worst
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One change, and what it means in one direction.
-
-    Attributes:
-        rule: What kind of change, a name from `verdicts`.
-        schema: Reference of the schema that changed, by its new name where it has one.
-        direction: Request or response.
-        path: Of the field, with `*` for items; empty for the schema as a whole.
-        old: What was, in a few words.
-        new: What is.
-        level: What it means for clients.
-        why: Likewise, in a sentence.
-    """
-
-    rule: str
-    schema: str
-    direction: Direction
-    path: str
-    old: str
-    new: str
-    level: Level
-    why: str
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same change in every commit, whatever its wording, line or order."""
-        return digest(dumps([self.rule, self.schema, self.direction, self.path, self.old, self.new]))
-
-    @property
-    def what(self) -> str:
-        """The change in words."""
-        if self.rule in _LISTED:
-            return f"{_LISTED[self.rule]} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
-        return _TEXTS.get(self.rule, "{rule}: {old} before, {new} now").format(
-            rule=_NAMES.get(self.rule, self.rule), old=self.old, new=self.new
-        )
-
-
-_NAMES: Final = {**dict.fromkeys(CONSTRAINTS, ""), "null": "null", "extra": "undeclared keys"} | {
-    rule: rule.replace("-", " ") for rule in CONSTRAINTS
-}
-_LISTED: Final = {"enum": "value", "union": "member"}
-"""Rules that say what came or went."""
-_TEXTS: Final = {
-    "field-added": "field added: {new}",
-    "field-removed": "field removed: it was {old}",
-    "field-renamed": "field renamed: {old} is now {new}",
-    "name-removed": "the name {old} is no longer accepted, only {new}",
-    "field-required": "field is now required: it was {old}",
-    "field-optional": "field is no longer required: it is {new}",
-    "field-may-be-absent": "field may now be absent from what is written",
-    "schema-added": "schema added",
-    "schema-removed": "schema removed",
-    "schema-moved": "schema is now {new}",
-    "extra": "undeclared keys: {old} before, {new} now",
-    "code": "validators: {old} before, {new} now",
-    "serializer": "serializers: {old} before, {new} now",
-}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything that changed between two documents.
-
-    Attributes:
-        findings: In the order of the schemas' references.
-        schemas: Every schema that was compared, by its new reference where it has one, → in which directions.
-        below: Reference → references of the schemas that it holds, itself included.
-    """
-
-    findings: list[Finding]
-    schemas: dict[str, tuple[Direction, ...]]
-    below: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-
-    def level(self, ref: str, direction: Direction, ignored: Iterable[str] = ()) -> Level:
-        """The verdict on a schema in one direction, with the schemas that it holds.
-
-        Args:
-            ref: The schema.
-            direction: Request or response.
-            ignored: Fingerprints of findings that do not count.
-        """
-        skipped = set(ignored)
-        return worst(
-            [
-                each.level
-                for each in self.findings
-                if each.direction == direction
-                and each.schema in self.below.get(ref, {ref})
-                and each.fingerprint not in skipped
-            ]
-        )
+from .verdicts import DIRECTIONS, Direction, Verdict, field_verdict, verdict, worst
 
 
 def compare(old: Document, new: Document) -> Comparison:
@@ -248,22 +154,43 @@ class _Walk:
             ("range", bounds.numbers(old, new), describe.range_text(old), describe.range_text(new)),
             ("length", bounds.length(old, new), describe.length_text(old), describe.length_text(new)),
             ("digits", bounds.digits(old, new), describe.digits_text(old), describe.digits_text(new)),
-            ("multiple", bounds.multiple(old.multiple_of, new.multiple_of), _of(old.multiple_of), _of(new.multiple_of)),
-            ("pattern", bounds.one_of(old.pattern, new.pattern), _of(old.pattern), _of(new.pattern)),
-            ("format", bounds.one_of(old.format, new.format), _of(old.format), _of(new.format)),
-            ("timezone", _moments(old, new), _moment(old), _moment(new)),
-            ("finite", bounds.flag(old.finite, new.finite), _finite(old), _finite(new)),
-            ("unique", bounds.flag(old.unique, new.unique), _unique(old), _unique(new)),
+            (
+                "multiple",
+                bounds.multiple(old.multiple_of, new.multiple_of),
+                describe.value_text(old.multiple_of),
+                describe.value_text(new.multiple_of),
+            ),
+            (
+                "pattern",
+                bounds.one_of(old.pattern, new.pattern),
+                describe.value_text(old.pattern),
+                describe.value_text(new.pattern),
+            ),
+            (
+                "format",
+                bounds.one_of(old.format, new.format),
+                describe.value_text(old.format),
+                describe.value_text(new.format),
+            ),
+            ("timezone", _moments(old, new), describe.moment_text(old), describe.moment_text(new)),
+            ("finite", bounds.flag(old.finite, new.finite), describe.finite_text(old), describe.finite_text(new)),
+            ("unique", bounds.flag(old.unique, new.unique), describe.unique_text(old), describe.unique_text(new)),
         ]
         findings = [self.finding(rule, change, path, *texts) for rule, change, *texts in found if change is not None]
         if self.direction == "request":  # these two are about inputs alone
             strict = bounds.flag(old.strict, new.strict)
             if strict is not None:
-                findings.append(self.finding("strict", strict, path, _strict(old), _strict(new)))
+                findings.append(
+                    self.finding("strict", strict, path, describe.strict_text(old), describe.strict_text(new))
+                )
             if (old.strip, old.case) != (new.strip, new.case):
                 checked = any((new.min_length, new.max_length, new.pattern))
                 change = "changed" if checked else "unchecked"
-                findings.append(self.finding("conversion", change, path, _converted(old), _converted(new)))
+                findings.append(
+                    self.finding(
+                        "conversion", change, path, describe.conversion_text(old), describe.conversion_text(new)
+                    )
+                )
         return findings
 
     def _inner(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
@@ -294,9 +221,11 @@ class _Walk:
     def _code(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found: list[Finding] = []
         if old.checks != new.checks:
-            found.append(self.finding("code", "changed", path, _names(old.checks), _names(new.checks)))
+            found.append(
+                self.finding("code", "changed", path, describe.code_text(old.checks), describe.code_text(new.checks))
+            )
         if old.serializers != new.serializers:
-            texts = _names(old.serializers), _names(new.serializers)
+            texts = describe.code_text(old.serializers), describe.code_text(new.serializers)
             found.append(self.finding("serializer", "changed", path, *texts))
         return found
 
@@ -305,7 +234,7 @@ class _Walk:
         olds, news = (each.members if each.kind == "union" else (each,) for each in (old, new))
         if old.discriminator != new.discriminator and None not in (old.discriminator, new.discriminator):
             safe = self._tagged(olds, news, old.discriminator, new.discriminator)
-            texts = _of(old.discriminator), _of(new.discriminator)
+            texts = describe.value_text(old.discriminator), describe.value_text(new.discriminator)
             found.append(self.finding("discriminator", "safe" if safe else "changed", path, *texts))
         pairs, removed, added = pair_members(olds, news, self.old, self.new, self.pairs)
         for one, other in pairs:
@@ -492,31 +421,3 @@ def _fit(enum: TypeSpec, type_: TypeSpec) -> bool:
 
 def _moments(old: TypeSpec, new: TypeSpec) -> Change | None:
     return bounds.combine([bounds.one_of(old.timezone, new.timezone), bounds.one_of(old.precision, new.precision)])
-
-
-def _moment(type_: TypeSpec) -> str:
-    return " and ".join(filter(None, (type_.timezone, type_.precision))) or "any"
-
-
-def _of(value: object) -> str:
-    return "none" if value is None else str(value)
-
-
-def _finite(type_: TypeSpec) -> str:
-    return "finite numbers" if type_.finite else "infinity and NaN too"
-
-
-def _unique(type_: TypeSpec) -> str:
-    return "items must differ" if type_.unique else "items may repeat"
-
-
-def _strict(type_: TypeSpec) -> str:
-    return "no conversion" if type_.strict else "conversion"
-
-
-def _converted(type_: TypeSpec) -> str:
-    return ", ".join(filter(None, ("stripped" if type_.strip else "", type_.case or ""))) or "as it is"
-
-
-def _names(codes: tuple[str, ...]) -> str:
-    return ", ".join(codes) or "none"

@@ -63,3 +63,38 @@ def field_text(field: FieldSpec) -> str:
     if field.presence == "default":
         return f"{text}, default {field.default}"
     return f"{text}, {field.presence}" if field.presence != "never" else f"{text}, only written"
+
+
+def moment_text(type_: TypeSpec) -> str:
+    """What a datetime must have."""
+    return " and ".join(filter(None, (type_.timezone, type_.precision))) or "any"
+
+
+def value_text(value: object) -> str:
+    """A value, or `none`."""
+    return "none" if value is None else str(value)
+
+
+def finite_text(type_: TypeSpec) -> str:
+    """Whether infinity and NaN pass."""
+    return "finite numbers" if type_.finite else "infinity and NaN too"
+
+
+def unique_text(type_: TypeSpec) -> str:
+    """Whether items may repeat."""
+    return "items must differ" if type_.unique else "items may repeat"
+
+
+def strict_text(type_: TypeSpec) -> str:
+    """Whether values are converted to the type."""
+    return "no conversion" if type_.strict else "conversion"
+
+
+def conversion_text(type_: TypeSpec) -> str:
+    """How a text is converted before it is checked."""
+    return ", ".join(filter(None, ("stripped" if type_.strip else "", type_.case or ""))) or "as it is"
+
+
+def code_text(codes: tuple[str, ...]) -> str:
+    """Names of validators or serializers."""
+    return ", ".join(codes) or "none"

@@ -132,7 +132,9 @@ def _text(report: Report) -> Iterator[str]:
     subjects = list(dict.fromkeys(item.subject for item in report.items))
     for subject in subjects:
         mine = [item for item in report.items if item.subject == subject]
-        yield " ".join(filter(None, (subject, _where(mine[0]) and f"({_where(mine[0])})")))
+        holders: list[str] = mine[0].details.get("held_by", [])
+        held = f"held by {', '.join(holders[:3])}{' …' if len(holders) > 3 else ''}" if holders else ""
+        yield ", ".join(filter(None, (f"{subject} ({_where(mine[0])})" if _where(mine[0]) else subject, held)))
         for item in _worst_first(mine):
             path = f"{item.path}: " if item.path else ""
             place = f"  {_where(item)}" if item.file and item.line != mine[0].line else ""

@@ -1,9 +1,110 @@
-"""How much traffic meets a change."""
+"""How much traffic meets a breaking change, from a Prometheus."""
 
 from __future__ import annotations
 
-from .._schemas.compare import Comparison
+import re
+from typing import NamedTuple
+
+from .. import semconv
+from .._prometheus.sources import Prometheus, SourceError, duration, open_source
+from .._schemas.findings import Comparison
+from .output import UsageError
+
+_MOST = 5
+"""Endpoints that are listed of one finding."""
+
+_Endpoint = tuple[str, str, str]
+
+
+class _Row(NamedTuple):
+    """How often one schema was validated at one endpoint."""
+
+    name: str
+    module: str
+    endpoint: _Endpoint
+    validations: float
 
 
 def remarks(comparison: Comparison, url: str, since: str) -> dict[str, tuple[str, ...]]:
-    raise NotImplementedError
+    """Lines to stand beside each breaking finding, by its fingerprint.
+
+    A schema that is part of others has no validations of its own, so those of its holders count. What Prometheus knows
+    nothing of is said as that.
+
+    Args:
+        comparison: What was found.
+        url: Of a Prometheus.
+        since: A PromQL duration.
+
+    Raises:
+        UsageError: if the duration is none, or the Prometheus does not answer.
+    """
+    try:
+        duration(since)
+        source = open_source(url)
+        if not isinstance(source, Prometheus):
+            raise UsageError(f"{url} is one process's endpoint, which knows no past: give a Prometheus")
+        rows, requests = _validations(source, since), _requests(source, since)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from error
+    except SourceError as error:
+        raise UsageError(str(error)) from error
+    found: dict[str, tuple[str, ...]] = {}
+    for finding in comparison.findings:
+        if finding.level in ("breaking", "unknown"):
+            holders = {ref for ref, below in comparison.below.items() if finding.schema in below} | {finding.schema}
+            mine = [row for row in rows if any(_is(row, ref) for ref in holders)]
+            found[finding.fingerprint] = tuple(_lines(mine, requests, finding.schema, since))
+    return found
+
+
+def _is(row: _Row, ref: str) -> bool:
+    """Whether validations are of a schema, or of a list or another type made of it."""
+    module, _, name = ref.rpartition(":")
+    if row.name == name:
+        return row.module == module
+    return "[" in row.name and re.search(rf"\[(.*\W)?{re.escape(name)}\b", row.name) is not None
+
+
+def _lines(rows: list[_Row], requests: dict[_Endpoint, float], ref: str, since: str) -> list[str]:
+    counts: dict[_Endpoint, float] = {}
+    for row in rows:
+        counts[row.endpoint] = counts.get(row.endpoint, 0) + row.validations
+    if not counts:
+        name = ref.rpartition(":")[2]
+        return [f"no data: no validation of {name} was recorded in {since}, so its traffic is not known"]
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    lines = [_line(endpoint, count, requests.get(endpoint), since) for endpoint, count in ordered[:_MOST]]
+    return [*lines, f"and {len(ordered) - _MOST} more endpoints"] if len(ordered) > _MOST else lines
+
+
+def _line(endpoint: _Endpoint, validations: float, requests: float | None, since: str) -> str:
+    method, route, block = endpoint
+    where = " ".join(filter(None, (method, route, block))) or "outside requests"
+    asked = "requests not known" if requests is None else f"{requests:,.0f} requests"
+    asked = asked if where != "outside requests" else "no request"
+    return f"{where}: {asked}, {validations:,.0f} validations in {since}"
+
+
+_ENDPOINT = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)
+_LABELS = tuple(name.replace(".", "_") for name in _ENDPOINT)
+
+
+def _validations(source: Prometheus, since: str) -> list[_Row]:
+    by = ", ".join(("schema_name", "schema_module", *_LABELS))
+    counted = f"{semconv.VALIDATION_DURATION.prometheus}_count"
+    return [
+        _Row(labels.get("schema_name", ""), labels.get("schema_module", ""), _endpoint(labels), value)
+        for labels, value in source.query(f"sum by ({by}) (increase({counted}[{since}]))")
+    ]
+
+
+def _requests(source: Prometheus, since: str) -> dict[_Endpoint, float]:
+    by = ", ".join(_LABELS)
+    expression = f"sum by ({by}) (increase({semconv.API_REQUESTS.prometheus}[{since}]))"
+    return {_endpoint(labels): value for labels, value in source.query(expression)}
+
+
+def _endpoint(labels: dict[str, str]) -> _Endpoint:
+    method, route, block = (labels.get(name, "") for name in _LABELS)
+    return method, route, block

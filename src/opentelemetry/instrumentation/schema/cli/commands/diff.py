@@ -13,15 +13,16 @@ import click
 
 from ..._schemas import approvals, lockfile, source
 from ..._schemas.approvals import Approval, ApprovalError
-from ..._schemas.compare import Comparison, Finding, compare
+from ..._schemas.compare import compare
+from ..._schemas.findings import Comparison, Finding
 from ..._schemas.lockfile import Lock, LockError
-from ..._schemas.staleness import source_name
+from ..._schemas.staleness import source_name, stale
 from ..._schemas.verdicts import LEVELS, Level
 from .. import git, project, reporting, traffic
 from ..output import UsageError
 from ..project import Project
 from ..reporting import Item, Report
-from .lock import read
+from .lock import content_below, read
 
 _ITEM_LEVELS: Final[dict[Level, reporting.Level]] = {
     "breaking": "error",
@@ -130,7 +131,15 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
     if name is not None:
         return Side(read(Path(name)), name)
     if locked:
-        return Side(read(settings.lock_path), settings.lock)
+        lock = read(settings.lock_path)
+        found = stale(lock, content_below(settings.root))
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise UsageError(
+                f"{settings.lock} is stale: {found[0].ref} in {found[0].file} {found[0].why}{more}. "
+                "Write it anew: otel-schema lock"
+            )
+        return Side(lock, settings.lock)
     if not settings.modules:
         known = read(settings.lock_path).modules if settings.lock_path.exists() else before.lock.modules
         settings = replace(settings, modules=known)
@@ -204,7 +213,15 @@ def _report(
     today = date.today()
     counting = {each.fingerprint: each for each in known.values() if each.counts(today)}
     items = [
-        _item(each, after.lock, before.lock, counting.get(each.fingerprint), said.get(each.fingerprint, ()), settings)
+        _item(
+            each,
+            after.lock,
+            before.lock,
+            counting.get(each.fingerprint),
+            said.get(each.fingerprint, ()),
+            comparison.below,
+            settings.root,
+        )
         for each in sorted(comparison.findings, key=lambda each: (each.schema, LEVELS.index(each.level)))
     ]
     states: list[dict[str, str]] = []
@@ -274,12 +291,20 @@ def _summary(items: list[Item], verdicts: list[dict[str, str]]) -> tuple[str, st
 
 
 def _item(
-    finding: Finding, new: Lock, old: Lock, approval: Approval | None, said: tuple[str, ...], settings: Project
+    finding: Finding,
+    new: Lock,
+    old: Lock,
+    approval: Approval | None,
+    said: tuple[str, ...],
+    held: dict[str, set[str]],
+    root: Path,
 ) -> Item:
-    file, line = _place(finding, new, old, settings.root)
+    file, line = _place(finding, new, old, root)
     counts = finding.level in ("breaking", "unknown")
+    holders = [ref for ref, below in held.items() if finding.schema in below and ref != finding.schema]
     details: dict[str, Any] = {
         "word": _WORDS[finding.level],
+        "held_by": holders,
         "direction": finding.direction,
         "old": finding.old,
         "new": finding.new,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -79,15 +80,21 @@ def read(path: Path) -> Lock:
         raise UsageError(str(error)) from error
 
 
+def content_below(root: Path) -> Callable[[str], bytes | None]:
+    """Gives the content of a file below a directory; None where there is no such file."""
+
+    def content(name: str) -> bytes | None:
+        file = root / name
+        return file.read_bytes() if file.is_file() else None
+
+    return content
+
+
 def _report_stale(path: Path, old: Lock | None) -> None:
     if old is None:
         raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
 
-    def content(name: str) -> bytes | None:
-        file = path.parent / name
-        return file.read_bytes() if file.is_file() else None
-
-    found = stale(old, content)
+    found = stale(old, content_below(path.parent))
     for each in found:
         click.echo(f"{each.file}: {each.ref} {each.why}")
     if found:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, Discriminator
 from pydantic.fields import FieldInfo
 
 from ..._schemas.fields import Document, Kind, Scalar, SchemaSpec, TypeSpec, reference, union
+from ._limits import limits, with_limits, with_url_constraints
 
 Config = Mapping[str, Any]
 
@@ -81,9 +82,6 @@ _SETS: tuple[Any, ...] = (set, frozenset, collections.abc.Set)
 _LISTS: tuple[Any, ...] = (list, collections.deque, collections.abc.Sequence)
 _STREAMS: tuple[Any, ...] = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Generator)
 """Taken as lists, but not their subclasses: everything else is one."""
-
-_LENGTHS: frozenset[Kind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
-_ORDERED: frozenset[Kind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
 
 
 def dataclass_hints(cls: Any) -> dict[str, Any]:
@@ -205,7 +203,9 @@ class Reader:
             if name in _PYDANTIC:
                 return self._configured(_PYDANTIC[name], config)
             if name.endswith(("Url", "Dsn")):
-                return _with_url(TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None))
+                return with_url_constraints(
+                    TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None)
+                )
             if name == "Json":
                 return TypeSpec(kind="string", format="json")
         if issubclass(annotation, pathlib.PurePath):
@@ -289,7 +289,7 @@ class Reader:
         if name in ("Predicate", "Not"):
             return replace(type_, checks=(*type_.checks, self.code("predicate", each.func)))
         if name == "UrlConstraints":
-            return _with_url(type_, each)
+            return with_url_constraints(type_, each)
         if name == "UuidVersion":
             return replace(type_, format=f"uuid{each.uuid_version}")
         if name == "EncodedBytes" or name == "EncodedStr":
@@ -299,7 +299,7 @@ class Reader:
         if name == "SkipValidation" or (isinstance(each, type) and each.__name__ == "SkipValidation"):
             return TypeSpec(kind="any")
         if module in ("annotated_types", "pydantic"):
-            return _bounded(type_, _limits(each))
+            return with_limits(type_, limits(each))
         if hasattr(each, "__get_pydantic_core_schema__"):
             return replace(type_, checks=(*type_.checks, f"schema:{code_name(type(each))}"))
         return type_
@@ -353,75 +353,3 @@ def _plain(value: Any) -> Scalar:
     if isinstance(value, str):
         return str.__str__(value)
     return int(value) if isinstance(value, int) else float(value)
-
-
-_LIMITS = (
-    "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "max_digits", "decimal_places",
-)  # fmt: skip
-
-
-def _limits(each: Any) -> dict[str, Any]:
-    """The bounds that one piece of metadata sets, whichever class it is of."""
-    if type(each).__name__ == "Timezone":
-        zone = each.tz
-        return {"timezone": "naive" if zone is None else "aware" if zone is ... else str(zone)}
-    found: dict[str, Any] = {}
-    values: dict[str, Any] = {}
-    for name in (*_LIMITS, "strip_whitespace", "to_lower", "to_upper", "strict", "allow_inf_nan"):
-        value = getattr(each, name, None)
-        if value is not None:
-            values[name] = value
-    for name in _LIMITS:
-        if name in values:
-            found[name] = _bound(values[name])
-    if found.get("min_length") == 0:
-        del found["min_length"]
-    if values.get("strip_whitespace"):
-        found["strip"] = True
-    if values.get("to_lower") or values.get("to_upper"):
-        found["case"] = "lower" if values.get("to_lower") else "upper"
-    if "strict" in values:
-        found["strict"] = bool(values["strict"])
-    if "allow_inf_nan" in values:
-        found["finite"] = not values["allow_inf_nan"]
-    return found
-
-
-def _bound(value: Any) -> Any:
-    if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return value.pattern if isinstance(value, re.Pattern) else value
-
-
-def _bounded(type_: TypeSpec, limits: dict[str, Any]) -> TypeSpec:
-    """A type with further bounds; of a union each member that they can be about."""
-    if not limits:
-        return type_
-    if type_.kind == "union":
-        return replace(type_, members=tuple(_bounded(each, limits) for each in type_.members))
-    kept: dict[str, Any] = {}
-    for name, value in limits.items():
-        if name in ("min_length", "max_length"):
-            fits = type_.kind in _LENGTHS
-        elif name in ("ge", "gt", "le", "lt", "multiple_of"):
-            fits = type_.kind in _ORDERED
-        elif name in ("pattern", "strip", "case"):
-            fits = type_.kind == "string"
-        elif name in ("max_digits", "decimal_places"):
-            fits = type_.kind == "decimal"
-        else:
-            fits = type_.kind not in ("any", "null")
-        if fits:
-            kept[name] = value
-    return replace(type_, **kept) if kept else type_
-
-
-def _with_url(type_: TypeSpec, constraints: Any) -> TypeSpec:
-    schemes = getattr(constraints, "allowed_schemes", None)
-    longest = getattr(constraints, "max_length", None)
-    format_ = f"url:{','.join(sorted(schemes))}" if schemes else "url"
-    return replace(type_, kind="string", format=format_, max_length=longest)

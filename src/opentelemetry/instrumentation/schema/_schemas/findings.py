@@ -1,0 +1,100 @@
+"""What a comparison found: changes, and what they mean for clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from .fields import digest, dumps
+from .verdicts import Direction, Level, worst
+
+_LISTED: Final = {"enum": "value", "union": "member"}
+"""Rules that say what came or went."""
+_TEXTS: Final = {
+    "field-added": "field added: {new}",
+    "field-removed": "field removed: it was {old}",
+    "field-renamed": "field renamed: {old} is now {new}",
+    "name-removed": "the name {old} is no longer accepted, only {new}",
+    "field-required": "field is now required: it was {old}",
+    "field-optional": "field is no longer required: it is {new}",
+    "field-may-be-absent": "field may now be absent from what is written",
+    "schema-added": "schema added",
+    "schema-removed": "schema removed",
+    "schema-moved": "schema is now {new}",
+    "extra": "undeclared keys: {old} before, {new} now",
+    "code": "validators: {old} before, {new} now",
+    "serializer": "serializers: {old} before, {new} now",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One change, and what it means in one direction.
+
+    Attributes:
+        rule: What kind of change, a name from `verdicts`.
+        schema: Reference of the schema that changed, by its new name where it has one.
+        direction: Request or response.
+        path: Of the field, with `*` for items; empty for the schema as a whole.
+        old: What was, in a few words.
+        new: What is.
+        level: What it means for clients.
+        why: Likewise, in a sentence.
+    """
+
+    rule: str
+    schema: str
+    direction: Direction
+    path: str
+    old: str
+    new: str
+    level: Level
+    why: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same change in every commit, whatever its wording, line or order."""
+        return digest(dumps([self.rule, self.schema, self.direction, self.path, self.old, self.new]))
+
+    @property
+    def what(self) -> str:
+        """The change in words."""
+        if self.rule in _LISTED:
+            return f"{_LISTED[self.rule]} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
+        text = _TEXTS.get(self.rule, f"{self.rule}: {{old}} before, {{new}} now")
+        return text.format(old=self.old, new=self.new)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that changed between two documents.
+
+    Attributes:
+        findings: In the order of the schemas' references.
+        schemas: Every schema that was compared, by its new reference where it has one, → in which directions.
+        below: Reference → references of the schemas that it holds, itself included.
+    """
+
+    findings: list[Finding]
+    schemas: dict[str, tuple[Direction, ...]]
+    below: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+
+    def level(self, ref: str, direction: Direction, ignored: Iterable[str] = ()) -> Level:
+        """The verdict on a schema in one direction, with the schemas that it holds.
+
+        Args:
+            ref: The schema.
+            direction: Request or response.
+            ignored: Fingerprints of findings that do not count.
+        """
+        skipped = set(ignored)
+        return worst(
+            [
+                each.level
+                for each in self.findings
+                if each.direction == direction
+                and each.schema in self.below.get(ref, {ref})
+                and each.fingerprint not in skipped
+            ]
+        )

@@ -1,0 +1,86 @@
+"""Bounds: what the metadata of an annotation says of a value."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import datetime
+import decimal
+import re
+from dataclasses import replace
+from typing import Any
+
+from ..._schemas.fields import Kind, TypeSpec
+
+_LENGTHS: frozenset[Kind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
+_ORDERED: frozenset[Kind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
+_LIMITS = (
+    "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "max_digits", "decimal_places",
+)  # fmt: skip
+
+
+def limits(each: Any) -> dict[str, Any]:
+    """The bounds that one piece of metadata sets, whichever class it is of."""
+    if type(each).__name__ == "Timezone":
+        zone = each.tz
+        return {"timezone": "naive" if zone is None else "aware" if zone is ... else str(zone)}
+    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name in (*_LIMITS, "strip_whitespace", "to_lower", "to_upper", "strict", "allow_inf_nan"):
+        value = getattr(each, name, None)
+        if value is not None:
+            values[name] = value
+    for name in _LIMITS:
+        if name in values:
+            found[name] = _bound(values[name])
+    if found.get("min_length") == 0:
+        del found["min_length"]
+    if values.get("strip_whitespace"):
+        found["strip"] = True
+    if values.get("to_lower") or values.get("to_upper"):
+        found["case"] = "lower" if values.get("to_lower") else "upper"
+    if "strict" in values:
+        found["strict"] = bool(values["strict"])
+    if "allow_inf_nan" in values:
+        found["finite"] = not values["allow_inf_nan"]
+    return found
+
+
+def _bound(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return value.pattern if isinstance(value, re.Pattern) else value
+
+
+def with_limits(type_: TypeSpec, found: dict[str, Any]) -> TypeSpec:
+    """A type with further bounds; of a union each member that they can be about."""
+    if not found:
+        return type_
+    if type_.kind == "union":
+        return replace(type_, members=tuple(with_limits(each, found) for each in type_.members))
+    kept: dict[str, Any] = {}
+    for name, value in found.items():
+        if name in ("min_length", "max_length"):
+            fits = type_.kind in _LENGTHS
+        elif name in ("ge", "gt", "le", "lt", "multiple_of"):
+            fits = type_.kind in _ORDERED
+        elif name in ("pattern", "strip", "case"):
+            fits = type_.kind == "string"
+        elif name in ("max_digits", "decimal_places"):
+            fits = type_.kind == "decimal"
+        else:
+            fits = type_.kind not in ("any", "null")
+        if fits:
+            kept[name] = value
+    return replace(type_, **kept) if kept else type_
+
+
+def with_url_constraints(type_: TypeSpec, constraints: Any) -> TypeSpec:
+    """A URL with the schemes and the length that are allowed."""
+    schemes = getattr(constraints, "allowed_schemes", None)
+    longest = getattr(constraints, "max_length", None)
+    format_ = f"url:{','.join(sorted(schemes))}" if schemes else "url"
+    return replace(type_, kind="string", format=format_, max_length=longest)

@@ -1,0 +1,451 @@
+"""`otel-schema lock` and `otel-schema diff` in a real Git repository, each run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FINDINGS = json.loads((ROOT / "docs" / "findings.schema.json").read_text())
+LEAD = """
+from typing import Annotated, Literal
+from pydantic import BaseModel, Field, field_validator
+
+class Company(BaseModel):
+    name: str
+
+class Lead(BaseModel):
+    name: Annotated[str, Field(max_length=100)]
+    source: Literal["web", "fair"]
+    company: Company
+    note: str | None = None
+"""
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Repository:
+    """A project with `app/schemas.py` in a Git repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.file = root / "app" / "schemas.py"
+        self.file.parent.mkdir()
+        (root / "app" / "__init__.py").touch()
+        self.file.write_text(LEAD)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str) -> None:
+        identity = ["-c", "user.name=Ann Lee", "-c", "user.email=ann@example.com"]
+        subprocess.run(["git", "-C", str(self.root), *identity, *arguments], check=True, capture_output=True)
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "change")
+
+    def run(self, *arguments: str, **environment: str) -> Ran:
+        program = "from opentelemetry.instrumentation.schema.cli import main; main()"
+        env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=self.root, env=env, capture_output=True, text=True
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def change(self, old: str, new: str) -> None:
+        text = self.file.read_text()
+        assert old in text
+        self.file.write_text(text.replace(old, new))
+
+    def findings(self, *arguments: str) -> dict[str, Any]:
+        ran = self.run("diff", "--json", *arguments)
+        assert ran.code in (0, 1, 3), ran.err
+        return json.loads(ran.out)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """One with a lock of the first version, committed."""
+    made = Repository(tmp_path)
+    ran = made.run("lock", "app.schemas")
+    assert ran == (0, "schema.lock: 2 schemas, 0 tables, 0 migration heads\n", "")
+    made.commit()
+    return made
+
+
+def test_no_change(repository: Repository) -> None:
+    """Code that is as it was locked has no finding, and comments, docstrings and layout are no change."""
+    repository.change("class Lead(BaseModel):", 'class Lead(BaseModel):\n    """Someone."""  # or other\n')
+    ran = repository.run("diff")
+    assert ran == (0, "HEAD → the code: no change in 2 schemas\n", "")
+    assert repository.run("lock", "--check").code == 0
+    assert repository.run("lock", "--check", "--no-import").code == 0
+
+
+def test_breaking_change(repository: Repository) -> None:
+    """A breaking change exits with 1 and is said with file, line, both values and the reason."""
+    repository.change("max_length=100", "max_length=40")
+    ran = repository.run("diff")
+    assert ran.code == 1
+    assert "BREAKING   request   name: length: at most 100 before, at most 40 now" in ran.out
+    assert "app/schemas.py:9" in ran.out
+    assert "The new schema refuses values that the old one accepts." in ran.out
+    assert ran.out.endswith("HEAD → the code: 1 breaking, 1 fine in 2 schemas\n")
+
+
+def test_compatible_change(repository: Repository) -> None:
+    """An optional field is compatible and exits with 0; a removed one too, but it is warned of."""
+    repository.change("    note: str | None = None\n", "    remark: int | None = None\n")
+    ran = repository.run("diff")
+    assert ran.code == 0
+    assert "warning    request   note: field removed" in ran.out
+    assert "values that clients still send are lost" in ran.out
+    assert "compatible: 2 warnings, 2 fine in 2 schemas" in ran.out
+
+
+def test_rename_is_one_finding(repository: Repository) -> None:
+    """A field of the same type in the same place is said to be renamed, once a direction."""
+    repository.change("note:", "remark:")
+    found = repository.findings()["findings"]
+    assert [(each["code"], each["direction"]) for each in found] == [
+        ("field-renamed", "request"),
+        ("field-renamed", "response"),
+    ]
+    assert found[0]["message"] == "field renamed: note is now remark"
+
+
+def test_code_is_not_judged(repository: Repository) -> None:
+    """A validator that came exits with 3, and nothing calls the change compatible."""
+    repository.change(
+        "    note: str | None = None\n",
+        "    note: str | None = None\n"
+        '    @field_validator("note")\n    @classmethod\n    def polite(cls, v):\n        return v\n',
+    )
+    ran = repository.run("diff")
+    assert ran.code == 3
+    assert "NOT JUDGED" in ran.out
+    assert not COMPATIBLE.search(ran.out)
+    repository.run("lock")
+    repository.commit()
+    repository.change("return v", "return v.strip()")
+    assert repository.run("diff").code == 3, "the validator's body changed"
+
+
+def test_holder_breaks_with_what_it_holds(repository: Repository) -> None:
+    """A schema that holds a breaking one is breaking itself, and the text names it."""
+    repository.change("class Company(BaseModel):\n    name: str", "class Company(BaseModel):\n    name: int")
+    report = repository.findings()
+    assert {(row["subject"], row["request"]) for row in report["verdicts"]} == {
+        ("app.schemas:Company", "breaking"),
+        ("app.schemas:Lead", "breaking"),
+    }
+    assert "app.schemas:Company (app/schemas.py:6), held by app.schemas:Lead" in repository.run("diff").out
+
+
+def test_two_locks(repository: Repository) -> None:
+    """Two lock files are compared without Git and without importing anything."""
+    (repository.root / "old.lock").write_text((repository.root / "schema.lock").read_text())
+    repository.change("max_length=100", "max_length=40")
+    repository.run("lock")
+    ran = repository.run("diff", "old.lock", "schema.lock", PYTHONPATH="/nowhere")
+    assert (ran.code, "old.lock → schema.lock: 1 breaking" in ran.out) == (1, True)
+
+
+def test_locked_reads_the_lock_alone(repository: Repository) -> None:
+    """With --locked nothing is imported, and a lock that the source has left behind is an error."""
+    repository.change("max_length=100", "max_length=40")
+    stale = repository.run("diff", "--locked")
+    assert stale.code == 2
+    assert stale.err == (
+        "Error: schema.lock is stale: app.schemas:Lead in app/schemas.py was changed. Write it anew: otel-schema lock\n"
+    )
+    repository.run("lock")
+    (repository.root / "app" / "__init__.py").write_text("raise RuntimeError")
+    assert repository.run("diff", "--locked").code == 1
+
+
+def test_one_direction(repository: Repository) -> None:
+    """--direction judges one direction alone."""
+    repository.change("max_length=100", "max_length=40")
+    assert repository.run("diff", "--direction", "response").code == 0
+    assert repository.run("diff", "--direction", "request").code == 1
+
+
+# -- the lock
+
+
+def test_stale_lock(repository: Repository) -> None:
+    """--check says what differs and exits with 1, with and without an import."""
+    repository.change("max_length=100", "max_length=40")
+    ran = repository.run("lock", "--check")
+    assert ran.code == 1
+    assert '-  field "name": {"kind": "string", "max_length": 100}' in ran.out
+    assert '+  field "name": {"kind": "string", "max_length": 40}' in ran.out
+    assert ran.out.endswith("schema.lock is stale: write it anew with `otel-schema lock`, and commit it\n")
+    ran = repository.run("lock", "--check", "--no-import")
+    assert (ran.code, ran.out.splitlines()[0]) == (1, "app/schemas.py: app.schemas:Lead was changed")
+    repository.change("class Lead", "class Person")
+    assert "app.schemas:Lead is no longer there" in repository.run("lock", "--check", "--no-import").out
+    repository.file.write_text("class")
+    assert "its file is no Python" in repository.run("lock", "--check", "--no-import").out
+    repository.file.unlink()
+    assert "its file is gone" in repository.run("lock", "--check", "--no-import").out
+
+
+def test_the_same_lock_everywhere(repository: Repository) -> None:
+    """Two processes with two hash seeds write the same lock, whatever the order of the classes."""
+    text = (repository.root / "schema.lock").read_text()
+    for seed in ("1", "2"):
+        assert repository.run("lock", PYTHONHASHSEED=seed).out.endswith("unchanged\n")
+    assert (repository.root / "schema.lock").read_text() == text
+
+
+def test_modules_from_pyproject(repository: Repository) -> None:
+    """pyproject.toml names modules, lock and migrations."""
+    (repository.root / "migrations").mkdir()
+    (repository.root / "migrations" / "20260101_a.sql").write_text("-- migrate:up")
+    (repository.root / "pyproject.toml").write_text(
+        '[tool.otel-schema]\nmodules = ["app.*"]\nlock = "api.lock"\nmigrations = ["migrations"]\n'
+    )
+    assert repository.run("lock").out == "api.lock: 2 schemas, 0 tables, 1 migration head\n"
+    assert 'heads dbmate migrations: ["20260101"]' in (repository.root / "api.lock").read_text()
+
+
+# -- what could not be compared
+
+COMPATIBLE = re.compile(r"compatible|no change|nothing|fine\b|\bok\b|✓|up to date|0 breaking", re.IGNORECASE)
+
+
+def damaged(repository: Repository, text: str) -> None:
+    (repository.root / "schema.lock").write_text(text)
+
+
+ERRORS: dict[str, tuple[Any, list[str], str]] = {
+    "no ref": (None, ["diff", "nope"], "nope is no ref of this repository and no file: fetch it"),
+    "no option as ref": (None, ["diff", "--", "--output=x"], "--output=x is no ref"),
+    "no lock at that ref": (
+        lambda r: (r.git("rm", "-q", "--cached", "schema.lock"), r.git("commit", "-q", "-m", "x")),
+        ["diff", "HEAD"],
+        "schema.lock is not in HEAD: nothing to compare with. Commit one there first: otel-schema lock",
+    ),
+    "no repository": (
+        lambda r: (r.root / ".git").rename(r.root / "git"),
+        ["diff"],
+        "is in no Git repository: give two lock files instead of a ref",
+    ),
+    "import failed": (
+        lambda r: r.change("from pydantic", "import nowhere\nfrom pydantic"),
+        ["diff"],
+        "cannot import app.schemas: ModuleNotFoundError: No module named 'nowhere'. Install what it needs",
+    ),
+    "import ends the process": (
+        lambda r: r.change("from pydantic", "raise SystemExit(0)\nfrom pydantic"),
+        ["diff"],
+        "cannot import app.schemas: SystemExit: 0.",
+    ),
+    "module not there": (None, ["diff", "-m", "other"], "cannot import other: ModuleNotFoundError: No module named"),
+    "wrong directory": (None, ["lock", "other"], "Run in the directory that holds it, or give that as --app-dir."),
+    "no package": (None, ["lock", "app.schemas.*"], "app.schemas is no package: name it without `.*`"),
+    "schema cannot be read": (
+        lambda r: r.change("class Lead(BaseModel):", "class Lead(BaseModel):\n    other: 'Unknown'"),
+        ["diff"],
+        "cannot read pydantic schema Lead: TypeError: app.schemas:Lead is not completely defined",
+    ),
+    "library missing": (
+        lambda r: (
+            damaged(r, (r.root / "schema.lock").read_text().replace('"pydantic"', '"marshmallow"')),
+            r.commit(),
+            (r.root / "marshmallow.py").write_text("raise ImportError"),
+            (r.root / "sitecustomize.py").write_text(
+                "import importlib.util as u\nf = u.find_spec\n"
+                "u.find_spec = lambda name, *a: None if name == 'marshmallow' else f(name, *a)\n"
+            ),
+        ),
+        ["diff"],
+        "marshmallow is not installed here, and the old lock holds its schemas: install it, then run diff again",
+    ),
+    "not a lock": (lambda r: damaged(r, "hello"), ["diff", "--locked"], "schema.lock is no lock: its first line"),
+    "lock of another format": (
+        lambda r: damaged(r, "# schema.lock 9: x"),
+        ["diff", "--locked"],
+        "schema.lock has a format that this version does not read",
+    ),
+    "lock with a conflict": (
+        lambda r: damaged(r, (r.root / "schema.lock").read_text().replace("modules:", "<<<<<<< ours\nmodules:")),
+        ["diff", "--locked"],
+        "schema.lock, line 3: '<<<<<<<' is no key of a lock. A merge conflict? Write it anew: otel-schema lock",
+    ),
+    "lock with a damaged line": (
+        lambda r: damaged(r, (r.root / "schema.lock").read_text().replace('{"kind"', '{"kin"', 1)),
+        ["diff", "--locked"],
+        "schema.lock, line ",
+    ),
+    "lock not there": (lambda r: (r.root / "schema.lock").unlink(), ["diff", "--locked"], "Write it: otel-schema lock"),
+    "check without a lock": (
+        lambda r: (r.root / "schema.lock").unlink(),
+        ["lock", "--check", "app.schemas"],
+        "schema.lock is not there: write it with `otel-schema lock`",
+    ),
+    "no modules": (lambda r: (r.root / "schema.lock").unlink(), ["lock"], "which modules? Name them"),
+    "no import without check": (None, ["lock", "--no-import"], "--no-import goes with --check"),
+    "pyproject is damaged": (
+        lambda r: (r.root / "pyproject.toml").write_text("[tool.otel-schema]\nx ="),
+        ["diff"],
+        "pyproject.toml is no TOML",
+    ),
+    "pyproject has the wrong type": (
+        lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema]\nmodules = "app"'),
+        ["diff"],
+        "pyproject.toml: [tool.otel-schema] modules must be a list",
+    ),
+    "migrations not there": (
+        lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema]\nmigrations = ["nowhere"]'),
+        ["lock"],
+        "cannot read migrations in",
+    ),
+    "approvals are damaged": (
+        lambda r: (r.root / "schema.approvals").write_text("abc | - | Ann"),
+        ["diff"],
+        "schema.approvals, line 1: needs four parts",
+    ),
+    "approval without a reason": (None, ["diff", "--approve", "0" * 12], "--approve needs a reason"),
+    "approval of nothing": (
+        None,
+        ["diff", "--approve", "0" * 12, "--reason", "x", "--by", "Ann"],
+        f"no finding has the fingerprint {'0' * 12}: copy one that this command prints",
+    ),
+    "approval by nobody": (None, ["diff", "--approve", "0" * 12, "--reason", "x"], "who approves? Give --by NAME"),
+    "approval until no date": (
+        None,
+        ["diff", "--approve", "0" * 12, "--reason", "x", "--by", "Ann", "--until", "soon"],
+        "--until soon is no date like 2027-01-31",
+    ),
+    "reason alone": (None, ["diff", "--reason", "x"], "--reason, --until and --by go with --approve FINGERPRINT"),
+    "no Prometheus": (None, ["diff", "--prometheus", "127.0.0.1:9"], "cannot read http://127.0.0.1:9"),
+    "no duration": (
+        None,
+        ["diff", "--prometheus", "127.0.0.1:9", "--since", "week"],
+        "--since: 'week' is not a duration",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_could_not_be_compared(repository: Repository, case: str) -> None:
+    """Exit code 2, a message that names the thing and the fix, and no word that reads as a verdict."""
+    arrange, arguments, message = ERRORS[case]
+    if arrange is not None:
+        arrange(repository)
+    path = {"PYTHONPATH": str(repository.root)} if case == "library missing" else {}
+    ran = repository.run(*arguments, **path)
+    assert ran.code == 2, ran
+    assert message in ran.err
+    assert ran.out == ""
+    assert not COMPATIBLE.search(ran.err.replace("nothing to compare with", ""))
+
+
+def test_git_is_missing(repository: Repository) -> None:
+    """Without Git the error says so."""
+    ran = repository.run("diff", PATH="/nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert "git is not installed, or not on the PATH" in ran.err
+
+
+# -- approvals
+
+
+def test_approved_finding(repository: Repository) -> None:
+    """An approved finding is printed as approved, with its reason, and no longer counts; the next commit has it too."""
+    repository.change("max_length=100", "max_length=40")
+    (fingerprint,) = [each["fingerprint"] for each in repository.findings()["findings"] if each["level"] == "error"]
+    ran = repository.run("diff", "--approve", fingerprint, "--reason", "no client sends more", "--by", "Ann Lee")
+    assert ran.code == 0
+    assert "approved   request   name: length" in ran.out
+    assert "approved by Ann Lee: no client sends more" in ran.out
+    assert f"{fingerprint} | - | Ann Lee | no client sends more\n" in (repository.root / "schema.approvals").read_text()
+    repository.change("class Company", "# moved down\n\n\nclass Company")
+    assert repository.run("diff").code == 0
+    repository.change("max_length=40", "max_length=30")
+    assert repository.run("diff").code == 1, "another value is another finding"
+
+
+def test_approval_of_what_is_gone(repository: Repository) -> None:
+    """An approval whose finding is gone is reported."""
+    (repository.root / "schema.approvals").write_text("0123456789ab | - | Ann | why\n")
+    ran = repository.run("diff")
+    assert (ran.code, "0123456789ab has no finding any more: remove its line (why)" in ran.out) == (0, True)
+
+
+def test_approval_that_ended(repository: Repository) -> None:
+    """An approval counts through its last day, and not after it."""
+    repository.change("max_length=100", "max_length=40")
+    (fingerprint,) = [each["fingerprint"] for each in repository.findings()["findings"] if each["level"] == "error"]
+    for days, code in ((0, 0), (-1, 1)):
+        last = (date.today() + timedelta(days)).isoformat()
+        (repository.root / "schema.approvals").write_text(f"{fingerprint} | {last} | Ann | why\n")
+        ran = repository.run("diff")
+        assert (ran.code, "it counts for nothing" in ran.out) == (code, code == 1)
+
+
+def test_approval_that_is_not_needed(repository: Repository) -> None:
+    """What breaks nothing cannot be approved."""
+    repository.change("max_length=100", "max_length=40")
+    (fingerprint,) = [each["fingerprint"] for each in repository.findings()["findings"] if each["level"] == "note"]
+    ran = repository.run("diff", "--approve", fingerprint, "--reason", "x", "--by", "Ann")
+    assert (ran.code, "needs no approval: it breaks nothing" in ran.err) == (2, True)
+
+
+# -- formats
+
+
+def test_json_fits_its_schema(repository: Repository) -> None:
+    """What --format json prints fits the published JSON Schema, in each result."""
+    validator = jsonschema.Draft202012Validator(FINDINGS)
+    validator.validate(repository.findings())
+    repository.change("max_length=100", "max_length=40")
+    repository.change("note:", "remark:")
+    report = repository.findings()
+    validator.validate(report)
+    assert (report["result"], report["exit_code"]) == ("breaking", 1)
+
+
+def test_github_shows_ten(repository: Repository) -> None:
+    """Of more than ten errors the worst come first, and the tenth says how many more there are."""
+    fields = "".join(f"    f{number}: int\n" for number in range(14))
+    repository.change("    note: str | None = None\n", f"    note: str | None = None\n{fields}")
+    ran = repository.run("diff", "--format", "github")
+    errors = [line for line in ran.out.splitlines() if line.startswith("::error")]
+    assert len(errors) == 10
+    assert errors[0].startswith("::error file=app/schemas.py,line=13,title=app.schemas%3ALead request::f0: field added")
+    assert errors[-1].endswith("%0Aand 4 more: see the log, or run otel-schema diff")
+    assert ran.out.count("field added: integer, required") == 14
+
+
+def test_junit_is_read(repository: Repository) -> None:
+    """JUnit has a case a schema, and a failure where it breaks."""
+    repository.change("max_length=100", "max_length=40")
+    tree = ElementTree.fromstring(repository.run("diff", "--format", "junit").out)
+    cases = {case.get("name"): case.find("failure") is not None for case in tree.iter("testcase")}
+    assert cases == {"app.schemas:Company": False, "app.schemas:Lead": True}
+
+
+def test_markdown_is_a_table(repository: Repository) -> None:
+    """Markdown has a row a finding, and a bar in a value does not make another column."""
+    repository.change('Literal["web", "fair"]', 'Literal["web", "a|b"]')
+    out = repository.run("diff", "--format", "markdown").out
+    rows = [line for line in out.splitlines() if line.startswith("| BREAKING")]
+    assert len(rows) == 2
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
