@@ -172,7 +172,7 @@ def _add_directions(document: Document, modules: list[ModuleType]) -> None:
         return
     from .._schemas.fields import reachable
 
-    routes = importlib.import_module("..integrations.starlette.fields", __package__)
+    routes = importlib.import_module("..integrations.fastapi.fields", __package__)
     used: dict[str, set[str]] = {}
     for ref, direction in routes.directions(modules):
         for each in reachable(ref, document):
