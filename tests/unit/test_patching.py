@@ -224,7 +224,7 @@ def test_a_library_outside_its_range_is_left_alone(
     assert len(calls) == installed
     messages = [record.getMessage() for record in caplog.records]
     assert [m for m in messages if "left alone" in m] == (
-        [] if installed else [f"pytest {pytest.__version__} is outside pytest>=999: it is left alone"]
+        [] if installed else [f"pytest {pytest.__version__} is outside pytest >= 999: it is left alone"]
     )
 
 
@@ -245,3 +245,16 @@ def test_a_disabled_library_is_left_alone() -> None:
         assert vars(marshmallow.Schema)["_do_load"] is before
     finally:
         SchemaInstrumentor().uninstrument()
+
+
+@pytest.mark.parametrize(
+    ("requires", "inside", "outside"),
+    [
+        ("pydantic >= 2.5, < 3", ["2.5", "2.5.0", "2.13.0a3", "2.99"], ["2.4.9", "3", "3.0.0b1", "unknown"]),
+        ("sqlalchemy >= 1.4, < 2.2", ["1.4.54", "2.1.0rc2", "2.1.0.post1"], ["1.3.24", "2.2.0", "2.2.0b1"]),
+        ("h5py>=3", ["3.0", "10.1"], ["2.9"]),
+    ],
+)
+def test_versions_in_a_range(requires: str, inside: list[str], outside: list[str]) -> None:
+    """A version counts by the numbers of its release, whether it is a pre-release or a later build of it."""
+    assert [version for version in inside + outside if instrumentor._supports(requires, version)] == inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -12,7 +13,6 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer, get_tracer_provider
-from packaging.requirements import Requirement
 
 from . import semconv, settings
 from ._recording import cells, stack
@@ -102,13 +102,13 @@ def _warn_unless_configured() -> None:
 
 
 def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
-    requirement = Requirement(integration.REQUIRES)
+    name = re.split(r"[\s<>=]", integration.REQUIRES, maxsplit=1)[0]
     try:
-        installed = version(requirement.name)
+        installed = version(name)
     except PackageNotFoundError:
         installed = None  # vendored or frozen: there is no metadata to ask
-    if installed is not None and not requirement.specifier.contains(installed, prereleases=True):
-        _log.warning("%s %s is outside %s: it is left alone", requirement.name, installed, requirement)
+    if installed is not None and not _supports(integration.REQUIRES, installed):
+        _log.warning("%s %s is outside %s: it is left alone", name, installed, integration.REQUIRES)
         return
     own = Patches()
     try:
@@ -117,6 +117,18 @@ def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
         own.close()
         raise
     patches.undo(own.close)
+
+
+def _supports(requires: str, installed: str) -> bool:
+    """Return whether a version is in a range such as `name >= 2.5, < 3`; a pre-release counts as its release."""
+    found = _numbers(installed)
+    clauses: list[tuple[str, str]] = re.findall(r"(>=|<)\s*([\d.]+)", requires)
+    return all(found >= _numbers(bound) if sign == ">=" else found < _numbers(bound) for sign, bound in clauses)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    release = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in release[0].split(".")) if release else ()
 
 
 def _version() -> str:
