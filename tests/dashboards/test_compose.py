@@ -38,11 +38,27 @@ def mounted(service: str) -> dict[str, Path]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_images_and_mounts(service: str) -> None:
-    """Every image is pinned to a release, and everything mounted exists and is read-only."""
-    assert re.fullmatch(r"[\w/.-]+:v?\d+\.\d+\.\d+", SERVICES[service]["image"])
+    """Every image is pinned to a release by digest, and everything mounted exists and is read-only."""
+    assert re.fullmatch(r"[\w/.-]+:v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", SERVICES[service]["image"])
     for outside in mounted(service).values():
         assert outside.is_dir()
     assert all(v.endswith(":ro") for v in SERVICES[service]["volumes"] if v.startswith("."))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_least_privileges(service: str) -> None:
+    """No service is root or has a capability, but for the one that gives volumes to their users and ends."""
+    settings = SERVICES[service]
+    assert settings["cap_drop"] == ["ALL"]
+    assert settings["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in settings
+    if service == "volumes":
+        assert settings["cap_add"] == ["CHOWN"]
+        assert settings["network_mode"] == "none"
+        assert "restart" not in settings
+    else:
+        assert "user" not in settings
+        assert "cap_add" not in settings
 
 
 def config(service: str) -> list[Path]:
