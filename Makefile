@@ -26,7 +26,7 @@ check: $(READY) ## ruff, pyright, codespell
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q --hypothesis-profile=nightly
-	$(MAKE) suites dashboards-pictures matrix coexistence
+	$(MAKE) suites dashboards-pictures matrix coexistence workflows audit
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
@@ -34,7 +34,8 @@ clean: ## remove the environment, caches and builds
 
 venv: $(READY) ## the environment of all of the above
 
-$(READY): pyproject.toml constraints.txt
+ENVIRONMENT = '.[cli,quickstart,alembic]' --group test --group check
+$(READY): pyproject.toml constraints.txt constraints-hashes.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "$(PYTHON) is older than 3.10: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@# Debian ships venv without ensurepip, in a package of its own
@@ -45,8 +46,13 @@ $(READY): pyproject.toml constraints.txt
 			echo "$(PYTHON) has no venv; on Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2; exit 2; \
 		fi
 	$(PYTHON) -m venv $(VENV)
+ifdef CI # every file by its hash, and then nothing more
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r constraints-hashes.txt
+	$(BIN)/python -m pip install -q --no-index --no-build-isolation -e $(ENVIRONMENT)
+else
 	$(BIN)/python -m pip install -q --upgrade 'pip >= 25.1'
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,quickstart,alembic]' --group test --group check
+	$(BIN)/python -m pip install -q -c constraints.txt -e $(ENVIRONMENT)
+endif
 	@touch $@
 
 -include make/*.mk

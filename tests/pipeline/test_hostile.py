@@ -283,8 +283,9 @@ def test_idle_grpc_connections(start: Start, many_files: int) -> None:
     if trust:
         trust.set_alpn_protocols(["h2"])
     port = victim.collector.ports["otlp_grpc"]
-    with attacks.Connections(port, many_files // 2, attacks.HTTP2, trust) as idle:
+    with attacks.Connections(port, many_files, attacks.HTTP2, trust) as idle:
         victim.unharmed()
+        assert victim.collector.own("otelcol_process_runtime_heap_alloc_bytes") < 150 * 2**20
         idle.until_closed(40)
     victim.unharmed()
 
