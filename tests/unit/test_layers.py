@@ -19,7 +19,8 @@ ROOT = Path(str(schema.__file__)).parent
 # Each room, and the rooms that it may import besides itself. A module that is in no room is core.
 ROOMS = {
     "cli": {"_prometheus", "_monitoring", "_schemas", "core"},
-    "entry": {"_recording", "core"},
+    "entry": {"_live", "_recording", "core"},
+    "_live": {"_recording", "_schemas", "core"},
     "integrations": {"_recording", "_schemas", "core"},
     "_schemas": set(),
     "_prometheus": {"core"},

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, semconv, validation
 from opentelemetry.instrumentation.schema._recording import recorder
+from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import generate_latest
@@ -25,6 +26,7 @@ TABLE = {
     "schema.query.duration": ("histogram", "s", "schema_query_duration_seconds"),
     "schema.query.cache.hits": ("counter", "{hit}", "schema_query_cache_hits_total"),
     "schema.query.cache.misses": ("counter", "{miss}", "schema_query_cache_misses_total"),
+    "schema.info": ("gauge", "", "schema_info"),
     "schema.telemetry.errors": ("counter", "{error}", "schema_telemetry_errors_total"),
     "schema.telemetry.dropped": ("counter", "{measurement}", "schema_telemetry_dropped_total"),
 }
@@ -32,7 +34,7 @@ GROUPS = {
     "SCHEMA": ["schema.name", "schema.module", "schema.library"],
     "ENDPOINT": ["http.request.method", "http.route", "schema.endpoint"],
 }
-_ROW = re.compile(r"^\| `([^`]+)` \| (\w+), `([^`]+)` \| `(\w+)` \| (.+) \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| `([^`]+)` \| (\w+)(?:, `([^`]+)`)? \| `(\w+)` \| (.+) \|$", re.MULTILINE)
 
 
 def test_names_are_the_contract() -> None:
@@ -65,12 +67,17 @@ def test_thresholds_are_bucket_boundaries() -> None:
     assert 0.01 in semconv.QUERY_BUCKETS
 
 
+_ITEM = SchemaSpec(name="Item", module=None, library="pydantic", type=TypeSpec(kind="integer"))
+
+
 def _use(active: recorder.Recorder) -> None:
     """Something of every instrument."""
     lead = validation("Lead", module=__name__)
     with endpoint("job"), lead() as row:
         row.problem("email", "required")
-    active.bind("pydantic", "Item", __name__).succeeded(0.1)
+    probe = active.bind("pydantic", "Item", __name__)
+    probe.succeeded(0.1)
+    active.sources.add(probe.schema_cells, int, lambda cls: {"Item": _ITEM})
     query = {
         **active.bind("pydantic", "Item", __name__).schema_cells.attributes,
         semconv.QUERY_RELATION: "during",
@@ -111,7 +118,7 @@ def test_what_is_exported_is_what_the_table_says(exported: dict[str, Any]) -> No
         assert (metric.unit, metric.description) == (instrument.unit, instrument.description)
         for point in metric.data.data_points:
             assert set(point.attributes) <= set(instrument.attributes)
-            assert instrument.kind == "counter" or point.explicit_bounds == instrument.buckets
+            assert instrument.kind != "histogram" or point.explicit_bounds == instrument.buckets
 
 
 def test_prometheus_spells_the_names_so() -> None:

@@ -15,6 +15,7 @@ from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer, get_tracer_provider
 
 from . import semconv, settings
+from ._live.versions import Versions
 from ._recording import cells, stack
 from ._recording.processes import Instance
 from ._recording.recorder import Recorder
@@ -66,6 +67,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
         recorder, patches = Recorder(chosen, meter, tracer), Patches()
         recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
+        recorder.observers[semconv.SCHEMA_INFO.name] = Versions(recorder).observe
         try:
             patches.undo(recorder.close)
             if under_instrument:  # an app that sets its own providers up has given them what identity it likes

@@ -20,6 +20,8 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"
 SCHEMA_NAME: Final = "schema.name"
 SCHEMA_MODULE: Final = "schema.module"
 SCHEMA_LIBRARY: Final = "schema.library"
+SCHEMA_VERSION: Final = "schema.version"
+SCHEMA_FINGERPRINT: Final = "schema.fingerprint"
 SCHEMA_ENDPOINT: Final = "schema.endpoint"
 VALIDATION_OUTCOME: Final = "schema.validation.outcome"
 PROBLEM_PATH: Final = "schema.problem.path"
@@ -63,7 +65,7 @@ class Instrument(NamedTuple):
 
     Attributes:
         name: The instrument's name.
-        kind: `histogram` or `counter`.
+        kind: `histogram`, `counter` or `gauge`.
         unit: UCUM unit.
         description: What it measures, as exported.
         attributes: Every attribute key that its points may carry.
@@ -71,7 +73,7 @@ class Instrument(NamedTuple):
     """
 
     name: str
-    kind: Literal["histogram", "counter"]
+    kind: Literal["histogram", "counter", "gauge"]
     unit: str
     description: str
     attributes: tuple[str, ...]
@@ -84,7 +86,7 @@ class Instrument(NamedTuple):
         https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
         """
         name = self.name.replace(".", "_")
-        return f"{name}_seconds" if self.kind == "histogram" else f"{name}_total"
+        return name + {"histogram": "_seconds", "counter": "_total", "gauge": ""}[self.kind]
 
 
 SCHEMA: Final = (SCHEMA_NAME, SCHEMA_MODULE, SCHEMA_LIBRARY)
@@ -146,6 +148,13 @@ QUERY_CACHE_MISSES: Final = Instrument(
     "Cacheable statements that SQLAlchemy compiled.",
     (DB_SYSTEM_NAME,),
 )
+SCHEMA_INFO: Final = Instrument(
+    "schema.info",
+    "gauge",
+    "",
+    "1 for each version of a schema that is in use, 0 for one that no longer is.",
+    (*SCHEMA, SCHEMA_VERSION, SCHEMA_FINGERPRINT),
+)
 TELEMETRY_ERRORS: Final = Instrument(
     "schema.telemetry.errors",
     "counter",
@@ -171,6 +180,7 @@ INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what 
     QUERY_DURATION,
     QUERY_CACHE_HITS,
     QUERY_CACHE_MISSES,
+    SCHEMA_INFO,
     TELEMETRY_ERRORS,
     TELEMETRY_DROPPED,
 )

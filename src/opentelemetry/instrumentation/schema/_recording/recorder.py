@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.metrics import Meter, get_meter_provider
+from opentelemetry.metrics import Meter, Observation, get_meter_provider
 from opentelemetry.trace import Tracer, get_tracer_provider
 
 from .. import faults, semconv
@@ -17,6 +18,7 @@ from .cells import OVERFLOW, BufferedInstrument, Cell
 from .ownership import Ownership
 from .probe import Probe
 from .schema_cells import SchemaCells
+from .sources import Sources
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -34,6 +36,8 @@ class Recorder:
 
     Attributes:
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
+        observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
+        sources: Schemas whose versions are still to be told.
     """
 
     providers: tuple[Any, Any] = None, None
@@ -55,7 +59,8 @@ class Recorder:
                 )
             return BufferedInstrument(spec, made, limit, fold)
 
-        self._instruments = {spec.name: buffered(spec) for spec in semconv.INSTRUMENTS}
+        self._instruments = {spec.name: buffered(spec) for spec in semconv.INSTRUMENTS if spec.kind != "gauge"}
+        self.sources = Sources()
         self.spans = spans.Spans(settings, tracer)
         self._overflow: SchemaCells | None = None
         _recorders.add(self)
@@ -64,6 +69,10 @@ class Recorder:
         # In every collection the SDK runs this callback before it reads the data points. It drops the callback of a
         # second instrument of the same name, so there is one for all recorders.
         meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
+        self.observers: dict[str, Callable[[], Iterable[Observation]]] = {}
+        for name, callback in _GAUGES.items():
+            spec = callback.args[0]
+            meter.create_observable_gauge(name, [callback], spec.unit, spec.description)
 
     def bind(self, library: str, name: str, module: str | None, cached: bool = True) -> Probe:
         """A probe for one built validator of the schema `name`.
@@ -176,6 +185,7 @@ class Recorder:
         """In a forked child: start from zero."""
         self._lock = threading.RLock()
         self.owned.forked()
+        self.sources.forked()
         for schema_cells in (*self._schemas.values(), *((self._overflow,) if self._overflow else ())):
             schema_cells.lock = threading.RLock()
         for instrument in self._instruments.values():
@@ -196,6 +206,20 @@ def _collect(_options: Any = None) -> Iterable[Any]:
         except Exception as error:
             faults.swallow("recorder", error)
     return ()
+
+
+def _observe(spec: semconv.Instrument, _options: Any = None) -> Iterable[Observation]:
+    """The points of a gauge, of the running `instrument()`."""
+    observer = active.observers.get(spec.name) if active is not None else None
+    try:
+        return [] if observer is None else list(observer())
+    except Exception as error:
+        faults.swallow("recorder", error)
+        return []
+
+
+# One callback a gauge for all recorders, for the same reason as `_collect`.
+_GAUGES = {spec.name: partial(_observe, spec) for spec in semconv.INSTRUMENTS if spec.kind == "gauge"}
 
 
 def _forked() -> None:

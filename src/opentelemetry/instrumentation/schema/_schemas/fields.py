@@ -294,23 +294,26 @@ def dumps(data: Any) -> str:
 _Spec = TypeSpec | FieldSpec | ColumnSpec
 _PARTS: Final = {"fields", "prefix", "members"}
 """Attributes that hold a tuple of specs; `type`, `items`, `keys`, `extra_type` and `column` hold one."""
+DEFAULTS: Final[dict[Any, tuple[tuple[str, Any], ...]]] = {
+    cls: tuple((each.name, each.default) for each in fields(cls)) for cls in (TypeSpec, FieldSpec, ColumnSpec)
+}
+"""Attributes of each kind of spec, with what is usual."""
 
 
 def as_data(spec: _Spec) -> dict[str, Any]:
     """A spec as JSON data, without what is as usual."""
     data: dict[str, Any] = {}
-    for field in fields(spec):
-        value = getattr(spec, field.name)
-        if value == field.default:
+    for name, default in DEFAULTS[type(spec)]:
+        value = getattr(spec, name)
+        if value is default or value == default:
             continue
         if isinstance(value, (TypeSpec, FieldSpec, ColumnSpec)):
-            data[field.name] = as_data(value)
+            data[name] = as_data(value)
         elif isinstance(value, tuple):
             items = cast("tuple[Any, ...]", value)
-            specs = field.name in _PARTS
-            data[field.name] = [as_data(each) if specs else each for each in items]
+            data[name] = [as_data(each) for each in items] if name in _PARTS else list(items)
         else:
-            data[field.name] = value
+            data[name] = value
     return data
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .fields import FieldSpec, SchemaSpec, TypeSpec, as_data, digest, dumps
+from .fields import DEFAULTS, FieldSpec, SchemaSpec, TypeSpec, as_data, digest, dumps
 
 
 def fingerprint(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
@@ -45,8 +45,11 @@ class _Canonical:
         return self.type(schema.type)
 
     def type(self, type_: TypeSpec) -> Any:
-        data = as_data(TypeSpec(**{name: getattr(type_, name) for name in _PLAIN}))
-        data.pop("ref", None)
+        data: dict[str, Any] = {}
+        for name, default in _PLAIN:
+            value = getattr(type_, name)
+            if value is not default and value != default:
+                data[name] = value
         if type_.values:
             data["values"] = sorted(dumps(value) for value in type_.values)
         for name in ("items", "keys", "extra_type"):
@@ -77,16 +80,22 @@ class _Canonical:
         return [self.field(each) for each in sorted(fields, key=lambda field: field.name)]
 
     def field(self, field: FieldSpec) -> Any:
-        data = as_data(field)
-        data["type"] = self.type(field.type)
+        data: dict[str, Any] = {"type": self.type(field.type)}
+        for name, default in _FIELD:
+            value = getattr(field, name)
+            if value is not default and value != default:
+                data[name] = as_data(value) if name == "column" else value
         return data
 
 
 _PLAIN: Final = tuple(
-    name
-    for name in TypeSpec.__dataclass_fields__
-    if name not in ("fields", "extra_type", "items", "keys", "prefix", "members", "values")
+    (name, default)
+    for name, default in DEFAULTS[TypeSpec]
+    if name not in ("ref", "fields", "extra_type", "items", "keys", "prefix", "members", "values")
 )
+
+
+_FIELD: Final = tuple((name, default) for name, default in DEFAULTS[FieldSpec] if name != "type")
 
 
 def _member_key(member: TypeSpec) -> str:

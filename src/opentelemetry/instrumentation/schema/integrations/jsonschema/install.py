@@ -310,7 +310,16 @@ class _Schemas:
         name = _name(cls, schema, validator, module)
         if self._recorder.closed or not self._owned(module, name):
             return None
-        return self._recorder.bind("jsonschema", name, module)
+        probe = self._recorder.bind("jsonschema", name, module)
+        if is_object(schema) and name in (schema.get("title"), cls.ID_OF(schema)):
+            self._recorder.sources.add(probe.schema_cells, schema, _read)
+        return probe
+
+
+def _read(schema: Any) -> Any:
+    from .fields import fields  # at the first collection
+
+    return fields(schema)
 
 
 def _caller(frame: FrameType | None) -> tuple[bool, str | None]:

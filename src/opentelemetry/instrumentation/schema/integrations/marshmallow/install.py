@@ -46,7 +46,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
         try:
             name, module = _name(schema.__class__)
             observed = not recorder.closed and owned(module, name)
-            return probes.setdefault(schema, recorder.bind("marshmallow", name, module) if observed else None)
+            probe = recorder.bind("marshmallow", name, module) if observed else None
+            if probe is not None and module is not None:
+                recorder.sources.add(probe.schema_cells, schema.__class__, _read)
+            return probes.setdefault(schema, probe)
         except Exception as error:
             faults.swallow(_COMPONENT, error)
             return None
@@ -81,6 +84,12 @@ def install(recorder: Recorder, patches: Patches) -> None:
         return result
 
     patches.replace(Schema, "_do_load", _do_load)
+
+
+def _read(cls: Any) -> Any:
+    from .fields import fields as read  # at the first collection
+
+    return read(cls)
 
 
 def _name(cls: type) -> tuple[str, str | None]:

@@ -124,13 +124,24 @@ def bind_proxy(proxy: Proxy) -> None:
     observed = not recorder.closed and recorder.owned(module or _core_schema.owner(origin.module), name, framework)
     if label is not None and label.name is not None:
         name, module = label.name, None
-    timed = _timer(proxy, recorder.bind("pydantic", name, module)) if observed else None
+    timed = None
+    if observed:
+        probe = recorder.bind("pydantic", name, module)
+        timed = _timer(proxy, probe)
+        if isinstance(origin.type, type) and origin.kind != "validate_call" and (label is None or label.name is None):
+            recorder.sources.add(probe.schema_cells, origin.type, _read)
     for operation in OPERATIONS:
         inner = getattr(wrapped, operation, None)
         if inner is not None:
             object.__setattr__(proxy, operation, inner if timed is None else timed(operation, inner))
     if type(wrapped) is SchemaValidator:
         _set_class(proxy, Proxy)
+
+
+def _read(cls: Any) -> Any:
+    from .fields import fields  # at the first collection
+
+    return fields(cls)
 
 
 def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:

@@ -10,15 +10,20 @@ A schema declares its version as `__schema_version__ = "2.1"` in the class body.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
+import enum
 import json
+import pathlib
 import typing
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, cast
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic_core import PydanticUndefined
 
 from ..._schemas.fields import Document, FieldSpec, Presence, SchemaSpec, TypeSpec, Written, declared, reference
 from ._types import Reader, dataclass_hints
@@ -154,13 +159,38 @@ def default_text(value: Any) -> str | None:
     if value is PydanticUndefined or value is dataclasses.MISSING:
         return None
     try:
-        plain = to_jsonable_python(value)
-        if isinstance(value, (set, frozenset)):
-            plain = sorted(plain, key=repr)
-        text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
-    except Exception:
+        text = json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
         return "factory"
     return text if len(text) <= 200 else "factory"
+
+
+_TEXTUAL = (decimal.Decimal, uuid.UUID, pathlib.PurePath)
+
+
+def _plain(value: Any) -> Any:
+    """A default as JSON data. Not by Pydantic: how it writes a duration depends on its version."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, _TEXTUAL):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(each) for each in value), key=repr)
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    raise TypeError(type(value))  # also a secret
 
 
 class _Decorators:

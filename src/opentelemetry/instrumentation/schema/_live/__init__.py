@@ -1,0 +1,1 @@
+"""What the application watches of its schemas while it runs."""

@@ -1,0 +1,60 @@
+"""Schemas that were used and whose fields nobody has read yet."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .schema_cells import SchemaCells
+
+
+class Source(NamedTuple):
+    """A schema as its library knows it.
+
+    Attributes:
+        cells: Where its measurements are.
+        schema: The schema: a class, or the data of a JSON Schema.
+        read: Reads its fields.
+    """
+
+    cells: SchemaCells
+    schema: Any
+    read: Callable[[Any], Any]
+
+
+class Sources:
+    """A queue with at most one schema for each schema's cells, in the order in which they were bound.
+
+    A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[SchemaCells, Callable[[Any], Any]] = {}
+        self._schemas: dict[SchemaCells, Callable[[], Any]] = {}
+        self._lock = threading.RLock()  # a finaliser that binds may run inside
+
+    def add(self, cells: SchemaCells, schema: Any, read: Callable[[Any], Any]) -> None:
+        """Queue a schema, unless it was queued before and no other one of its name since."""
+        known = self._schemas.get(cells)
+        if known is not None and known() is schema:
+            return
+        with self._lock:
+            self._schemas[cells] = weakref.ref(schema) if isinstance(schema, type) else lambda: schema
+            self._waiting[cells] = read
+
+    def take(self) -> Source | None:
+        """The next schema that still exists; None if there is none."""
+        with self._lock:
+            while self._waiting:
+                cells = next(iter(self._waiting))
+                read, schema = self._waiting.pop(cells), self._schemas[cells]()
+                if schema is not None:
+                    return Source(cells, schema, read)
+        return None
+
+    def forked(self) -> None:
+        """In a forked child: nobody holds the lock."""
+        self._lock = threading.RLock()
