@@ -2,6 +2,8 @@
 VENV ?= .venv
 BUILD = $(VENV)/bin/python collector-config/distribution/build.py
 
+CHAOS = chaos start gateways remote_write jaeger
+
 .PHONY: pipeline collector jaeger prometheus3 chaos
 collector: $(READY) ## the collector (DISTRIBUTION=full: with what else an operator may want)
 	@$(BUILD) $(or $(DISTRIBUTION),small)
@@ -17,4 +19,4 @@ pipeline: $(READY) ## the example through the real collector, Prometheus, Alertm
 		--store $(or $(STORE),jaeger) $(if $(filter 0,$(KEEP)),--end)
 
 chaos: $(READY) ## kill, fill and cut off every part of the pipeline, and count what is lost
-	$(VENV)/bin/python -m pytest -q tests/pipeline/test_chaos.py tests/pipeline/test_jaeger.py
+	$(VENV)/bin/python -m pytest -q $(PARALLEL) $(CHAOS:%=tests/pipeline/test_%.py)

@@ -7,33 +7,37 @@ from pathlib import Path
 
 import pytest
 
+from certificates import certificates
 from programs import AGENT, GATEWAY, Collector, Load, built, eventually
 from sink import Sink
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # the full distribution takes minutes to build
 
 
-def test_a_trace_goes_to_one_gateway(otelcol: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_trace_goes_to_one_gateway(otelcol: Path, tmp_path: Path, tls: bool) -> None:
     """Every span arrives once, both gateways get a share, and none of them gets a part of a trace."""
+    secrets = certificates(tmp_path) if tls else {}
+    receiving = ["overlays/tls-receive.yaml"] if tls else []
+    sending = ["overlays/tls-send.yaml", "overlays/balance.yaml", "overlays/balance-tls.yaml"]
     with ExitStack() as stack:
         sinks = [stack.enter_context(Sink()) for _ in range(2)]
         gateways = [
             stack.enter_context(
                 Collector(
                     otelcol,
-                    (*GATEWAY, "overlays/unsampled.yaml"),
+                    (*GATEWAY, *receiving, "overlays/unsampled.yaml"),
                     tmp_path,
                     f"gateway-{number}",
                     OTELCOL_NEXT=sink.grpc_endpoint.removeprefix("http://"),
+                    **secrets,
                 )
             )
             for number, sink in enumerate(sinks, 1)
         ]
         addresses = {f"OTELCOL_GATEWAY_{number}": gateway.otlp for number, gateway in enumerate(gateways, 1)}
-        configs = (*AGENT, "overlays/balance.yaml")
-        agent = stack.enter_context(
-            Collector(built("full"), configs, tmp_path, "agent", OTELCOL_NEXT=gateways[0].otlp, **addresses)
-        )
+        configs = (*AGENT, *(sending if tls else ["overlays/balance.yaml"]))
+        agent = stack.enter_context(Collector(built("full"), configs, tmp_path, "agent", **addresses, **secrets))
         app = stack.enter_context(Load(f"http://{agent.otlp}", tmp_path, seconds=4, quiet=0))
         sent = app.truth()["spans"]
 

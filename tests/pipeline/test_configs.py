@@ -31,8 +31,9 @@ COMBINATIONS = {
     "prometheus-otlp": (*STANDALONE, "overlays/prometheus-otlp.yaml"),
     "unsampled": (*STANDALONE, "overlays/unsampled.yaml"),
     "agent-balanced": (*AGENT, "overlays/balance.yaml"),
+    "agent-balanced-tls": (*AGENT, "overlays/tls-send.yaml", "overlays/balance.yaml", "overlays/balance-tls.yaml"),
 }
-FULL = {"agent-balanced"}
+FULL = {"agent-balanced", "agent-balanced-tls"}
 NAMES = [pytest.param(name, marks=[pytest.mark.nightly] if name in FULL else []) for name in COMBINATIONS]
 
 

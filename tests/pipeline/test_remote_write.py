@@ -8,11 +8,15 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
+from exports import points
+from load import SCOPE
 from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Prometheus, eventually
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # minutes of outage
+pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
 FAILED = "otelcol_exporter_send_failed_metric_points_total"
 PAGES = 'ALERTS{alertstate="firing", alertname=~"Collector.*|SchemaTelemetry.*|MeasurementsDropped"}'
@@ -56,6 +60,7 @@ class Road:
         return {alert["metric"]["alertname"] for alert in fired}
 
 
+@pytest.mark.nightly
 def test_restart_and_kill_lose_nothing(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
     """A minute without Prometheus leaves no gap; with a killed gateway too, counts are right and nobody is paged."""
     with ExitStack() as stack:
@@ -74,6 +79,7 @@ def test_restart_and_kill_lose_nothing(otelcol: Path, prometheus: str, tmp_path:
         assert gap < 10
 
 
+@pytest.mark.nightly
 def test_four_minutes_are_tried(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
     """A Prometheus that is away for four and a half minutes gets every point of that time when it is back."""
     with ExitStack() as stack:
@@ -85,3 +91,22 @@ def test_four_minutes_are_tried(otelcol: Path, prometheus: str, tmp_path: Path, 
         fault_row(("remote write: Prometheus 270 s away: points", "-", "-", failed, 0, f"gap {gap:.0f} s"))
         assert failed == 0
         assert gap < 10
+
+
+@pytest.mark.parametrize("hours", [-24 * 365, -25, -1, 1, 24 * 365])
+def test_wrong_clock_delays_nobody(otelcol: Path, prometheus: str, tmp_path: Path, hours: float) -> None:
+    """An app whose clock is wrong by an hour, a day or a year keeps no other app's points from Prometheus."""
+    with ExitStack() as stack:
+        road = Road(otelcol, prometheus, tmp_path, stack, seconds=15)
+        eventually(lambda: road.server.value("sum(api_requests_total)"), "the app's first points", 30)
+        with grpc.insecure_channel(road.collector.otlp) as channel:
+            for _ in range(3):
+                request = points(0, 1, "wrong", SCOPE)
+                (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
+                metric.sum.data_points[0].time_unix_nano += int(hours * 3600 * 1e9)
+                MetricsServiceStub(channel).Export(request, timeout=5)
+                time.sleep(1)
+        requests = road.app.truth()["requests"]
+        right = 'sum(api_requests_total{job="shop/leads"})'
+        eventually(lambda: road.server.value(right) == requests, f"{requests} requests", 20)
+        assert "failed to send WriteRequest" not in road.collector.log.read_text()
