@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 import httpx
-from opentelemetry.instrumentation.schema._prometheus.sources import SourceError
+from opentelemetry.instrumentation.schema._prometheus.http import SourceError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

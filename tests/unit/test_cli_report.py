@@ -9,11 +9,12 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.instrumentation.schema._prometheus.exposition import parse
 from opentelemetry.instrumentation.schema._prometheus.quantile import histogram_quantile, share_above
-from opentelemetry.instrumentation.schema._prometheus.reading import Reading, parse
+from opentelemetry.instrumentation.schema._prometheus.reading import Reading
 from opentelemetry.instrumentation.schema._prometheus.report import Report
-from opentelemetry.instrumentation.schema._prometheus.sources import duration
-from opentelemetry.instrumentation.schema.cli.tables import seconds, share, tables
+from opentelemetry.instrumentation.schema._prometheus.server import duration
+from opentelemetry.instrumentation.schema.cli.tables import UNKNOWN, seconds, share, tables
 from rich.console import Console
 
 TEXT = """\
@@ -68,6 +69,7 @@ def test_endpoints_divide_errors_by_requests(report):
     assert (rows["POST /leads"].errors, rows["POST /leads"].error_rate) == (10, 0.25)
     assert rows["POST /leads"].error_types == {"KeyError": 1, "ValidationError": 9}
     assert (rows["GET /leads"].error_rate, rows["GET /leads"].error_types) == (0, {})
+    assert math.isnan(rows["GET (no route)"].error_rate)
     assert rows.keys() == {"POST /leads", "GET /leads", "GET (no route)", "import-leads"}
 
 
@@ -100,16 +102,15 @@ def test_json_has_no_nan():
 @pytest.mark.parametrize("text", ["<html><body>hello</body></html>", '{"status": "ok"}', "Not Found"])
 def test_other_text_is_refused(text):
     """What is not the text format is a ValueError, not an empty reading."""
-    with pytest.raises(ValueError):  # noqa: PT011 (prometheus_client's own, of any message)
-        parse(text)
+    with pytest.raises(ValueError):  # noqa: PT011 (of any message)
+        list(parse(text))
 
 
 def test_openmetrics_reads_the_same():
     """OpenMetrics of the same samples gives the same reading as the text format."""
     family = '# TYPE cache_hits counter\ncache_hits_total{schema_cache_name="c"} 3\n# EOF\n'
     text = '# TYPE cache_hits_total counter\ncache_hits_total{schema_cache_name="c"} 3\n'
-    openmetrics = parse(family, "application/openmetrics-text; version=1.0.0")
-    assert Reading.of(openmetrics) == Reading.of(parse(text))
+    assert Reading.of(parse(family)) == Reading.of(parse(text))
 
 
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=6)
@@ -192,7 +193,14 @@ def test_seconds_choose_a_unit(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0.00 %"), (1e-7, "<0.01 %"), (0.0512, "5.12 %"), (1 - 1e-7, ">99.99 %"), (1, "100.00 %"), (math.nan, "-")],
+    [
+        (0, "0.00 %"),
+        (1e-7, "<0.01 %"),
+        (0.0512, "5.12 %"),
+        (1 - 1e-7, ">99.99 %"),
+        (1, "100.00 %"),
+        (math.nan, UNKNOWN),
+    ],
 )
 def test_share_is_never_rounded_to_none_or_all(value, text):
     """A percentage shows 0 or 100 only where it is."""

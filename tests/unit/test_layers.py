@@ -44,7 +44,7 @@ OWN = {
     "ninja": {"ninja"},
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet"}
-CLI = {"click", "rich", "prometheus_client"}
+CLI = {"click", "rich"}
 
 
 class Import(NamedTuple):

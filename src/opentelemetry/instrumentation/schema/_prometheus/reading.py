@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,  # pyright: ignore[reportUnknownVariableType]
-)
-from prometheus_client.parser import text_string_to_metric_families as parse_text
+from typing import Final
 
 from .. import semconv
 from ..semconv import Instrument
 from .quantile import Counts
+from .text import cleaned
 
 Values = tuple[str, ...]
 """Values of attributes, "" for an absent one."""
 
-Parser = Callable[[str], Iterable[Metric]]
-
-_OPENMETRICS: Final = "application/openmetrics-text"
+_MOST: Final = 2.0**64
+"""More than anything here was ever counted."""
 
 Sample = tuple[str, Mapping[str, str], float]
 """Sample name, labels, value."""
@@ -35,11 +29,12 @@ def sample_name(instrument: Instrument) -> str:
 
 
 def label_names(instrument: Instrument) -> list[str]:
-    """The labels that are kept of an instrument; those of the road (job, instance, scope) are summed over."""
-    names = [attribute.replace(".", "_") for attribute in instrument.attributes]
+    """The labels that are kept of an instrument; those of the path (job, instance, scope) are summed over."""
+    names = [*(attribute.replace(".", "_") for attribute in instrument.attributes), _OVERFLOW]
     return [*names, "le"] if instrument.kind == "histogram" else names
 
 
+_OVERFLOW: Final = semconv.OVERFLOW.replace(".", "_")
 _INSTRUMENTS: Final = {sample_name(instrument): instrument for instrument in semconv.INSTRUMENTS}
 
 
@@ -50,21 +45,34 @@ class Reading:
     Attributes:
         series: By instrument name, then by the values of the instrument's attributes in their order.
         seconds: Length of the time covered; None from each process's start.
+        start: What had been counted from the start, where this is a part of it and that is known.
     """
 
     series: Mapping[str, Mapping[Values, Counts]]
     seconds: float | None = None
+    start: Reading | None = None
 
     @classmethod
     def of(cls, samples: Iterable[Sample], seconds: float | None = None) -> Reading:
-        """Sums samples over every label that is not the instrument's own; ignores those of other metrics."""
+        """Sums samples over every label that is not the instrument's own; ignores those of other metrics.
+
+        The sum of the attribute sets past a limit bears `otel.metric.overflow` as its first attribute.
+
+        Raises:
+            ValueError: if a sample is no count; names it.
+        """
         series: dict[str, dict[Values, dict[float, float]]] = {i.name: {} for i in semconv.INSTRUMENTS}
         for name, labels, value in samples:
             instrument = _INSTRUMENTS.get(name)
             if instrument is None or math.isnan(value):
                 continue
-            key = tuple(labels.get(attribute.replace(".", "_"), "") for attribute in instrument.attributes)
-            bound = float(labels.get("le", "+Inf"))
+            if not 0 <= value < _MOST:
+                raise ValueError(f"{name} is {value:g}, which is no count")
+            if labels.get(_OVERFLOW) == "true":
+                key = (semconv.OVERFLOW, *[""] * (len(instrument.attributes) - 1))
+            else:
+                key = tuple(cleaned(labels.get(attribute.replace(".", "_"), "")) for attribute in instrument.attributes)
+            bound = _bound(name, labels.get("le", "+Inf"))
             counts = series[instrument.name].setdefault(key, {})
             counts[bound] = counts.get(bound, 0.0) + value
         return cls(series, seconds)
@@ -92,6 +100,10 @@ class Reading:
         """As `by`, but only how many."""
         return {values: counts.get(math.inf, 0.0) for values, counts in self.by(instrument, *attributes).items()}
 
+    def counted(self, instrument: Instrument, *attributes: str) -> set[Values]:
+        """The groups of `by` that have ever counted, as far as is known."""
+        return {values for values, count in (self.start or self).totals(instrument, *attributes).items() if count}
+
     def since(self, earlier: Reading, seconds: float) -> Reading:
         """What was counted after `earlier`, of the same source; a series that fell has restarted from zero."""
         return Reading(
@@ -102,27 +114,21 @@ class Reading:
                 for name, now in self.series.items()
             },
             seconds,
+            self,
         )
+
+
+def _bound(name: str, text: str) -> float:
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if math.isnan(bound):
+        raise ValueError(f"{name} has a bucket le={cleaned(text, 20)!r}, which is no number")
+    return bound
 
 
 def _increase(now: Counts, before: Counts) -> Counts:
     if any(now.get(bound, 0.0) < count for bound, count in before.items()):
         return now
     return {bound: count - before.get(bound, 0.0) for bound, count in now.items()}
-
-
-def parse(exposition: str, content_type: str = "") -> list[Sample]:
-    """Parses a /metrics answer.
-
-    Args:
-        exposition: The Prometheus text format, or OpenMetrics.
-        content_type: The answer's header, which tells the two apart.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    # the OpenMetrics parser is not annotated
-    parser = cast("Parser", parse_openmetrics if content_type.startswith(_OPENMETRICS) else parse_text)
-    return [
-        (sample.name, sample.labels, float(sample.value)) for family in parser(exposition) for sample in family.samples
-    ]

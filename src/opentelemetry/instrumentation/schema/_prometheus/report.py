@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -18,7 +18,11 @@ SLOW: Final = 0.01
 
 @dataclass(frozen=True)
 class Validations:
-    """The validations of one schema."""
+    """The validations of one schema.
+
+    Attributes:
+        counted: Whether there was ever one, also before the time covered; so in the other rows.
+    """
 
     schema: str
     library: str
@@ -28,17 +32,25 @@ class Validations:
     p95: float
     p99: float
     slow_share: float
+    counted: bool
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The requests of one endpoint and the validations that failed in them."""
+    """The requests of one endpoint and the validations that failed in them.
+
+    Attributes:
+        error_rate: NaN without requests, and where no schema is observed: nobody knows what fails there.
+        ours: Whether this instrumentation counted it; anybody may have an `api_requests_total`.
+    """
 
     endpoint: str
     requests: float
     errors: float
     error_rate: float
     error_types: dict[str, float]
+    ours: bool
+    counted: bool
 
 
 @dataclass(frozen=True)
@@ -53,13 +65,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Cache:
-    """The look-ups of one cache for one schema."""
+    """The look-ups of one cache for one schema.
+
+    Attributes:
+        ours: Whether this instrumentation counted it; anybody may have a `cache_hits_total`.
+    """
 
     cache: str
     schema: str
     hits: float
     misses: float
     hit_rate: float
+    ours: bool = True
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,7 @@ class Queries:
     p50: float
     p95: float
     slow_share: float
+    counted: bool
 
 
 @dataclass(frozen=True)
@@ -143,11 +162,14 @@ class _Names:
 
 def endpoint_name(method: str, route: str, endpoint: str) -> str:
     """`POST /leads`, the name of an `endpoint()` block, or "-" outside both."""
+    if method == semconv.OVERFLOW:
+        return method
     return endpoint or (f"{method} {route or '(no route)'}" if method else "-")
 
 
 def _validations(reading: Reading, names: _Names) -> list[Validations]:
     instrument = semconv.VALIDATION_DURATION
+    counted = reading.counted(instrument, *semconv.SCHEMA)
     failed: defaultdict[Values, float] = defaultdict(float)
     for (*schema, outcome), count in reading.totals(instrument, *semconv.SCHEMA, semconv.VALIDATION_OUTCOME).items():
         failed[tuple(schema)] += 0 if outcome == "valid" else count
@@ -161,6 +183,7 @@ def _validations(reading: Reading, names: _Names) -> list[Validations]:
             histogram_quantile(0.95, counts),
             histogram_quantile(0.99, counts),
             share_above(SLOW, counts),
+            (name, module, library) in counted,
         )
         for (name, module, library), counts in reading.by(instrument, *semconv.SCHEMA).items()
     ]
@@ -170,16 +193,25 @@ def _validations(reading: Reading, names: _Names) -> list[Validations]:
 def _endpoints(reading: Reading) -> list[Endpoint]:
     requests = reading.totals(semconv.API_REQUESTS, *semconv.ENDPOINT)
     types: defaultdict[Values, dict[str, float]] = defaultdict(dict)
-    for (*endpoint, error), count in reading.totals(
-        semconv.VALIDATION_ERRORS, *semconv.ENDPOINT, semconv.ERROR_TYPE
-    ).items():
-        types[tuple(endpoint)][error] = count
+    keys = (semconv.SCHEMA_NAME, *semconv.ENDPOINT, semconv.ERROR_TYPE)
+    for (name, *at, error), count in reading.totals(semconv.VALIDATION_ERRORS, *keys).items():
+        # those of a stranger share the row without a name, whatever labels they have
+        endpoint = (semconv.OVERFLOW, "", "") if name == semconv.OVERFLOW else tuple(at) if name else ("", "", "")
+        types[endpoint][error] = types[endpoint].get(error, 0.0) + count
+    # of which a schema is observed, if only by a zero
+    observed = types.keys() | {key for key in reading.by(semconv.VALIDATION_DURATION, *semconv.ENDPOINT) if any(key)}
+    counted = reading.counted(semconv.API_REQUESTS, *semconv.ENDPOINT)
     rows: list[Endpoint] = []
     for endpoint in requests.keys() | types.keys():
-        errors = sum(types[endpoint].values())
+        errors = sum(types[endpoint].values()) if endpoint in types else 0.0
         made = requests.get(endpoint, 0.0)
-        seen = {error: count for error, count in sorted(types[endpoint].items()) if count}
-        rows.append(Endpoint(endpoint_name(*endpoint), made, errors, _ratio(errors, made), seen))
+        rate = _ratio(errors, made) if endpoint in observed else math.nan
+        seen = {error or "-": count for error, count in sorted(types.get(endpoint, {}).items()) if count}
+        rows.append(
+            Endpoint(
+                endpoint_name(*endpoint), made, errors, rate, seen, any(endpoint), bool(errors) or endpoint in counted
+            )
+        )
     return sorted(rows, key=lambda row: (-row.errors, -row.requests, row.endpoint))
 
 
@@ -192,21 +224,33 @@ def _problems(reading: Reading, names: _Names) -> list[Problem]:
 
 def _caches(reading: Reading, names: _Names) -> list[Cache]:
     keys = (semconv.CACHE_NAME, semconv.SCHEMA_NAME, semconv.SCHEMA_MODULE)
-    hits, misses = reading.totals(semconv.CACHE_HITS, *keys), reading.totals(semconv.CACHE_MISSES, *keys)
-    return _cache_rows((key[0], names(*key[1:]), hits.get(key, 0.0), misses.get(key, 0.0)) for key in hits | misses)
+    return _cache_rows(
+        reading, semconv.CACHE_HITS, semconv.CACHE_MISSES, keys, lambda key: (key[0], names(*key[1:]), bool(key[0]))
+    )
 
 
 def _compiled_caches(reading: Reading) -> list[Cache]:
-    hits = reading.totals(semconv.QUERY_CACHE_HITS, semconv.DB_SYSTEM_NAME)
-    misses = reading.totals(semconv.QUERY_CACHE_MISSES, semconv.DB_SYSTEM_NAME)
-    return _cache_rows((key[0] or "-", "", hits.get(key, 0.0), misses.get(key, 0.0)) for key in hits | misses)
+    keys = (semconv.DB_SYSTEM_NAME,)
+    return _cache_rows(
+        reading, semconv.QUERY_CACHE_HITS, semconv.QUERY_CACHE_MISSES, keys, lambda key: (key[0], "", True)
+    )
 
 
-def _cache_rows(rows: Iterable[tuple[str, str, float, float]]) -> list[Cache]:
-    caches = [
-        Cache(cache or "-", schema, hits, misses, _ratio(hits, hits + misses)) for cache, schema, hits, misses in rows
-    ]
-    return sorted(caches, key=lambda row: (-row.misses, row.cache, row.schema))
+def _cache_rows(
+    reading: Reading,
+    hit: semconv.Instrument,
+    miss: semconv.Instrument,
+    keys: tuple[str, ...],
+    named: Callable[[Values], tuple[str, str, bool]],
+) -> list[Cache]:
+    hits, misses = reading.totals(hit, *keys), reading.totals(miss, *keys)
+    counted = reading.counted(hit, *keys) | reading.counted(miss, *keys)
+    rows: list[Cache] = []
+    for key in hits | misses:
+        cache, schema, ours = named(key)
+        found, built = hits.get(key, 0.0), misses.get(key, 0.0)
+        rows.append(Cache(cache or "-", schema, found, built, _ratio(found, found + built), ours, key in counted))
+    return sorted(rows, key=lambda row: (-row.misses, row.cache, row.schema))
 
 
 def _queries(reading: Reading, names: _Names) -> list[Queries]:
@@ -217,6 +261,7 @@ def _queries(reading: Reading, names: _Names) -> list[Queries]:
         semconv.DB_OPERATION_NAME,
         semconv.DB_SYSTEM_NAME,
     )
+    counted = reading.counted(semconv.QUERY_DURATION, *keys)
     rows = [
         Queries(
             names(name, module),
@@ -227,6 +272,7 @@ def _queries(reading: Reading, names: _Names) -> list[Queries]:
             histogram_quantile(0.5, counts),
             histogram_quantile(0.95, counts),
             share_above(SLOW, counts),
+            (name, module, relation, operation, system) in counted,
         )
         for (name, module, relation, operation, system), counts in reading.by(semconv.QUERY_DURATION, *keys).items()
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-_EXTRA = ("click", "prometheus_client", "rich")
+_EXTRA = ("click", "rich")
 
 
 def main() -> None:
@@ -22,4 +22,7 @@ def main() -> None:
         sys.exit(2)
     from .group import otel_schema
 
+    for stream in (sys.stdout, sys.stderr):
+        # what a terminal's encoding lacks is shown by its number
+        stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     otel_schema()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from .output import FINE, one_line_errors
+
 COMMANDS: Final = {
     "diff": "Which changes of schemas break clients, in requests and in responses.",
-    "doctor": "Settings that lose data, in the environment, an endpoint or a Prometheus.",
+    "doctor": "What loses data, in an app's environment, an endpoint or a Prometheus.",
     "export": "Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the migrations' heads.",
     "top": "Validation times, errors, problems, caches and queries, from a running app or a Prometheus.",
@@ -26,6 +29,13 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        with one_line_errors():
+            code = super().main(*args, standalone_mode=False, **extra)
+            sys.exit(code if isinstance(code, int) else FINE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

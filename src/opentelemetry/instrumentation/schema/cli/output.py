@@ -1,11 +1,110 @@
-"""How commands end: exit codes and the one error for what a user can mend."""
+"""How commands speak and end: printable text only, JSON, exit codes, and the one error for what a user can mend."""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
 import click
+from rich.console import Console
+from rich.text import Text
+
+from .._prometheus.http import SourceError
+from .._prometheus.text import printable
+
+FINE: Final = 0
+FINDING: Final = 1
+USAGE: Final = 2
+INCONCLUSIVE: Final = 3
+INTERRUPTED: Final = 130
+
+_HELP: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())  # of click 8.2: the group without a command
 
 
 class UsageError(click.ClickException):
     """A usage or environment error: the message names the thing and the fix; exit code 2."""
 
-    exit_code = 2
+    exit_code = USAGE
+
+
+def echo(message: str, err: bool = False) -> None:
+    """Prints lines of which nothing but printable text reaches the terminal."""
+    click.echo("\n".join(map(printable, message.split("\n"))), err=err)
+
+
+def text(message: str, style: str = "") -> Text:
+    """Text for a table or a screen: printable, and no markup."""
+    return Text("\n".join(map(printable, message.split("\n"))), style=style)
+
+
+def echo_json(document: object, indent: int | None = 2) -> None:
+    """Prints a JSON document in ASCII: every other character is escaped."""
+    click.echo(json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f"))
+
+
+def finish(code: int) -> None:
+    """Ends the command with an exit code."""
+    raise click.exceptions.Exit(code)
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says each message the first time only."""
+    said: set[str] = set()
+
+    def say_once(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            say(message)
+
+    return say_once
+
+
+@contextmanager
+def one_line_errors() -> Generator[None]:
+    """Ends with 2 and one line for what a user can mend; never with 1, which is a finding, for anything unforeseen."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except _HELP as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.ClickException as error:
+        of = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
+        _fail(error.format_message() + (f" ({of} --help)" if of else ""))
+    except SourceError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            _fail(str(error))
+        _read_enough()
+    except Exception:
+        echo(traceback.format_exc(), err=True)
+        _fail("that is a bug of otel-schema: please report it with the lines above")
+
+
+class Screen(Console):
+    """A terminal, or what stands in for one."""
+
+    def on_broken_pipe(self) -> None:
+        """Ends with 2; rich would end with 1, which is a finding."""
+        _read_enough()
+
+
+def _fail(message: str) -> None:
+    echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(USAGE)
+
+
+def _read_enough() -> None:
+    """Ends where whoever reads us, such as `head`, has closed the pipe: the last flush must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(USAGE)

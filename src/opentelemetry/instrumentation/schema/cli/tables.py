@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from rich.table import Table
 from rich.text import Text
 
 from .._prometheus.report import SLOW, Report
+from .output import text
 
 Cell = str | Text
 
+UNKNOWN: Final = "\N{EN DASH}"
+"""In place of a figure that nobody measured."""
+
+_NOT_OURS: Final = "(not ours)"
+"""After the name in a row that another program counted under one of the names that everybody may use."""
+
 
 def tables(report: Report, limit: int = 20) -> Iterator[Table]:
-    """The tables that have rows, each with at most `limit` of them and a line that says how many are left out."""
+    """The tables that have rows, each with at most `limit` of them and a line that says how many are left out.
+
+    A row that never counted is not shown: each schema of a route has one from the start.
+    """
 
     def rate(count: float) -> list[Cell]:
         # from the start of several processes there is no one time to divide by
@@ -33,6 +44,7 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
                 *(seconds(row.p50), _marked(row.p95), seconds(row.p99), share(row.slow_share)),
             ]
             for row in report.validations
+            if row.counted
         ],
         limit,
     )
@@ -42,10 +54,12 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         ["Requests", *per_second, "Errors", "Errors/requests", "Error types"],
         [
             [
-                *(row.endpoint, number(row.requests), *rate(row.requests), number(row.errors), share(row.error_rate)),
+                *(_owned(row.endpoint, row.ours), number(row.requests), *rate(row.requests)),
+                *(number(row.errors), share(row.error_rate)),
                 ", ".join(f"{name} {number(count)}" for name, count in row.error_types.items()),
             ]
             for row in report.endpoints
+            if row.counted
         ],
         limit,
     )
@@ -56,12 +70,16 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         [[row.schema, row.path or "(whole)", row.rule, number(row.count)] for row in report.problems],
         limit,
     )
-    caches = [*report.caches, report.cache_total] if report.caches else []
+    looked_up = [row for row in report.caches if row.counted]
+    caches = [*looked_up, report.cache_total] if looked_up else []
     yield from _table(
         "Caches",
         ["Cache", "Schema"],
         ["Hits", "Misses", "Hit rate"],
-        [[row.cache, row.schema, number(row.hits), number(row.misses), share(row.hit_rate)] for row in caches],
+        [
+            [_owned(row.cache, row.ours), row.schema, number(row.hits), number(row.misses), share(row.hit_rate)]
+            for row in caches
+        ],
         limit,
         total=True,
     )
@@ -75,6 +93,7 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
                 *(seconds(row.p50), _marked(row.p95), share(row.slow_share)),
             ]
             for row in report.queries
+            if row.counted
         ],
         limit,
     )
@@ -82,7 +101,11 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         "SQLAlchemy's compiled cache",
         ["Database"],
         ["Hits", "Misses", "Hit rate"],
-        [[row.cache, number(row.hits), number(row.misses), share(row.hit_rate)] for row in report.compiled_caches],
+        [
+            [row.cache, number(row.hits), number(row.misses), share(row.hit_rate)]
+            for row in report.compiled_caches
+            if row.counted
+        ],
         limit,
     )
     yield from _table(
@@ -96,13 +119,13 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
 
 def number(value: float) -> str:
     """A count; those that `increase()` extrapolated are not whole."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.1f}"
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that a person would choose; "-" for NaN."""
+    """A duration in the unit that a person would choose; a dash for NaN."""
     if math.isnan(value):
-        return "-"
+        return UNKNOWN
     for factor, unit in ((1e6, "µs"), (1e3, "ms")):
         # what would round up to 1000 belongs to the next unit
         if value * factor < 999.5:
@@ -111,14 +134,18 @@ def seconds(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A percentage; a small one is never rounded to none, nor a large one to all. "-" for NaN."""
+    """A percentage; a small one is never rounded to none, nor a large one to all. A dash for NaN."""
     if math.isnan(value):
-        return "-"
+        return UNKNOWN
     if 0 < value < 0.0001:
         return "<0.01 %"
     if 0.9999 < value < 1:
         return ">99.99 %"
     return f"{value * 100:.2f} %"
+
+
+def _owned(name: str, ours: bool) -> Cell:
+    return name if ours else text(f"{name} {_NOT_OURS}", "dim")
 
 
 def _marked(value: float) -> Text:
@@ -155,5 +182,4 @@ def _table(
 
 
 def _plain(cell: Cell) -> Text:
-    # a name from a foreign endpoint is no markup
-    return Text(cell) if isinstance(cell, str) else cell
+    return text(cell) if isinstance(cell, str) else cell

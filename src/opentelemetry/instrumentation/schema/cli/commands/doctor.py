@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ... import semconv
+from ..._prometheus.http import SourceError
 from ..._prometheus.reading import Reading
 from ..._prometheus.report import SLOW, Report
-from ..._prometheus.sources import Prometheus, SourceError, duration, open_source
+from ..._prometheus.server import Prometheus, duration
+from ..._prometheus.sources import open_source
 from ..output import UsageError
 
 LONGEST: Final = 45.0

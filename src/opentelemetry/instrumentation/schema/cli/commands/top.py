@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from typing import Any, Final
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from ..._prometheus.http import Access, SourceError
 from ..._prometheus.reading import Reading
 from ..._prometheus.report import Report
-from ..._prometheus.sources import Source, SourceError, duration, open_source
-from ..output import UsageError
+from ..._prometheus.selector import Selector
+from ..._prometheus.server import duration
+from ..._prometheus.sources import Source, open_source
+from ..connection import match_option, reads_urls
+from ..output import INCONCLUSIVE, Screen, echo, echo_json, finish, text
 from ..tables import tables
 
 TRAILING: Final = 60.0
@@ -26,7 +29,8 @@ CHECKS: Final = """Nothing of schema validation is to be seen there yet. Check, 
   2. it runs under `opentelemetry-instrument`, and `schema` is not in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS;
   3. OTEL_METRICS_EXPORTER is `prometheus` (this endpoint) or `otlp` (towards a collector), not `none`;
   4. its models are its own: OTEL_PYTHON_SCHEMA_INCLUDE lets those of installed distributions in;
-  5. for a Prometheus: the target is up on its /targets page, and one export and one scrape have passed."""
+  5. for a Prometheus: the target is up on its /targets page, and one export and one scrape have passed;
+  6. with --match: the labels and values are those of the series."""
 
 
 def _interval(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -65,19 +69,27 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @click.option("--window", metavar="DURATION", callback=_window, help="On a Prometheus: only the last 5m, 1h, ...")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each table.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch one a line. Times in seconds.")
-def top(url: str, watch: float | None, window: str | None, limit: int, as_json: bool) -> None:
+@match_option
+@reads_urls
+def top(
+    url: str,
+    watch: float | None,
+    window: str | None,
+    limit: int,
+    as_json: bool,
+    selector: Selector,
+    access: Access,
+) -> None:
     """Validation times, errors, problems, caches and queries.
 
     URL is a /metrics endpoint (default: the Python exporter's, http://localhost:9464/metrics) or a Prometheus,
-    http://host:9090. Counts are totals since each process started; with --watch they are of the last minute.
+    http://host:9090; https://user:password@host works for both. Counts are totals since each process started; with
+    --watch they are of the last minute. Rows of which nothing was counted are left out of the tables.
 
     Exits with 2 if the URL cannot be read and with 3 if it holds nothing of schema validation.
     """
-    try:
-        source = open_source(url, window)
-        first = source.read()
-    except SourceError as error:
-        raise UsageError(str(error)) from error
+    source = open_source(url, window, access, selector)
+    first = source.read()
     try:
         if watch is None:
             _once(source, first, limit, as_json)
@@ -91,26 +103,26 @@ def top(url: str, watch: float | None, window: str | None, limit: int, as_json: 
 
 def _once(source: Source, reading: Reading, limit: int, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_document(source, reading), indent=2))
+        echo_json(_document(source, reading))
     else:
-        Console().print(_screen(source, reading, limit))
+        Screen().print(_screen(source, reading, limit))
     if reading.empty:
-        raise click.exceptions.Exit(3)
+        finish(INCONCLUSIVE)
 
 
 def _stream(source: Source, reading: Reading, interval: float) -> None:
     recent = _Recent(reading)
     while True:
-        click.echo(json.dumps(_document(source, reading)))
+        echo_json(_document(source, reading), indent=None)
         time.sleep(interval)
         try:
             reading = recent.add(source.read())
         except SourceError as error:
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
 
 
 def _live(source: Source, reading: Reading, interval: float, limit: int) -> None:
-    console = Console()
+    console = Screen()
     recent = _Recent(reading)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal, vertical_overflow="crop") as live:
         while True:
@@ -120,7 +132,7 @@ def _live(source: Source, reading: Reading, interval: float, limit: int) -> None
                 reading = recent.add(source.read())
             except SourceError as error:
                 # an app that restarts comes back
-                live.update(Group(Text(str(error), style="red"), _screen(source, reading, limit)), refresh=True)
+                live.update(Group(text(str(error), "red"), _screen(source, reading, limit)), refresh=True)
                 time.sleep(interval)
 
 
@@ -144,8 +156,10 @@ class _Recent:
 
 def _screen(source: Source, reading: Reading, limit: int) -> Group:
     covered = "since the start" if reading.seconds is None else f"of the last {reading.seconds:.0f} s"
-    title = Text.assemble((source.name, "bold"), f", {covered}")
-    return Group(title, *([Text(CHECKS)] if reading.empty else tables(Report.of(reading), limit)))
+    title = text(source.name, "bold").append(f", {covered}", "not bold")
+    if reading.empty:
+        return Group(title, Text(CHECKS))
+    return Group(title, *([*tables(Report.of(reading), limit)] or [Text("Nothing was counted.")]))
 
 
 def _document(source: Source, reading: Reading) -> dict[str, Any]:

@@ -1,0 +1,294 @@
+"""GET, as every command does it: with credentials, a deadline and a size limit, and nothing secret in a message."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, Final, cast
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+
+from .text import cleaned
+
+TIMEOUT: Final = 20.0
+"""Seconds that an answer may take from the first byte sent to the last byte read, redirects included."""
+
+LARGEST: Final = 32 * 2**20
+"""Bytes of an answer that are read at most: some 150,000 samples."""
+
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS: Final = 5
+
+
+class SourceError(Exception):
+    """Something that cannot be read; the message is one line, names it without secrets, and says what to do."""
+
+
+class StatusError(SourceError):
+    """An answer whose status is an error.
+
+    Attributes:
+        status: The HTTP status.
+        body: What the answer says, as it came.
+    """
+
+    def __init__(self, message: str, status: int, body: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Access:
+    """How servers are talked to; credentials in a URL come on top.
+
+    Attributes:
+        headers: Sent to the host of the URL, never to another one that it redirects to.
+        context: Which certificates are trusted; None trusts those that the system does.
+        timeout: Seconds for a whole answer.
+        notice: Told of what a user should know though it is no error.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    context: ssl.SSLContext | None = None
+    timeout: float = TIMEOUT
+    notice: Callable[[str], None] = lambda _message: None
+
+
+DEFAULT: Final = Access()
+"""Without anything but what the URL says."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer with a status that is no error."""
+
+    content_type: str
+    text: str
+
+
+def get(
+    url: str, access: Access, parameters: Mapping[str, str | float] | None = None, below: str = "", accept: str = "*/*"
+) -> Answer:
+    """Reads what a URL answers.
+
+    Args:
+        url: May hold `user:password@`, which is sent as Basic authentication.
+        access: Everything else that the server must be told, and what it is allowed.
+        parameters: Added to the URL's query.
+        below: Added to the URL's path.
+        accept: The media type that is asked for.
+
+    Raises:
+        StatusError: if the status is an error.
+        SourceError: if it is no URL, or nobody answers in time, or too much, or redirects elsewhere.
+    """
+    first = _split(url)
+    shown = masked(url)
+    headers = {"User-Agent": "otel-schema", "Accept": accept, **access.headers}
+    if first.username is not None:
+        login = f"{unquote(first.username)}:{unquote(first.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    query = [*parse_qsl(first.query, keep_blank_values=True), *(parameters or {}).items()]
+    at = first._replace(
+        netloc=_host(first),
+        path=quote(first.path.rstrip("/") + below, "/%:~+,;=@$!()'*"),
+        query=urlencode(query),
+        fragment="",
+    )
+    end = time.monotonic() + access.timeout
+    opener = _opener(end, access.context)
+    try:
+        for _ in range(_MOST_REDIRECTS + 1):
+            request = Request(at.geturl(), headers=headers)  # noqa: S310 (the scheme is checked)
+            # without the handlers that follow redirects and raise for a status: it is what http.client answers
+            with cast("HTTPResponse", opener.open(request, timeout=_left(end))) as answer:
+                location = answer.headers.get("Location")
+                if answer.status not in _REDIRECTS or not location:
+                    return _read(answer, shown)
+            to = _redirected(at, location, shown)
+            if _origin(to) != _origin(at):
+                headers = {name: headers[name] for name in ("User-Agent", "Accept")}
+                access.notice(f"{shown} redirects to another host, {masked(to.geturl())}; it gets no credentials")
+            at = to
+    except SourceError:
+        raise
+    except TimeoutError as error:
+        raise SourceError(_too_slow(shown, access.timeout)) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            raise SourceError(_too_slow(shown, access.timeout)) from error
+        fix = "check that the app or the Prometheus is up, its host and its port"
+        if isinstance(reason, ssl.SSLError):
+            fix = "check https:// against http://, and name the authority that signed its certificate with --ca-file"
+        raise SourceError(f"cannot read {shown} ({cleaned(str(reason))}): {fix}") from error
+    raise SourceError(f"{shown} redirects more than {_MOST_REDIRECTS} times: give the URL that answers")
+
+
+def masked(url: str) -> str:
+    """A URL without credentials, and with `***` for each value of its query; of what is no URL, nothing secret."""
+    try:
+        parts = _split(url)
+    except SourceError:
+        return _bare(url)
+    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return cleaned(parts._replace(netloc=_host(parts), query=query, fragment="").geturl())
+
+
+def check(url: str) -> None:
+    """Checks that a URL can be asked.
+
+    Raises:
+        SourceError: if it cannot.
+    """
+    _split(url)
+
+
+def _split(url: str) -> SplitResult:
+    problem = "is not an http:// or https:// URL with a host and a port from 1 to 65535"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good, parts = False, SplitResult("", "", "", "", "")
+    if good and any(not each.isprintable() or each == " " for each in url):
+        good = False
+    if good and "@" in parts.path + parts.query + parts.fragment:
+        # http://user:1/2@host is a host named user
+        good, problem = False, "has an @ behind its host: write it as %40, and / ? # in a password as %2F %3F %23"
+    if not good:
+        raise SourceError(f"{_bare(url)} {problem}")
+    return parts
+
+
+def _bare(url: str) -> str:
+    """Of what is no URL, what cannot be secret: whatever stands before an @ may be a password, if badly written."""
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    rest = re.split("[?#]", rest.rpartition("@")[2])[0]
+    return cleaned(f"{scheme}://{rest}" if scheme.isalpha() else rest)
+
+
+def _host(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _redirected(at: SplitResult, location: str, shown: str) -> SplitResult:
+    target = urljoin(at.geturl(), location)
+    scheme = urlsplit(target).scheme
+    if scheme != at.scheme:
+        raise SourceError(f"{shown} redirects to {masked(target)}, of another scheme: if that is right, give that URL")
+    to = _split(target)
+    return to._replace(netloc=_host(to), fragment="")
+
+
+def _read(answer: HTTPResponse, shown: str) -> Answer:
+    body = answer.read(LARGEST + 1)
+    if len(body) > LARGEST:
+        raise SourceError(f"{shown} answers more than {LARGEST >> 20} MiB: that is no /metrics endpoint of an app")
+    text = body.decode("utf-8", "replace")
+    if answer.status >= 300:
+        status = f"{answer.status} {cleaned(answer.reason, 100)}".strip()
+        fix = "check the path, and what listens there"
+        if answer.status in (401, 403):
+            fix = "give https://user:password@host, --bearer-token-file or --header, and check what they may read"
+        raise StatusError(f"{shown} answers {status}: {fix}", answer.status, text)
+    return Answer(cleaned(answer.headers.get("Content-Type", ""), 100), text)
+
+
+def _too_slow(shown: str, timeout: float) -> str:
+    return f"{shown} gave no whole answer in {timeout:g} s: check what listens there, or allow more with --timeout"
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _opener(end: float, context: ssl.SSLContext | None) -> OpenerDirector:
+    opener = OpenerDirector()
+    opener.add_handler(ProxyHandler())
+    opener.add_handler(_Http(end))
+    opener.add_handler(_Https(end, context or ssl.create_default_context()))
+    return opener
+
+
+class _Http(HTTPHandler):
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self._end = end
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(cast("Any", partial(_Connection, self._end)), req)
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, end: float, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._end = end
+        self._trusted = context
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(cast("Any", partial(_SecureConnection, self._end, context=self._trusted)), req)
+
+
+class _Deadline:
+    """Of a connection: connecting, and every single read, end at one time, however few bytes come with each."""
+
+    def __init__(self, end: float, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._end = end
+        self.response_class = partial(_Response, end)
+
+    def connect(self) -> None:
+        self.timeout = _left(self._end)
+        super().connect()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+class _Connection(_Deadline, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Deadline, HTTPSConnection):
+    pass
+
+
+class _Response(HTTPResponse):
+    def __init__(self, end: float, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_UntilDeadline(end, sock))
+
+
+class _UntilDeadline(io.RawIOBase):
+    """A socket's bytes, as long as there is time."""
+
+    def __init__(self, end: float, sock: socket.socket) -> None:
+        self._end = end
+        self._sock = sock
+        self._bytes = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left(self._end))
+        return self._bytes.readinto(buffer)
+
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
