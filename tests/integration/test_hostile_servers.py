@@ -274,8 +274,14 @@ LOGIN = "Authorization: Basic " + base64.b64encode(b"ann:p@ss/w\xc3\xb6rd").deco
 
 @pytest.mark.parametrize("command", ["top", "doctor"])
 @pytest.mark.parametrize(
-    "talk", [says(OURS), says("", "401 Unauthorized"), says("<html>"), prometheus({"resultType": "vector", "result": []})]
-)  # fmt: skip
+    "talk",
+    [
+        says(OURS),
+        says("", "401 Unauthorized"),
+        says("<html>"),
+        prometheus({"resultType": "vector", "result": []}),
+    ],
+)
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_credentials_of_a_url_are_sent_and_never_shown(talk: Talk, command: str, arguments: tuple[str, ...]) -> None:
     """`user:password@` is Basic authentication, and neither it nor a token in the query is printed anywhere."""

@@ -1,25 +1,23 @@
-"""`otel-schema doctor` finds what loses data in a real environment, at a real endpoint and in a real Prometheus."""
+"""`otel-schema doctor` finds what loses data in a real environment, behind a command and at a real endpoint."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import shutil
+import os
+import subprocess
+import sys
+import venv
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from opentelemetry.instrumentation.schema import semconv
-from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
 
-from processes import HOST, answers, free_port, program, until
+from processes import HOST, free_port
 
 GOOD = {"OTEL_METRIC_EXPORT_INTERVAL": "15000"}
 CLEARED = [
@@ -30,29 +28,38 @@ CLEARED = [
     "WEB_CONCURRENCY",
     "GUNICORN_CMD_ARGS",
 ]
+SCRIPTS = Path(sys.executable).parent
 
-needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus on PATH")
 
-
-def doctor(*urls: str, **environment: str) -> tuple[int, dict[str, set[str]]]:
-    """The exit code, and the results by check."""
+def output(*arguments: str, **environment: str) -> tuple[int, str]:
+    """The exit code, and what a person reads."""
     settings: dict[str, str | None] = dict.fromkeys(CLEARED) | environment
-    result = CliRunner().invoke(otel_schema, ["doctor", "--json", *urls], env=settings)
-    assert result.exit_code in (0, 1, 3), result.output
+    result = CliRunner().invoke(otel_schema, ["doctor", *arguments], env=settings)
+    return result.exit_code, result.output
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, set[str]]]:
+    """The exit code, and the results by check."""
+    code, document = output("--json", *arguments, **environment)
+    assert code in (0, 1, 3), document
     found: dict[str, set[str]] = {}
-    for check in json.loads(result.output)["checks"]:
+    for check in json.loads(document)["checks"]:
         found.setdefault(check["name"], set()).add(check["result"])
-    return result.exit_code, found
+    return code, found
 
 
 @contextmanager
-def endpoint(buckets: tuple[float, ...] = semconv.VALIDATION_BUCKETS, **labels: str) -> Iterator[int]:
+def endpoint(buckets: tuple[float, ...] = semconv.VALIDATION_BUCKETS) -> Iterator[int]:
     """A /metrics endpoint with one validation in it, or none if there is no bucket; gives its port."""
     registry = CollectorRegistry()
     if buckets:
-        name = semconv.VALIDATION_DURATION.prometheus
-        histogram = Histogram(name, "", [*labels], registry=registry, buckets=buckets)
-        (histogram.labels(**labels) if labels else histogram).observe(0.02)
+        Histogram(semconv.VALIDATION_DURATION.prometheus, "", registry=registry, buckets=buckets).observe(0.02)
+    with serving(registry) as port:
+        yield port
+
+
+@contextmanager
+def serving(registry: CollectorRegistry) -> Iterator[int]:
     server, thread = start_http_server(0, HOST, registry)
     try:
         yield server.server_port
@@ -60,32 +67,6 @@ def endpoint(buckets: tuple[float, ...] = semconv.VALIDATION_BUCKETS, **labels: 
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def prometheus(
-    port: int, directory: Path, *flags: str, interval: str = "1s", honor_labels: str = "false"
-) -> Iterator[str]:
-    """A Prometheus that has scraped an endpoint."""
-    config = directory / "prometheus.yml"
-    config.write_text(
-        f"global: {{scrape_interval: {interval}}}\n"
-        "scrape_configs:\n"
-        f"  - {{job_name: app, honor_labels: {honor_labels}, static_configs: [{{targets: ['{HOST}:{port}']}}]}}\n"
-    )
-    own = free_port()
-    url = f"http://{HOST}:{own}"
-    command = [
-        "prometheus",
-        f"--config.file={config}",
-        f"--storage.tsdb.path={directory / 'tsdb'}",
-        f"--web.listen-address={HOST}:{own}",
-        *flags,
-    ]
-    with program("Prometheus", command, directory / "prometheus.log", lambda: answers(f"{url}/-/ready")):
-        server = Prometheus(url)
-        assert until(lambda: not server.read().empty, 30)
-        yield url
 
 
 @pytest.mark.parametrize(
@@ -126,12 +107,122 @@ def test_environment_that_loses_nothing(environment: dict[str, str]) -> None:
     assert (code, {*map(frozenset, found.values())}) == (0, {frozenset({"fine"})})
 
 
-def test_missing_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an SDK the one thing to install is named."""
-    monkeypatch.setattr("opentelemetry.instrumentation.schema.cli.commands.doctor.find_spec", lambda _name: None)
-    result = CliRunner().invoke(otel_schema, ["doctor"], env=GOOD)
-    assert result.exit_code == 1
-    assert 'pip install "opentelemetry-instrumentation-schema[quickstart]"' in result.output
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with nothing installed."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, symlinks=True)
+    return folder / "bin" / "python"
+
+
+def script(folder: Path, name: str, first: str, second: str = "") -> str:
+    """A program that says so if it is run."""
+    file = folder / name
+    file.write_text(f"#!{first}\n{second}\nopen('ran', 'w')\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_a_commands_own_interpreter_is_looked_at(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind launchers, settings and scripts the interpreter that would run the app is asked, and the app not run."""
+    monkeypatch.chdir(tmp_path)
+    app = script(tmp_path, "serve", str(bare))
+    long = script(tmp_path, "long", "/bin/sh", f"""'''exec' {bare} "$0" "$@"\n' '''""")
+    searched = script(tmp_path, "searched", "/usr/bin/env -S python -u")
+    instrument = str(SCRIPTS / "opentelemetry-instrument")
+    settings = ["--metric_export_interval", "15000", "--traces_exporter=otlp"]
+    for command in (
+        [str(bare), "-m", "app"],
+        [app],
+        [long],
+        ["env", "-u", "HOME", f"PATH={bare.parent}:/usr/bin", searched],
+        ["nice", "-n", "5", "nohup", app, "--workers", "3"],
+        [instrument, *settings, app],
+        [instrument, *settings, str(bare), "-m", "app"],
+    ):
+        code, said = output("--", *command, **GOOD)
+        assert code == 1
+        assert f"no OpenTelemetry SDK is installed in {bare}" in said, (command, said)
+        assert 'pip install "opentelemetry-instrumentation-schema[quickstart]"' in said
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "check"),
+    [
+        ("env OTEL_SDK_DISABLED=true PYTHON", "switches"),
+        ("env -i PYTHON", "interval"),  # the SDK's 60 s
+        ("INSTRUMENT --metric_export_interval 60000 PYTHON app.py", "interval"),
+        ("INSTRUMENT --disabled_instrumentations=schema PYTHON app.py", "switches"),
+        ("INSTRUMENT --metrics_exporter prometheus UVICORN app:app --workers 4", "processes"),
+        ("INSTRUMENT --metrics_exporter prometheus GUNICORN -w4 app:app", "processes"),
+        ("env OTEL_METRICS_EXPORTER=prometheus PYTHON -m uvicorn a --workers=2", "processes"),
+    ],
+)
+def test_a_commands_own_settings_are_looked_at(command: str, check: str) -> None:
+    """What a command sets on its way to the app, and how many workers it starts, is judged as if it were set here."""
+    command = command.replace("INSTRUMENT", str(SCRIPTS / "opentelemetry-instrument"))
+    words = [str(SCRIPTS / word.lower()) if word.isupper() else word for word in command.split()]
+    code, found = doctor("--", *words, **GOOD)
+    assert code == 1
+    assert {name for name, results in found.items() if "finding" in results} == {check}
+    assert ("note" in found.get("command", set())) is ("opentelemetry-instrument" not in command)
+
+
+def test_a_command_whose_python_is_not_found_is_no_verdict() -> None:
+    """Of a command that runs no Python that can be told, its packages are unknown, and the fix is said."""
+    for command in (["sh", "-c", "python app.py"], ["no-such-program"], ["env"]):
+        code, said = output("--", *command, **GOOD)
+        assert code == 3
+        assert f"found no Python that {command[0]} runs: put the interpreter behind --" in said
+
+
+def test_a_python_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
+    """An interpreter that fails is named with its last words."""
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    python.chmod(0o755)
+    code, said = output("--", str(python), **GOOD)
+    assert (code, f"{python} did not answer: broken" in said) == (3, True)
+
+
+def test_nothing_behind_the_dashes() -> None:
+    """Dashes without a command are a usage error in one line."""
+    code, said = output("--")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "no command behind --" in said
+
+
+def test_with_the_cli_alone_there_is_nothing_to_look_at(bare: Path, tmp_path: Path) -> None:
+    """Installed with `[cli]` alone it checks URLs and says that it saw no app; without a URL it says what to give."""
+    # what pip would install for the extra, and nothing of the SDK or the libraries that are observed
+    wanted = (
+        *("click", "rich", "markdown-it-py", "mdurl", "pygments", "wrapt", "packaging", "typing-extensions"),
+        *("opentelemetry-api", "opentelemetry-semantic-conventions", "opentelemetry-instrumentation"),
+    )
+    program = (
+        "import importlib.metadata as m, sys, os, shutil\n"
+        "to = sys.argv[1]\n"
+        "for name in sys.argv[2:]:\n"
+        "    for file in m.distribution(name).files:\n"
+        "        at = os.path.join(to, str(file))\n"
+        "        if '..' not in str(file) and not str(file).endswith('.pyc'):\n"
+        "            os.makedirs(os.path.dirname(at), exist_ok=True)\n"
+        "            shutil.copy(file.locate(), at)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path), *wanted], check=True)
+    (tmp_path / "opentelemetry/instrumentation/schema").symlink_to(Path(semconv.__file__).parent)
+    main = [str(bare), "-c", "from opentelemetry.instrumentation.schema.cli import main; main()", "doctor"]
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+    nothing = subprocess.run(main, capture_output=True, text=True, env=environment)
+    assert (nothing.returncode, nothing.stdout) == (2, ""), nothing
+    assert "no app is installed beside otel-schema" in nothing.stderr
+    with endpoint() as port:
+        url = f"http://{HOST}:{port}/metrics"
+        seen = subprocess.run([*main, url], capture_output=True, text=True, env=environment)
+    assert seen.returncode == 0, seen
+    assert "no app's environment was looked at" in seen.stdout
+    assert "SDK" not in seen.stdout
 
 
 @pytest.mark.parametrize(
@@ -143,110 +234,25 @@ def test_missing_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_endpoint(buckets: tuple[float, ...], code: int, check: dict[str, set[str]]) -> None:
-    """An endpoint is judged by its buckets, and one that holds nothing of ours is no verdict."""
+    """An endpoint is judged by its buckets, with an app's environment only where a command is given."""
     with endpoint(buckets) as port:
-        assert doctor(f"http://{HOST}:{port}/metrics", **GOOD) == (
-            code,
-            {"packages": {"fine"}, "switches": {"fine"}, "interval": {"fine"}, **check},
-        )
+        url = f"http://{HOST}:{port}/metrics"
+        assert doctor(url) == (code, {"environment": {"note"}, **check})
+        app = {"command": {"note"}, "packages": {"fine"}, "switches": {"fine"}, "interval": {"fine"}}
+        assert doctor(url, "--", sys.executable, **GOOD) == (code, {**app, **check})
 
 
 def test_what_the_app_lost_is_a_finding() -> None:
     """Measurements that the instrumentation dropped or got wrong are told from the app's own endpoint."""
     registry = CollectorRegistry()
     Counter("schema_telemetry_dropped", "", ["schema_telemetry_instrument"], registry=registry).labels("x").inc(3)
-    server, thread = start_http_server(0, HOST, registry)
-    try:
-        code, found = doctor(f"{HOST}:{server.server_port}/metrics", **GOOD)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(registry) as port:
+        code, found = doctor(f"{HOST}:{port}/metrics", **GOOD)
     assert (code, found["lost"]) == (1, {"finding"})
 
 
 def test_nobody_there() -> None:
     """A URL that nobody answers at is an environment error, in one line."""
-    result = CliRunner().invoke(otel_schema, ["doctor", f"{HOST}:{free_port()}"], env=GOOD)
-    assert result.exit_code == 2
-    assert "cannot read" in result.output
-
-
-@needs_prometheus
-@pytest.mark.parametrize(
-    ("flags", "milliseconds", "interval", "findings"),
-    [
-        (["--enable-feature=exemplar-storage"], "15000", "1s", set()),
-        ([], "15000", "1s", {"exemplars"}),
-        (["--enable-feature=exemplar-storage"], "1000", "2s", {"interval"}),  # an export overwrites unseen exemplars
-    ],
-)
-def test_prometheus(tmp_path: Path, flags: list[str], milliseconds: str, interval: str, findings: set[str]) -> None:
-    """A real Prometheus is asked for its exemplar storage and for how often it scrapes what exposes our metric."""
-    with ExitStack() as stack:
-        port = stack.enter_context(endpoint())
-        url = stack.enter_context(prometheus(port, tmp_path, *flags, interval=interval))
-        code, found = doctor(url, OTEL_METRIC_EXPORT_INTERVAL=milliseconds)
-    assert {name for name, results in found.items() if "finding" in results} == findings
-    assert code == bool(findings)
-
-
-@needs_prometheus
-def test_slow_road(tmp_path: Path) -> None:
-    """An export interval that is fine alone is not with a scrape interval that makes both longer than 45 s."""
-    with endpoint() as port, prometheus(port, tmp_path, interval="2s") as url:
-        (message,) = (check["message"] for check in _checks(url, "44000") if check["name"] == "interval")
-    assert message.startswith("an export every 44 s and a scrape every 2 s")
-
-
-@needs_prometheus
-def test_labels_without_honor_labels(tmp_path: Path) -> None:
-    """A Prometheus that renames the apps' own job and instance is told to honor them."""
-    with endpoint(job="shop/leads", instance="one") as port, prometheus(port, tmp_path) as url:
-        assert [check["result"] for check in _checks(url, "15000") if check["name"] == "labels"] == ["finding"]
-
-
-class Flipping(Collector):
-    """Two processes that share an identity, as a collector shows them: now the counts of one, now of the other."""
-
-    def __init__(self) -> None:
-        self.counts = itertools.cycle((100, 1))
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(semconv.VALIDATION_DURATION.prometheus, "", labels=["schema_name"])
-        count = next(self.counts)
-        family.add_metric(["Lead"], [("0.01", count), ("+Inf", count)], count / 1000)
-        yield family
-
-
-@needs_prometheus
-def test_processes_with_one_identity(tmp_path: Path) -> None:
-    """Counters that start anew in every other scrape are told as several processes with one identity."""
-    registry = CollectorRegistry()
-    registry.register(Flipping())
-    server, thread = start_http_server(0, HOST, registry)
-    try:
-        with prometheus(server.server_port, tmp_path) as url:
-            source = Prometheus(url)
-            resets = f"resets({semconv.VALIDATION_DURATION.prometheus}_count[5m]) > 5"
-            assert until(lambda: bool(source.query(resets)), 40)
-            (message,) = (check["message"] for check in _checks(url, "15000") if check["name"] == "identity")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert f"app {HOST}:{server.server_port} started anew" in message
-    assert "several processes have one service.instance.id" in message
-
-
-@needs_prometheus
-def test_processes_without_an_identity(tmp_path: Path) -> None:
-    """Series without an instance, as an SDK before 1.44 makes them behind a collector, are a finding."""
-    with endpoint(job="leads", instance="") as port, prometheus(port, tmp_path, honor_labels="true") as url:
-        (message,) = (check["message"] for check in _checks(url, "15000") if check["name"] == "identity")
-    assert "the processes of leads have no instance" in message
-
-
-def _checks(url: str, milliseconds: str) -> list[dict[str, Any]]:
-    environment = {**dict.fromkeys(CLEARED), "OTEL_METRIC_EXPORT_INTERVAL": milliseconds}
-    return json.loads(CliRunner().invoke(otel_schema, ["doctor", "--json", url], env=environment).output)["checks"]
+    code, said = output(f"{HOST}:{free_port()}", **GOOD)
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "cannot read" in said

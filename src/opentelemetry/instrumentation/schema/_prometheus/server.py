@@ -126,7 +126,7 @@ def shaped(value: object, kind: type[T], *path: str | int) -> T:
 
 
 def _labels(row: object) -> dict[str, str]:
-    return {name: shaped(value, str) for name, value in shaped(row, dict[str, Any], "metric").items()}
+    return {cleaned(name): cleaned(shaped(value, str)) for name, value in shaped(row, dict[str, Any], "metric").items()}
 
 
 def from_json(text: str) -> object:

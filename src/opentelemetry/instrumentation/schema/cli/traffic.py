@@ -6,7 +6,10 @@ import re
 from typing import NamedTuple
 
 from .. import semconv
-from .._prometheus.sources import Prometheus, SourceError, duration, open_source
+from .._prometheus.http import Access, masked
+from .._prometheus.selector import Selector
+from .._prometheus.server import Prometheus, duration
+from .._prometheus.sources import open_source
 from .._schemas.findings import Comparison
 from .output import UsageError
 
@@ -25,7 +28,9 @@ class _Row(NamedTuple):
     validations: float
 
 
-def remarks(comparison: Comparison, url: str, since: str) -> dict[str, tuple[str, ...]]:
+def remarks(
+    comparison: Comparison, url: str, since: str, access: Access, selector: Selector
+) -> dict[str, tuple[str, ...]]:
     """Lines to stand beside each breaking finding, by its fingerprint.
 
     A schema that is part of others has no validations of its own, so those of its holders count. What Prometheus knows
@@ -35,20 +40,21 @@ def remarks(comparison: Comparison, url: str, since: str) -> dict[str, tuple[str
         comparison: What was found.
         url: Of a Prometheus.
         since: A PromQL duration.
+        access: How it is talked to.
+        selector: Which series count.
 
     Raises:
-        UsageError: if the duration is none, or the Prometheus does not answer.
+        UsageError: if the duration is none.
+        SourceError: if the Prometheus does not answer.
     """
     try:
         duration(since)
-        source = open_source(url)
-        if not isinstance(source, Prometheus):
-            raise UsageError(f"{url} is one process's endpoint, which knows no past: give a Prometheus")
-        rows, requests = _validations(source, since), _requests(source, since)
     except ValueError as error:
         raise UsageError(f"--since: {error}") from error
-    except SourceError as error:
-        raise UsageError(str(error)) from error
+    source = open_source(url, None, access, selector)
+    if not isinstance(source, Prometheus):
+        raise UsageError(f"{masked(url)} is one process's endpoint, which knows no past: give a Prometheus")
+    rows, requests = _validations(source, since), _requests(source, since)
     found: dict[str, tuple[str, ...]] = {}
     for finding in comparison.findings:
         if finding.level in ("breaking", "unknown"):
@@ -95,13 +101,13 @@ def _validations(source: Prometheus, since: str) -> list[_Row]:
     counted = f"{semconv.VALIDATION_DURATION.prometheus}_count"
     return [
         _Row(labels.get("schema_name", ""), labels.get("schema_module", ""), _endpoint(labels), value)
-        for labels, value in source.query(f"sum by ({by}) (increase({counted}[{since}]))")
+        for labels, value in source.query(f"sum by ({by}) (increase({source.selector.of(counted)}[{since}]))")
     ]
 
 
 def _requests(source: Prometheus, since: str) -> dict[_Endpoint, float]:
     by = ", ".join(_LABELS)
-    expression = f"sum by ({by}) (increase({semconv.API_REQUESTS.prometheus}[{since}]))"
+    expression = f"sum by ({by}) (increase({source.selector.of(semconv.API_REQUESTS.prometheus)}[{since}]))"
     return {_endpoint(labels): value for labels, value in source.query(expression)}
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import click
 
+from ..._prometheus.http import Access
+from ..._prometheus.selector import Selector
 from ..._schemas import approvals, lockfile, source
 from ..._schemas.approvals import Approval, ApprovalError
 from ..._schemas.compare import compare
@@ -19,6 +21,7 @@ from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.staleness import source_name, stale
 from ..._schemas.verdicts import LEVELS, Level
 from .. import git, project, reporting, traffic
+from ..connection import match_option, reads_urls
 from ..output import UsageError
 from ..project import Project
 from ..reporting import Item, Report
@@ -72,6 +75,8 @@ class Side:
 @click.option("--until", metavar="DATE", help="The last day on which that counts, as 2027-01-31.")
 @click.option("--by", help="Who accepts it.  [default: Git's user.name]")
 @reporting.format_option
+@match_option
+@reads_urls
 def diff(
     old: str,
     new: str | None,
@@ -87,6 +92,8 @@ def diff(
     until: str | None,
     by: str | None,
     format_: str,
+    selector: Selector,
+    access: Access,
 ) -> None:
     """Say which changes of schemas break clients, and why.
 
@@ -111,7 +118,7 @@ def diff(
         known = _approvals(settings)
     elif reason or until or by:
         raise UsageError("--reason, --until and --by go with --approve FINGERPRINT")
-    said = traffic.remarks(comparison, prometheus_url, since) if prometheus_url else {}
+    said = traffic.remarks(comparison, prometheus_url, since, access, selector) if prometheus_url else {}
     report = _report(before, after, comparison, known, said, settings)
     click.echo(reporting.render(report, format_), nl=False)
     raise click.exceptions.Exit(report.exit_code)

@@ -1,0 +1,41 @@
+"""What of OpenTelemetry an interpreter has installed.
+
+Imported here for this interpreter, and run as a program by another one: it needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+GROUPS = (
+    "opentelemetry_configurator",
+    "opentelemetry_distro",
+    "opentelemetry_instrumentor",
+    "opentelemetry_metrics_exporter",
+    "opentelemetry_traces_exporter",
+)
+LIBRARIES = ("opentelemetry.sdk", "pydantic", "jsonschema", "marshmallow", "sqlalchemy")
+
+
+def look() -> dict[str, Any]:
+    """The interpreter's version, which of the libraries it can import, and the entry points of each group."""
+    found: dict[str, Any] = {"version": sys.version_info[:2], "libraries": [], "groups": {}}
+    if sys.version_info >= (3, 10):  # noqa: UP036 (another interpreter may be older)
+        found["libraries"] = [name for name in LIBRARIES if _is_there(name)]
+        found["groups"] = {group: sorted(each.name for each in entry_points(group=group)) for group in GROUPS}
+    return found
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    print(json.dumps(look()))

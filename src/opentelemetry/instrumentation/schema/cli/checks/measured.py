@@ -1,0 +1,30 @@
+"""What an endpoint or a Prometheus holds of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ... import semconv
+from ..._prometheus.reading import Reading
+from ..._prometheus.report import SLOW, Report
+from .check import Check
+
+
+def checks(reading: Reading, where: str) -> Iterator[Check]:
+    """Whether anything is there, with the bucket that the alert needs, and nothing lost inside the app."""
+    if reading.empty:
+        message = f"{where} holds nothing of schema validation: ask the app something, then see `otel-schema top`"
+        yield Check("telemetry", "unknown", message)
+        return
+    yield Check("telemetry", "fine", f"{where} holds telemetry of schema validation")
+    bounds = {bound for counts in reading.series[semconv.VALIDATION_DURATION.name].values() for bound in counts}
+    if bounds and SLOW not in bounds:
+        message = (
+            f"{where}: {SLOW:g} s is no bucket boundary of {semconv.VALIDATION_DURATION.name}, so p95 says nothing "
+            "about the promised 10 ms. A view or the SDK's default buckets replaced ours: remove it"
+        )
+        yield Check("buckets", "finding", message)
+    elif bounds:
+        yield Check("buckets", "fine", f"{where} has a bucket boundary at {SLOW:g} s")
+    for row in Report.of(reading).health:
+        yield Check("lost", "finding", f"{where}: {row.what} ({row.where}): {row.count:g}")
