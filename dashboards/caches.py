@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from panels import EVERY, SCHEMA, TARGET, above, below, empty, figure, limited, page, placed, query, series
+from panels import (
+    EVERY,
+    RECORDED,
+    SCHEMA,
+    TARGET,
+    WHERE,
+    above,
+    below,
+    empty,
+    figure,
+    limited,
+    page,
+    placed,
+    query,
+    recorded,
+    series,
+)
 
-LEGEND = "{{schema_cache_name}} {{schema_name}}"
-BUILT = 'schema_cache_name="validator"'
+NAMED = "{{schema_name}} {{schema_module}}"
+OF_SCHEMA = f'{RECORDED}, schema_name=~"$schema"'
 
 
 def dashboard() -> Any:
-    def efficiency(labels: str, by: str) -> str:
-        hits, misses = (f"sum by ({by}) (rate(cache_{what}_total{{{labels}}}[{EVERY}]))" for what in ("hits", "misses"))
-        return f"{hits} / ({hits} + {misses})"
-
-    def built() -> str:
-        hits, misses = (
-            f"sum by (schema_name) (rate(cache_{what}_total{{{SCHEMA}, {BUILT}}}[{EVERY}]))"
-            for what in ("hits", "misses")
-        )
-        return f"{misses} / ({hits} + {misses})"
-
-    hits, misses = (f"sum(cache_{what}_total{{{TARGET}}})" for what in ("hits", "misses"))
+    hits, misses = (f'sum(cache_{what}_total{{schema_cache_name!="", {TARGET}}})' for what in ("hits", "misses"))
     compiled = [
         f"sum by (db_system_name) (rate(schema_query_cache_{what}_total{{{TARGET}}}[{EVERY}]))"
         for what in ("hits", "misses")
@@ -34,9 +39,10 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Cache Efficiency",
-                    "Share of look-ups that were hits, by cache and schema. Dashed: the limit of LowCacheHitRate.",
+                    "Share of the look-ups of ten minutes that were hits, by cache. Dashed: the limit of "
+                    "LowCacheHitRate.",
                     "percentunit",
-                    query(efficiency(SCHEMA, "schema_cache_name, schema_name"), LEGEND),
+                    query(recorded("cache:cache_hits:ratio_rate10m"), f"{{{{schema_cache_name}}}} {WHERE}"),
                     worst="lowest",
                 ).max(1),
                 below("@{hit_ratio}"),
@@ -60,7 +66,7 @@ def dashboard() -> Any:
                     "Share of a schema's validations that built the validator first: near 100 % it is made per call. "
                     "Dashed: the limit of ValidatorBuiltPerCall.",
                     "percentunit",
-                    query(built(), "{{schema_name}}"),
+                    query(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA), f"{NAMED} {WHERE}"),
                 ).max(1),
                 above("@{build_ratio}"),
             ),
@@ -83,12 +89,12 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Query Latency",
-                        "95 % of the queries linked to a schema take at most this, by operation. Dashed: the limit of "
-                        "SlowLinkedQueries.",
+                        "95 % of the queries linked to a schema take at most this, by relation and operation. Dashed: "
+                        "the limit of SlowLinkedQueries.",
                         "s",
                         query(
-                            f"histogram_quantile(0.95, sum by (schema_name, db_operation_name, le) ({queries}))",
-                            "{{schema_name}} {{db_operation_name}}",
+                            recorded("schema:schema_query_duration_seconds:p95_rate5m", OF_SCHEMA),
+                            f"{NAMED} {{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
                         ),
                     ),
                     above("@{query_seconds}"),

@@ -48,35 +48,12 @@ def built(name: str) -> Any:
     return document
 
 
-def marks(node: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """JSON pointer and text of each string that depends on a parameter."""
-    if isinstance(node, str):
-        if "@{" in node:
-            yield pointer, node
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            yield from marks(value, f"{pointer}/{key}")
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from marks(value, f"{pointer}/{number}")
-
-
-def defaulted(node: Any) -> Any:
-    """The same with the default values."""
-    if isinstance(node, str):
-        return rendering.scalar(node, thresholds.DEFAULTS)
-    if isinstance(node, dict):
-        return {key: defaulted(value) for key, value in node.items()}
-    return [defaulted(value) for value in node] if isinstance(node, list) else node
-
-
 def outputs() -> Iterator[tuple[Path, str]]:
     """Path and content of every generated file."""
-    documents = {name: built(name) for name in PAGES}
-    for name, document in documents.items():
-        yield HERE / "grafana" / f"{name}.json", rendering.as_json(defaulted(document))
-    found = {name: dict(marks(document)) for name, document in documents.items()}
-    yield HERE / "templates" / "dashboards.json", rendering.as_json(found)
+    for name in PAGES:
+        document = built(name)
+        yield HERE / "templates" / f"{name}.json", rendering.as_json(document)
+        yield HERE / "grafana" / f"{name}.json", rendering.as_json(rendering.filled(document, thresholds.DEFAULTS))
     for name, text in rendering.rules(thresholds.DEFAULTS):
         yield CONFIGS / "prometheus" / "rules" / name, text
     for name, text in rendering.alertmanager(thresholds.DEFAULTS):

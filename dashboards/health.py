@@ -5,19 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from panels import (
+    APP_ALERTS,
+    BY_SCHEMA,
+    COLLECTOR_ALERTS,
     EVERY,
+    OWN,
     TARGET,
+    WHERE,
     above,
     below,
     empty,
+    errors,
     figure,
     instant,
     limited,
     limits,
+    mapped,
     page,
     placed,
     prose,
     query,
+    recorded,
+    requests,
     rows,
     series,
 )
@@ -33,18 +42,43 @@ HELP = """\
 
 
 def dashboard() -> Any:
-    requests = f"sum(rate(api_requests_total{{{TARGET}}}[{EVERY}]))"
     validations = f"sum(rate(schema_validation_duration_seconds_count{{{TARGET}}}[{EVERY}]))"
-    hits, misses = (f"sum(rate(cache_{what}_total{{{TARGET}}}[{EVERY}]))" for what in ("hits", "misses"))
-    errors = f"sum(rate(validation_errors_total{{{TARGET}}}[{EVERY}]))"
+    hits, misses = (
+        f'sum(rate(cache_{what}_total{{schema_cache_name!="", {TARGET}}}[{EVERY}]))' for what in ("hits", "misses")
+    )
     slowest = f"sum by (le) (rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}]))"
-    errors_by_schema = f"sum by (schema_name) (rate(validation_errors_total{{{TARGET}}}[{EVERY}]))"
-    burn = 'job:schema_validation_bad:ratio_rate{}{{job=~"$job"}} / (1 - @{{slo_objective}})'
+    durations = f"rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}])"
+    firing = (
+        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(APP_ALERTS)}"@{{selector:more}}}} or '
+        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(COLLECTOR_ALERTS)}"@{{collector:more}}}}'
+    )
+    loaded = 'count(ALERTS{alertname="Watchdog", alertstate="firing"}) and on () @{prefix:recorded}schema_rules:loaded'
+
+    def burn(window: str, ref: str) -> Any:
+        ratio = recorded(f"job:schema_validation_bad:ratio_rate{window}")
+        return query(f"{ratio} / (1 - @{{slo_objective}})", f"{WHERE}, {window}", ref)
+
     panels = [
-        placed(figure("Requests", "Requests and endpoint() blocks a second.", "reqps", query(requests)), 1, 0, 0, 5, 4),
+        placed(
+            mapped(
+                figure(
+                    "Rules",
+                    "Whether the rules of these dashboards are loaded and the Watchdog fires: without them no alert "
+                    "can.",
+                    "short",
+                    query(f"({loaded}) or vector(0)"),
+                ).thresholds(limits((None, "red"), (1, "green"))),
+                {"0": "not loaded", "1": "loaded"},
+            ),
+            11, 0, 0, 4, 4,
+        ),
+        placed(
+            figure("Requests", "Requests and endpoint() blocks a second.", "reqps", query(f"sum({requests()})")),
+            1, 4, 0, 4, 4,
+        ),
         placed(
             figure("Validations", "Outermost validations, a second, of whatever outcome.", "ops", query(validations)),
-            2, 5, 0, 5, 4,
+            2, 8, 0, 4, 4,
         ),
         placed(
             figure(
@@ -53,7 +87,7 @@ def dashboard() -> Any:
                 "s",
                 query(f"histogram_quantile(0.95, {slowest})"),
             ).thresholds(above("@{p95_seconds}")),
-            4, 10, 0, 5, 4,
+            4, 12, 0, 4, 4,
         ),
         placed(
             figure(
@@ -62,14 +96,14 @@ def dashboard() -> Any:
                 "percentunit",
                 query(f"{hits} / ({hits} + {misses})"),
             ).thresholds(below("@{hit_ratio}")),
-            5, 15, 0, 5, 4,
+            5, 16, 0, 4, 4,
         ),
         placed(
             figure(
                 "Processes Reporting",
                 "Processes that report schema telemetry now.",
                 "short",
-                query(f"count(count by (job, instance) (api_requests_total{{{TARGET}}}))"),
+                query(f"count(count by ({OWN}, instance) (schema_validation_duration_seconds_count{{{TARGET}}}))"),
             ),
             10, 20, 0, 4, 4,
         ),
@@ -77,10 +111,11 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Validation Errors per Request",
-                    "Failed validations over requests; a request may fail several, so it may pass 100 %. Dashed: the "
-                    "limit of HighValidationErrorRate.",
+                    "Failed validations over requests; a request may fail several, so it may pass 100 %. All apps, in "
+                    "windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
                     "percentunit",
-                    query(f"{errors} / {requests}", "errors per request"),
+                    query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
+                    query(f"sum({errors()}) / sum({requests()})", "chosen apps", "B"),
                 ),
                 above("@{error_ratio}"),
             ),
@@ -90,16 +125,15 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Firing Alerts",
-                    "What Prometheus fires now, from its own ALERTS series; the dead-man's switch is left out.",
+                    "What these rules fire now, from Prometheus's ALERTS series; the dead-man's switch is left out.",
                     {
                         "alertname": ("Alert", ""),
                         "severity": ("Severity", ""),
                         "job": ("Job", ""),
+                        "@{label}": ("@{label}", ""),
                         "Value": ("Firing", "short"),
                     },
-                    instant(
-                        'count by (alertname, severity, job) (ALERTS{alertstate="firing", alertname!="Watchdog"})'
-                    ),
+                    instant(f"count by (alertname, severity, {OWN}) ({firing})"),
                 ),
                 "No alert fires",
             ),
@@ -112,15 +146,14 @@ def dashboard() -> Any:
                     "Failed validations a second by schema, worst first, and how slow the schema is.",
                     {
                         "schema_name": ("Schema", ""),
+                        "schema_module": ("Module", ""),
+                        "job": ("Job", ""),
+                        "@{label}": ("@{label}", ""),
                         "Value #A": ("Errors", "ops"),
                         "Value #B": ("p95", "s"),
                     },
-                    instant(f"topk(10, {errors_by_schema})", "A"),
-                    instant(
-                        "histogram_quantile(0.95, sum by (schema_name, le) "
-                        f"(rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}])))",
-                        "B",
-                    ),
+                    instant(f"topk(10, sum by ({BY_SCHEMA}) ({errors()}))", "A"),
+                    instant(f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({durations}))", "B"),
                 ),
                 "No validation in this time",
             ),
@@ -130,11 +163,10 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Error Budget Burn",
-                    "How many times faster than allowed validations crash or are slow, by job, over one hour and over "
-                    "six. Dashed: where ValidationBudgetBurn becomes critical.",
+                    "How many times faster than allowed validations crash or are slow, over the windows of "
+                    "ValidationBudgetBurn. Dashed: where it becomes critical.",
                     "short",
-                    query(burn.format("1h"), "{{job}}, 1 h"),
-                    query(burn.format("6h"), "{{job}}, 6 h", "B"),
+                    *(burn(window, ref) for window, ref in zip(("1h", "6h", "1d", "3d"), "ABCD", strict=True)),
                 ),
                 limits((None, "green"), ("@{burn_6h}", "orange"), ("@{burn_1h}", "red")),
             ),

@@ -1,6 +1,7 @@
 """What every panel and dashboard here has in common; a dashboard's file says only what is its own.
 
-Limits are marks, `@{error_ratio}`, which `otel-schema export` replaces: a panel's threshold is the alert's.
+Limits are marks, `@{error_ratio}`, which `otel-schema export` replaces: a panel's threshold is the alert's. So are the
+selector, the own labels and the prefix of what rules record. What an alert compares is recorded; its panel shows that.
 """
 
 from __future__ import annotations
@@ -23,11 +24,43 @@ with warnings.catch_warnings():
 Panel = Any
 """A panel builder of the SDK, of whatever type: they share no base class."""
 
-TAG = "schema"
+TAG = "@{prefix}schema"
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-TARGET = 'job=~"$job", instance=~"$instance"'
+OWN = "@{own}"
+BY_SCHEMA = f"{OWN}, schema_name, schema_module"
+WHERE = "@{own:legend}"
+"""Own labels in a legend."""
+RECORDED = 'job=~"$job"@{own:filters}@{selector:more}'
+"""Of what rules record: it has no instance."""
+TARGET = 'job=~"$job", instance=~"$instance"@{own:filters}@{selector:more}'
 SCHEMA = f'{TARGET}, schema_name=~"$schema"'
+OURS = "schema_validation_duration_seconds_count|schema_left_out|schema_telemetry_errors_total"
+"""Series that nobody else has: they say which jobs there are."""
+APP_ALERTS = (
+    "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
+    "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "SchemaTelemetryMissing",
+    "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
+)  # fmt: skip
+COLLECTOR_ALERTS = ("CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown")
 EVERY = "$__rate_interval"
+
+
+def recorded(name: str, matchers: str = RECORDED) -> str:
+    """What a rule records, as the variables choose it."""
+    return f"@{{prefix:recorded}}{name}{{{matchers}}}"
+
+
+def requests(window: str = EVERY, matchers: str = TARGET) -> str:
+    """Requests a second. A request that matched no route has a method; an endpoint() block has neither."""
+    rates = (
+        f'rate(api_requests_total{{{label}!="", {matchers}}}[{window}])'
+        for label in ("http_request_method", "schema_endpoint")
+    )
+    return f"({' or '.join(rates)})"
+
+
+def errors(window: str = EVERY, matchers: str = TARGET) -> str:
+    return f'rate(validation_errors_total{{schema_name!="", {matchers}}}[{window}])'
 
 
 def query(expr: str, legend: str = "__auto", ref: str = "A") -> prometheus.Dataquery:
@@ -135,7 +168,7 @@ def rows(
 
 
 WIDE = ("Alert", "Route")
-HIDDEN = ("Time", "__name__", "job", "instance", "alertstate", "schema_module", "schema_library", "runbook_url")
+HIDDEN = ("Time", "__name__", "job", "instance", "alertstate", "schema_library", "runbook_url")
 
 
 def heat(title: str, description: str, unit: str, target: prometheus.Dataquery) -> heatmap.Panel:
@@ -165,6 +198,12 @@ def link(title: str, url: str) -> builders.DashboardLink:
     return builders.DashboardLink(title).url(url).target_blank(True)
 
 
+def mapped(panel: Panel, texts: dict[str, str]) -> Panel:
+    """Words for numbers."""
+    options = {value: models.ValueMappingResult(text=text) for value, text in texts.items()}
+    return panel.mappings([models.ValueMap(options=options)])
+
+
 def empty(panel: Panel, why: str) -> Panel:
     """Says why there may be nothing to show."""
     return panel.no_value(why)
@@ -177,7 +216,13 @@ def placed(panel: Panel, identity: int, x: int, y: int, w: int, h: int) -> Panel
 
 def page(uid: str, title: str, description: str, panels: Sequence[Panel], schema_variable: bool = False) -> Any:
     """A dashboard: its variables, the way to its sisters, and panels that are `placed`."""
-    board = builders.Dashboard(title).uid(uid).description(description).tags([TAG]).editable()
+    board = (
+        builders.Dashboard(f"{title}@{{prefix:title}}")
+        .uid(f"@{{prefix}}{uid}")
+        .description(description)
+        .tags([TAG])
+        .editable()
+    )
     board = board.time("now-1h", "now").refresh("30s").timezone("browser").tooltip(models.DashboardCursorSync.CROSSHAIR)
     board = board.link(
         builders.DashboardLink("Schema dashboards")
@@ -197,35 +242,27 @@ def page(uid: str, title: str, description: str, panels: Sequence[Panel], schema
 def _variables(with_schema: bool) -> list[Any]:
     source = builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
     found = [source]
-    for name, label, values, everything in (
+    ours = f'{{__name__=~"{OURS}"@{{selector:more}}}}'
+    environments = "label_values(target_info@{selector:only}, deployment_environment_name)"
+    target = 'job=~"$job", deployment_environment_name=~"$resource_environment"@{own:filters}@{selector:more}'
+    asked = [
+        # stands once for each own label beside job
+        ("@{label}", "@{label}", f"label_values({ours}, @{{label}})", ".*"),
         # an app without the attribute must stay visible, hence .* and not .+
-        ("environment", "Environment", "label_values(target_info, deployment_environment_name)", ".*"),
         (
-            "job",
-            "Job",
-            'label_values({__name__=~"api_requests_total|schema_validation_duration_seconds_count"}, job)',
-            ".+",
+            "resource_environment",
+            "Environment",
+            environments,
+            ".*",
         ),
+        ("job", "Job", f'label_values({{__name__=~"{OURS}"@{{own:filters}}@{{selector:more}}}}, job)', ".+"),
         # no pattern for All: only the listed instances, which the environment has chosen
-        (
-            "instance",
-            "Instance",
-            'label_values(target_info{job=~"$job", deployment_environment_name=~"$environment"}, instance)',
-            None,
-        ),
-        *(
-            [
-                (
-                    "schema",
-                    "Schema",
-                    'label_values(schema_validation_duration_seconds_count{job=~"$job"}, schema_name)',
-                    ".+",
-                )
-            ]
-            if with_schema
-            else []
-        ),
-    ):
+        ("instance", "Instance", f"label_values(target_info{{{target}}}, instance)", None),
+    ]
+    if with_schema:
+        values = f"label_values(schema_validation_duration_seconds_count{{{RECORDED}}}, schema_name)"
+        asked.append(("schema", "Schema", values, ".+"))
+    for name, label, values, everything in asked:
         variable = builders.QueryVariable(name).label(label).datasource(DATASOURCE).query(_values(values))
         variable = variable.multi(True).include_all(True).refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         variable = variable.sort(models.VariableSort.ALPHABETICAL_ASC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from panels import EVERY, TARGET, above, empty, figure, limited, page, placed, query, series
+from panels import EVERY, TARGET, WHERE, above, empty, figure, limited, page, placed, query, recorded, series
 
 NO_COLLECTOR = "No collector is scraped: the app's own endpoint is the road"
 
@@ -13,24 +13,27 @@ def dashboard() -> Any:
     def collector(title: str, description: str, unit: str, *targets: Any) -> Any:
         return empty(series(title, description, unit, *targets), NO_COLLECTOR)
 
-    def by_kind(series_name: str, by: str) -> list[Any]:
-        return [
-            query(
-                f"sum by (instance, {by}) (rate(otelcol_{series_name}_{kind}_total[{EVERY}]))",
-                f"{{{{instance}}}} {{{{{by}}}}} {kind}",
-                ref,
-            )
-            for kind, ref in (("spans", "A"), ("metric_points", "B"))
-        ]
+    def collectors(name: str, by: str) -> Any:
+        return query(f"@{{prefix:recorded}}{name}@{{collector:only}}", f"{{{{instance}}}} {{{{{by}}}}} {{{{signal}}}}")
 
+    accepted = [
+        query(
+            f"sum by (@{{collector:own}}, instance, receiver) "
+            f"(rate(otelcol_receiver_accepted_{kind}_total@{{collector:only}}[{EVERY}]))",
+            f"{{{{instance}}}} {{{{receiver}}}} {kind}",
+            ref,
+        )
+        for kind, ref in (("spans", "A"), ("metric_points", "B"))
+    ]
     panels = [
         placed(
             empty(
                 series(
                     "Processes Reporting, by Job",
-                    "Processes that report requests. A fall without a deployment is telemetry that went missing.",
+                    "Processes that report requests or validations. A fall without a deployment is telemetry that "
+                    "went missing.",
                     "short",
-                    query(f"count by (job) (count by (job, instance) (api_requests_total{{{TARGET}}}))", "{{job}}"),
+                    query(recorded("job:schema_telemetry_processes:count"), WHERE),
                 ),
                 "No app reports anything",
             ),
@@ -41,12 +44,11 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Internal Errors",
-                        "Errors of the instrumentation itself, kept from the app, a second.",
-                        "ops",
+                        "Errors of the instrumentation itself, kept from the app, in ten minutes.",
+                        "short",
                         query(
-                            "sum by (schema_telemetry_component, error_type) "
-                            f"(rate(schema_telemetry_errors_total{{{TARGET}}}[{EVERY}]))",
-                            "{{schema_telemetry_component}} {{error_type}}",
+                            recorded("component:schema_telemetry_errors:increase10m"),
+                            f"{{{{schema_telemetry_component}}}} {{{{error_type}}}} {WHERE}",
                         ),
                     ),
                     above("@{internal_errors}"),
@@ -60,12 +62,12 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Dropped Measurements",
-                        "Measurements without a series or a span of their own, past a limit. Sums stay right.",
-                        "ops",
+                        "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums stay "
+                        "right.",
+                        "short",
                         query(
-                            "sum by (schema_telemetry_instrument) "
-                            f"(rate(schema_telemetry_dropped_total{{{TARGET}}}[{EVERY}]))",
-                            "{{schema_telemetry_instrument}}",
+                            recorded("instrument:schema_telemetry_dropped:increase10m"),
+                            f"{{{{schema_telemetry_instrument}}}} {WHERE}",
                         ),
                     ),
                     above("@{dropped}"),
@@ -76,11 +78,12 @@ def dashboard() -> Any:
         ),
         placed(
             empty(
-                figure(
+                series(
                     "Collectors Up",
-                    "Collectors whose own series can be scraped.",
+                    "1: Prometheus scrapes it; 0: it cannot. And how many are gone that were there in the last hour.",
                     "short",
-                    query('sum(up{job="@{collector_job}"})'),
+                    query("max by (@{collector:own}, instance) (up@{collector:only})", "{{instance}}"),
+                    query("@{prefix:recorded}job:otelcol_gone:count@{collector:only} > 0", "gone of {{job}}", "B"),
                 ),
                 NO_COLLECTOR,
             ),
@@ -92,7 +95,7 @@ def dashboard() -> Any:
                 "Series of the validation histogram that have a boundary at the objective's limit. None: a view of the "
                 "app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
                 "short",
-                query(f'count(schema_validation_duration_seconds_bucket{{{TARGET}, le="@{{slo_seconds}}"}})'),
+                query(f'count(schema_validation_duration_seconds_bucket{{{TARGET}, @{{slo_seconds:le}}}})'),
             ),
             8, 4, 8, 4, 8,
         ),
@@ -103,7 +106,7 @@ def dashboard() -> Any:
                     "How full each exporter's queue on disk is. Dashed: the limit of CollectorQueueFilling.",
                     "percentunit",
                     query(
-                        "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity",
+                        "@{prefix:recorded}exporter:otelcol_queue:ratio_min1m@{collector:only}",
                         "{{instance}} {{exporter}} {{data_type}}",
                     ),
                 ).max(1),
@@ -116,7 +119,7 @@ def dashboard() -> Any:
                 "Accepted",
                 "Spans and metric points that collectors took, a second.",
                 "ops",
-                *by_kind("receiver_accepted", "receiver"),
+                *accepted,
             ),
             9, 16, 8, 8, 8,
         ),
@@ -127,7 +130,7 @@ def dashboard() -> Any:
                         "Export Failures",
                         "What exporters gave up, a second: it is lost.",
                         "ops",
-                        *by_kind("exporter_send_failed", "exporter"),
+                        collectors("exporter:otelcol_send_failed:rate5m", "exporter"),
                     ),
                     "None: nothing was given up",
                 ),
@@ -141,7 +144,7 @@ def dashboard() -> Any:
                     "Refused",
                     "What collectors refused, a second: the sender tries again, an SDK for ten seconds.",
                     "ops",
-                    *by_kind("receiver_refused", "receiver"),
+                    collectors("receiver:otelcol_refused:rate5m", "receiver"),
                 ),
                 above("@{refused}"),
             ),

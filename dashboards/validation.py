@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 from panels import (
+    BY_SCHEMA,
     EVERY,
+    RECORDED,
     SCHEMA,
-    TARGET,
+    WHERE,
     above,
     empty,
     heat,
@@ -18,6 +20,7 @@ from panels import (
     page,
     placed,
     query,
+    recorded,
     rows,
     series,
     with_exemplars,
@@ -26,6 +29,8 @@ from panels import (
 BUCKETS = f"rate(schema_validation_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
 COUNT = f"rate(schema_validation_duration_seconds_count{{{SCHEMA}}}[{EVERY}])"
 ENDPOINT = "http_request_method, http_route, schema_endpoint"
+NAMED = "{{schema_name}} {{schema_module}}"
+OF_SCHEMA = f'{RECORDED}, schema_name=~"$schema"'
 ENDPOINT_LEGEND = "{{http_request_method}} {{http_route}}{{schema_endpoint}}"
 
 TRACEQL = (
@@ -35,13 +40,25 @@ TRACEQL = (
 JAEGER_TAGS = '{"schema.name":"${__field.labels.schema_name:percentencode}"}'
 
 
-def tempo(traceql: str) -> str:
-    """Grafana's Explore on the data source `tempo`, with the query in it."""
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def explore(store: str, query: str) -> str:
+    """Grafana's Explore on a store's data source, with a query of that store, in the dashboard's time range."""
+    uid = f"@{{{store}_uid}}"
     pane = (
-        '{"a":{"datasource":"tempo","queries":[{"refId":"A","datasource":{"type":"tempo","uid":"tempo"},'
-        f'"queryType":"traceql","query":{_quoted(traceql)}}}],"range":{{"from":"${{__from}}","to":"${{__to}}"}}}}}}'
+        f'{{"a":{{"datasource":"{uid}","queries":[{{"refId":"A","datasource":{{"type":"{store}","uid":"{uid}"}},'
+        f'{query}}}],"range":{{"from":"${{__from}}","to":"${{__to}}"}}}}}}'
     )
     return f"/explore?schemaVersion=1&panes={_in_url(pane)}"
+
+
+TEMPO_QUERY = f'"queryType":"traceql","query":{_quoted(TRACEQL)}'
+JAEGER_QUERY = (
+    '"queryType":"search","service":"${__field.labels.job:percentencode}","minDuration":"@{p95_seconds:short}",'
+    '"tags":"schema.name=\\"${__field.labels.schema_name:percentencode}\\"","limit":20'
+)
 
 
 def jaeger(base: str = "@{jaeger_url}") -> str:
@@ -53,21 +70,19 @@ def jaeger(base: str = "@{jaeger_url}") -> str:
     )
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '\\"') + '"'
-
-
 def _in_url(text: str) -> str:
     """Percent-encoded, but for what Grafana or `otel-schema export` still replaces."""
     return quote(text, safe="${}@:._")
 
 
 def dashboard() -> Any:
-    errors = f"sum by ({ENDPOINT}) (rate(validation_errors_total{{{SCHEMA}}}[{EVERY}]))"
-    requests = f"sum by ({ENDPOINT}) (rate(api_requests_total{{{TARGET}}}[{EVERY}]))"
-    by_schema = f"sum by (job, schema_name, le) ({BUCKETS})"
-    both = f"sum by (schema_name, {ENDPOINT}, le) ({BUCKETS})"
-    traces = [link("Traces in Tempo", tempo(TRACEQL)), link("Traces in Jaeger", jaeger())]
+    by_schema = f"sum by ({BY_SCHEMA}, le) ({BUCKETS})"
+    both = f"sum by ({BY_SCHEMA}, {ENDPOINT}, le) ({BUCKETS})"
+    traces = [
+        link("Traces in Tempo", explore("tempo", TEMPO_QUERY)),
+        link("Traces in Jaeger, in Grafana", explore("jaeger", JAEGER_QUERY)),
+        link("Traces in Jaeger", jaeger()),
+    ]
     panels = [
         placed(
             limited(
@@ -76,7 +91,12 @@ def dashboard() -> Any:
                     "95 % of the validations of a schema take at most this. Dots are single slow validations with "
                     "their traces. Dashed: the limit of HighValidationTime.",
                     "s",
-                    with_exemplars(query(f"histogram_quantile(0.95, {by_schema})", "{{schema_name}}")),
+                    query(
+                        recorded("schema:schema_validation_duration_seconds:p95_rate5m", OF_SCHEMA),
+                        f"{NAMED} {WHERE}",
+                    ),
+                    # what is recorded has no exemplars; this query asks for them and is not drawn
+                    with_exemplars(query(f"histogram_quantile(0.95, {by_schema})", f"{NAMED} {WHERE}", "B")),
                 ).data_links(traces),
                 above("@{p95_seconds}"),
             ),
@@ -98,7 +118,10 @@ def dashboard() -> Any:
                     "Failed validations over requests. One request may fail several validations: it may pass 100 %. "
                     "Dashed: the limit of HighEndpointErrorRate.",
                     "percentunit",
-                    query(f"{errors} / {requests}", ENDPOINT_LEGEND),
+                    query(
+                        recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA),
+                        f"{ENDPOINT_LEGEND} {{{{schema_name}}}} {WHERE}",
+                    ),
                 ),
                 above("@{endpoint_error_ratio}"),
             ),
@@ -111,12 +134,13 @@ def dashboard() -> Any:
                     "Which field broke which rule, problems a second. Paths are the schema's, never values.",
                     {
                         "schema_name": ("Schema", ""),
+                        "schema_module": ("Module", ""),
                         "schema_problem_path": ("Field", ""),
                         "schema_problem_rule": ("Rule", ""),
                         "Value": ("Problems", "ops"),
                     },
                     instant(
-                        "topk(20, sum by (schema_name, schema_problem_path, schema_problem_rule) "
+                        f"topk(20, sum by ({BY_SCHEMA}, schema_problem_path, schema_problem_rule) "
                         f"(rate(schema_validation_problems_total{{{SCHEMA}}}[{EVERY}])) > 0)"
                     ),
                 ),
@@ -142,8 +166,8 @@ def dashboard() -> Any:
                     "s",
                     with_exemplars(
                         query(
-                            f"histogram_quantile(0.99, sum by (job, schema_name, {ENDPOINT}, le) ({BUCKETS}))",
-                            "{{schema_name}} " + ENDPOINT_LEGEND,
+                            f"histogram_quantile(0.99, sum by ({BY_SCHEMA}, {ENDPOINT}, le) ({BUCKETS}))",
+                            f"{NAMED} {ENDPOINT_LEGEND} {WHERE}",
                         )
                     ),
                 ).data_links(traces),
@@ -157,6 +181,9 @@ def dashboard() -> Any:
                 "Median, 95th and 99th percentile, and how often.",
                 {
                     "schema_name": ("Schema", ""),
+                    "schema_module": ("Module", ""),
+                    "job": ("Job", ""),
+                    "@{label}": ("@{label}", ""),
                     "http_request_method": ("Method", ""),
                     "http_route": ("Route", ""),
                     "schema_endpoint": ("Block", ""),
@@ -169,9 +196,27 @@ def dashboard() -> Any:
                     instant(f"histogram_quantile({q}, {both})", ref)
                     for q, ref in (("0.5", "A"), ("0.95", "B"), ("0.99", "C"))
                 ),
-                instant(f"sum by (schema_name, {ENDPOINT}) ({COUNT})", "D"),
+                instant(f"sum by ({BY_SCHEMA}, {ENDPOINT}) ({COUNT})", "D"),
             ),
             7, 0, 26, 24, 10,
+        ),
+        placed(
+            empty(
+                limited(
+                    series(
+                        "Crashed Validators",
+                        "Validations in the last five minutes whose validator raised something other than a validation "
+                        "error. Dashed: the limit of CrashedValidators.",
+                        "short",
+                        query(
+                            recorded("schema:schema_validation_crashes:increase5m", OF_SCHEMA), f"{NAMED} {WHERE}"
+                        ),
+                    ),
+                    above("@{crashes}"),
+                ),
+                "No validator has crashed",
+            ),
+            8, 0, 36, 24, 8,
         ),
     ]  # fmt: skip
     return page(

@@ -245,11 +245,35 @@ TELEMETRY = [
         "gone: after the staleness of five minutes and ten more",
         {REQUESTS: lambda at: at if at <= 3600 else None},
         fires=3600 + 310 + 600,
-        resolved=3600 + 3600 + 310,
-        until=8000,
+        # twelve minutes later it no longer reported for most of an hour, and an hour is remembered
+        resolved=3600 + 720 + 3600 + 60,
+    ),
+    Case(
+        "SchemaTelemetryMissing",
+        "a worker that runs twenty minutes a night",
+        {REQUESTS: lambda at: at if at <= 1200 else None},
+        until=9000,
+    ),
+    Case(
+        "SchemaTelemetryMissing",
+        "a worker that runs twenty minutes every forty",
+        {REQUESTS: lambda at: at if at % 2400 <= 1200 else None},
+        until=18000,
+    ),
+    Case(
+        "SchemaTelemetryMissing",
+        "a worker that ran for forty minutes once",
+        {REQUESTS: lambda at: at if at <= 2400 else None},
+        until=9000,
     ),
     Case("SchemaTelemetryMissing", "another job's silence is its own", {REQUESTS: rate(1)}, until=7200),
     Case("SchemaTelemetryAbsent", "nothing since the start", {'up{job="x"}': constant(1)}, fires=900),
+    Case(
+        "SchemaTelemetryAbsent",
+        "a stranger's requests are not our telemetry",
+        {'api_requests_total{job="gateway", instance="g", code="200"}': rate(1)},
+        fires=900,
+    ),
     Case(
         "SchemaTelemetryAbsent",
         "a worker without requests is there",
@@ -314,6 +338,32 @@ COLLECTOR = [
         {'up{job="otelcol", instance="c"}': lambda at: 0 if 300 <= at < 900 else 1},
         fires=420,
         resolved=900,
+    ),
+    Case(
+        "CollectorDown",
+        "the only one vanishes from discovery",
+        {'up{job="otelcol", instance="c"}': lambda at: 1 if at < 900 else None},
+        fires=890 + 310 + 120,  # promtool's gap is no staleness marker: the last sample stands for five minutes
+        resolved=890 + 300 + 3600 + 20,
+    ),
+    Case(
+        "CollectorDown",
+        "one of two vanishes",
+        {
+            'up{job="otelcol", instance="c"}': lambda at: 1 if at < 900 else None,
+            'up{job="otelcol", instance="d"}': constant(1),
+        },
+        fires=890 + 310 + 120,
+        exact=False,
+    ),
+    Case(
+        "CollectorDown",
+        "a rolling update has one more for two minutes, and other instances after it",
+        {
+            'up{job="otelcol", instance="old"}': lambda at: 1 if at < 1200 else None,
+            'up{job="otelcol", instance="new"}': lambda at: 1 if at >= 1080 else None,
+        },
+        until=6000,
     ),
     Case("CollectorDown", "another job is down", {'up{job="shop", instance="c"}': constant(0)}),
 ]

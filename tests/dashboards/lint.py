@@ -21,9 +21,10 @@ VARIABLE = re.compile(r"\$\{?([A-Za-z]\w*)")
 RATES = re.compile(r"\b(?:rate|irate)\s*\([^\[\]]*\[([^\]]+)\]")
 COUNTING = re.compile(r"\b(?:rate|irate|increase|resets|sum|count|topk|absent)\s*(?:by\s*\([^)]*\)\s*)?\(")
 WITHOUT_QUERIES = {"row", "text", "news", "dashlist", "alertlist"}
-TARGETLESS = re.compile(r"^(?:job:|ALERTS$|up$|otelcol_)")
-"""Series without the apps' instances: recorded by job, Prometheus's own, the collectors'. Their panels cannot filter by
-the variable `instance`, and those of the collectors not by `job` either."""
+TARGETLESS = re.compile(r"^(?:\w+:|ALERTS$|up$|otelcol_)")
+"""Series without the apps' instances: recorded, Prometheus's own, the collectors'. Their panels cannot filter by the
+variable `instance`, and those of the collectors, and of what is recorded over all jobs, not by `job` either."""
+JOBLESS = re.compile(r"^(?:all:|schema_rules:|\w+:otelcol_)")
 
 
 class Finding(NamedTuple):
@@ -152,7 +153,7 @@ def _target(panel: dict[str, Any], target: dict[str, Any]) -> Iterator[str]:
             for label in ("job", "instance"):
                 if (label, "Re", f"${label}") not in selector.matchers:
                     yield f"target-{label}"
-        elif name.startswith("job:") and ("job", "Re", "$job") not in selector.matchers:
+        elif ":" in name and not JOBLESS.match(name) and ("job", "Re", "$job") not in selector.matchers:
             yield "target-job"
         if name.endswith("_total") and not COUNTING.search(expr):
             yield "target-counter-agg"

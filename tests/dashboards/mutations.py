@@ -26,7 +26,7 @@ NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}
 def mutants() -> Iterator[tuple[str, str]]:
     """Name and changed value of every parameter that a rule's expression or `for` depends on."""
     for parameter in thresholds.PARAMETERS:
-        if parameter.kind != "text" and users(parameter.name):
+        if parameter.default[:1].isdigit() and users(parameter.name):
             for value in changed(parameter):
                 yield parameter.name, value
 
@@ -53,7 +53,7 @@ def users(name: str) -> set[str]:
     """The alerts whose rule names a parameter outside of its texts; through a recording rule: all of that file."""
     found: set[str] = set()
     for file in rendering.RULES:
-        text = (rendering.source() / "templates" / file).read_text()
+        text = (rendering.templates() / file).read_text()
         rules = text.split("      - ")[1:]
         names = [rule.split("\n", 1)[0].partition(": ") for rule in rules]
         alerts = {name for kind, _, name in names if kind == "alert"}

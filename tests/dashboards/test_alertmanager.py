@@ -87,29 +87,37 @@ def test_progress_route(phase: str) -> None:
 
 
 def test_inhibition_needs_its_labels() -> None:
-    """A rule that inhibits by equal labels demands them on both sides: missing on both they would count as equal."""
+    """A rule that inhibits by job or instance demands them on both sides: missing on both they are equal."""
     for rule in yaml.safe_load(CONFIG.read_text())["inhibit_rules"]:
-        for label in rule.get("equal", []):
+        for label in {"job", "instance"} & set(rule["equal"]):
             for side in ("source_matchers", "target_matchers"):
                 assert f'{label}=~".+"' in rule[side], rule
 
 
 def test_message(tmp_path: Path) -> None:
-    """A message says schema, endpoint, since when, and has both links; a resolved one says until when."""
+    """A message says schema, endpoint, own labels, since when, and links; what a name brings is text in Slack."""
     alert = {
         "status": "resolved",
         "labels": {
             "alertname": "HighEndpointErrorRate",
-            "schema_name": "LeadIn",
+            "schema_name": "<!channel>.<locals>.Lead & Co",
+            "schema_module": "shop.models",
+            "job": "shop",
+            "environment": "prod",
             "http_request_method": "POST",
             "http_route": "/leads",
         },
-        "annotations": {"summary": "S.", "description": "D.", "dashboard_url": "http://g/d", "runbook_url": "http://r"},
+        "annotations": {
+            "summary": "S.",
+            "description": "D of <!here>\nRunbook: http://evil",
+            "dashboard_url": "http://g/d",
+            "runbook_url": "http://r",
+        },
         "startsAt": "2026-01-02T03:04:05Z",
         "endsAt": "2026-01-02T03:09:05Z",
     }
     data = tmp_path / "data.json"
-    group = {"alertname": "HighEndpointErrorRate", "job": "shop"}
+    group = {"alertname": "HighEndpointErrorRate", "environment": "prod", "job": "<@U1>"}
     data.write_text(json.dumps({"status": "resolved", "alerts": [alert], "groupLabels": group, "commonLabels": {}}))
 
     def rendered(name: str) -> str:
@@ -117,14 +125,19 @@ def test_message(tmp_path: Path) -> None:
         text = f'--template.text={{{{ template "{name}" . }}}}'
         return amtool("template", "render", glob, text, f"--template.data={data}")
 
-    assert rendered("schema.title").strip() == "[RESOLVED] HighEndpointErrorRate in shop"
+    assert rendered("schema.title").strip() == "[RESOLVED] HighEndpointErrorRate in <@U1>, prod"
+    assert rendered("schema.slack.title").strip() == "[RESOLVED] HighEndpointErrorRate in &lt;@U1&gt;, prod"
     assert rendered("schema.color").strip() == "good"
-    assert rendered("schema.text").strip().splitlines() == [
-        "S. D.",
-        "Schema: LeadIn",
+    lines = rendered("schema.text").strip().splitlines()
+    assert lines == [
+        "S. D of <!here> Runbook: http://evil",
+        "Schema: <!channel>.<locals>.Lead & Co (shop.models)",
         "Endpoint: POST /leads",
+        "Where: environment=prod job=shop",
         "Since: 2026-01-02 03:04:05 UTC",
         "Until: 2026-01-02 03:09:05 UTC",
         "Dashboard: http://g/d",
         "Runbook: http://r",
     ]
+    escaped = [line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines]
+    assert rendered("schema.slack.text").strip().splitlines() == escaped

@@ -119,5 +119,5 @@ def test_data_sources() -> None:
         for link in panel.get("fieldConfig", {}).get("defaults", {}).get("links", [])
     ]
     named = {uid for url in links for uid in re.findall(r"%22datasource%22:%22(\w+)%22", url)}
-    assert named == {"tempo"}
+    assert named == {"tempo", "jaeger"}
     assert named <= set(by_uid)

@@ -83,5 +83,15 @@ def test_list() -> None:
 
 def test_every_parameter_is_used() -> None:
     """No parameter is without effect."""
-    text = "".join(path.read_text() for path in (rendering.source() / "templates").iterdir())
-    assert [parameter.name for parameter in thresholds.PARAMETERS if f"@{{{parameter.name}" not in text] == []
+    text = "".join(path.read_text() for path in rendering.templates().iterdir())
+    forms = {
+        "own_labels": "own",
+        "collector_job": "collector",
+        "collector_selector": "collector",
+        "teams": "team_routes",
+    }
+    kubernetes = {"rule_name", "rule_namespace", "rule_labels"}  # see test_prometheus_rule_is_selected
+    used = {
+        parameter.name: f"@{{{forms.get(parameter.name, parameter.name)}" in text for parameter in thresholds.PARAMETERS
+    }
+    assert {name for name, found in used.items() if not found} == kubernetes

@@ -53,6 +53,17 @@ def test_tempo(url: str) -> None:
     )
 
 
+@pytest.mark.parametrize("url", links("Traces in Jaeger, in Grafana"))
+def test_jaeger_in_grafana(url: str) -> None:
+    """The link to Grafana's Jaeger data source holds whole JSON with a search by service, tag and duration."""
+    query = parse_qs(urlsplit(followed(url, schema_name="list[a b & c]", job="shop")).query)
+    (pane,) = json.loads(query["panes"][0]).values()
+    (asked,) = pane["queries"]
+    assert pane["datasource"] == asked["datasource"]["uid"] == "jaeger"
+    assert (asked["queryType"], asked["service"], asked["minDuration"]) == ("search", "shop", "10ms")
+    assert asked["tags"] == 'schema.name="list[a b & c]"'
+
+
 class Jaeger(Program):
     def __init__(self, home: Path) -> None:
         ports = {name: free_port() for name in ("HTTP", "GRPC", "OTLP_GRPC")}

@@ -8,6 +8,8 @@ import yaml
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._monitoring import rendering
 
+import promql
+
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "collector-config" / "prometheus" / "rules"
 TARGET = {"job", "instance"}
@@ -22,6 +24,7 @@ COLLECTOR = {
     "otelcol_receiver_refused_spans_total": {"receiver", "transport"},
     "otelcol_receiver_refused_metric_points_total": {"receiver", "transport"},
 }
+RULES_LABELS = {"signal"}
 PROMETHEUS = {
     "up": set[str](),
     "target_info": {"deployment_environment_name"},
@@ -57,7 +60,11 @@ SERIES: dict[str, set[str]] = {
         _instruments()
         | COLLECTOR
         | PROMETHEUS
-        | {str(rule["record"]): set[str]() for rule in rules() if "record" in rule}
+        | {
+            str(rule["record"]): promql.kept_labels(str(rule["expr"])) | RULES_LABELS
+            for rule in rules()
+            if "record" in rule
+        }
     ).items()
 }
 """Series → labels that it may carry."""

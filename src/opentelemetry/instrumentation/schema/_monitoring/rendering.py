@@ -1,4 +1,8 @@
-"""Rules, dashboards and Alertmanager's config, rendered from templates with the values of the parameters."""
+"""Rules, dashboards and Alertmanager's config, rendered from templates with the values of the parameters.
+
+A template has marks: `@{name}` or `@{name:form}` for a parameter or a form of the scope, `@{labels}` for the labels
+that were asked for. In a dashboard's JSON, an element or key with `@{label}` stands once for each further own label.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +10,129 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from .thresholds import formatted, is_number
+from .scope import Scope, listed
+from .thresholds import formatted
 
 RULES: Final = ("schema.rules.yml", "schema-slo.rules.yml", "collector.rules.yml")
 DASHBOARDS: Final = ("schema-health", "schema-validation", "schema-cache", "schema-pipeline")
+RECEIVERS: Final = "receivers.yml"
+"""Alertmanager's receivers, which people edit: whoever has such a file keeps it."""
 
 _MARK: Final = re.compile(r"@\{(\w+)(?::(\w+))?\}")
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_PER_LABEL: Final = "@{label}"
+_ONE_LINE: Final = ' | reReplaceAll "[[:cntrl:]]+" " "'
+_TEXTS: Final = {
+    "schema": _ONE_LINE,
+    # what Slack reads as a mention or a link is only text in a name
+    "schema.slack": _ONE_LINE + ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceAll ">" "&gt;"',
+}
+"""Alertmanager's notification texts, and what each value in them goes through."""
 
 
-def source() -> Path:
-    """Where templates and dashboards are: inside the installed package, or in a checkout beside `src`."""
-    packaged = Path(__file__).with_name("exported")
-    return packaged if packaged.is_dir() else Path(__file__).parents[5] / "dashboards"
+def templates() -> Path:
+    """Where the templates are: inside the installed package, or in a checkout beside `src`."""
+    packaged = Path(__file__).with_name("templates")
+    return packaged if packaged.is_dir() else Path(__file__).parents[5] / "dashboards" / "templates"
 
 
 def render(template: str, values: Mapping[str, str], labels: Mapping[str, str] | None = None) -> str:
-    """A template with its marks replaced: `@{name}`, or `@{name:form}`: `percent`, `ms`, `short`, `words`, `why`."""
+    """A template with its marks replaced."""
+    scope = Scope(values)
 
     def replace(mark: re.Match[str]) -> str:
         name, form = mark.groups()
         if name == "labels":  # all of them, but for one that the rule sets itself
-            return "".join(f", {key}: {json.dumps(value)}" for key, value in (labels or {}).items() if key != form)
-        return formatted(name, values[name], form)
+            chosen = {key: value for key, value in (labels or {}).items() if key != form}
+            return "".join(f", {key}: {_quoted(value)}" for key, value in chosen.items())
+        scoped = scope.form(name, form)
+        return formatted(name, values[name], form) if scoped is None else scoped
 
     return _MARK.sub(replace, template)
 
 
 def rules(values: Mapping[str, str], labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
-    """Name and content of each rule file."""
+    """Name and content of each rule file, the names without the prefix."""
     for name in RULES:
-        yield name, render((source() / "templates" / name).read_text(), values, labels)
+        yield name, render(_template(name), values, labels)
 
 
 def prometheus_rule(values: Mapping[str, str], labels: Mapping[str, str] | None = None) -> str:
     """The same groups as a PrometheusRule of the Prometheus operator."""
-    head = (
-        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
-        "metadata:\n  name: opentelemetry-instrumentation-schema\nspec:\n  groups:\n"
-    )
+    prefix = Scope(values).form("prefix", "files")
+    head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
+    head += f"metadata:\n  name: {prefix}{values['rule_name']}\n"
+    if values["rule_namespace"]:
+        head += f"  namespace: {_quoted(values['rule_namespace'])}\n"
+    pairs = [pair.partition("=") for pair in listed(values["rule_labels"])]
+    if pairs:
+        head += f"  labels: {{{', '.join(f'{key}: {_quoted(value)}' for key, _, value in pairs)}}}\n"
     bodies = [text.split("\ngroups:\n", 1)[1] for _, text in rules(values, labels)]
-    return head + "".join(f"  {line}\n" if line else "\n" for body in bodies for line in body.splitlines())
+    groups = "".join(f"  {line}\n" if line else "\n" for body in bodies for line in body.splitlines())
+    return f"{head}spec:\n  groups:\n{groups}"
 
 
-def alertmanager(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Name and content of Alertmanager's config and its notification template."""
-    templates = source() / "templates"
-    yield "alertmanager.yml", render((templates / "alertmanager.yml").read_text(), values)
-    yield "schema.tmpl", (templates / "schema.tmpl").read_text()
+def alertmanager(values: Mapping[str, str], receivers: str | None = None) -> Iterator[tuple[str, str]]:
+    """Name and content of Alertmanager's config, its receivers and its notification texts.
+
+    Args:
+        values: of the parameters.
+        receivers: the receivers that stand already, as people edited them; None for those of the template.
+    """
+    teams = listed(values["teams"])
+    if receivers is None:
+        receivers = render(_template(RECEIVERS), values)
+        receivers += "".join(render(_template("team-receivers.yml"), {**values, "team": team}) for team in teams)
+    routes = "".join(render(_template("team-route.yml"), {**values, "team": team}) for team in teams)
+    config = render(_template("alertmanager.yml"), {**values, "team_routes": routes})
+    yield "alertmanager.yml", f"{config}\n{receivers}"
+    yield RECEIVERS, receivers
+    texts = _template("schema.tmpl")
+    yield (
+        "schema.tmpl",
+        "\n".join(render(texts, {**values, "text": name, "clean": clean}) for name, clean in _TEXTS.items()),
+    )
 
 
 def dashboard(name: str, values: Mapping[str, str]) -> str:
-    """A dashboard's JSON. `templates/dashboards.json` holds, by JSON pointer, what depends on a parameter."""
-    document = json.loads((source() / "grafana" / f"{name}.json").read_text())
-    marks = json.loads((source() / "templates" / "dashboards.json").read_text())
-    for pointer, template in marks[name].items():
-        *parents, last = pointer.split("/")[1:]
-        at: Any = document
-        for key in parents:
-            at = at[_key(at, key)]
-        at[_key(at, last)] = scalar(template, values)
-    return as_json(document)
+    """A dashboard's JSON."""
+    return as_json(filled(json.loads(_template(f"{name}.json")), values))
 
 
-def scalar(template: str, values: Mapping[str, str]) -> str | float:
-    """A string of a dashboard with its marks replaced; a number where nothing but a mark of a number is in it."""
-    rendered = render(template, values)
-    mark = _MARK.fullmatch(template)
-    return float(rendered) if mark and mark[2] is None and is_number(rendered) else rendered
+def filled(node: Any, values: Mapping[str, str]) -> Any:
+    """JSON with its marks replaced; a number where nothing but a mark of a number is in a string."""
+    if isinstance(node, str):
+        rendered = render(node, values)
+        mark = _MARK.fullmatch(node)
+        return float(rendered) if mark and mark[2] is None and _NUMBER.fullmatch(rendered) else rendered
+    if isinstance(node, dict):
+        pairs = cast("dict[str, Any]", node).items()
+        return {
+            key: filled(value, values) for before, inner in pairs for key, value in _repeated(before, inner, values)
+        }
+    if isinstance(node, list):
+        elements = cast("list[Any]", node)
+        return [filled(one, values) for element in elements for one in _for_each_label(element, values)]
+    return node
+
+
+def _repeated(key: str, value: Any, values: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    if _PER_LABEL not in key:
+        yield key, value
+        return
+    for label in Scope(values).further:
+        yield key.replace(_PER_LABEL, label), json.loads(json.dumps(value).replace(_PER_LABEL, label))
+
+
+def _for_each_label(element: Any, values: Mapping[str, str]) -> list[Any]:
+    """The element, or where a text directly in it has the mark, one for each label."""
+    direct = cast("dict[str, Any]", element).values() if isinstance(element, dict) else [element]
+    if not any(isinstance(text, str) and _PER_LABEL in text for text in direct):
+        return [element]
+    text = json.dumps(element)
+    return [json.loads(text.replace(_PER_LABEL, label)) for label in Scope(values).further]
 
 
 def as_json(document: object) -> str:
@@ -82,16 +140,24 @@ def as_json(document: object) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def files(values: Mapping[str, str], labels: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
+def files(
+    values: Mapping[str, str], labels: Mapping[str, str] | None = None, receivers: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Path and content of everything that `export` writes."""
+    prefix = Scope(values).form("prefix", "files")
     for name, text in rules(values, labels):
-        yield f"prometheus/rules/{name}", text
-    yield "kubernetes/prometheusrule.yaml", prometheus_rule(values, labels)
-    for name, text in alertmanager(values):
+        yield f"prometheus/rules/{prefix}{name}", text
+    yield f"kubernetes/{prefix}prometheusrule.yaml", prometheus_rule(values, labels)
+    for name, text in alertmanager(values, receivers):
         yield f"alertmanager/{name}", text
     for name in DASHBOARDS:
-        yield f"grafana/{name}.json", dashboard(name, values)
+        yield f"grafana/{prefix}{name}.json", dashboard(name, values)
 
 
-def _key(container: Any, key: str) -> str | int:
-    return int(key) if isinstance(container, list) else key
+def _template(name: str) -> str:
+    return (templates() / name).read_text(encoding="utf-8")
+
+
+def _quoted(text: str) -> str:
+    """A string of YAML. Not JSON's escapes: YAML refuses the surrogates of 🚀."""
+    return json.dumps(text, ensure_ascii=False)

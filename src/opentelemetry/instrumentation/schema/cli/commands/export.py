@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
 
 import click
 
-from ..._monitoring.rendering import files
-from ..._monitoring.thresholds import PARAMETERS, ParameterError, checked
+from ..._monitoring import writing
+from ..._monitoring.rendering import RECEIVERS, files
+from ..._monitoring.thresholds import PARAMETERS
+from ..._monitoring.values import ParameterError, checked, checked_labels
 from ..output import UsageError
-
-_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -20,16 +20,6 @@ def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise click.BadParameter(f"{wrong[0]!r} has no value; write name=value")
     return {name: value for name, _, value in pairs}
-
-
-def _labels(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    labels = _pairs(ctx, param, given)
-    for name, value in labels.items():
-        if not _LABEL.fullmatch(name) or name in ("severity", "long", "short", "alertname"):
-            raise click.BadParameter(f"{name!r} is not a label name, or one that the rules set themselves")
-        if not value.isprintable() or set(value) & set("\"\\'`{}"):
-            raise click.BadParameter(f"{name}: {value!r} has a quote, a brace, a backslash or an unprintable character")
-    return labels
 
 
 def _list(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
@@ -42,24 +32,63 @@ def _list(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--set", "given", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="A parameter of --list.")
 @click.option(
-    "--set", "given", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="A threshold, `for` or address."
+    "--label",
+    "labels",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="A label for every alert about an app.",
 )
-@click.option(
-    "--label", "labels", metavar="NAME=VALUE", multiple=True, callback=_labels, help="A label for every alert."
-)
+@click.option("--only", metavar="PATTERN", multiple=True, help="Only files whose path below DIRECTORY matches.")
+@click.option("--diff", is_flag=True, help="Show what would change, write nothing; exit with 1 if something would.")
+@click.option("--force", is_flag=True, help="Replace also files that were edited or that others wrote.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="What --set can set.")
-def export(directory: Path, given: dict[str, str], labels: dict[str, str]) -> None:
+def export(
+    directory: Path, given: dict[str, str], labels: dict[str, str], only: tuple[str, ...], diff: bool, force: bool
+) -> None:
     """Prometheus rules, Grafana dashboards and Alertmanager's config.
 
-    Writes them below DIRECTORY, over what is there. Exits with 2 for a value that cannot be.
+    Writes them below DIRECTORY; over a file only if it wrote that itself and nobody edited it since. Exits with 2 for a
+    value that cannot be and for a file that it must not replace.
     """
+    if "secrets_dir" in given:
+        given = {**given, "secrets_dir": str(Path(given["secrets_dir"]).absolute())}
     try:
-        written = [(directory / path, text) for path, text in files(checked(given), labels)]
-        for path, text in written:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    except (ParameterError, OSError) as error:
+        values = checked(given)
+        receivers = _edited_receivers(directory / "alertmanager" / RECEIVERS)
+        texts = dict(files(values, checked_labels(labels, values), receivers))
+        if receivers is not None:
+            _check_receivers(directory, texts["alertmanager/alertmanager.yml"], receivers)
+            del texts[f"alertmanager/{RECEIVERS}"]
+        chosen = {
+            name: writing.sealed(name, text)
+            for name, text in texts.items()
+            if not only or any(fnmatchcase(name, pattern) for pattern in only)
+        }
+        if not chosen:
+            raise UsageError(f"--only: no file matches; there are {', '.join(texts)}")
+        if diff:
+            changes = [writing.difference(directory / name, name, text) for name, text in chosen.items()]
+            click.echo("".join(changes), nl=False)
+            raise click.exceptions.Exit(1 if any(changes) else 0)
+        writing.check(directory, chosen, force)
+        for path in writing.write(directory, chosen):
+            click.echo(path)
+    except (ParameterError, writing.WritingError, OSError) as error:
         raise UsageError(str(error)) from error
-    for path, _ in written:
-        click.echo(path)
+
+
+def _edited_receivers(path: Path) -> str | None:
+    """The receivers that somebody edited, None if there are none or they are as written."""
+    return None if writing.state(path, "") in ("new", "written") else writing.unsealed(path.read_text(encoding="utf-8"))
+
+
+def _check_receivers(directory: Path, config: str, receivers: str) -> None:
+    routed = re.findall(r"^ +receiver: (\S+)$", config.partition("\ninhibit_rules:")[0], re.M)
+    there = re.findall(r"^ *- name: [\"']?([^\s\"']+)", receivers, re.M)
+    if missing := sorted(set(routed) - set(there)):
+        raise UsageError(
+            f"{directory / 'alertmanager' / RECEIVERS}: routes name a receiver that it lacks: {missing[0]}"
+        )

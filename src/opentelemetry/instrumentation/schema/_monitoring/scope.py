@@ -1,0 +1,126 @@
+"""What tells one installation's series, alerts and files from its neighbours': selector, own labels, prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+_MATCHER: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"([^"\\]*)"\s*(?:,|$)')
+
+
+class Matcher(NamedTuple):
+    """One matcher of a selector."""
+
+    label: str
+    operator: str
+    value: str
+
+    def __str__(self) -> str:
+        return f'{self.label}{self.operator}"{self.value}"'
+
+
+def matchers(selector: str) -> list[Matcher]:
+    """The matchers of `environment="prod", team=~"a|b"`.
+
+    Raises:
+        ValueError: if the text is something else.
+    """
+    found: list[Matcher] = []
+    at = 0
+    while at < len(selector):
+        match = _MATCHER.match(selector, at)
+        if not match:
+            raise ValueError(f'{selector[at:]!r} is not a list of matchers such as environment="prod",team=~"a|b"')
+        found.append(Matcher(*match.groups()))
+        at = match.end()
+    return found
+
+
+def listed(names: str) -> list[str]:
+    """The names of a list that commas separate."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+class Scope:
+    """The installation that the parameters describe.
+
+    Attributes:
+        further: the own labels beside `job`: those that were asked for, and those that the selector names. What the
+            selector chooses by stays on every series and alert, so that two selectors never give equal ones.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+        self._selector = matchers(values["selector"])
+        named = [*listed(values["own_labels"]), *(matcher.label for matcher in self._selector)]
+        self.further = [label for label in dict.fromkeys(named) if label != "job"]
+
+    def form(self, name: str, form: str | None) -> str | None:
+        """What a mark of the scope stands for, None if the mark is a plain parameter's."""
+        if name == "selector":
+            return _selector([str(matcher) for matcher in self._selector], form)
+        if name == "collector":
+            chosen = matchers(self.values["collector_selector"])
+            if form == "own":
+                return ", ".join(dict.fromkeys(["job", *self.further, *(matcher.label for matcher in chosen)]))
+            return _selector([f'job=~"{self.values["collector_job"]}"', *map(str, chosen)], form)
+        if name == "own":
+            return self._own(form)
+        if name == "prefix":
+            return _prefix(self.values["prefix"], form)
+        return self._error_ratio() if name == "promised" else None
+
+    def _own(self, form: str | None) -> str:
+        further = self.further
+        if form == "variables":  # in a link to a dashboard
+            return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in ["job", *further])
+        if form == "further":  # likewise, where there is no job
+            return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in further)
+        if form == "where":
+            return "{{ $labels.job }}" + self._own("beside")
+        if form == "beside":
+            return "".join(f"{{{{ with $labels.{label} }}}}, {label} {{{{ . }}}}{{{{ end }}}}" for label in further)
+        if form == "in":  # in a text about all apps
+            named = [f"{{{{ with $labels.{label} }}}} {label} {{{{ . }}}}{{{{ end }}}}" for label in further]
+            return " in" + ",".join(named) if named else ""
+        if form == "legend":
+            return " ".join(f"{{{{{label}}}}}" for label in ["job", *further])
+        if form == "filters":  # by a dashboard's variables, after other matchers
+            return "".join(f', {label}=~"${label}"' for label in further)
+        if form == "chosen":  # likewise and by the selector, for series that have no job
+            return _selector(
+                [f'{label}=~"${label}"' for label in further] + [str(one) for one in self._selector], "only"
+            )
+        if form == "equal":
+            return ", ".join(further)
+        return ", ".join(["job", *further])
+
+    def _error_ratio(self) -> str:
+        """Failed validations over requests, as promised: everybody's. With a scope, ours alone."""
+        if not self.further:
+            return "sum(rate(validation_errors_total[1m])) / sum(rate(api_requests_total[1m]))"
+        by, selector = ", ".join(self.further), self.form("selector", "more")
+        return f"""|
+          sum by ({by}) (rate(validation_errors_total{{schema_name!=""{selector}}}[1m]))
+          / sum by ({by}) (
+            rate(api_requests_total{{http_request_method!=""{selector}}}[1m])
+            or rate(api_requests_total{{schema_endpoint!=""{selector}}}[1m])
+          )"""
+
+
+def _selector(found: list[str], form: str | None) -> str:
+    """Matchers alone, in braces of their own (`only`), or after others (`more`)."""
+    text = ", ".join(found)
+    if form == "only":
+        return f"{{{text}}}" if text else ""
+    return f", {text}" if form == "more" and text else text
+
+
+def _prefix(prefix: str, form: str | None) -> str:
+    """The prefix as it stands before names of files and groups, before `recorded` names, or after a `title`."""
+    if not prefix:
+        return ""
+    if form == "recorded":
+        return f"{prefix.replace('-', '_')}:"
+    return f" ({prefix})" if form == "title" else f"{prefix}-"

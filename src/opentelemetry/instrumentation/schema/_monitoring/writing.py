@@ -1,0 +1,119 @@
+"""Writes below one folder, and never over what it did not write or what was edited since.
+
+Each file says in its first line, in JSON as its first key, the hash of the rest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+State = Literal["new", "unchanged", "written", "edited", "foreign"]
+"""Of a file where one is to be written: none yet; the very same; written by us and not touched since; written by us and
+edited since; of somebody else."""
+
+_SAYS: Final = "otel-schema export, and replaced by it as long as the rest has the hash sha256:"
+_SEALS: Final = {".json": ' "__otel_schema_export": "{}",', ".tmpl": "{{{{/* {} */}}}}"}
+_COMMENT: Final = "# {}"
+_SEAL: Final = re.compile(rf'^(?:# | "__otel_schema_export": "|\{{\{{/\* ){re.escape(_SAYS)}([0-9a-f]{{64}}).*\n', re.M)
+
+
+class WritingError(Exception):
+    """A file that must not be written; the message names it and the way out."""
+
+
+def sealed(name: str, text: str) -> str:
+    """A file's text with the hash of the text."""
+    suffix = Path(name).suffix
+    seal = _SEALS.get(suffix, _COMMENT).format(_SAYS + _hash(text)) + "\n"
+    return text.replace("{\n", "{\n" + seal, 1) if suffix == ".json" else seal + text
+
+
+def unsealed(text: str) -> str:
+    """A file's text without the hash."""
+    return _SEAL.sub("", text, count=1)
+
+
+def state(path: Path, text: str) -> State:
+    """What stands where a text is to be written.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if not path.exists():
+        return "new"
+    there = path.read_text(encoding="utf-8", errors="replace")
+    if there == text:
+        return "unchanged"
+    seal = _SEAL.search(there)
+    if not seal:
+        return "foreign"
+    return "written" if seal[1] == _hash(unsealed(there)) else "edited"
+
+
+def difference(path: Path, name: str, text: str) -> str:
+    """What would change, as a unified diff; empty if nothing but the hash would."""
+    there = unsealed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else ""
+    lines = difflib.unified_diff(
+        there.splitlines(keepends=True), unsealed(text).splitlines(keepends=True), f"there/{name}", f"written/{name}"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def check(directory: Path, files: Mapping[str, str], force: bool) -> None:
+    """Whether all files may be written.
+
+    Raises:
+        WritingError: if one is a symbolic link or below one, is not a file, or is not ours and `force` is off.
+        OSError: if one cannot be read.
+    """
+    for name, text in files.items():
+        _refuse_links(directory, name)
+        found = state(directory / name, text)
+        if force or found not in ("edited", "foreign"):
+            continue
+        what = "was edited since it was written" if found == "edited" else "was not written by otel-schema export"
+        raise WritingError(
+            f"{directory / name} {what}: see --diff, leave it out with --only, or replace it with --force"
+        )
+
+
+def write(directory: Path, files: Mapping[str, str]) -> Iterable[Path]:
+    """Writes files that are checked; each is whole or not there at all.
+
+    Raises:
+        OSError: if one cannot be written.
+    """
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_links(directory, name)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            draft.replace(path)  # over a link it would replace the link, never what that leads to
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        yield path
+
+
+def _refuse_links(directory: Path, name: str) -> None:
+    path = directory
+    for part in Path(name).parts:
+        path = path / part
+        if path.is_symlink():
+            raise WritingError(f"{path} is a symbolic link: nothing is written through one")
+    if path.exists() and not path.is_file():
+        raise WritingError(f"{path} is not a file")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
