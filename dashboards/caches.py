@@ -6,6 +6,7 @@ from typing import Any
 
 from panels import (
     EVERY,
+    OWN,
     RECORDED,
     SCHEMA,
     TARGET,
@@ -29,7 +30,7 @@ OF_SCHEMA = f'{RECORDED}, schema_name=~"$schema"'
 def dashboard() -> Any:
     hits, misses = (f'sum(cache_{what}_total{{schema_cache_name!="", {TARGET}}})' for what in ("hits", "misses"))
     compiled = [
-        f"sum by (db_system_name) (rate(schema_query_cache_{what}_total{{{TARGET}}}[{EVERY}]))"
+        f"sum by ({OWN}, db_system_name) (rate(schema_query_cache_{what}_total{{{TARGET}}}[{EVERY}]))"
         for what in ("hits", "misses")
     ]
     queries = f"rate(schema_query_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
@@ -78,7 +79,7 @@ def dashboard() -> Any:
                     "Compiled Cache of SQLAlchemy",
                     "Share of cacheable statements that were compiled before.",
                     "percentunit",
-                    query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]})", "{{db_system_name}}"),
+                    query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]})", f"{{{{db_system_name}}}} {WHERE}"),
                 ).max(1),
                 "No SQLAlchemy statement in this time",
             ),
@@ -110,8 +111,8 @@ def dashboard() -> Any:
                     "During: the validation waits for it. After: the rest of the request does.",
                     "s",
                     query(
-                        f"histogram_quantile(0.95, sum by (schema_query_relation, le) ({queries}))",
-                        "{{schema_query_relation}}, p95",
+                        f"histogram_quantile(0.95, sum by ({OWN}, schema_query_relation, le) ({queries}))",
+                        f"{{{{schema_query_relation}}}}, p95 {WHERE}",
                     ),
                 ),
                 no_query,
@@ -125,9 +126,9 @@ def dashboard() -> Any:
                     "Queries a second that are linked to a schema, by when they run and what they do.",
                     "ops",
                     query(
-                        "sum by (schema_query_relation, db_operation_name) "
+                        f"sum by ({OWN}, schema_query_relation, db_operation_name) "
                         f"(rate(schema_query_duration_seconds_count{{{SCHEMA}}}[{EVERY}]))",
-                        "{{schema_query_relation}} {{db_operation_name}}",
+                        f"{{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
                     ),
                 ),
                 no_query,

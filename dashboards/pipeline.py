@@ -83,7 +83,7 @@ def dashboard() -> Any:
                     "1: Prometheus scrapes it; 0: it cannot. And how many are gone that were there in the last hour.",
                     "short",
                     query("max by (@{collector:own}, instance) (up@{collector:only})", "{{instance}}"),
-                    query("@{prefix:recorded}job:otelcol_gone:count@{collector:only} > 0", "gone of {{job}}", "B"),
+                    query("@{prefix:recorded}job:otelcol_gone:count@{collector:only}", "gone of {{job}}", "B"),
                 ),
                 NO_COLLECTOR,
             ),

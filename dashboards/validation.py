@@ -8,6 +8,7 @@ from urllib.parse import quote
 from panels import (
     BY_SCHEMA,
     EVERY,
+    OWN,
     RECORDED,
     SCHEMA,
     WHERE,
@@ -153,7 +154,9 @@ def dashboard() -> Any:
                 "Validations by Outcome",
                 "valid; invalid: the data broke the schema; error: the validator crashed.",
                 "ops",
-                query(f"sum by (schema_validation_outcome) ({COUNT})", "{{schema_validation_outcome}}"),
+                query(
+                    f"sum by ({OWN}, schema_validation_outcome) ({COUNT})", f"{{{{schema_validation_outcome}}}} {WHERE}"
+                ),
             ),
             5, 0, 18, 12, 8,
         ),

@@ -29,6 +29,7 @@ class Case:
         every: seconds between evaluations.
         scrape: seconds between samples.
         exact: whether `fires` is the very first evaluation; otherwise it fires by then.
+        quiet: matchers of alerts that never fire meanwhile.
     """
 
     alert: str
@@ -40,6 +41,7 @@ class Case:
     every: int = 10
     scrape: int = 10
     exact: bool = True
+    quiet: str = ""
 
     @property
     def name(self) -> str:
@@ -57,6 +59,9 @@ class Case:
             checks.append((self.fires, f"clamp_max(count({firing}), 1) or vector(0)", 1))
             if self.exact:
                 checks.append((self.fires - self.every, ever, 0))
+        if self.quiet:
+            others = f'ALERTS{{alertstate="firing",{self.quiet}}}'
+            checks.append((ends, f"count(count_over_time({others}[30d])) or vector(0)", 0))
         if self.resolved is not None:
             checks.append((self.resolved, f"count({firing}) or vector(0)", 0))
         return {
@@ -94,12 +99,13 @@ class Promtool:
 
     home: Path
     values: Mapping[str, str] = field(default_factory=lambda: thresholds.DEFAULTS)
+    changed: Mapping[str, str] = field(default_factory=dict)  # rule file → its text, where it is not as rendered
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         self.files = {name: self.home / name for name in rendering.RULES}
         for name, text in rendering.rules(self.values):
-            self.files[name].write_text(text)
+            self.files[name].write_text(self.changed.get(name, text))
 
     def failure(self, case: Case) -> str:
         """What promtool says of a case, empty if it holds."""
@@ -109,6 +115,6 @@ class Promtool:
     def verdict(self, document: Mapping[str, object]) -> str:
         """What promtool says of a test file, empty if it passes."""
         test = self.home / "case.json"  # JSON is YAML
-        test.write_text(json.dumps(document))
+        test.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         done = subprocess.run(["promtool", "test", "rules", str(test)], capture_output=True, text=True, timeout=100)
         return "" if done.returncode == 0 else done.stdout + done.stderr
