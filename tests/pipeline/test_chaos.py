@@ -17,9 +17,11 @@ from typing import Any
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from exports import trace
+from exports import points, trace
+from load import SCOPE
 from programs import AGENT, GATEWAY, Collector, FaultRow, Load, Prometheus, eventually
 from sink import Sink
 
@@ -361,3 +363,26 @@ def test_memory_limit_is_recovered_from(otelcol: Path, tmp_path: Path) -> None:
         app = stack.enter_context(Load(f"http://{gateway.otlp}", tmp_path, seconds=2, quiet=0))
         notable = set(app.truth()["notable"])
         sink.wait_for(lambda: notable <= {span.trace_id for span in sink.spans()}, deadline=60)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("step", "blind"), [(30, 30), (3600, 120)])
+def test_clock_stepped_back(otelcol: Path, prometheus: str, tmp_path: Path, step: int, blind: int) -> None:
+    """An app whose clock steps back is seen again after as many seconds, or after two minutes, whichever is less."""
+    with ExitStack() as stack:
+        gateway = stack.enter_context(Collector(otelcol, GATEWAY, tmp_path, "gateway", OTELCOL_NEXT="127.0.0.1:9"))
+        ports = {8889: gateway.ports["metrics"], 8888: gateway.ports["telemetry"]}
+        server = stack.enter_context(Prometheus(prometheus, "collector.yml", tmp_path, ports))
+        channel = stack.enter_context(grpc.insecure_channel(gateway.otlp))
+
+        def count(value: int, behind: int) -> float | None:
+            request = points(0, 1, "app", SCOPE)
+            (point,) = request.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points
+            point.as_int, point.time_unix_nano = value, point.time_unix_nano - int(behind * 1e9)
+            MetricsServiceStub(channel).Export(request, timeout=5)
+            return server.value("sum(api_requests_total)")
+
+        eventually(lambda: count(1, 0) == 1, "the count before")
+        since = time.monotonic()
+        eventually(lambda: count(2, step) == 2, "the count after", blind + 20)
+        assert time.monotonic() - since > blind - 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +28,15 @@ class Jaeger(Program):
 
     def api(self, path: str) -> dict:
         return json.loads(get(f"http://127.0.0.1:{self.ports['HTTP']}/api/{path}"))
+
+
+@pytest.mark.parametrize("name", ["JAEGER_OTLP_GRPC", "JAEGER_HTTP", "JAEGER_GRPC"])
+def test_empty_address_opens_no_port(tmp_path: Path, name: str) -> None:
+    """An address that is set, but empty, ends Jaeger's start by its name instead of meaning every interface."""
+    jaeger = Jaeger(built("jaeger"), tmp_path)
+    done = subprocess.run(jaeger.command, env={**jaeger.env, name: ""}, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert f'otlp/{name}: requires a non-empty "endpoint"' in done.stderr
 
 
 def test_notable_traces_survive_a_kill(otelcol: Path, tmp_path: Path, fault_row: FaultRow) -> None:

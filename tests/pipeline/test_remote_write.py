@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import Me
 from exports import points
 from load import SCOPE
 from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Prometheus, eventually
+from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -110,3 +111,23 @@ def test_wrong_clock_delays_nobody(otelcol: Path, prometheus: str, tmp_path: Pat
         right = 'sum(api_requests_total{job="shop/leads"})'
         eventually(lambda: road.server.value(right) == requests, f"{requests} requests", 20)
         assert "failed to send WriteRequest" not in road.collector.log.read_text()
+
+
+@pytest.mark.nightly
+def test_sigterm_while_prometheus_is_away_loses_no_span(otelcol: Path, tmp_path: Path) -> None:
+    """A collector that still tries to write after SIGTERM, and is killed, has decided and kept every trace before."""
+    configs = (*STANDALONE, "overlays/remote-write.yaml")
+    with Sink() as sink:
+        variables = {"OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"), "OTELCOL_DECISION_WAIT": "60s"}
+        variables["OTELCOL_REMOTE_WRITE"] = "http://127.0.0.1:9/api/v1/write"
+        with Collector(otelcol, configs, tmp_path, **variables) as collector:
+            with Load(f"http://{collector.otlp}", tmp_path, seconds=3, quiet=0) as app:
+                notable = set(app.truth()["notable"])
+            assert collector.process is not None
+            collector.process.terminate()
+            time.sleep(10)
+            assert collector.process.poll() is None  # it tries for five minutes
+            collector.kill()
+            collector.start()
+            sink.wait_for(lambda: notable <= {span.trace_id for span in sink.spans()}, deadline=30)
+            collector.kill()
