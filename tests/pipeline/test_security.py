@@ -155,7 +155,7 @@ def test_malformed_otlp_harms_nobody_else(secured: Secured) -> None:
     metadata = [("authorization", f"Bearer {secured.token}")]
     with grpc.secure_channel(secured.gateway.otlp, trust) as channel:
         raw = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-        with pytest.raises(grpc.RpcError, match="error unmarshalling request"):
+        with pytest.raises(grpc.RpcError, match="unmarshal"):
             raw(nonsense, metadata=metadata, timeout=5)
         TraceServiceStub(channel).Export(trace("next", failed=True), metadata=metadata, timeout=5)
     secured.sink.wait_for(lambda: secured.sink.spans("next"), deadline=30)
