@@ -20,6 +20,7 @@ import caches
 import health
 import pipeline
 import validation
+import versions
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "collector-config"
@@ -27,6 +28,7 @@ PAGES = {
     "schema-health": health.dashboard,
     "schema-validation": validation.dashboard,
     "schema-cache": caches.dashboard,
+    "schema-versions": versions.dashboard,
     "schema-pipeline": pipeline.dashboard,
 }
 

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     from grafana_foundation_sdk.models import common as kinds
     from grafana_foundation_sdk.models import dashboard as models
 
-    # the panels' types, as the four dashboards write them
+    # the panels' types, as the dashboards write them
     from grafana_foundation_sdk.models import heatmap as heatmaps
 
 Panel = Any
@@ -38,8 +38,8 @@ OURS = "schema_validation_duration_seconds_count|schema_left_out|schema_telemetr
 """Series that nobody else has: they say which jobs there are."""
 APP_ALERTS = (
     "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
-    "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "SchemaTelemetryMissing",
-    "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
+    "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "SeveralSchemaVersions",
+    "SchemaTelemetryMissing",    "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
 )  # fmt: skip
 COLLECTOR_ALERTS = ("CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown")
 EVERY = "$__rate_interval"

@@ -76,6 +76,20 @@ def calls(share_of_hits: float, per_second: float) -> dict[str, Value]:
     return {HITS: rate(per_second * share_of_hits), MISSES: rate(per_second * (1 - share_of_hits))}
 
 
+def versions(
+    old: str, new: str, *, old_until: int = 10**9, same: bool = False, ceased: bool = False
+) -> dict[str, Value]:
+    """Instance `a` uses one version of LeadIn, instance `b` another."""
+    first, second = f"f-{old}", f"f-{old}" if same else "f-new"
+    in_b = SCHEMA.replace('instance="a"', 'instance="b"')
+    return {
+        f'schema_info{{{SCHEMA}, schema_version="{old}", schema_fingerprint="{first}"}}': lambda at: (
+            0.0 if ceased else 1.0 if at < old_until else None
+        ),
+        f'schema_info{{{in_b}, schema_version="{new}", schema_fingerprint="{second}"}}': constant(1),
+    }
+
+
 PROMISED = [
     Case(
         "HighValidationErrorRate",
@@ -233,6 +247,18 @@ CAUSES = [
     Case("SlowLinkedQueries", "p95 of 90 ms is allowed", queries(QUICK_QUERIES, 2)),
     Case("SlowLinkedQueries", "21 in five minutes count", queries(SLOW_QUERIES, 21 / 300), fires=700, exact=False),
     Case("SlowLinkedQueries", "19 in five minutes are too few", queries(SLOW_QUERIES, 19 / 300)),
+    Case("SeveralSchemaVersions", "two versions for an hour", versions("1", "2"), fires=3600, until=3700),
+    Case("SeveralSchemaVersions", "two fingerprints under one declared version", versions("1", "1"), fires=3600),
+    Case(
+        "SeveralSchemaVersions",
+        "a rolling deployment of 50 minutes is over in time",
+        versions("1", "2", old_until=3000),
+        until=8000,
+    ),
+    Case("SeveralSchemaVersions", "one version on two instances", versions("1", "1", same=True), until=8000),
+    Case(
+        "SeveralSchemaVersions", "a version that ceased is published as 0", versions("1", "2", ceased=True), until=8000
+    ),
     Case("ValidatorBuiltPerCall", "60 % of the calls build for ten minutes", calls(0.4, 5), fires=610),
     Case("ValidatorBuiltPerCall", "45 % is allowed", calls(0.55, 5)),
     Case("ValidatorBuiltPerCall", "21 builds in ten minutes count", calls(0, 21 / 600), fires=1400, exact=False),

@@ -16,7 +16,7 @@ from .scope import Scope, listed
 from .thresholds import formatted
 
 RULES: Final = ("schema.rules.yml", "schema-slo.rules.yml", "collector.rules.yml")
-DASHBOARDS: Final = ("schema-health", "schema-validation", "schema-cache", "schema-pipeline")
+DASHBOARDS: Final = ("schema-health", "schema-validation", "schema-cache", "schema-versions", "schema-pipeline")
 RECEIVERS: Final = "receivers.yml"
 """Alertmanager's receivers, which people edit: whoever has such a file keeps it."""
 

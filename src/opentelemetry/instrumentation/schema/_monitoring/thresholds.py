@@ -62,6 +62,8 @@ PARAMETERS: Final = (
     Parameter("build_ratio", "0.5", "ratio", "A module-level validator misses once in a process: half is far off."),
     Parameter("build_for", "10m", "duration", "longer than a rolling deployment's first uses"),
     Parameter("build_count", "20", "count", "first uses of a schema by a few new processes are fewer"),
+    Parameter("schema_versions", "1", "count", "One: two live side by side are one of them too many for some client."),
+    Parameter("schema_versions_for", "1h", "duration", "longer than a rolling deployment"),
     Parameter("missing_after", "1h", "interval", "only who reported so long without a pause: no nightly worker"),
     Parameter("missing_for", "10m", "duration", "Longer than a deployment; who is gone is remembered for an hour."),
     Parameter("absent_for", "15m", "duration", "Longer than a restart of Prometheus and everything before it."),

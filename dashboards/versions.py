@@ -1,0 +1,125 @@
+"""Versions: which version of each schema each instance runs, and whether a version brings errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from panels import (
+    EVERY,
+    OWN,
+    RECORDED,
+    SCHEMA,
+    WHERE,
+    above,
+    empty,
+    errors,
+    figure,
+    instant,
+    limited,
+    page,
+    placed,
+    query,
+    recorded,
+    rows,
+    series,
+)
+
+IN_USE = f"schema_info{{{SCHEMA}}} == 1"
+VERSION = "{{schema_name}} {{schema_module}} {{schema_version}}"
+BY_VERSION = f"{OWN}, schema_name, schema_module, schema_version"
+JOIN = f"on ({OWN}, instance, schema_name, schema_module, schema_library) group_left (schema_version)"
+VERSIONS = recorded("schema:schema_versions:count", f'{RECORDED}, schema_name=~"$schema"')
+
+
+def dashboard() -> Any:
+    failed = f"{errors(EVERY, SCHEMA)} * {JOIN} ({IN_USE})"
+    no_version = "No schema with a name was used since the processes started"
+    panels = [
+        placed(
+            empty(
+                rows(
+                    "Active Schema Versions",
+                    "Each schema that was used, with its version by instance: as declared, else its fingerprint. Two "
+                    "fingerprints under one declared version say that somebody forgot to raise it.",
+                    {
+                        "schema_name": ("Schema", ""),
+                        "schema_module": ("Module", ""),
+                        "schema_version": ("Version", ""),
+                        "schema_fingerprint": ("Fingerprint", ""),
+                        "job": ("Job", ""),
+                        "instance": ("Instance", ""),
+                    },
+                    instant(
+                        f"sum by ({OWN}, schema_name, schema_module, schema_version, schema_fingerprint, instance) "
+                        f"({IN_USE})"
+                    ),
+                ),
+                no_version,
+            ),
+            1, 0, 0, 24, 10,
+        ),
+        placed(
+            empty(
+                series(
+                    "Instances by Version",
+                    "How many instances use each version of a schema. During a rolling deployment one line falls while "
+                    "the next one rises.",
+                    "short",
+                    query(
+                        f"count by ({BY_VERSION}) ({IN_USE})",
+                        f"{VERSION} {WHERE}",
+                    ),
+                ),
+                no_version,
+            ),
+            2, 0, 10, 12, 9,
+        ),
+        placed(
+            empty(
+                limited(
+                    series(
+                        "Versions by Schema",
+                        "How many versions of a schema are in use at once. Dashed: the limit of SeveralSchemaVersions, "
+                        "which a deployment may pass for a while.",
+                        "short",
+                        query(VERSIONS, f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
+                    ),
+                    above("@{schema_versions}"),
+                ),
+                no_version,
+            ),
+            3, 12, 10, 12, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Errors by Version",
+                    "Failed validations a second, by the version that the instance uses: an error that came with a "
+                    "version shows in its line alone.",
+                    "ops",
+                    query(
+                        f"sum by ({BY_VERSION}) ({failed})",
+                        f"{VERSION} {WHERE}",
+                    ),
+                ),
+                "No validation failed in this time",
+            ),
+            4, 0, 19, 18, 9,
+        ),
+        placed(
+            figure(
+                "Schemas with Several Versions",
+                "Schemas of which more than one version is in use now, in one job.",
+                "short",
+                query(f"count({VERSIONS} > @{{schema_versions}}) or vector(0)"),
+            ),
+            5, 18, 19, 6, 9,
+        ),
+    ]  # fmt: skip
+    return page(
+        "schema-versions",
+        "Schema versions",
+        "Which version of each schema is live, and where.",
+        panels,
+        schema_variable=True,
+    )
