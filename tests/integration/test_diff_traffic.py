@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.instrumentation.schema._prometheus.http import Access
+from opentelemetry.instrumentation.schema._prometheus.selector import Selector
 from opentelemetry.instrumentation.schema._schemas.compare import compare
 from opentelemetry.instrumentation.schema._schemas.fields import FieldSpec, SchemaSpec, TypeSpec
 from opentelemetry.instrumentation.schema._schemas.findings import Comparison
@@ -76,7 +78,7 @@ def comparison() -> Comparison:
 def test_traffic_beside_breaking_findings(prometheus: str) -> None:
     """A schema that others hold has their endpoints' requests, a list of it counts, and no data is said as no data."""
     found = comparison()
-    said = traffic.remarks(found, prometheus, "7d")
+    said = traffic.remarks(found, prometheus, "7d", Access(), Selector())
     lines = {finding.schema: said[finding.fingerprint] for finding in found.findings if finding.direction == "request"}
     assert lines["app:Company"] == (
         "POST /leads: 12,500 requests, 12,000 validations in 7d",
@@ -89,7 +91,7 @@ def test_traffic_beside_breaking_findings(prometheus: str) -> None:
 def test_the_window_counts(prometheus: str) -> None:
     """What is older than --since is not counted."""
     found = comparison()
-    said = traffic.remarks(found, prometheus, "1d")
+    said = traffic.remarks(found, prometheus, "1d", Access(), Selector())
     first = said[next(each.fingerprint for each in found.findings if each.schema == "app:Company")][0]
     requests = int(first.split(": ")[1].split()[0].replace(",", ""))
     assert 12_500 / 3 * 0.9 < requests < 12_500 / 3 * 1.1
@@ -101,7 +103,7 @@ def test_an_endpoint_is_no_prometheus() -> None:
     server, thread = start_http_server(port, HOST, registry=CollectorRegistry())
     try:
         with pytest.raises(UsageError, match="knows no past: give a Prometheus"):
-            traffic.remarks(comparison(), f"http://{HOST}:{port}", "7d")
+            traffic.remarks(comparison(), f"http://{HOST}:{port}", "7d", Access(), Selector())
     finally:
         server.shutdown()
         server.server_close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
+from .._prometheus.text import printable
 from .._schemas import approvals, lockfile, revisions, source
 from .._schemas.fields import Document, SchemaSpec
 from .._schemas.lockfile import Lock, Origin
@@ -120,7 +121,7 @@ def _load(name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a script that calls sys.exit() when it is imported
-        said = str(error).partition("\n")[0]
+        said = printable(str(error).partition("\n")[0])
         hint = "Install what it needs, or name another module"
         if isinstance(error, ModuleNotFoundError) and name.startswith(str(error.name)):
             hint = "Run in the directory that holds it, or give that as --app-dir"

@@ -92,7 +92,7 @@ class Report:
 def render(report: Report, format_: str) -> str:
     """The report in one of FORMATS."""
     lines = {"text": _text, "json": _json, "github": _github, "junit": _junit, "markdown": _markdown}[format_]
-    return "\n".join(lines(report)) + "\n"
+    return "\n".join(lines(report))
 
 
 def format_option(function: Any) -> Any:
@@ -150,7 +150,7 @@ def _text(report: Report) -> Iterator[str]:
 
 
 def _json(report: Report) -> Iterator[str]:
-    yield json.dumps(as_data(report), indent=2, ensure_ascii=False)
+    yield json.dumps(as_data(report), indent=2)
 
 
 def as_data(report: Report) -> dict[str, Any]:

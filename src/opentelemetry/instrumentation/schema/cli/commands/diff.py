@@ -22,7 +22,7 @@ from ..._schemas.staleness import source_name, stale
 from ..._schemas.verdicts import LEVELS, Level
 from .. import git, project, reporting, traffic
 from ..connection import match_option, reads_urls
-from ..output import UsageError
+from ..output import UsageError, echo, finish
 from ..project import Project
 from ..reporting import Item, Report
 from .lock import content_below, read
@@ -120,8 +120,8 @@ def diff(
         raise UsageError("--reason, --until and --by go with --approve FINGERPRINT")
     said = traffic.remarks(comparison, prometheus_url, since, access, selector) if prometheus_url else {}
     report = _report(before, after, comparison, known, said, settings)
-    click.echo(reporting.render(report, format_), nl=False)
-    raise click.exceptions.Exit(report.exit_code)
+    echo(reporting.render(report, format_))
+    finish(report.exit_code)
 
 
 def _old(name: str, settings: Project) -> Side:

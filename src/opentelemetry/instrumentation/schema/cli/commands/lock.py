@@ -12,7 +12,7 @@ from ..._schemas import lockfile
 from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.staleness import stale
 from .. import project
-from ..output import UsageError
+from ..output import FINDING, UsageError, echo, finish
 
 _SHOWN = 40
 """Lines of a difference that are printed."""
@@ -55,15 +55,15 @@ def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, 
         if before is None:
             raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
         if before == text:
-            click.echo(f"{path.name} is up to date: {_counts(new)}")
+            echo(f"{path.name} is up to date: {_counts(new)}")
             return
         for line in _difference(before, text):
-            click.echo(line)
-        click.echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
-        raise click.exceptions.Exit(1)
+            echo(line)
+        echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        finish(FINDING)
     if before != text:
         path.write_text(text, encoding="utf-8")
-    click.echo(f"{path.name}: {_counts(new)}{'' if before != text else ', unchanged'}")
+    echo(f"{path.name}: {_counts(new)}{'' if before != text else ', unchanged'}")
 
 
 def read(path: Path) -> Lock:
@@ -96,11 +96,11 @@ def _report_stale(path: Path, old: Lock | None) -> None:
 
     found = stale(old, content_below(path.parent))
     for each in found:
-        click.echo(f"{each.file}: {each.ref} {each.why}")
+        echo(f"{each.file}: {each.ref} {each.why}")
     if found:
-        click.echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
-        raise click.exceptions.Exit(1)
-    click.echo(f"{path.name} fits the source of all {len(old.origins)} schemas and tables that it names")
+        echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        finish(FINDING)
+    echo(f"{path.name} fits the source of all {len(old.origins)} schemas and tables that it names")
 
 
 def _difference(before: str, text: str) -> list[str]:
