@@ -39,7 +39,7 @@ OURS = "schema_validation_duration_seconds_count|schema_left_out|schema_telemetr
 APP_ALERTS = (
     "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
     "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "SeveralSchemaVersions",
-    "SchemaTelemetryMissing",    "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
+    "SchemaTelemetryMissing", "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
 )  # fmt: skip
 COLLECTOR_ALERTS = ("CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown")
 EVERY = "$__rate_interval"
