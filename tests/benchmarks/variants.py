@@ -84,7 +84,7 @@ def _sdk() -> Variant:
 
 def _ours(sampled: bool = True, spans_a_second: int | None = None, **settings: Any) -> Variant:
     from opentelemetry.instrumentation.schema import SchemaInstrumentor
-    from opentelemetry.instrumentation.schema._recording import request, spans
+    from opentelemetry.instrumentation.schema._recording import endpoints, request, spans
 
     meters, tracers = _meters(), _tracers(sampled)
     SchemaInstrumentor().instrument(meter_provider=meters, tracer_provider=tracers, **settings)
@@ -94,7 +94,7 @@ def _ours(sampled: bool = True, spans_a_second: int | None = None, **settings: A
 
     @contextmanager
     def opened() -> Iterator[None]:
-        token = request.current_request.set(req := request.Request(request.web_endpoint("POST", "/leads")))
+        token = request.current_request.set(req := request.Request(endpoints.web_endpoint("POST", "/leads")))
         try:
             with tracer.start_as_current_span("POST /leads"):
                 req.enter_handler()

@@ -104,7 +104,7 @@ def library_of(kind: str) -> str:
 
 def waiting(telemetry: Telemetry) -> list[int]:
     """How many values each cell holds."""
-    streams = telemetry.instrumentor._recorder._instruments.values()
+    streams = telemetry.instrumentor._recorder.instruments
     return [len(cell.values) for stream in streams for cell in stream.cells]
 
 
@@ -134,7 +134,7 @@ def test_exemplars_that_nobody_reads_do_not_grow(watch: Callable[..., Telemetry]
             most,
             *(
                 len(cell.exemplars)
-                for cell in telemetry.instrumentor._recorder.instrument(semconv.VALIDATION_DURATION).cells
+                for cell in telemetry.instrumentor._recorder.instruments[semconv.VALIDATION_DURATION].cells
             ),
         )
     assert MAX_EXEMPLARS / 2 < most < MAX_EXEMPLARS

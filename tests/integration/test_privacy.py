@@ -13,7 +13,7 @@ from flask import request as flask_request
 from hypothesis import HealthCheck, given, seed, settings
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._recording import problems
-from opentelemetry.instrumentation.schema._recording.request import web_endpoint
+from opentelemetry.instrumentation.schema._recording.endpoints import web_endpoint
 from opentelemetry.instrumentation.schema.integrations.fastapi import install as fastapi
 from opentelemetry.instrumentation.schema.integrations.flask import install as flask
 from opentelemetry.instrumentation.schema.integrations.jsonschema import _problems as jsonschema_problems

@@ -140,7 +140,7 @@ probe = recorder.bind("pydantic", "Lead", "app")
 for _ in range(5):
     probe.succeeded(0.001)
 recorder.collect()
-durations = recorder.instrument(semconv.VALIDATION_DURATION)
+durations = recorder.instruments[semconv.VALIDATION_DURATION]
 print([len(cell.values) for cell in durations.cells], "opentelemetry.sdk" in sys.modules)
 """
     assert run(code) == "[0] False"
@@ -164,7 +164,7 @@ metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
 for _ in range(5):
     probe.succeeded(0.001)
 from test_recording import total
-buffered = len(recorder.instrument(semconv.VALIDATION_DURATION).cells[0].values)
+buffered = len(recorder.instruments[semconv.VALIDATION_DURATION].cells[0].values)
 print(buffered, total(reader))
 """
     assert run(code) == "4 (5, 5, 0)"

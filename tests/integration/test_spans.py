@@ -229,7 +229,7 @@ def test_a_span_that_the_validator_opened_is_a_sibling(telemetry: Telemetry) -> 
             stack.running[stack.current_stack()] = queried = stack.OpenValidation(running, began)
             with telemetry.tracer.start_as_current_span("inner"):
                 assert request.current_request.get() is request.NO_REQUEST
-                assert queried.probe.schema_cells.recorder.spans.open_span(queried, time.perf_counter()) is queried.span
+                assert telemetry.instrumentor._recorder.spans.open_span(queried, time.perf_counter()) is queried.span
     made = {span.name: span for span in telemetry.spans()}
     assert made["schema.validate Lead"].parent.span_id == parent.get_span_context().span_id
     assert made["inner"].parent.span_id == parent.get_span_context().span_id

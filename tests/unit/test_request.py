@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint
+from opentelemetry.instrumentation.schema._recording.app_names import MAX_NAME
+from opentelemetry.instrumentation.schema._recording.endpoints import block_endpoint, web_endpoint
 from opentelemetry.instrumentation.schema._recording.request import (
-    MAX_NAME,
     NO_REQUEST,
     ExcludedUrls,
     Request,
-    block_endpoint,
     current_request,
-    web_endpoint,
 )
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
@@ -102,28 +101,28 @@ def test_blocks_nest_and_end() -> None:
     with endpoint("outer"):
         outer = current_request.get()
         with suppress(ZeroDivisionError), endpoint("inner"):
-            assert current_request.get().attributes == {"schema.endpoint": "inner"}
+            assert current_request.get().endpoint.attributes == {"schema.endpoint": "inner"}
             raise ZeroDivisionError
         assert current_request.get() is outer
     assert current_request.get() is NO_REQUEST
 
 
-PROBE: Any = object()
+CELLS: Any = object()
 
 
 def test_the_server_span_gets_number_and_time() -> None:
     """What is validated between entry and end of the handler goes on the span that was current at its entry."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
     request = Request(web_endpoint("GET", "/x"))
-    request.add_validation(PROBE, 9.0)  # before the handler: nobody adds these up
+    request.add_validation(CELLS, 9.0)  # before the handler: nobody adds these up
     with tracer.start_as_current_span("server") as server:
         request.enter_handler()
         with tracer.start_as_current_span("inner"):
             request.enter_handler()  # a route in a route: the span stays the outer one
-        request.add_validation(PROBE, 0.25)
-        request.add_validation(PROBE, 0.5)
+        request.add_validation(CELLS, 0.25)
+        request.add_validation(CELLS, 0.5)
         request.leave_handler()
-        request.add_validation(PROBE, 9.0)
+        request.add_validation(CELLS, 9.0)
         request.leave_handler()
     assert dict(server.attributes or {}) == {"schema.validation.count": 2, "schema.validation.duration": 0.75}
 

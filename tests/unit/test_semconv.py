@@ -83,16 +83,16 @@ def _use(active: recorder.Recorder) -> None:
         semconv.QUERY_RELATION: "during",
         semconv.DB_SYSTEM_NAME: "sqlite",
     }
-    active.count(active.instrument(semconv.QUERY_DURATION), "query", query, 0.1)
-    for stream in map(active.instrument, (semconv.QUERY_CACHE_HITS, semconv.QUERY_CACHE_MISSES)):
+    active.count(semconv.QUERY_DURATION, "query", query, 0.1)
+    for stream in (semconv.QUERY_CACHE_HITS, semconv.QUERY_CACHE_MISSES):
         active.count(stream, "sqlite", {semconv.DB_SYSTEM_NAME: "sqlite"}, 1)
     active.count(
-        active.instrument(semconv.TELEMETRY_ERRORS),
+        semconv.TELEMETRY_ERRORS,
         "fault",
         {semconv.TELEMETRY_COMPONENT: "x", semconv.ERROR_TYPE: "E"},
         1,
     )
-    active.instrument(semconv.VALIDATION_DURATION).dropped = 1
+    active.instruments[semconv.VALIDATION_DURATION].dropped = 1
 
 
 @pytest.fixture

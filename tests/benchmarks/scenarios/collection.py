@@ -96,7 +96,7 @@ def waiting(variant: Variant) -> Run:
         ended.clear()
         thread = Thread(target=validations, daemon=True)
         with ExitStack() as held:
-            for stream in active._instruments.values():
+            for stream in active.instruments:
                 held.enter_context(stream.lock)
             thread.start()
             thread.join(_DEADLINE)

@@ -47,10 +47,10 @@ def routes(variant: Variant, number: int) -> Run:
         current: Any = ContextVar("route")
         requests: list[Any] = list(range(number))
     else:
-        from opentelemetry.instrumentation.schema._recording import request
+        from opentelemetry.instrumentation.schema._recording import endpoints, request
 
         current = request.current_request
-        requests = [request.Request(request.web_endpoint("POST", f"/leads/{each}")) for each in range(number)]
+        requests = [request.Request(endpoints.web_endpoint("POST", f"/leads/{each}")) for each in range(number)]
     turns = cycle(requests)
 
     def run(calls: int) -> None:

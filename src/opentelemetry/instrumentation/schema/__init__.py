@@ -5,7 +5,7 @@ what no integration can see: a worker's jobs, an app's own caches, a validator o
 """
 
 from ._recording.app_caches import observe_cache
-from .api import endpoint, validation
+from .api import ValidationBlock, endpoint, validation
 from .instrumentor import SchemaInstrumentor
 
-__all__ = ["SchemaInstrumentor", "endpoint", "observe_cache", "validation"]
+__all__ = ["SchemaInstrumentor", "ValidationBlock", "endpoint", "observe_cache", "validation"]

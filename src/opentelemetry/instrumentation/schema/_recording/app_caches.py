@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .. import faults
+from .app_names import checked
 
 
 class _Info(Protocol):
@@ -44,10 +45,9 @@ def observe_cache(name: str, source: LruCache | Callable[[], tuple[int, int]]) -
 
     Raises:
         ValueError: If the name is empty or longer than 100 characters.
-        TypeError: If the source is neither.
+        TypeError: If the name is no str, or the source is neither.
     """
-    if not 1 <= len(name) <= 100:
-        raise ValueError(f"a cache's name has 1 to 100 characters, not {len(name)}")
+    checked("a cache's name", name)
     info: Any = getattr(source, "cache_info", None)
     if info is not None:
         read: Callable[[], tuple[int, int]] = lambda: (info().hits, info().misses)  # noqa: E731  # two shapes, one name

@@ -1,4 +1,4 @@
-"""Requests of ASGI applications: how far their routing has come. What Starlette's integration and FastAPI's share."""
+"""Routes of ASGI frameworks: what Starlette's integration and FastAPI's share."""
 
 from __future__ import annotations
 
@@ -6,25 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import faults
-from .request import Request, web_endpoint
+from .endpoints import web_endpoint
+from .request import Request
+from .web import KEY, Mark
 
-KEY = "opentelemetry.instrumentation.schema"
 _COMPONENT = "starlette"
-
-
-class Routing:
-    """How far the routing of one request has come; travels in the ASGI scope, which mounts hand on.
-
-    Attributes:
-        request: The request's holder.
-        prefix: The templates of the mounts so far.
-        route: The route that was entered last.
-    """
-
-    __slots__ = ("prefix", "request", "route")
-
-    def __init__(self, request: Request) -> None:
-        self.request, self.prefix, self.route = request, "", None
 
 
 class RouteReader:
@@ -52,15 +38,15 @@ def located(original: Any) -> Any:
     """A route's `handle`, which says what the request is for before the route's own code runs."""
 
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        routing: Routing | None = scope.get(KEY)
-        if routing is None or routing.route is self:  # not a request of ours, or a subclass's `handle` was first
+        mark: Mark | None = scope.get(KEY)
+        if mark is None or mark.route is self:  # not a request of ours, or a subclass's `handle` was first
             await original(self, scope, receive, send)
             return
-        routing.route = self
-        request = routing.request
+        mark.route = self
+        request = mark.request
         request.mount = None
         try:
-            request.locate(web_endpoint(scope["method"], routing.prefix + reader.template(self, scope)))
+            request.locate(web_endpoint(scope["method"], mark.prefix + reader.template(self, scope)))
             reader.enter(self, scope, request)
             request.enter_handler()
         except Exception as error:

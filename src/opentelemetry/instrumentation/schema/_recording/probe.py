@@ -14,6 +14,7 @@ from . import request
 from .cells import BUFFER_SIZE, OVERFLOW, Cell
 from .problems import Problem
 from .schema_cells import SchemaCells
+from .spans import Spans
 from .stack import OpenValidation
 
 _request = request.current_request.get
@@ -25,24 +26,25 @@ class Probe:
     Attributes:
         buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it; where a
             key is missing it calls `succeeded`, which adds the key as soon as values may wait.
-        fresh: Whether this validator has not validated yet: its first validation is the cache miss that built it.
+        fresh: Empty once this validator has validated: its first validation is the cache miss that built it.
         counted: Whether that miss is counted already, by `count_miss`.
         slow: Seconds above which a validation has a span.
     """
 
-    __slots__ = ("__weakref__", "buffers", "counted", "fresh", "schema_cells", "slow")
+    __slots__ = ("__weakref__", "_spans", "buffers", "counted", "fresh", "schema_cells", "slow")
 
-    def __init__(self, schema_cells: SchemaCells) -> None:
-        self.schema_cells, self.slow = schema_cells, schema_cells.recorder.slow
+    def __init__(self, schema_cells: SchemaCells, spans: Spans) -> None:
+        self.schema_cells, self.slow, self._spans = schema_cells, spans.slow, spans
         self.buffers: dict[str, list[float]] = {}
-        self.fresh, self.counted = True, False
+        self.fresh, self.counted = [True], False
 
     def succeeded(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
         req = _request()
-        req.probe, durations = self, req.took  # as `Request.add_validation` does
-        if durations is not None:
-            durations.append(took)
+        req.schema_cells = self.schema_cells  # as `Request.add_validation` does
+        if req.span is not None:
+            req.validations += 1
+            req.seconds += took
         values = self.buffers.get(req.key)
         if values is None or took > self.slow or type(running) is OpenValidation:
             self.record_slow_path(req, took, running)
@@ -54,23 +56,21 @@ class Probe:
     def record_slow_path(self, req: request.Request, took: float, running: Any = None) -> None:
         """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
         try:
-            cell = self.schema_cells.duration(req, "valid")
+            endpoint, schema_cells = req.endpoint, self.schema_cells
+            cell = schema_cells.duration(endpoint, "valid")
             context = None
             if took > self.slow or type(running) is OpenValidation:
-                schema_cells = self.schema_cells
-                context = schema_cells.recorder.spans.end_span(
-                    schema_cells.attributes, req, took, "valid", None, None, running
-                )
+                context = self._spans.end_span(schema_cells.attributes, endpoint, took, "valid", None, None, running)
             self._measure(cell, took, context)
             if cell.buffering and len(self.buffers) < BUFFER_SIZE:
-                self.buffers[req.key] = cell.values
+                self.buffers[endpoint.key] = cell.values
         except Exception as error:
             faults.swallow("recorder", error)
 
     def flush_buffer(self, req: request.Request) -> None:
         """A buffer reached its limit."""
         try:
-            cell = self.schema_cells.duration(req, "valid")
+            cell = self.schema_cells.duration(req.endpoint, "valid")
             cell.instrument.fold_one(cell)
         except Exception as error:
             faults.swallow("recorder", error)
@@ -93,20 +93,20 @@ class Probe:
             running: What `stack.running` held when it ended.
         """
         try:
-            req = _request()
-            req.add_validation(self, took)
-            schema_cells, recorder = self.schema_cells, self.schema_cells.recorder
+            req, schema_cells = _request(), self.schema_cells
+            req.add_validation(schema_cells, took)
+            endpoint = req.endpoint
             found: Sequence[Problem] = ()
             if problems is not None:
                 try:
                     found = problems()
                 except Exception as error:  # what failed is unknown then, but not that something did
                     faults.swallow(str(schema_cells.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
-            context = recorder.spans.end_span(schema_cells.attributes, req, took, outcome, error_type, found, running)
-            self._measure(schema_cells.duration(req, outcome), took, context)
-            if req.counted:
-                schema_cells.errors(req, error_type).add(1)
-            cells = schema_cells.cells
+            context = self._spans.end_span(schema_cells.attributes, endpoint, took, outcome, error_type, found, running)
+            self._measure(schema_cells.duration(endpoint, outcome), took, context)
+            if endpoint.key:
+                schema_cells.error(endpoint, error_type).add(1)
+            cells = schema_cells.problems.values
             for problem in found:
                 (cells.get(problem) or schema_cells.problem(problem)).add(1)
         except Exception as error:
@@ -125,9 +125,11 @@ class Probe:
             cell.add(took, context)
 
     def _first(self) -> bool:
-        with self.schema_cells.lock:  # of two threads that are first, one is
-            first, self.fresh = self.fresh, False
-        return first
+        try:
+            self.fresh.pop()
+        except IndexError:  # another thread was first
+            return False
+        return True
 
     def count_miss(self) -> None:
         """A validator was built, though nothing is validated yet (`check_schema`); a first validation is no hit."""

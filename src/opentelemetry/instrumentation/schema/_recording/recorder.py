@@ -13,8 +13,11 @@ from opentelemetry.metrics import Meter, Observation, get_meter_provider
 from opentelemetry.trace import Tracer, get_tracer_provider
 
 from .. import faults, semconv
-from . import app_caches, request, spans, stack
-from .cells import OVERFLOW, BufferedInstrument, Cell
+from . import app_caches, spans, stack
+from .bounded import Bounded
+from .cells import OVERFLOW, Cell
+from .endpoints import Endpoint
+from .instruments import Instruments
 from .ownership import Ownership
 from .probe import Probe
 from .schema_cells import SchemaCells
@@ -35,6 +38,7 @@ class Recorder:
         tracer: Likewise.
 
     Attributes:
+        instruments: What it measures with.
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
         sources: Schemas whose versions are still to be told.
@@ -43,26 +47,18 @@ class Recorder:
     providers: tuple[Any, Any] = None, None
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
-        self.settings, self.slow, self.closed = settings, settings.slow, False
+        self.settings, self.closed = settings, False
         self.owned = Ownership(settings)
-        self._lock = threading.RLock()
-        self._schemas: dict[tuple[str, str, str | None], SchemaCells] = {}
-        self._keyed: dict[tuple[BufferedInstrument, Any], Cell] = {}
-        fold, limit = settings.aggregation == "fold", settings.cardinality_limit
-
-        def buffered(spec: semconv.Instrument) -> BufferedInstrument:
-            if spec.kind == "counter":
-                made: Any = meter.create_counter(spec.name, spec.unit, spec.description)
-            else:
-                made = meter.create_histogram(
-                    spec.name, spec.unit, spec.description, explicit_bucket_boundaries_advisory=spec.buckets
-                )
-            return BufferedInstrument(spec, made, limit, fold)
-
-        self._instruments = {spec.name: buffered(spec) for spec in semconv.INSTRUMENTS if spec.kind != "gauge"}
+        self.instruments = Instruments(meter, settings.cardinality_limit, settings.aggregation == "fold")
+        self._schemas: Bounded[tuple[str, str, str | None], SchemaCells] = Bounded(
+            lambda: SchemaCells(self.instruments, OVERFLOW)
+        )
+        # Those of no schema, by their instrument's name.
+        self._cells: dict[str, Bounded[Any, Cell]] = {
+            instrument.spec.name: Bounded(instrument.overflow) for instrument in self.instruments
+        }
         self.sources = Sources()
         self.spans = spans.Spans(settings, tracer)
-        self._overflow: SchemaCells | None = None
         _recorders.add(self)
         global active
         active = self
@@ -84,75 +80,50 @@ class Recorder:
             cached: Whether the library builds validators, so that a validation hits or misses one.
         """
         key = library, name, module
-        schema_cells = self._schemas.get(key)
-        if schema_cells is None:
-            with self._lock:
-                schema_cells = self._schemas.get(key)
-                if schema_cells is None:
-                    schema_cells = self._new_schema_cells(key, cached)
-        return Probe(schema_cells)
+        return Probe(self._schemas.get(key, lambda: self._new_schema_cells(key, cached)), self.spans)
 
-    def _new_schema_cells(self, key: tuple[str, str, str | None], cached: bool) -> SchemaCells:
+    def _new_schema_cells(self, key: tuple[str, str, str | None], cached: bool) -> SchemaCells | None:
+        if len(self._schemas.values) >= self.settings.cardinality_limit:
+            return None
         library, name, module = key
-        if len(self._schemas) >= self.settings.cardinality_limit:
-            if self._overflow is None:
-                self._overflow = SchemaCells(self, OVERFLOW)
-            return self._overflow
         attributes = {semconv.SCHEMA_NAME: name, semconv.SCHEMA_LIBRARY: library}
         if module is not None:
             attributes[semconv.SCHEMA_MODULE] = module
-        schema_cells = self._schemas[key] = SchemaCells(self, attributes, cached)
-        return schema_cells
+        return SchemaCells(self.instruments, attributes, cached)
 
-    def instrument(self, spec: semconv.Instrument) -> BufferedInstrument:
-        """The instrument of a row of `semconv`."""
-        return self._instruments[spec.name]
-
-    def count(self, instrument: BufferedInstrument, key: Any, attributes: dict[str, Any], amount: float = 1) -> None:
+    def count(self, spec: semconv.Instrument, key: Any, attributes: dict[str, Any], amount: float = 1) -> None:
         """Add to a counter; 0 makes its series exist."""
-        cell = self.cell(instrument, key, attributes)
+        cell = self.cell(spec, key, attributes)
         if amount:
             cell.add(amount)
 
-    def cell(self, instrument: BufferedInstrument, key: Any, attributes: dict[str, Any]) -> Cell:
-        """The cell of a key that stands for `attributes`, made if there is none; it belongs to no schema."""
-        cell = self._keyed.get((instrument, key))
-        if cell is None:
-            with self._lock:
-                cell = self._keyed.get((instrument, key))
-                if cell is None:
-                    made = instrument.cell(attributes)
-                    if made is None:
-                        key = None
-                        made = self._keyed.get((instrument, None)) or instrument.overflow()
-                    cell = self._keyed[instrument, key] = made
-        return cell
+    def cell(self, spec: semconv.Instrument, key: Any, attributes: dict[str, Any]) -> Cell:
+        """The cell of a key that stands for `attributes`; it belongs to no schema."""
+        return self._cells[spec.name].get(key, lambda: self.instruments[spec].cell(attributes))
 
-    def count_request(self, endpoint: request.Endpoint | request.Request, amount: int = 1) -> None:
+    def count_request(self, endpoint: Endpoint, amount: int = 1) -> None:
         """A request for an endpoint was handled; with `amount` 0, one may come (a route that the framework lists)."""
-        self.count(self.instrument(semconv.API_REQUESTS), endpoint.key, endpoint.attributes, amount)
+        self.count(semconv.API_REQUESTS, endpoint.key, endpoint.attributes, amount)
 
     def collect(self) -> None:
         """Move everything that waits into the SDK; called before each collection of each reader."""
         for name, hits, misses in app_caches.take():
             attributes = {semconv.CACHE_NAME: name}
-            self.count(self.instrument(semconv.CACHE_HITS), name, attributes, hits)
-            self.count(self.instrument(semconv.CACHE_MISSES), name, attributes, misses)
+            self.count(semconv.CACHE_HITS, name, attributes, hits)
+            self.count(semconv.CACHE_MISSES, name, attributes, misses)
         for (component, error_type), number in faults.take().items():
             attributes = {semconv.TELEMETRY_COMPONENT: component, semconv.ERROR_TYPE: error_type}
-            self.count(self.instrument(semconv.TELEMETRY_ERRORS), (component, error_type), attributes, number)
+            self.count(semconv.TELEMETRY_ERRORS, (component, error_type), attributes, number)
         self.owned.report()
-        for instrument in self._instruments.values():
+        for instrument in self.instruments:
             instrument.fold()
-        self.instrument(semconv.VALIDATION_DURATION).dropped += self.spans.take_dropped()
-        for instrument in self._instruments.values():
+        self.instruments[semconv.VALIDATION_DURATION].dropped += self.spans.take_dropped()
+        for instrument in self.instruments:
             number, instrument.dropped = instrument.dropped, 0
             if number:
                 name = instrument.spec.name
-                self.count(
-                    self.instrument(semconv.TELEMETRY_DROPPED), name, {semconv.TELEMETRY_INSTRUMENT: name}, number
-                )
-        self.instrument(semconv.TELEMETRY_DROPPED).fold()
+                self.count(semconv.TELEMETRY_DROPPED, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
+        self.instruments[semconv.TELEMETRY_DROPPED].fold()
 
     @faults.guarded("recorder", None)
     def flush(self) -> None:
@@ -177,18 +148,17 @@ class Recorder:
         global active
         if active is self:
             active = None
-        for instrument in self._instruments.values():
+        for instrument in self.instruments:
             instrument.closed = True
         self.spans.closed = True
 
     def forked(self) -> None:
         """In a forked child: start from zero."""
-        self._lock = threading.RLock()
         self.owned.forked()
         self.sources.forked()
-        for schema_cells in (*self._schemas.values(), *((self._overflow,) if self._overflow else ())):
-            schema_cells.lock = threading.RLock()
-        for instrument in self._instruments.values():
+        for each in (self._schemas, *self._cells.values(), *self._schemas.all()):
+            each.forked()
+        for instrument in self.instruments:
             instrument.forked()
         self.spans.forked()
 

@@ -2,83 +2,99 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import semconv
-from ..semconv import Outcome
-from . import request
+from ..semconv import Outcome, Relation
+from .bounded import Bounded
 from .cells import OVERFLOW, BufferedInstrument, Cell
+from .endpoints import Endpoint
+from .instruments import Instruments
 from .problems import Problem
-
-if TYPE_CHECKING:
-    from .recorder import Recorder
 
 
 class SchemaCells:
-    """The cells of one schema.
+    """The cells of one schema, a map for each instrument.
 
     Attributes:
+        instruments: Whose cells these are.
         attributes: SCHEMA.
         hits: The validator cache's hits; None where there is no validator to be built.
         misses: Likewise its misses.
+        durations: Endpoint key and outcome → cell.
+        errors: Endpoint key and error type → cell.
+        problems: Path and rule → cell.
+        queries: Relation, database system and operation → cell.
     """
 
-    __slots__ = ("attributes", "cells", "hits", "lock", "misses", "recorder")
+    __slots__ = ("attributes", "durations", "errors", "hits", "instruments", "misses", "problems", "queries")
 
-    def __init__(self, recorder: Recorder, attributes: dict[str, Any], cached: bool = True) -> None:
-        self.recorder, self.attributes = recorder, attributes
-        self.cells: dict[Any, Cell] = {}
-        self.lock = threading.RLock()  # a finaliser that records may run inside
+    def __init__(self, instruments: Instruments, attributes: dict[str, Any], cached: bool = True) -> None:
+        self.instruments, self.attributes = instruments, attributes
         self.hits = self.misses = None
         if cached:
             cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE}
-            self.hits = self.cell(recorder.instrument(semconv.CACHE_HITS), "hits", cache)
-            self.misses = self.cell(recorder.instrument(semconv.CACHE_MISSES), "misses", cache)
+            hits, misses = instruments[semconv.CACHE_HITS], instruments[semconv.CACHE_MISSES]
+            self.hits = self._make(hits, cache) or hits.overflow()
+            self.misses = self._make(misses, cache) or misses.overflow()
+        self.durations: Bounded[tuple[str, Outcome], Cell] = self._map(semconv.VALIDATION_DURATION, self.hits)
+        self.errors: Bounded[tuple[str, str], Cell] = self._map(semconv.VALIDATION_ERRORS)
+        self.problems: Bounded[Problem, Cell] = self._map(semconv.VALIDATION_PROBLEMS)
+        self.queries: Bounded[tuple[Relation, str, str], Cell] = self._map(semconv.QUERY_DURATION)
 
-    def cell(
-        self, instrument: BufferedInstrument, key: Any, attributes: dict[str, Any], hit_counter: Cell | None = None
-    ) -> Cell:
-        """The cell of `key`, made if there is none; past the instrument's limit the one that all further keys share."""
-        with self.lock:
-            cell = self.cells.get(key)
-            if cell is None:
-                made = (
-                    None
-                    if self.attributes is OVERFLOW
-                    else instrument.cell({**self.attributes, **attributes}, hit_counter)
-                )
-                if made is None:  # `key` is not remembered: there is no end of keys past the limit
-                    key = instrument
-                    made = self.cells.get(instrument) or instrument.overflow(hit_counter)
-                cell = self.cells[key] = made
-        return cell
+    def _map(self, spec: semconv.Instrument, hit_counter: Cell | None = None) -> Bounded[Any, Cell]:
+        return Bounded(lambda: self.instruments[spec].overflow(hit_counter))
 
-    def duration(self, req: request.Request, outcome: Outcome) -> Cell:
+    def _make(
+        self, instrument: BufferedInstrument, attributes: dict[str, Any], hit_counter: Cell | None = None
+    ) -> Cell | None:
+        if self.attributes is OVERFLOW:
+            return None
+        return instrument.cell({**self.attributes, **attributes}, hit_counter)
+
+    def duration(self, endpoint: Endpoint, outcome: Outcome) -> Cell:
         """The histogram's cell of an endpoint and outcome; the first makes the endpoint's error counter start at 0."""
-        key = req.key, outcome
-        cell = self.cells.get(key)
+        key = endpoint.key, outcome
+        cell = self.durations.values.get(key)
         if cell is None:
-            if req.counted:
-                self.errors(req, semconv.VALIDATION_ERROR)
-            attributes = {semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
-            cell = self.cell(self.recorder.instrument(semconv.VALIDATION_DURATION), key, attributes, self.hits)
+            if endpoint.key:
+                self.error(endpoint, semconv.VALIDATION_ERROR)
+            attributes = {semconv.VALIDATION_OUTCOME: outcome, **endpoint.attributes}
+            instrument = self.instruments[semconv.VALIDATION_DURATION]
+            cell = self.durations.get(key, lambda: self._make(instrument, attributes, self.hits))
         return cell
 
-    def errors(self, req: request.Request, error_type: str) -> Cell:
+    def error(self, endpoint: Endpoint, error_type: str) -> Cell:
         """The error counter's cell of an endpoint and error type."""
-        key = req.key, "errors", error_type
-        cell = self.cells.get(key)
-        if cell is None:
-            cell = self.cell(
-                self.recorder.instrument(semconv.VALIDATION_ERRORS),
-                key,
-                {semconv.ERROR_TYPE: error_type, **req.attributes},
-            )
-        return cell
+        attributes = {semconv.ERROR_TYPE: error_type, **endpoint.attributes}
+        instrument = self.instruments[semconv.VALIDATION_ERRORS]
+        return self.errors.get((endpoint.key, error_type), lambda: self._make(instrument, attributes))
 
     def problem(self, problem: Problem) -> Cell:
-        """The problem counter's cell of a path and rule, made if there is none."""
+        """The problem counter's cell of a path and rule."""
         path, rule = problem
         attributes = {semconv.PROBLEM_PATH: path, semconv.PROBLEM_RULE: rule}
-        return self.cell(self.recorder.instrument(semconv.VALIDATION_PROBLEMS), problem, attributes)
+        instrument = self.instruments[semconv.VALIDATION_PROBLEMS]
+        return self.problems.get(problem, lambda: self._make(instrument, attributes))
+
+    def query(self, relation: Relation, system: str, operation: str) -> Cell:
+        """The cell of queries of a relation, database system and operation; that is empty where it is not known."""
+        key = relation, system, operation
+        cell = self.queries.values.get(key)
+        if cell is None:
+            attributes, instrument = query_attributes(*key), self.instruments[semconv.QUERY_DURATION]
+            cell = self.queries.get(key, lambda: self._make(instrument, attributes))
+        return cell
+
+    def forked(self) -> None:
+        """In a forked child: nobody holds a lock."""
+        for each in (self.durations, self.errors, self.problems, self.queries):
+            each.forked()
+
+
+def query_attributes(relation: Relation, system: str, operation: str) -> dict[str, Any]:
+    """What a query's measurement and span have besides the schema's attributes."""
+    attributes = {semconv.QUERY_RELATION: relation, semconv.DB_SYSTEM_NAME: system}
+    if operation:
+        attributes[semconv.DB_OPERATION_NAME] = operation
+    return attributes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from ..settings import Settings
-    from .request import Request
+    from .endpoints import Endpoint
 
 MAX_PROBLEMS = 20
 MAX_FAILED_PER_SECOND = 100
@@ -31,10 +31,13 @@ class Spans:
     Args:
         settings: `spans` says which validations get one.
         tracer: Of this package's scope.
+
+    Attributes:
+        slow: Seconds above which a validation has a span.
     """
 
     def __init__(self, settings: Settings, tracer: Tracer) -> None:
-        self._tracer, self._mode, self._slow = tracer, settings.spans, settings.slow_ms / 1e3
+        self._tracer, self._mode, self.slow = tracer, settings.spans, settings.slow
         self.closed = False
         self.forked()
 
@@ -58,7 +61,7 @@ class Spans:
         if running.span is None and not self.off:
             seconds_ago = now - running.began
             parent = _parent_at(stack.started_ns(seconds_ago))
-            running.span = self._start(running.probe.schema_cells.attributes, seconds_ago, parent)
+            running.span = self._start(running.schema_cells.attributes, seconds_ago, parent)
         return running.span
 
     def query(
@@ -95,7 +98,7 @@ class Spans:
     def end_span(
         self,
         schema: dict[str, Any],
-        req: Request,
+        endpoint: Endpoint,
         took: float,
         outcome: semconv.Outcome,
         error_type: str | None,
@@ -113,7 +116,7 @@ class Spans:
             span, queries = running.span, running.queries
         if span is None and not self._notable(took, outcome, queries):
             return None
-        described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **req.attributes}
+        described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **endpoint.attributes}
         if queries:
             described[semconv.QUERY_COUNT] = queries
         if problems:
@@ -135,7 +138,7 @@ class Spans:
 
     def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
         """Whether a validation that just ended gets a span."""
-        if self._mode == "all" or took > self._slow or outcome == "error" or queries:
+        if took > self.slow or outcome == "error" or queries:
             return not self.off
         if outcome != "invalid" or self._mode == "off":
             return False

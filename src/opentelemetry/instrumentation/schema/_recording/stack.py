@@ -2,11 +2,13 @@
 
 A validation is synchronous, so "nested" is a property of the stack, not of a context: a flag in a context variable is
 copied into tasks started inside a validation, which would then vanish. A thread is a stack; where greenlet is
-imported (gevent, eventlet, SQLAlchemy's asyncio), a greenlet is.
+imported (gevent, eventlet, SQLAlchemy's asyncio), a greenlet is. A public `validation()` block may await: once there
+was one in a task, a task is a stack.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from time import time_ns
@@ -17,14 +19,14 @@ from opentelemetry import context
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from .probe import Probe
+    from .schema_cells import SchemaCells
 
 current_stack: Callable[[], Any] = threading.get_ident
 """The key of the stack that the caller is on."""
 
 running: dict[Any, Any] = {}
-"""`current_stack()` → the outermost running validation that can run Python code: `(probe, perf_counter())`, or an
-`OpenValidation`.
+"""`current_stack()` → the outermost running validation that can run Python code: `(schema_cells, perf_counter())`,
+or an `OpenValidation`.
 
 Python code that runs inside may replace the tuple by an `OpenValidation`; the validation sees it when it ends.
 """
@@ -34,17 +36,17 @@ class OpenValidation:
     """A running validation that ran a database query, and so has a span before it ends.
 
     Attributes:
-        probe: Whose validation it is.
+        schema_cells: Of the schema that is validated.
         began: `perf_counter()` at its start, in seconds.
         queries: How many queries it ran.
         span: Its span, once made; the queries' spans are its children.
         token: Of the context that makes its span the current one, while a query runs.
     """
 
-    __slots__ = ("began", "probe", "queries", "span", "token")
+    __slots__ = ("began", "queries", "schema_cells", "span", "token")
 
-    def __init__(self, probe: Probe, began: float) -> None:
-        self.probe, self.began, self.queries = probe, began, 0
+    def __init__(self, schema_cells: SchemaCells, began: float) -> None:
+        self.schema_cells, self.began, self.queries = schema_cells, began, 0
         self.span: Span | None = None
         self.token: Any = None
 
@@ -57,10 +59,45 @@ class OpenValidation:
 
 def follow_greenlets(_stack: object = None) -> None:
     """From now on a stack is a greenlet. Called when the app imports greenlet."""
-    global current_stack
+    global current_stack, _of_no_task
     from greenlet import getcurrent
 
-    current_stack = getcurrent  # who is inside a validation now takes its entry out under the key it put it in
+    # who is inside a validation now takes its entry out under the key it put it in
+    _of_no_task = getcurrent
+    if current_stack is not _task:
+        current_stack = getcurrent
+
+
+def follow_tasks() -> None:
+    """From now on a stack is a task, where one runs. Called by a block that may await, where there is an event loop.
+
+    A validation does not await, so what an app without such blocks needs to know of its stacks costs less.
+    """
+    global current_stack
+    if _running_loop() is not None or _trio_task() is not None:
+        current_stack = _task
+
+
+_of_no_task: Callable[[], Any] = threading.get_ident
+
+
+def _task() -> Any:
+    loop = _running_loop()
+    task = _trio_task() if loop is None else sys.modules["asyncio"].current_task(loop)
+    return _of_no_task() if task is None else task
+
+
+def _running_loop() -> Any:
+    asyncio = sys.modules.get("asyncio")  # who never imported it runs no loop
+    return None if asyncio is None else asyncio._get_running_loop()
+
+
+def _trio_task() -> Any:
+    trio = sys.modules.get("trio")
+    try:
+        return None if trio is None else trio.lowlevel.current_task()
+    except RuntimeError:  # no trio runs here
+        return None
 
 
 def forked() -> None:

@@ -11,14 +11,16 @@ before `instrument()` is seen too.
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Iterator
+from contextvars import Token
 from typing import Any, cast
 
 from ... import faults
+from ..._recording.endpoints import web_endpoint
 from ..._recording.recorder import Recorder
-from ..._recording.request import ExcludedUrls, Request, current_request, web_endpoint
+from ..._recording.request import Request, current_request, enter, leave
+from ..._recording.web import AsyncBody, Body, Requests
 from ...patching import Patches
 
 REQUIRES = "django >= 4.2, < 7"
@@ -35,27 +37,35 @@ def patch(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which route each is for."""
     handler: Any = sys.modules["django.core.handlers.base"].BaseHandler
     original = dict(cast("dict[str, Any]", vars(handler)))
-    requests = _Requests(recorder)
+    requests = _Served(recorder)
 
     @functools.wraps(original["get_response"])
     def get_response(self: Any, request: Any) -> Any:
         holder = requests.open_request(request)
-        token = current_request.set(holder)
-        try:
+        if holder is None:
             return original["get_response"](self, request)
-        finally:
-            current_request.reset(token)
-            requests.close_request(holder)
+        token = enter(holder)
+        try:
+            response = original["get_response"](self, request)
+        except BaseException:
+            requests.close(holder, token)
+            raise
+        requests.close_response(holder, token, response)
+        return response
 
     @functools.wraps(original["get_response_async"])
     async def get_response_async(self: Any, request: Any) -> Any:
         holder = requests.open_request(request)
-        token = current_request.set(holder)
-        try:
+        if holder is None:
             return await original["get_response_async"](self, request)
-        finally:
-            current_request.reset(token)
-            requests.close_request(holder)
+        token = enter(holder)
+        try:
+            response = await original["get_response_async"](self, request)
+        except BaseException:
+            requests.close(holder, token)
+            raise
+        requests.close_response(holder, token, response)
+        return response
 
     @functools.wraps(original["resolve_request"])
     def resolve_request(self: Any, request: Any) -> Any:
@@ -68,11 +78,11 @@ def patch(recorder: Recorder, patches: Patches) -> None:
         function = original[name]
 
         @functools.wraps(function)
-        def leave(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def leave_first(self: Any, *args: Any, **kwargs: Any) -> Any:
             requests.leave_view()
             return function(self, *args, **kwargs)
 
-        return leave
+        return leave_first
 
     patches.replace(handler, "get_response", get_response)
     patches.replace(handler, "get_response_async", get_response_async)
@@ -81,24 +91,18 @@ def patch(recorder: Recorder, patches: Patches) -> None:
         patches.replace(handler, name, leaving(name))
 
 
-_NOT_COUNTED = Request()
-
-
-class _Requests:
+class _Served(Requests):
     """What happens to a request. Nothing here raises into the application."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
+        super().__init__(recorder, _COMPONENT)
         self._announced = False
 
-    @faults.guarded(_COMPONENT, _NOT_COUNTED)
-    def open_request(self, request: Any) -> Request:
-        """The holder of a request; one that is excluded shares the holder of those, a mounted one has the mount's."""
-        if current_request.get().mount is not None:
-            return current_request.get()
-        excluded = self._excluded and _url(request) in self._excluded
-        return _NOT_COUNTED if excluded else Request(web_endpoint(request.method))
+    @faults.guarded(_COMPONENT, None)
+    def open_request(self, request: Any) -> Request | None:
+        """The holder of a request that begins; None for one that is open already."""
+        made_of: Any = getattr(request, "scope", request.META)
+        return self.open(cast("dict[str, Any]", vars(request)), request.method, lambda: _url(request), made_of)
 
     @faults.guarded(_COMPONENT, None)
     def enter_route(self, request: Any, match: Any) -> None:
@@ -108,22 +112,26 @@ class _Requests:
             self._announced = True
             for method, route in _routes():
                 self._recorder.count_request(web_endpoint(method, _below(holder.mount, route)), 0)
-        if holder.counted:
-            holder.locate(web_endpoint(request.method, _below(holder.mount, match.route or "/")))
-            holder.enter_handler()
+        holder.locate(web_endpoint(request.method, _below(holder.mount, match.route or "/")))
+        holder.enter_handler()
 
     @faults.guarded(_COMPONENT, None)
     def leave_view(self) -> None:
         """The view ended."""
         current_request.get().leave_handler()
 
-    @faults.guarded(_COMPONENT, None)
-    def close_request(self, holder: Request) -> None:
-        """The response, or what came instead of it, leaves the handler."""
-        if holder.counted:
-            holder.leave_handler()
-        if holder.counted and holder.mount is None:
-            self._recorder.count_request(holder)
+    def close_response(self, holder: Request, token: Token[Request], response: Any) -> None:
+        """A response leaves the handler; the body of one that streams is yet to be made."""
+        try:
+            if response.streaming and getattr(response, "file_to_stream", None) is None:
+                holder.leave_handler()
+                body = AsyncBody if getattr(response, "is_async", False) else Body
+                response.streaming_content = body(response.streaming_content, holder, self)
+                leave(token)
+                return
+        except Exception as error:
+            faults.swallow(_COMPONENT, error)
+        self.close(holder, token)
 
 
 def _below(mount: str | None, route: str) -> str:

@@ -127,7 +127,7 @@ class _Routes(asgi.RouteReader):
             _name(field)
             probe = framework_names.probe(_validator(field))
             if probe is not None and request.counted:
-                probe.schema_cells.errors(request, VALIDATION_ERROR)
+                probe.schema_cells.error(request.endpoint, VALIDATION_ERROR)
 
     def enter(self, route: Any, scope: Any, request: Request) -> None:
         effective = _effective(route, scope)

@@ -2,67 +2,116 @@
 
 from __future__ import annotations
 
-import os
-import weakref
+import functools
 from typing import Any
 
 from ... import faults
+from ..._recording.endpoints import web_endpoint
+from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
-from ..._recording.request import ExcludedUrls, Request, current_request, web_endpoint
+from ..._recording.request import Request, current_request, enter, leave
+from ..._recording.web import KEY, Body, Mark, Requests
 from ...patching import Patches
 
 REQUIRES = "flask >= 2.2, < 4"
+_COMPONENT = "flask"
 _AUTOMATIC = {"HEAD", "OPTIONS"}  # Flask adds them to rules: no request may ever use them
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
-    """Count requests, and say which rule each is for."""
+    """Count requests, and say which rule each is for.
+
+    `__call__` is what a server calls, `wsgi_app` what a dispatcher may. An application that somebody wrapped before
+    `instrument()` holds an older `wsgi_app`; `full_dispatch_request` is also called by who makes a request by hand.
+    """
     from flask.app import Flask  # `flask.Flask` may be a subclass that another instrumentation put there
 
-    excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
-    listed: weakref.WeakSet[Any] = weakref.WeakSet()
-    wsgi_app: Any = vars(Flask)["wsgi_app"]
-
-    def observed(self: Any, environ: Any, start_response: Any) -> Any:
-        if self not in listed:
-            listed.add(self)
-            _announce(recorder, self)
-        request = _open(environ, excluded)
-        if request is None:
-            return wsgi_app(self, environ, start_response)
-        token = current_request.set(request)
-        try:
-            return wsgi_app(self, environ, start_response)
-        finally:
-            current_request.reset(token)
-            _count(recorder, request)
-
-    patches.replace(Flask, "wsgi_app", observed)
-    patches.wrap(Flask, "full_dispatch_request", _locate)
+    served = _Served(recorder)
+    for name in ("__call__", "wsgi_app"):
+        patches.replace(Flask, name, _called(vars(Flask)[name], served))
+    patches.wrap(Flask, "full_dispatch_request", served.dispatch)
     patches.wrap(Flask, "dispatch_request", _handle)
 
 
-@faults.guarded("flask", None)
-def _open(environ: Any, excluded: ExcludedUrls) -> Request | None:
-    """The holder of a request; None for one that does not count, or is open already (another framework's mount)."""
-    if current_request.get().mount is not None:
-        return None
-    return None if excluded and _url(environ) in excluded else Request(web_endpoint(environ["REQUEST_METHOD"]))
+def _called(original: Any, served: _Served) -> Any:
+    @functools.wraps(original)
+    def call(self: Any, environ: Any, start_response: Any) -> Any:
+        request = served.begin(self, environ)
+        if request is None:
+            return original(self, environ, start_response)
+        token = enter(request)
+        try:
+            body = original(self, environ, start_response)
+        except BaseException:
+            served.requests.close(request, token)
+            raise
+        if not _streams(environ):
+            served.requests.close(request, token)
+            return body
+        leave(token)
+        return Body(body, request, served.requests)
+
+    return call
 
 
-def _locate(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    _locate_current(instance, current_request.get())
-    return wrapped(*args, **kwargs)
+class _Served:
+    """The applications that were called, and their requests."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder, self.requests = recorder, Requests(recorder, _COMPONENT)
+        self._listed: WeakIdMap[bool] = WeakIdMap()
+
+    @faults.guarded(_COMPONENT, None)
+    def begin(self, app: Any, environ: Any) -> Request | None:
+        """An application is called: the request that begins, if one does."""
+        if id(app) not in self._listed.values:
+            self._listed.setdefault(app, True)
+            _announce(self._recorder, app)
+        return self.requests.open(environ, environ["REQUEST_METHOD"], lambda: _url(environ))
+
+    def dispatch(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        """`full_dispatch_request`: the rule is known, and whether the response is a stream when it returns."""
+        request = self._opened(instance)
+        token = None if request is None else enter(request)
+        try:
+            _locate(instance)
+            response = wrapped(*args, **kwargs)
+            _note_stream(response)
+            return response
+        finally:
+            if request is not None:
+                self.requests.close(request, token)
+
+    @faults.guarded(_COMPONENT, None)
+    def _opened(self, app: Any) -> Request | None:
+        from flask import has_request_context, request
+
+        return self.begin(app, request.environ) if has_request_context() else None
 
 
-@faults.guarded("flask", None)
-def _locate_current(app: Any, holder: Request) -> None:
+@faults.guarded(_COMPONENT, None)
+def _locate(app: Any) -> None:
     from flask import request
 
+    holder = current_request.get()
     if holder.counted:
         rule = request.url_rule or _refusing(app, request)
         if rule is not None:
             holder.locate(web_endpoint(request.method, (holder.mount or "") + rule.rule))
+
+
+@faults.guarded(_COMPONENT, None)
+def _note_stream(response: Any) -> None:
+    from flask import request
+
+    mark: Mark = request.environ[KEY]
+    mark.streams = response.is_streamed and not response.direct_passthrough  # a file's body validates nothing
+
+
+@faults.guarded(_COMPONENT, False)
+def _streams(environ: Any) -> bool:
+    mark: Mark = environ[KEY]
+    return mark.streams
 
 
 def _refusing(app: Any, request: Any) -> Any:
@@ -78,10 +127,8 @@ def _refusing(app: Any, request: Any) -> Any:
         return None
 
 
-def _handle(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def _handle(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     holder = current_request.get()
-    if not holder.counted:
-        return wrapped(*args, **kwargs)
     _enter(holder)
     try:
         return wrapped(*args, **kwargs)
@@ -89,19 +136,14 @@ def _handle(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         _leave(holder)
 
 
-@faults.guarded("flask", None)
+@faults.guarded(_COMPONENT, None)
 def _enter(holder: Request) -> None:
     holder.enter_handler()
 
 
-@faults.guarded("flask", None)
+@faults.guarded(_COMPONENT, None)
 def _leave(holder: Request) -> None:
     holder.leave_handler()
-
-
-@faults.guarded("flask", None)
-def _count(recorder: Recorder, request: Request) -> None:
-    recorder.count_request(request)
 
 
 def _url(environ: Any) -> str:
@@ -110,7 +152,7 @@ def _url(environ: Any) -> str:
     return f"{environ.get('wsgi.url_scheme', 'http')}://{authority}{path}"
 
 
-@faults.guarded("flask", None)
+@faults.guarded(_COMPONENT, None)
 def _announce(recorder: Recorder, app: Any) -> None:
     """Let the counter of every rule exist as 0: the first count is a step then."""
     mount = current_request.get().mount or ""

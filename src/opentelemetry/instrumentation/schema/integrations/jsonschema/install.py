@@ -149,8 +149,8 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
     if me in _running:  # started outside, but drained inside another validation: part of that one
         yield from errors
         return
-    began = _clock()
-    _running[me] = opened = probe, began
+    schema_cells, began = probe.schema_cells, _clock()
+    _running[me] = opened = schema_cells, began
     try:
         error = next(errors, None)
         took = _clock() - began
@@ -162,9 +162,10 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
         yield from _invalid(error, errors, took, probe, problem, entry)
         return
     req = _request()  # from here on `Probe.succeeded`, written out: a call costs as much as all the rest
-    req.probe = probe
-    if req.took is not None:
-        req.took.append(took)
+    req.schema_cells = schema_cells
+    if req.span is not None:
+        req.validations += 1
+        req.seconds += took
     if took > probe.slow or entry is not opened:
         probe.record_slow_path(req, took, entry)
         return
@@ -193,7 +194,7 @@ def _invalid(
                 yield from errors
                 return
             began = perf_counter()
-            _running[me] = entry or (probe, began)
+            _running[me] = entry or (probe.schema_cells, began)
             try:
                 error = next(errors, None)
                 took += perf_counter() - began

@@ -68,7 +68,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
         if probe is None:
             return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
         began = perf_counter()
-        running[me] = probe, began
+        running[me] = probe.schema_cells, began
         try:
             result = original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
             took = perf_counter() - began

@@ -43,7 +43,7 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
     With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
     (properties, a lazy load).
     """
-    buffers, slow, clock = probe.buffers, probe.slow, perf_counter
+    schema_cells, buffers, slow, clock = probe.schema_cells, probe.buffers, probe.slow, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -68,9 +68,10 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
             raise
         took = clock() - began
         req = _request()
-        req.probe, durations = probe, req.took
-        if durations is not None:
-            durations.append(took)
+        req.schema_cells = schema_cells
+        if req.span is not None:
+            req.validations += 1
+            req.seconds += took
         if took > slow:
             probe.record_slow_path(req, took)
             return result
@@ -89,7 +90,7 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
 
 def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
     """For a schema with validators, default factories, an own `__init__` …: marks its stack while it runs."""
-    buffers, slow, clock = probe.buffers, probe.slow, perf_counter
+    schema_cells, buffers, slow, clock = probe.schema_cells, probe.buffers, probe.slow, perf_counter
 
     def validate(
         input: Any, _none: Any = None, self_instance: Any = None, strict: Any = None, extra: Any = None,
@@ -110,7 +111,7 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
         if me in _running:
             return inner(input, self_instance=self_instance) if more is None else inner(input, **more)
         began = clock()
-        _running[me] = opened = probe, began
+        _running[me] = opened = schema_cells, began
         try:
             result = inner(input, self_instance=self_instance) if more is None else inner(input, **more)
             took = clock() - began  # inside: a signal handler's exception can come out of any call, and must not
@@ -119,9 +120,10 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
             raise
         entry = _pop(me, None)
         req = _request()
-        req.probe, durations = probe, req.took
-        if durations is not None:
-            durations.append(took)
+        req.schema_cells = schema_cells
+        if req.span is not None:
+            req.validations += 1
+            req.seconds += took
         if took > slow or entry is not opened:
             probe.record_slow_path(req, took, entry)
             return result
@@ -154,6 +156,7 @@ def _given(
 
 def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
     """Any arguments: `validate_strings`, `validate_assignment`, other plug-ins' validators, and cores to come."""
+    schema_cells = probe.schema_cells
 
     def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -161,7 +164,7 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
         if me in _running:
             return inner(*args, **kwargs)
         began = perf_counter()
-        _running[me] = probe, began
+        _running[me] = schema_cells, began
         try:
             result = inner(*args, **kwargs)
             took = perf_counter() - began
@@ -174,29 +177,27 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
     return validate
 
 
-def timed_call(inner: Any, probe: Probe, failed: Failed) -> Any:
-    """A `validate_call`: ends when the arguments are valid; then the function runs (see `end_validation_at_call`)."""
+def timed_call(inner: Any, probe: Probe, failed: Failed, body: Any) -> Any:
+    """A `validate_call`: ends when the arguments are valid; then its `body` runs (see `end_validation_at_call`)."""
+    schema_cells, pending = probe.schema_cells, body.pending
+    body.probe = probe
 
     def validate(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         me = stack.current_stack()
         if me in _running:
             return inner(*args, **kwargs)
-        began = perf_counter()
-        _running[me] = opened = probe, began
+        began = pending[me] = perf_counter()
+        _running[me] = schema_cells, began
         try:
             return inner(*args, **kwargs)
         except BaseException as error:
-            entry = _running.get(me)
-            if entry is opened or (
-                type(entry) is stack.OpenValidation and entry.probe is probe and entry.began == began
-            ):
-                failed(error, perf_counter() - began, entry)
+            if pending.get(me) == began:
+                failed(error, perf_counter() - began, _running.get(me))
             raise
         finally:
-            entry = _running.get(me)
-            if entry is opened or (type(entry) is stack.OpenValidation and entry.began == began):
-                del _running[me]
+            if pending.get(me) == began:
+                del pending[me], _running[me]
 
     return validate
 
@@ -206,21 +207,22 @@ def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
     if schema["type"] != "call":
         return {**schema, "schema": end_validation_at_call(schema["schema"], recorder)}
     function = schema["function"]
+    pending: dict[Any, float] = {}  # stack → when the validation of its arguments began, until that ends
 
     def body(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         me = stack.current_stack()
         entry = _running.get(me)
-        if entry is not None and not recorder.closed:
-            queried = type(entry) is stack.OpenValidation
-            probe, began = (entry.probe, entry.began) if queried else entry
-            if probe is ending.probe:
-                del _running[me]
-                probe.succeeded(perf_counter() - began, entry)
+        if entry is not None:
+            began = entry.began if type(entry) is stack.OpenValidation else entry[1]
+            if pending.get(me) == began:
+                del pending[me], _running[me]
+                if not recorder.closed:
+                    ending.probe.succeeded(perf_counter() - began, entry)
         return function(*args, **kwargs)
 
     ending: Any = body
-    ending.probe = None  # known when the validator is first used
+    ending.pending, ending.probe = pending, None  # known when the validator is first used
     return {**schema, "function": body}
 
 

@@ -150,12 +150,11 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
     schema = proxy._otel_origin.schema
     failed, fast = _failure(probe, _Problems(schema)), type(proxy._otel_wrapped) is SchemaValidator
     call = _call(schema)
-    if call is not None:
-        call["function"].probe = probe
+    body = None if call is None else call["function"]
 
     def timed(operation: str, inner: Any) -> Any:
-        if call is not None:
-            return timed_call(inner, probe, failed)
+        if body is not None:
+            return timed_call(inner, probe, failed, body)
         if fast and operation in KNOWN_SIGNATURE:
             return timed_fast(inner, probe, failed, runs_code(proxy))
         return timed_any(inner, probe, failed)

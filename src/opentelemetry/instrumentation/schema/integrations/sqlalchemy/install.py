@@ -25,7 +25,7 @@ from ... import faults, semconv
 from ..._recording import request, stack
 from ..._recording.cells import Cell
 from ..._recording.recorder import Recorder
-from ..._recording.schema_cells import SchemaCells
+from ..._recording.schema_cells import SchemaCells, query_attributes
 from ...patching import Patches
 
 REQUIRES = "sqlalchemy >= 1.4, < 2.2"
@@ -212,15 +212,16 @@ class _Queries:
         running: Any = stack.running.get(me)
         if running is None:
             req = request.current_request.get()
-            if req.probe is None or not req.counted or req.probe.schema_cells.recorder is not self._recorder:
+            after = req.schema_cells
+            if after is None or not req.counted or after.instruments is not self._recorder.instruments:
                 return None
-            return _Query(req.probe.schema_cells, "after")
+            return _Query(after, "after")
         if type(running) is not stack.OpenValidation:
-            if running[0].schema_cells.recorder is not self._recorder:
+            if running[0].instruments is not self._recorder.instruments:
                 return None
             running = stack.running[me] = stack.OpenValidation(*running)
         running.queries += 1
-        query = _Query(running.probe.schema_cells, "during")
+        query = _Query(running.schema_cells, "during")
         span = self._recorder.spans.open_span(running, perf_counter())
         if span is not None and running.token is None and span.is_recording() and not _opened_inside(span):
             running.token = context.attach(trace.set_span_in_context(span))
@@ -234,22 +235,14 @@ class _Queries:
             setattr(execution, _QUERY, None)
             schema_cells, system = query.schema_cells, self._dialect(execution.dialect).system
             operation = _operation(statement, execution)
-            key = "query", query.relation, system, operation
-            cell = schema_cells.cells.get(key)
-            if cell is None:
-                cell = schema_cells.cell(
-                    self._recorder.instrument(semconv.QUERY_DURATION),
-                    key,
-                    _described(query.relation, system, operation),
-                )
-            cell.add(took)
+            schema_cells.query(query.relation, system, operation).add(took)
             theirs = getattr(execution, "_otel_span", None)  # of opentelemetry-instrumentation-sqlalchemy
             if not (trace.get_current_span() if theirs is None else theirs).is_recording() or self._recorder.spans.off:
                 return
             if theirs is not None:
                 theirs.set_attributes({**schema_cells.attributes, semconv.QUERY_RELATION: query.relation})
             elif not _spans_itself(execution.cursor):
-                attributes = {**schema_cells.attributes, **_described(query.relation, system, operation)}
+                attributes = {**schema_cells.attributes, **query_attributes(query.relation, system, operation)}
                 self._recorder.spans.query(operation, _namespace(execution), attributes, query.began, took, error_type)
         except Exception as error:
             faults.swallow("sqlalchemy", error)
@@ -262,12 +255,12 @@ class _Queries:
         if known is None or known.recorder is not self._recorder:
             recorder, system = self._recorder, _system(dialect)
             attributes = {semconv.DB_SYSTEM_NAME: system}
-            hits = recorder.cell(recorder.instrument(semconv.QUERY_CACHE_HITS), system, attributes)
+            hits = recorder.cell(semconv.QUERY_CACHE_HITS, system, attributes)
             known = _Dialect(
                 recorder,
                 system,
                 hits,
-                recorder.cell(recorder.instrument(semconv.QUERY_CACHE_MISSES), system, attributes),
+                recorder.cell(semconv.QUERY_CACHE_MISSES, system, attributes),
             )
             setattr(dialect, _DIALECT, known)
             self._dialects.add(dialect)
@@ -326,13 +319,6 @@ _PATCHED: dict[str, Callable[[_Queries, Any], Any]] = {
     "do_executemany": _timed,
     "do_execute_no_params": _timed_no_params,
 }
-
-
-def _described(relation: semconv.Relation, system: str, operation: str) -> dict[str, Any]:
-    attributes = {semconv.QUERY_RELATION: relation, semconv.DB_SYSTEM_NAME: system}
-    if operation:
-        attributes[semconv.DB_OPERATION_NAME] = operation
-    return attributes
 
 
 def _opened_inside(span: Any) -> bool:

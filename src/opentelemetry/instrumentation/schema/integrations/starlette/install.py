@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +9,15 @@ from anyio import CapacityLimiter, to_thread
 
 from ... import faults
 from ..._recording import asgi
+from ..._recording.endpoints import web_endpoint
+from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
-from ..._recording.request import NO_REQUEST, ExcludedUrls, Request, current_request, web_endpoint
+from ..._recording.request import NO_REQUEST, Request, enter
+from ..._recording.web import KEY, Mark, Requests
 from ...patching import Patches
 
 REQUIRES = "starlette >= 0.27, < 2"
+_COMPONENT = "starlette"
 _AUTOMATIC = {"HEAD", "OPTIONS"}  # frameworks add them to routes: no request may ever use them
 
 
@@ -23,52 +25,50 @@ def install(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which route each is for."""
     from starlette import applications, routing
 
-    excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
-    listed: weakref.WeakSet[Any] = weakref.WeakSet()
-    latest: Any = _nobody  # a reference to the app called last, which is most often the only one
+    served = _Served(recorder)
     # `applications.Starlette` may be a subclass that another instrumentation put there
     application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
-    original: Any = application.__dict__["__call__"]
-
-    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # it replaces that method
-        nonlocal latest
-        if latest() is not self:
-            latest = weakref.ref(self)
-            if self not in listed:  # the first call of all is the lifespan's, before any request
-                listed.add(self)
-                _announce(recorder, self, scope.get(asgi.KEY))
-        if scope["type"] == "lifespan":
-            send = _flushing(recorder, send)
-        request = _open(scope, excluded)
-        if request is None:
-            await original(self, scope, receive, send)
-            return
-        token = current_request.set(request)
-        try:
-            await original(self, scope, receive, send)
-        finally:
-            current_request.reset(token)
-            try:
-                recorder.count_request(request)
-            except Exception as error:
-                faults.swallow("starlette", error)
-
-    patches.replace(application, "__call__", __call__)
+    # and a router may be the whole application
+    patches.replace(application, "__call__", _called(vars(application)["__call__"], served))
+    patches.replace(routing.Router, "__call__", _called(vars(routing.Router)["__call__"], served, router=True))
     patches.replace(routing.Route, "handle", asgi.located(vars(routing.Route)["handle"]))
     patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
 
 
-def _nobody() -> None: ...
+def _called(original: Any, served: _Served, router: bool = False) -> Any:
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        request, send = served.begin(self, scope, send, router) or (None, send)
+        if request is None:
+            await original(self, scope, receive, send)
+            return
+        token = enter(request)
+        try:
+            await original(self, scope, receive, send)
+        finally:
+            served.requests.close(request, token)
+
+    return __call__
 
 
-@faults.guarded("starlette", None)
-def _open(scope: Any, excluded: ExcludedUrls) -> Request | None:
-    """The holder of a request; None for one that does not count, or is open already (a mounted app's)."""
-    if scope["type"] != "http" or asgi.KEY in scope or (excluded and _url(scope) in excluded):
-        return None
-    request = Request(web_endpoint(scope["method"]))
-    scope[asgi.KEY] = asgi.Routing(request)
-    return request
+class _Served:
+    """The applications that were called, and their requests."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder, self.requests = recorder, Requests(recorder, _COMPONENT)
+        self._listed: WeakIdMap[bool] = WeakIdMap()
+
+    @faults.guarded(_COMPONENT, None)
+    def begin(self, app: Any, scope: Any, send: Any, router: bool) -> tuple[Request | None, Any]:
+        """An application is called: the request that begins, if one does, and the `send` to go on with."""
+        kind = scope["type"]
+        if not router or "app" not in scope:  # else it is a part of that application
+            if id(app) not in self._listed.values:  # the first call of all is the lifespan's, before any request
+                self._listed.setdefault(app, True)
+                _announce(self._recorder, app, scope.get(KEY))
+            if kind == "lifespan":
+                send = _flushing(self._recorder, send)
+        request = self.requests.open(scope, scope["method"], lambda: _url(scope)) if kind == "http" else None
+        return request, send
 
 
 def _flushing(recorder: Recorder, send: Any) -> Any:
@@ -79,7 +79,7 @@ def _flushing(recorder: Recorder, send: Any) -> Any:
             try:  # with a limit of its own: the app may have taken all other threads
                 await to_thread.run_sync(recorder.flush, limiter=CapacityLimiter(1))
             except Exception as error:
-                faults.swallow("starlette", error)
+                faults.swallow(_COMPONENT, error)
         await send(message)
 
     return flush_then_send
@@ -96,15 +96,15 @@ def _url(scope: Any) -> str:
 
 def _mounted(original: Any) -> Any:
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        routing: asgi.Routing | None = scope.get(asgi.KEY)
-        if routing is not None:
+        mark: Mark | None = scope.get(KEY)
+        if mark is not None:
             try:
-                before, routing.prefix = routing.prefix, routing.prefix + _prefix(self)
+                before, mark.prefix = mark.prefix, mark.prefix + _prefix(self)
                 if not self.routes:  # an app that has no routes of its own, such as static files
-                    routing.request.mount = routing.prefix
-                    routing.request.locate(web_endpoint(scope["method"], before + self.path_format))
+                    mark.request.mount = mark.prefix
+                    mark.request.locate(web_endpoint(scope["method"], before + self.path_format))
             except Exception as error:
-                faults.swallow("starlette", error)
+                faults.swallow(_COMPONENT, error)
         await original(self, scope, receive, send)
 
     return handle
@@ -114,10 +114,10 @@ def _prefix(mount: Any) -> str:
     return mount.path_format.removesuffix("/{path}")
 
 
-@faults.guarded("starlette", None)
-def _announce(recorder: Recorder, app: Any, routing: asgi.Routing | None) -> None:
+@faults.guarded(_COMPONENT, None)
+def _announce(recorder: Recorder, app: Any, mark: Mark | None) -> None:
     """Let every counter that the app's routes may come to use exist as 0: the first count is a step then."""
-    prefix = routing.prefix if routing is not None else ""
+    prefix = mark.prefix if mark is not None else ""
     for methods, template, route in _routes(app.routes, prefix):
         for method in sorted(methods - _AUTOMATIC):
             endpoint = web_endpoint(method, template)

@@ -1,0 +1,49 @@
+"""What a request is for: an endpoint of a web framework, or the name of an `endpoint()` block."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from .. import semconv
+from .app_names import checked
+
+
+class Endpoint(NamedTuple):
+    """What a request is for.
+
+    Attributes:
+        key: Names it in dictionaries of cells; str, because str-only dictionaries have the faster look-up. Empty
+            outside a request.
+        attributes: ENDPOINT, as on metrics and spans.
+    """
+
+    key: str
+    attributes: dict[str, str]
+
+
+OUTSIDE = Endpoint("", {})
+"""The endpoint of what no request runs: it counts in neither `api.requests` nor `validation.errors`."""
+
+
+@lru_cache(maxsize=4096)
+def web_endpoint(method: str, route: str | None = None) -> Endpoint:
+    """The endpoint of a web request: the method, and the route template once a route matched."""
+    attributes = {semconv.HTTP_REQUEST_METHOD: semconv.http_method(method)}
+    if route is not None:
+        attributes[semconv.HTTP_ROUTE] = route
+    return _endpoint(attributes)
+
+
+def block_endpoint(name: str) -> Endpoint:
+    """The endpoint of an `endpoint(name)` block.
+
+    Raises:
+        TypeError: If the name is no str.
+        ValueError: If it is empty or longer than 100 characters.
+    """
+    return _endpoint({semconv.SCHEMA_ENDPOINT: checked("an endpoint's name", name)})
+
+
+def _endpoint(attributes: dict[str, str]) -> Endpoint:
+    return Endpoint("\0".join(f"{name}={value}" for name, value in attributes.items()), attributes)

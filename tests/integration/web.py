@@ -1,0 +1,289 @@
+"""What the contract of web frameworks is tested with: one application of each, built of the same pieces of work.
+
+Every application has the routes below `Site`. What they do is given by the test, so the frameworks' own code stays
+short; how a request is sent, streamed and broken off is each framework's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import fastapi
+import flask
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Mount, Route
+
+Work = Callable[[], object]
+
+
+class Lead(BaseModel):
+    age: int
+
+
+def fail() -> None:
+    """One failed validation."""
+    try:
+        Lead(age="x")  # type: ignore[arg-type]
+    except ValidationError:
+        pass
+
+
+class Site:
+    """An application, and how it is asked.
+
+    Attributes:
+        component: The framework in `schema.telemetry.component`.
+        lead: The template of `/leads/7`, of the method POST: calls `work`.
+        stream: That of `/stream`: a body in two parts; `work` is called between them.
+        below: That of `/of/acme/leads/7`, which is mounted or included: calls `work`.
+        app: The application, which a test may look at.
+    """
+
+    component: str
+    lead: str
+    stream = "/stream"
+    below: str
+
+    def __init__(self, work: Work = fail) -> None:
+        self.work = work
+        self.app: Any = self.build()
+
+    def build(self) -> Any:
+        raise NotImplementedError
+
+    def ask(self, method: str, path: str, **options: Any) -> int:
+        """The status of a whole response, whose body is closed."""
+        raise NotImplementedError
+
+    def break_off(self, path: str) -> None:
+        """Take the first part of a streamed body, and then no more; it is closed in another thread or task."""
+        raise NotImplementedError
+
+    async def steps(self) -> AsyncIterator[str]:
+        yield "1"
+        self.work()
+        yield "2"
+
+    def sync_steps(self) -> Iterator[str]:
+        yield "1"
+        self.work()
+        yield "2"
+
+
+class ASGISite(Site):
+    def scope(self, method: str, path: str) -> dict[str, Any]:
+        """What a server would make of a request."""
+        return {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+            "headers": [(b"host", b"shop.example")], "client": ("127.0.0.1", 1), "server": ("shop.example", 80),
+        }  # fmt: skip
+
+    def ask(self, method: str, path: str, **_: Any) -> int:
+        return asyncio.run(self.call(self.app, self.scope(method, path)))
+
+    @staticmethod
+    async def call(app: Any, scope: dict[str, Any]) -> int:
+        """The status of one request; an exception of the application is 500, as a server has it."""
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        try:
+            await app(scope, receive, send)
+        except Exception:
+            statuses.append(500)
+        return statuses[0]
+
+    def break_off(self, path: str) -> None:
+        started = False
+
+        async def receive() -> dict[str, Any]:
+            if not started:
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        class First:
+            """Suspends whoever awaits it, with no event loop to wake it again."""
+
+            def __await__(self) -> Iterator[None]:
+                yield
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.body":
+                started = True
+                await First()
+
+        running = self.app(self.scope("GET", path), receive, send)
+
+        async def start() -> None:
+            """Until the first part is sent, in a context of its own."""
+            while not started:
+                step = running.send(None)
+                if step is not None:  # a future of the loop
+                    step._asyncio_future_blocking = False
+                    await step
+
+        asyncio.run(start())
+        closer = threading.Thread(target=running.close)
+        closer.start()
+        closer.join()
+
+
+class StarletteSite(ASGISite):
+    component, lead, below = "starlette", "/leads/{lead_id}", "/of/{tenant}/leads/{lead_id}"
+
+    def build(self) -> Any:
+        async def lead(_request: object) -> PlainTextResponse:
+            self.work()
+            return PlainTextResponse("")
+
+        async def stream(_request: object) -> StreamingResponse:
+            return StreamingResponse(self.steps())
+
+        leads = [Route("/leads/{lead_id}", lead, methods=["POST"])]
+        return Starlette(routes=[*leads, Route("/stream", stream), Mount("/of/{tenant}", routes=leads)])
+
+
+class FastAPISite(ASGISite):
+    component, lead, below = "starlette", "/leads/{lead_id}", "/of/{tenant}/leads/{lead_id}"
+
+    def build(self) -> Any:
+        leads, app = fastapi.APIRouter(), fastapi.FastAPI()
+
+        @leads.post("/leads/{lead_id}")
+        async def lead(lead_id: str) -> None:
+            self.work()
+
+        @app.get("/stream")
+        async def stream() -> StreamingResponse:
+            return StreamingResponse(self.steps())
+
+        app.include_router(leads)
+        app.include_router(leads, prefix="/of/{tenant}")
+        return app
+
+
+class WSGISite(Site):
+    def environ(self, method: str, path: str) -> dict[str, Any]:
+        from werkzeug.test import EnvironBuilder
+
+        return EnvironBuilder(path=path, method=method).get_environ()
+
+    def ask(self, method: str, path: str, **_: Any) -> int:
+        return self.call(self.app, self.environ(method, path))
+
+    @staticmethod
+    def call(app: Any, environ: dict[str, Any]) -> int:
+        """The status of one request; an exception of the application is 500, as a server has it."""
+        statuses: list[int] = []
+
+        def start_response(status: str, *_: object) -> Callable[[bytes], object]:
+            statuses.append(int(status[:3]))
+            return lambda _: None
+
+        try:
+            body = app(environ, start_response)
+            try:
+                for _ in body:
+                    pass
+            finally:
+                getattr(body, "close", lambda: None)()
+        except Exception:
+            return 500
+        return statuses[0]
+
+    def break_off(self, path: str) -> None:
+        body = self.app(self.environ("GET", path), lambda *_: lambda _: None)
+        next(iter(body))
+        closer = threading.Thread(target=body.close)
+        closer.start()
+        closer.join()
+
+
+class FlaskSite(WSGISite):
+    component, lead, below = "flask", "/leads/<lead_id>", "/of/<tenant>/leads/<lead_id>"
+
+    def build(self) -> Any:
+        app, leads = flask.Flask("site"), flask.Blueprint("leads", __name__)
+
+        @leads.post("/leads/<lead_id>")
+        def lead(lead_id: str, tenant: str = "") -> str:
+            self.work()
+            return ""
+
+        @app.get("/stream")
+        def stream() -> flask.Response:
+            return flask.Response(self.sync_steps())
+
+        app.register_blueprint(leads)
+        app.register_blueprint(leads, url_prefix="/of/<tenant>", name="below")
+        return app
+
+
+class _DjangoSite(Site):
+    component, lead, below, stream = "django", "leads/<lead_id>", "of/<tenant>/leads/<lead_id>", "stream"
+
+    def routes(self, views: list[Any]) -> None:
+        """Put the views into the one configuration of this process."""
+        from django.urls import clear_url_caches, include, path
+
+        import django_site
+
+        lead, stream = views
+        leads = [path("leads/<lead_id>", lead)]
+        django_site.urlpatterns[:] = [*leads, path("stream", stream), path("of/<tenant>/", include(leads))]
+        clear_url_caches()
+
+
+class DjangoWSGISite(_DjangoSite, WSGISite):
+    def build(self) -> Any:
+        from django.core.handlers.wsgi import WSGIHandler
+        from django.http import HttpResponse, StreamingHttpResponse
+        from django.views.decorators.http import require_GET, require_POST
+
+        @require_POST
+        def lead(_request: object, **_: str) -> Any:
+            self.work()
+            return HttpResponse()
+
+        @require_GET
+        def stream(_request: object) -> Any:
+            return StreamingHttpResponse(self.sync_steps())
+
+        self.routes([lead, stream])
+        return WSGIHandler()
+
+
+class DjangoASGISite(_DjangoSite, ASGISite):
+    def build(self) -> Any:
+        from django.core.handlers.asgi import ASGIHandler
+        from django.http import HttpResponse, StreamingHttpResponse
+        from django.views.decorators.http import require_GET, require_POST
+
+        @require_POST
+        async def lead(_request: object, **_: str) -> Any:
+            self.work()
+            return HttpResponse()
+
+        @require_GET
+        async def stream(_request: object) -> Any:
+            return StreamingHttpResponse(self.steps())
+
+        self.routes([lead, stream])
+        return ASGIHandler()
+
+
+SITES: list[type[Site]] = [FastAPISite, StarletteSite, FlaskSite, DjangoWSGISite, DjangoASGISite]
