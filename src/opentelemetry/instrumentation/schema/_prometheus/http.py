@@ -253,10 +253,27 @@ class _Deadline:
         super().__init__(*args, **kwargs)
         self._end = end
         self.response_class = partial(_Response, end)
+        # http.client's own gives each address of a name the whole time
+        self._create_connection = partial(_connected, end)
 
     def connect(self) -> None:
         self.timeout = _left(self._end)
         super().connect()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def _connected(end: float, address: tuple[str, int], *_: object) -> socket.socket:
+    """A connection to the first address of a name that takes one."""
+    failed: OSError | None = None
+    for family, kind, protocol, _name, at in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        peer = socket.socket(family, kind, protocol)
+        try:
+            peer.settimeout(_left(end))
+            peer.connect(at)
+            return peer
+        except OSError as error:
+            peer.close()
+            failed = error
+    raise failed or OSError(f"{address[0]} has no address")
 
 
 class _Connection(_Deadline, HTTPConnection):

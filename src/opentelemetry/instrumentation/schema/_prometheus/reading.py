@@ -16,6 +16,8 @@ from .text import cleaned
 Values = tuple[str, ...]
 """Values of attributes, "" for an absent one."""
 
+_GAUGES: Final = {instrument.name for instrument in semconv.INSTRUMENTS if instrument.kind == "gauge"}
+
 _MOST: Final = 2.0**64
 """More than anything here was ever counted."""
 
@@ -56,6 +58,8 @@ class Reading:
     def of(cls, samples: Iterable[Sample], seconds: float | None = None) -> Reading:
         """Sums samples over every label that is not the instrument's own; ignores those of other metrics.
 
+        Of a gauge the largest is kept: each process tells the same.
+
         The sum of the attribute sets past a limit bears `otel.metric.overflow` as its first attribute.
 
         Raises:
@@ -74,7 +78,8 @@ class Reading:
                 key = tuple(cleaned(labels.get(attribute.replace(".", "_"), "")) for attribute in instrument.attributes)
             bound = _bound(name, labels.get("le", "+Inf"))
             counts = series[instrument.name].setdefault(key, {})
-            counts[bound] = counts.get(bound, 0.0) + value
+            before = counts.get(bound, 0.0)
+            counts[bound] = max(before, value) if instrument.kind == "gauge" else before + value
         return cls(series, seconds)
 
     @property
@@ -109,7 +114,8 @@ class Reading:
         return Reading(
             {
                 name: {
-                    values: _increase(counts, earlier.series[name].get(values, {})) for values, counts in now.items()
+                    values: counts if name in _GAUGES else _increase(counts, earlier.series[name].get(values, {}))
+                    for values, counts in now.items()
                 }
                 for name, now in self.series.items()
             },

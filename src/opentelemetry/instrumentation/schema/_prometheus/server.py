@@ -59,8 +59,10 @@ class Prometheus:
         for instrument in INSTRUMENTS:
             name = sample_name(instrument)
             series = self.selector.of(name)
-            expression = f"increase({series}[{self.window}])" if self.window else series
-            for labels, value in self.query(f"sum by ({', '.join(label_names(instrument))}) ({expression})"):
+            gauge = instrument.kind == "gauge"
+            expression = f"increase({series}[{self.window}])" if self.window and not gauge else series
+            by = f"{'max' if gauge else 'sum'} by ({', '.join(label_names(instrument))})"
+            for labels, value in self.query(f"{by} ({expression})"):
                 yield name, labels, value
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
