@@ -210,6 +210,26 @@ def test_a_slow_answer_ends_at_the_deadline(talk: Talk) -> None:
     assert (result.exit_code, "in 1 s" in result.output, "--timeout" in result.output) == (2, True, True)
 
 
+def test_all_addresses_of_a_name_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with many addresses, of which none answers, is given up at the deadline and not at a multiple of it."""
+    with socket.create_server((HOST, 0), backlog=0) as full, suppress(OSError):
+        at = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:  # until it takes no more
+            each.settimeout(0.3)
+            with suppress(TimeoutError):
+                each.connect(at)
+        one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", at)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: [one] * 8)
+        began = time.monotonic()
+        result = run("top", "http://many.example/metrics", "--timeout", "1")
+        took = time.monotonic() - began
+        for each in waiting:
+            each.close()
+    assert (result.exit_code, "in 1 s" in result.output) == (2, True)
+    assert took < 5
+
+
 @pytest.mark.parametrize("status", ["200 OK", "302 Found\r\nLocation: /other"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_endless_answer_ends_at_the_limit(status: str, chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,25 @@ def test_quantile_is_that_of_prometheus(tmp_path):
                 assert ours == pytest.approx(answer[number], rel=1e-12, nan_ok=True), (q, counts)
 
 
+@needs_prometheus
+def test_a_selector_chooses_series(app, tmp_path):
+    """With --match only the series are read that it matches, of a Prometheus and of an endpoint."""
+
+    def endpoints(url, match):
+        run = otel_schema("top", url, "--json", "--match", match)
+        assert run.returncode in (0, 3), run.stderr
+        return [row["endpoint"] for row in json.loads(run.stdout)["endpoints"]]
+
+    app[1]["api.requests"].add(1, {"http.request.method": "GET", "http.route": '/a"b'})
+    with prometheus(app[0], tmp_path) as url:
+        for source in (url, f"{app[0]}/metrics"):
+            assert endpoints(source, 'http_route=~"/l.*"') == ["POST /leads"]
+            assert endpoints(source, '{http_route!="/leads"}') == ['GET /a"b']
+            assert endpoints(source, r"""http_request_method!~"POST|PUT", http_route='/a"b'""") == ['GET /a"b']
+            assert endpoints(source, 'http_route="none"') == []
+        assert endpoints(url, 'job="app"') == ["POST /leads", 'GET /a"b']
+
+
 def test_watch_streams_rates_and_ends_on_interrupt(app):
     """With --json each look is a line, of what was counted since watching began, and Ctrl-C ends it with 0."""
     command = [Path(sys.executable).with_name("otel-schema"), "top", app[0], "--watch", "0.2", "--json"]
@@ -305,6 +324,37 @@ def test_mistakes_are_explained(arguments, says):
     assert run.returncode == 2
     assert says in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_reader_that_has_read_enough_is_no_finding(app):
+    """A pipe that is closed early ends the command without a word and not with 1."""
+    command = [str(Path(sys.executable).with_name("otel-schema")), "top", app[0]]
+    for more in ([], ["--json"], ["--watch", "0.1", "--json"]):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        with os.fdopen(theirs, "w") as pipe:
+            run = subprocess.run([*command, *more], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=30)
+        assert (run.returncode, run.stderr) == (2, "")
+
+
+def test_a_terminal_without_our_characters_shows_their_numbers(app):
+    """What the terminal's encoding lacks is escaped, and no error."""
+    run = otel_schema("top", app[0], PYTHONIOENCODING="ascii")
+    assert run.returncode == 0, run.stderr
+    assert r"18.3 \xb5s" in run.stdout
+
+
+def test_an_interrupt_before_the_first_answer_is_no_finding():
+    """Ctrl-C while a server keeps it waiting ends with 130 at once."""
+    with socket.create_server((HOST, 0)) as silent:
+        url = f"http://{HOST}:{silent.getsockname()[1]}"
+        command = [str(Path(sys.executable).with_name("otel-schema")), "top", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            peer, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=10)
+            peer.close()
+    assert (process.returncode, "Traceback" in said) == (130, False)
 
 
 def test_without_the_extra_names_the_install_line(tmp_path):

@@ -87,6 +87,60 @@ def test_module_only_where_names_collide(report):
     assert {row.schema for row in report.caches} == {"Lead (app)", "Lead (crm)"}
 
 
+STRANGERS = """\
+api_requests_total{path="/"} 7
+validation_errors_total{http_route="/leads",http_request_method="POST"} 3
+cache_hits_total{cache="x"} 5
+api_requests_total{otel_metric_overflow="true"} 2
+cache_misses_total{otel_metric_overflow="true"} 1
+"""
+
+
+def shown(report: Report) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        for table in tables(report):
+            console.print(table)
+    return capture.get()
+
+
+def test_what_others_count_under_our_names_is_marked():
+    """Rows of another program's series say so, and our own series past a limit keep their name."""
+    report = Report.of(Reading.of(parse(TEXT + STRANGERS)))
+    rows = {row.endpoint: row for row in report.endpoints}
+    assert {name: row.ours for name, row in rows.items() if not row.ours} == {"-": False}
+    assert (rows["-"].requests, rows["-"].errors, rows["POST /leads"].errors) == (7, 3, 10)
+    assert rows["otel.metric.overflow"].requests == 2
+    assert [(row.cache, row.hits) for row in report.caches if not row.ours] == [("-", 5)]
+    text = shown(report)
+    assert text.count("(not ours)") == 2
+    assert text.count("otel.metric.overflow") == 2
+
+
+def test_rows_that_never_counted_are_hidden():
+    """A table leaves out what never counted; live, a row stays that counted before, though not in the last minute."""
+    idle = Reading.of(parse(TEXT + 'api_requests_total{http_request_method="GET",http_route="/never"} 0\n'))
+    for text in (shown(Report.of(idle)), shown(Report.of(idle.since(idle, 60)))):
+        assert "POST /leads" in text
+        assert "/never" not in text
+
+
+def test_no_rate_of_errors_where_no_schema_is_observed(report):
+    """An endpoint of which no schema is observed has a dash for its errors, one whose errors are zero has 0.00 %."""
+    lines = {line.split("│")[1].strip(): line for line in shown(report).splitlines() if line.count("│") > 5}
+    assert f" {UNKNOWN} " in lines["import-leads"]
+    assert "%" not in lines["import-leads"]
+    assert "0.00 %" in lines["GET /leads"]
+
+
+def test_a_gauge_is_neither_summed_nor_subtracted():
+    """What every process tells alike stays as it is, over processes and over time."""
+    info = 'schema_info{schema_name="Lead",schema_version="1",instance="%s"} 1\n'
+    reading = Reading.of(parse(info % "a" + info % "b"))
+    for each in (reading, reading.since(reading, 60)):
+        assert [*each.series["schema.info"].values()] == [{math.inf: 1.0}]
+
+
 def test_zeros_are_no_findings(report):
     """Problems and losses that were counted zero times make no row."""
     assert [(row.path, row.rule) for row in report.problems] == [("phones.*.number", "string_type")]

@@ -135,6 +135,17 @@ def test_imports_point_down() -> None:
         assert each.below != FOLD or (each.at == "_recording.cells" and each.lazy), each
 
 
+def test_one_file_prints() -> None:
+    """No command prints but by `cli/output.py`, which lets nothing through that is not printable."""
+    for name, file in MODULES.items():
+        if not name.startswith("cli.") or name in ("cli.output", "cli.checks.installed"):  # a program of its own
+            continue
+        called = {
+            ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)
+        }
+        assert not called & {"print", "click.echo", "click.secho", "Console", "json.dump"}, name
+
+
 def test_readers_know_the_shape_of_fields_alone() -> None:
     """An integration imports `_schemas.fields` and nothing else of `_schemas`, and `_schemas` the standard library."""
     for each in IMPORTS:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from .output import FINE, one_line_errors
+from .output import FINE, one_line_errors, read_enough
 
 COMMANDS: Final = {
     "diff": "Which changes of schemas break clients, in requests and in responses.",
@@ -36,6 +36,12 @@ class _Commands(click.Group):
         with one_line_errors():
             code = super().main(*args, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else FINE)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # of which click would make a 1, which is a finding
+            read_enough()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 from rich.console import Console
@@ -33,14 +33,18 @@ class UsageError(click.ClickException):
     exit_code = USAGE
 
 
-def echo(message: str, err: bool = False) -> None:
-    """Prints lines of which nothing but printable text reaches the terminal."""
-    click.echo("\n".join(map(printable, message.split("\n"))), err=err)
+def echo(message: str, err: bool = False, nl: bool = True) -> None:
+    """Prints lines of which nothing but printable text, and tabs, reaches the terminal."""
+    click.echo(_lines(message), err=err, nl=nl)
 
 
 def text(message: str, style: str = "") -> Text:
     """Text for a table or a screen: printable, and no markup."""
-    return Text("\n".join(map(printable, message.split("\n"))), style=style)
+    return Text(_lines(message), style=style)
+
+
+def _lines(message: str) -> str:
+    return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(r"([\n\t])", message))
 
 
 def echo_json(document: object, indent: int | None = 2) -> None:
@@ -83,9 +87,7 @@ def one_line_errors() -> Generator[None]:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except OSError as error:
-        if error.errno != errno.EPIPE:
-            _fail(str(error))
-        _read_enough()
+        _fail(str(error))
     except Exception:
         echo(traceback.format_exc(), err=True)
         _fail("that is a bug of otel-schema: please report it with the lines above")
@@ -96,7 +98,7 @@ class Screen(Console):
 
     def on_broken_pipe(self) -> None:
         """Ends with 2; rich would end with 1, which is a finding."""
-        _read_enough()
+        read_enough()
 
 
 def _fail(message: str) -> None:
@@ -104,7 +106,7 @@ def _fail(message: str) -> None:
     sys.exit(USAGE)
 
 
-def _read_enough() -> None:
-    """Ends where whoever reads us, such as `head`, has closed the pipe: the last flush must not complain."""
+def read_enough() -> NoReturn:
+    """Ends with 2 where whoever reads us, such as `head`, has closed the pipe: the last flush must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(USAGE)

@@ -12,7 +12,7 @@ from ..._monitoring import writing
 from ..._monitoring.rendering import RECEIVERS, files
 from ..._monitoring.thresholds import PARAMETERS
 from ..._monitoring.values import ParameterError, checked, checked_labels
-from ..output import UsageError
+from ..output import UsageError, echo
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -26,7 +26,7 @@ def _list(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     if asked:
         width = max(len(parameter.name) for parameter in PARAMETERS)
         for parameter in PARAMETERS:
-            click.echo(f"{parameter.name:{width}}  {parameter.default:<12}  {parameter.why}")
+            echo(f"{parameter.name:{width}}  {parameter.default:<12}  {parameter.why}")
         ctx.exit()
 
 
@@ -71,11 +71,11 @@ def export(
             raise UsageError(f"--only: no file matches; there are {', '.join(texts)}")
         if diff:
             changes = [writing.difference(directory / name, name, text) for name, text in chosen.items()]
-            click.echo("".join(changes), nl=False)
+            echo("".join(changes), nl=False)
             raise click.exceptions.Exit(1 if any(changes) else 0)
         writing.check(directory, chosen, force)
         for path in writing.write(directory, chosen):
-            click.echo(path)
+            echo(str(path))
     except (ParameterError, writing.WritingError, OSError) as error:
         raise UsageError(str(error)) from error
 
