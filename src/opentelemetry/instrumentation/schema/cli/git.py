@@ -22,7 +22,7 @@ def show(ref: str, path: Path) -> str:
     commit = _git(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is None:
         if _git(directory, "rev-parse", "--git-dir") is None:
-            raise UsageError(f"{directory} is in no Git repository: give two lock files instead of a ref")
+            raise UsageError(f"{ref} is no file, and {directory} is in no Git repository: give two lock files")
         raise UsageError(
             f"{ref} is no ref of this repository and no file: fetch it (git fetch origin), or name another"
         )

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from .._prometheus.text import printable
 from .._schemas import approvals, lockfile, revisions, source
-from .._schemas.fields import Document, SchemaSpec
+from .._schemas.fields import Document, SchemaSpec, TypeSpec, reference
 from .._schemas.lockfile import Lock, Origin
 from .._schemas.staleness import source_name
 from .output import UsageError
@@ -128,11 +128,15 @@ def _load(name: str) -> ModuleType:
         raise UsageError(f"cannot import {name}: {type(error).__name__}: {said}. {hint}.") from error
 
 
-def read_lock(project: Project, app_dir: Path) -> Lock:
+def read_lock(project: Project, app_dir: Path) -> tuple[Lock, dict[str, str]]:
     """The lock of the code as it is: imports the modules and reads every schema that their packages define.
 
+    Returns:
+        The lock, and the schemas that could not be read with the reason: a model that is not completely defined, for
+        one, which nothing can validate with either.
+
     Raises:
-        UsageError: if there is no module to import, one cannot be imported, or a schema cannot be read.
+        UsageError: if there is no module to import, or one cannot be imported.
     """
     if not project.modules:
         raise UsageError(
@@ -144,17 +148,21 @@ def read_lock(project: Project, app_dir: Path) -> Lock:
     modules = [module for name, module in sorted(sys.modules.items()) if name.partition(".")[0] in packages and module]
     document: Document = {}
     objects: dict[str, Any] = {}
-    for schema, found in _schemas(modules):
+    unread: dict[str, str] = {}
+    for schema, found in _schemas(modules, unread):
         objects.setdefault(next(iter(found)), schema)
         for ref, spec in found.items():
             document.setdefault(ref, spec)
     _add_directions(document, modules)
     root = project.root.resolve()
     origins = {ref: _origin(*_defined(objects.get(ref), spec), spec.name, root) for ref, spec in document.items()}
-    return Lock(project.modules, document, origins, heads(project))
+    return Lock(project.modules, document, origins, heads(project)), unread
 
 
-def _schemas(modules: list[ModuleType]) -> Iterator[tuple[Any, Document]]:
+_NOTHING: Final = TypeSpec(kind="never")
+
+
+def _schemas(modules: list[ModuleType], unread: dict[str, str]) -> Iterator[tuple[Any, Document]]:
     for library in READERS:
         if library not in sys.modules:
             continue
@@ -163,8 +171,8 @@ def _schemas(modules: list[ModuleType]) -> Iterator[tuple[Any, Document]]:
             try:
                 yield schema, reader.fields(schema, code_digest)
             except Exception as error:
-                name = getattr(schema, "__qualname__", None) or type(schema).__qualname__
-                raise UsageError(f"cannot read {library} schema {name}: {type(error).__name__}: {error}") from error
+                ref = reference(*_defined(schema, SchemaSpec(name="", module=None, library=library, type=_NOTHING)))
+                unread[ref] = printable(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 def _add_directions(document: Document, modules: list[ModuleType]) -> None:

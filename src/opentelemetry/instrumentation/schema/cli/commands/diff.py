@@ -150,7 +150,12 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
     if not settings.modules:
         known = read(settings.lock_path).modules if settings.lock_path.exists() else before.lock.modules
         settings = replace(settings, modules=known)
-    return Side(project.read_lock(settings, app_dir), "the code")
+    lock, unread = project.read_lock(settings, app_dir)
+    for ref, reason in unread.items():
+        if ref in before.lock.schemas:
+            raise UsageError(f"cannot compare {ref}: it cannot be read now: {reason}")
+        echo(f"left out: {ref} cannot be read: {reason}", err=True)
+    return Side(lock, "the code")
 
 
 def _require_libraries(old: Lock, new: Lock) -> None:

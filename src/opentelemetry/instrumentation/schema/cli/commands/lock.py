@@ -48,7 +48,9 @@ def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, 
         return
     if not settings.modules and old is not None:
         settings = project.load(Path.cwd(), old.modules)
-    new = project.read_lock(settings, app_dir.resolve())
+    new, unread = project.read_lock(settings, app_dir.resolve())
+    for ref, reason in unread.items():
+        echo(f"left out: {ref} cannot be read: {reason}", err=True)
     text = lockfile.dumps(new)
     before = path.read_text(encoding="utf-8") if path.exists() else None
     if check:

@@ -88,10 +88,10 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
     seen: set[int] = set()
     for module in modules:
         for name, value in list(vars(module).items()):
-            schema: Any = value
-            if not isinstance(value, type) and hasattr(value, "iter_errors"):  # a validator
-                schema = value.schema
-            if not isinstance(schema, dict) or id(cast("Any", schema)) in seen:
+            # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
+            validator = hasattr(type(value), "iter_errors")
+            schema: Any = value.schema if validator else value
+            if not issubclass(type(schema), dict) or id(cast("Any", schema)) in seen:
                 continue
             found = cast("dict[Any, Any]", schema)
             looks = "$schema" in found or "properties" in found or isinstance(found.get("type"), str)

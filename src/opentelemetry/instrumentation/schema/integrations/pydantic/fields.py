@@ -330,7 +330,8 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
                     yield cls
     for module in modules:
         for value in list(vars(module).values()):
-            own = isinstance(value, type) and value.__module__ == module.__name__ and value not in seen
+            # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
+            own = issubclass(type(value), type) and value.__module__ == module.__name__ and value not in seen
             if own and "__pydantic_fields__" in vars(value):
                 seen.add(value)
                 yield value

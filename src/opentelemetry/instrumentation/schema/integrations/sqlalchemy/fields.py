@@ -91,9 +91,10 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
                     yield mapper.class_
     for module in modules:
         for value in list(vars(module).values()):
-            if isinstance(value, sa.MetaData):
+            # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
+            if issubclass(type(value), sa.MetaData):
                 bases[id(value)] = value
-            elif isinstance(value, sa.Table):
+            elif issubclass(type(value), sa.Table):
                 bases[id(value.metadata)] = value.metadata
     for metadata in bases.values():
         for table in sorted(metadata.tables.values(), key=lambda each: each.fullname):
@@ -188,8 +189,8 @@ def _expression(value: Any) -> str:
         return repr(value)[:_LONGEST]
     try:
         return " ".join(str(value.compile(compile_kwargs={"literal_binds": True})).split())[:_LONGEST]
-    except Exception:
-        return " ".join(str(value).split())[:_LONGEST]
+    except Exception:  # a construct that only one dialect can write
+        return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _constraints(table: Any) -> Iterator[str]:
