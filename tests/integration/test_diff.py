@@ -217,7 +217,8 @@ def test_a_proxy_among_the_variables(repository: Repository) -> None:
     """A variable that raises at every question, as Flask's current_app does, keeps no schema from the lock."""
     repository.change(
         "class Company",
-        "class Proxy:\n    def __getattribute__(self, name):\n        raise RuntimeError\n\nproxy = Proxy()\n\nclass Company",
+        "class Proxy:\n    def __getattribute__(self, name):\n        raise RuntimeError\n\n"
+        "proxy = Proxy()\n\nclass Company",
     )
     repository.change("from pydantic", "import fastapi, jsonschema, sqlalchemy\nfrom pydantic")
     assert repository.run("lock")[:2] == (0, "schema.lock: 2 schemas, 0 tables, 0 migration heads\n")

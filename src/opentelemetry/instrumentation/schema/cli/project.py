@@ -171,7 +171,8 @@ def _schemas(modules: list[ModuleType], unread: dict[str, str]) -> Iterator[tupl
             try:
                 yield schema, reader.fields(schema, code_digest)
             except Exception as error:
-                ref = reference(*_defined(schema, SchemaSpec(name="", module=None, library=library, type=_NOTHING)))
+                name = str(getattr(schema, "name", "") or type(schema).__qualname__)
+                ref = reference(*_defined(schema, SchemaSpec(name=name, module=None, library=library, type=_NOTHING)))
                 unread[ref] = printable(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 

@@ -23,7 +23,7 @@ def directions(modules: Iterable[ModuleType]) -> Iterator[tuple[str, Literal["re
     seen: set[int] = set()
     for module in modules:
         for value in list(vars(module).values()):
-            if isinstance(value, (FastAPI, APIRouter)):
+            if issubclass(type(value), (FastAPI, APIRouter)):
                 for route in value.routes:
                     if isinstance(route, APIRoute) and id(route) not in seen:
                         seen.add(id(route))

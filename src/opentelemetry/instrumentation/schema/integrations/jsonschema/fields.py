@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 from ..._schemas.fields import (
     Document,
@@ -89,15 +89,18 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
     for module in modules:
         for name, value in list(vars(module).items()):
             # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
-            validator = hasattr(type(value), "iter_errors")
-            schema: Any = value.schema if validator else value
-            if not issubclass(type(schema), dict) or id(cast("Any", schema)) in seen:
+            held: Any = value.schema if hasattr(type(value), "iter_errors") else value
+            if not _is_object(held) or id(held) in seen:
                 continue
-            found = cast("dict[Any, Any]", schema)
+            found = held
             looks = "$schema" in found or "properties" in found or isinstance(found.get("type"), str)
             if looks and name_of(found) is not None:
                 seen.add(id(found))
                 yield Held(found, module.__name__, name)
+
+
+def _is_object(value: Any) -> TypeGuard[dict[Any, Any]]:
+    return issubclass(type(value), dict)
 
 
 class _Reader:

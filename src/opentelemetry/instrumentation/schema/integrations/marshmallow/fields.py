@@ -213,7 +213,7 @@ class _Reader:
             return replace(type_, strict=True)
         if type_.kind in ("decimal", "number") and field.allow_nan:
             return replace(type_, finite=False)
-        if type_.kind in ("datetime", "date", "time") and getattr(field, "format", None):
+        if type_.kind in ("datetime", "date", "time") and getattr(field, "format", None) not in (None, "iso"):
             return replace(type_, format=str(field.format))
         return type_
 

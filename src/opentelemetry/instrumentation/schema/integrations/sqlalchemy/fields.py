@@ -143,14 +143,21 @@ def _generated(column: Any, table: Any) -> str | None:
         return "computed"
     if column.identity is not None:
         return "identity always" if column.identity.always else "identity"
-    return "autoincrement" if table.autoincrement_column is column else None
+    counted = getattr(table, "autoincrement_column", None)
+    if counted is None:  # to SQLAlchemy 1.4
+        counted = getattr(table, "_autoincrement_column", None)
+    return "autoincrement" if counted is column else None
 
 
 def _type(type_: Any, dialect: Any) -> TypeSpec:
     """What a column's type can hold."""
     if isinstance(type_, t.TypeDecorator):
         inner = _type(type_.impl_instance if hasattr(type_, "impl_instance") else type_.impl, dialect)
-        return replace(inner, checks=(*inner.checks, f"type:{type(type_).__qualname__}"))
+        converts = any(
+            getattr(type(type_), name) is not getattr(t.TypeDecorator, name)
+            for name in ("process_bind_param", "process_result_value", "bind_processor", "result_processor")
+        )
+        return replace(inner, checks=(*inner.checks, f"type:{type(type_).__qualname__}")) if converts else inner
     if isinstance(type_, t.Enum):
         values = cast("tuple[Scalar, ...]", tuple(type_.enums))
         return TypeSpec(kind="enum", values=values)
