@@ -221,7 +221,7 @@ def test_a_proxy_among_the_variables(repository: Repository) -> None:
         "proxy = Proxy()\n\nclass Company",
     )
     repository.change("from pydantic", "import fastapi, jsonschema, sqlalchemy\nfrom pydantic")
-    assert repository.run("lock")[:2] == (0, "schema.lock: 2 schemas, 0 tables, 0 migration heads\n")
+    assert repository.run("lock")[:2] == (0, "schema.lock: 2 schemas, 0 tables, 0 migration heads, unchanged\n")
 
 
 def test_modules_from_pyproject(repository: Repository) -> None:
