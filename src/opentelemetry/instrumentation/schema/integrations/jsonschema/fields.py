@@ -89,8 +89,7 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
     for module in modules:
         for name, value in list(vars(module).items()):
             # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
-            cls: Any = type(value)
-            held: Any = value.schema if hasattr(cls, "iter_errors") else value
+            held: Any = value.schema if hasattr(cast("Any", type(value)), "iter_errors") else value
             if not _is_object(held) or id(held) in seen:
                 continue
             found = held
