@@ -17,6 +17,9 @@ from programs import CONFIGS
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
 DISTRIBUTION = CONFIGS / "distribution"
+sys.path.insert(0, str(DISTRIBUTION))
+
+import unify  # noqa: E402
 
 
 def build(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,3 +85,22 @@ def test_full_holds_everything_small_does() -> None:
         for name in ("small", "full")
     )
     assert small < full
+
+
+def test_one_version_of_each_module() -> None:
+    """All builds but Jaeger have one version of each Go module, except in families that come with a release."""
+    builds = {path.parent.name: unify.modules(path.parent) for path in DISTRIBUTION.glob("*/go.mod")}
+    assert set(builds) - unify.ALONE == {"small", "full", "prometheus3"}
+    builds = {name: versions for name, versions in builds.items() if name not in unify.ALONE}
+    assert unify.disagreements(builds) == {}
+    older = {**builds["small"], "golang.org/x/net": "v0.1.0", "go.opentelemetry.io/otel": "v1.0.0"}
+    assert {change.partition("@")[0] for change in unify.disagreements({**builds, "small": older})["small"]} == {
+        "golang.org/x/net",
+        "go.opentelemetry.io/otel",
+    }
+
+
+def test_versions_of_go_modules_sort() -> None:
+    """Releases sort by number, and what leads to a release comes before it."""
+    ordered = ["v0.0.0-20250101-a", "v0.0.0-20260101-a", "v0.9.0", "v0.24.1-0.20260101-a", "v0.24.1", "v1.0.0"]
+    assert sorted([ordered[at] for at in (3, 5, 1, 4, 0, 2)], key=unify.order) == ordered
