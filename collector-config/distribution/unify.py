@@ -21,7 +21,7 @@ FAMILIES = (
     "go.opentelemetry.io/",
     "github.com/open-telemetry/",
     "github.com/prometheus/",
-    "github.com/jaegertracing/",
+    "github.com/pb33f/",  # whose types Prometheus shows in its own API
 )
 ALONE = {"jaeger"}
 COLLECTORS = {"small", "full"}  # of one release, so that they agree in the families too
