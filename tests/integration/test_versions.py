@@ -222,3 +222,37 @@ def test_two_readers_at_once(telemetry: Telemetry) -> None:
         leave.set()
         reading.join()
     assert len(list(observe())) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_while_versions_are_read(telemetry: Telemetry) -> None:
+    """A child that was forked during a collection of its parent reads versions itself."""
+    _pydantic("1")
+    assert recorder.active is not None
+    observe = recorder.active.observers["schema.info"]
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> dict[str, SchemaSpec]:
+        entered.set()
+        assert leave.wait(30)
+        return {"Slow": SchemaSpec(name="Slow", module=None, library="pydantic", type=TypeSpec(kind="any"))}
+
+    list(observe())
+    probe = recorder.active.bind("pydantic", "Slow", __name__)
+    recorder.active.sources.add(probe.schema_cells, int, slow)
+    reading = threading.Thread(target=lambda: list(observe()))
+    reading.start()
+    try:
+        assert entered.wait(30)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _pydantic("2")
+                code = 0 if [o.value for o in observe()] == [1, 0] else 1
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        leave.set()
+        reading.join()

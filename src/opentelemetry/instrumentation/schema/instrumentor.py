@@ -67,7 +67,9 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         tracer = get_tracer(semconv.SCOPE, _version(), kwargs.get("tracer_provider"), semconv.SCHEMA_URL)
         recorder, patches = Recorder(chosen, meter, tracer), Patches()
         recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
-        recorder.observers[semconv.SCHEMA_INFO.name] = Versions(recorder).observe
+        versions = Versions(recorder)
+        recorder.observers[semconv.SCHEMA_INFO.name] = versions.observe
+        recorder.after_fork.append(versions.forked)
         try:
             patches.undo(recorder.close)
             if under_instrument:  # an app that sets its own providers up has given them what identity it likes

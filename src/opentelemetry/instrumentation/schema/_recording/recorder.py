@@ -42,6 +42,7 @@ class Recorder:
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
         sources: Schemas whose versions are still to be told.
+        after_fork: Called in a forked child.
     """
 
     providers: tuple[Any, Any] = None, None
@@ -66,6 +67,7 @@ class Recorder:
         # second instrument of the same name, so there is one for all recorders.
         meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
         self.observers: dict[str, Callable[[], Iterable[Observation]]] = {}
+        self.after_fork: list[Callable[[], None]] = []
         for name, callback in _GAUGES.items():
             spec = callback.args[0]
             meter.create_observable_gauge(name, [callback], spec.unit, spec.description)
@@ -156,6 +158,8 @@ class Recorder:
         """In a forked child: start from zero."""
         self.owned.forked()
         self.sources.forked()
+        for forked in self.after_fork:
+            forked()
         for each in (self._schemas, *self._cells.values(), *self._schemas.all()):
             each.forked()
         for instrument in self.instruments:
