@@ -11,6 +11,7 @@ from panels import (
     EVERY,
     OWN,
     TARGET,
+    TELEMETRY_ALERTS,
     WHERE,
     above,
     below,
@@ -48,9 +49,13 @@ def dashboard() -> Any:
     )
     slowest = f"sum by (le) (rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}]))"
     durations = f"rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}])"
-    firing = (
-        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(APP_ALERTS)}"@{{selector:more}}}} or '
-        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(COLLECTOR_ALERTS)}"@{{collector:more}}}}'
+    firing = " or ".join(
+        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(alerts)}"@{{{chosen}}}}}'
+        for alerts, chosen in (
+            (APP_ALERTS, "selector:more"),
+            (TELEMETRY_ALERTS, "selector:telemetry"),
+            (COLLECTOR_ALERTS, "collector:more"),
+        )
     )
     loaded = 'count(ALERTS{alertname="Watchdog", alertstate="firing"}) and on () @{prefix:recorded}schema_rules:loaded'
 

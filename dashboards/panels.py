@@ -39,8 +39,8 @@ OURS = "schema_validation_duration_seconds_count|schema_left_out|schema_telemetr
 APP_ALERTS = (
     "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
     "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "SeveralSchemaVersions",
-    "SchemaTelemetryMissing", "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors",
 )  # fmt: skip
+TELEMETRY_ALERTS = ("SchemaTelemetryMissing", "SchemaTelemetryAbsent", "MeasurementsDropped", "SchemaTelemetryErrors")
 COLLECTOR_ALERTS = ("CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown")
 EVERY = "$__rate_interval"
 

@@ -115,6 +115,15 @@ def test_schema(name: str) -> None:
             check(f"{panel['type']}.custom", panel["fieldConfig"]["defaults"].get("custom", {}))
 
 
+def test_the_landing_page_counts_every_alert() -> None:
+    """The landing page asks for every alert of the rules but the dead-man's switch, and for no other."""
+    names = {str(rule["alert"]) for rule in rules() if "alert" in rule} - {"Watchdog"}
+    (panel,) = [panel for panel in panels(DASHBOARDS["schema-health"]) if panel["title"] == "Firing Alerts"]
+    asked = [value for one in promql.selectors(panel["targets"][0]["expr"]) for label, _, value in one.matchers
+             if label == "alertname"]  # fmt: skip
+    assert sorted("|".join(asked).split("|")) == sorted(names)
+
+
 def validator(schema: str) -> jsonschema.Draft7Validator:
     return jsonschema.Draft7Validator(SCHEMAS[schema])
 

@@ -79,7 +79,10 @@ def chosen_by(selector: promql.Selector) -> set[str]:
     """The labels that a selector has to choose by."""
     if selector.name == "ALERTS":
         (alerts,) = [value for label, _, value in selector.matchers if label == "alertname"]
-        return {"job", "region"} if "Collector" in alerts else set() if alerts == "Watchdog" else CHOSEN
+        if "Collector" in alerts:
+            return {"job", "region"}
+        # what is told to the platform's team bears its name
+        return set() if alerts == "Watchdog" else CHOSEN - {"team"} if "SchemaTelemetry" in alerts else CHOSEN
     if COLLECTORS.match(selector.name):
         return {"job", "region"}
     return set() if selector.name == "leads:schema_rules:loaded" else CHOSEN

@@ -58,6 +58,8 @@ class Scope:
 
     def form(self, name: str, form: str | None) -> str | None:
         """What a mark of the scope stands for, None if the mark is a plain parameter's."""
+        if name == "selector" and form == "telemetry":  # for alerts whose `team` is the platform's
+            return _selector([str(matcher) for matcher in self._selector if matcher.label != "team"], "more")
         if name == "selector":
             return _selector([str(matcher) for matcher in self._selector], form)
         if name == "collector":

@@ -1,0 +1,358 @@
+"""Two teams, one Prometheus, Alertmanager and set of collectors: one team has every fault, the other is at half."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import shutil
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
+
+import promql
+from lint import panels
+from programs import AGENT, Collector, Program, Prometheus, built, eventually, free_port, get
+from stack import Alertmanager, Webhook, points, refusing_hop
+
+pytestmark = pytest.mark.timeout(900)
+
+HERE = Path(__file__).parent
+QUICK = {
+    parameter.name: "2s"
+    for parameter in thresholds.PARAMETERS
+    if parameter.kind == "duration" and parameter.default != "0s"
+} | {
+    "group_wait": "1s", "group_interval": "2s", "missing_after": "2m",
+    "p95_seconds": "0.25", "slo_seconds": "0.25", "query_seconds": "0.25", "burn_1h": "5", "burn_6h": "4",
+}  # fmt: skip
+APP_ALERTS = {
+    "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
+    "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "MeasurementsDropped",
+    "SchemaTelemetryErrors",
+}  # fmt: skip
+GENERIC = ("cache_misses_total", "validation_errors_total", "api_requests_total")
+COLLECTOR_ALERTS = {"CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown"}
+
+
+class TeamApp(Program):
+    """One team's app, scraped at its own endpoint, with its spans sent to the shared collector."""
+
+    def __init__(self, home: Path, faulty: bool, otlp: str) -> None:
+        self.port, self.metrics, self.faulty = free_port(), free_port(), faulty
+        self.url = f"http://127.0.0.1:{self.port}"
+        env = {
+            "PYTHONPATH": str(HERE), "FAULTY": str(int(faulty)), "TEAM_DATABASE": str(home / "team.sqlite3"),
+            "OTEL_SERVICE_NAME": "shop", "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1", "OTEL_EXPORTER_PROMETHEUS_PORT": str(self.metrics),
+            "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{otlp}", "OTEL_PYTHON_SCHEMA_SLOW_MS": "250",
+        }  # fmt: skip
+        serve = [sys.executable, "-m", "uvicorn", "team_app:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+        super().__init__("team", [instrument, *serve, "--no-access-log"], home, env)
+
+    def ready(self) -> bool:
+        return "ok" in get(f"{self.url}/healthz")
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+        data = json.dumps(body).encode() if body is not None else b""
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method="POST")
+        try:
+            urllib.request.urlopen(request, timeout=20).close()
+        except urllib.error.HTTPError as refused:
+            refused.close()
+
+
+class Traffic:
+    """Requests to an app until it is left: a fifth of them invalid if the app is faulty, else one in 250."""
+
+    def __init__(self, app: TeamApp) -> None:
+        self._app, self._over = app, threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(5)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, number: int) -> None:
+        chance, sent = random.Random(number), 0
+        while not self._over.wait(0.02):
+            sent += 1
+            try:
+                if number == 0:
+                    self._app.post("/fault")
+                    for _ in range(4):
+                        self._app.post("/build")
+                    self._over.wait(1)
+                else:
+                    invalid = chance.random() < 0.2 if self._app.faulty else (sent + number * 60) % 250 == 0
+                    self._app.post("/leads", {} if invalid else {"value": 1})
+            except OSError:  # the app was stopped
+                return
+
+
+class Stranger:
+    """Series of others under our generic names, as bad as can be, and a foreign collector's."""
+
+    def __init__(self) -> None:
+        began = time.time()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                grown = int((time.time() - began) * 1000)
+                lines = [
+                    *(f"{name}{labels} {grown}" for name in GENERIC for labels in ("", '{code="200"}')),
+                    "cache_hits_total 0",
+                    'otelcol_exporter_queue_size{exporter="x",data_type="traces"} 10',
+                    'otelcol_exporter_queue_capacity{exporter="x",data_type="traces"} 10',
+                    f'otelcol_exporter_send_failed_spans_total{{exporter="x"}} {grown}',
+                    f'otelcol_receiver_refused_spans_total{{receiver="x"}} {grown}',
+                ]  # fmt: skip
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write("\n".join([*lines, ""]).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+
+    def __enter__(self) -> Stranger:
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def team(name: str) -> dict[str, str]:
+    """What a team exports with."""
+    return values.checked({**QUICK, "selector": f'environment="{name}", team="{name}"', "prefix": f"team-{name}"})
+
+
+@dataclass
+class Installation:
+    """What runs."""
+
+    server: Prometheus
+    webhook: Webhook
+    apps: dict[str, TeamApp]
+    collectors: list[Collector]
+
+    def firing(self, matchers: str) -> set[str]:
+        """Names of the alerts that fire now."""
+        found = self.server.query(f'ALERTS{{alertstate="firing", {matchers}}}')
+        return {labels["alertname"] for labels, _ in found}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    found = {name: shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")}
+    if missing := [name for name, path in found.items() if path is None]:
+        message = f"not on PATH: {', '.join(missing)} (Debian packages)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    home, otelcol = tmp_path_factory.mktemp("teams"), built("small")
+    with ExitStack() as programs:
+        enter = programs.enter_context
+        webhook, stranger, hop = enter(Webhook()), enter(Stranger()), enter(refusing_hop())
+        refused = enter(Collector(otelcol, AGENT, home / "refused", name="refused", OTELCOL_NEXT=hop))
+        nowhere = f"127.0.0.1:{free_port()}"
+        full = Collector(otelcol, AGENT, home / "full", name="full", OTELCOL_NEXT=nowhere, OTELCOL_QUEUE_SIZE="3")
+        for collector in (refused, enter(full)):
+            enter(points(collector.otlp))
+        apps = {name: enter(TeamApp(home / name, name == "a", refused.otlp)) for name in ("a", "b")}
+        urls = {"webhook_url": webhook.url, "deadman_url": f"{webhook.url}/deadman", "progress_url": webhook.url}
+        platform = {**QUICK, **urls, "own_labels": "environment,team", "teams": "a,b", "smtp": "127.0.0.1:1"}
+        manager = enter(Alertmanager(found["prometheus-alertmanager"], home / "manager", values.checked(platform)))
+        (home / "rules").mkdir()
+        for name in ("a", "b"):  # each team's whole export, with the rules of the collectors too
+            for path, text in rendering.files(team(name)):
+                if path.startswith("prometheus/rules/"):
+                    (home / "rules" / Path(path).name).write_text(text)
+
+        def scraped(text: str) -> str:
+            settings = yaml.safe_load(text)
+
+            def job(name: str, *ports: int, **labels: str) -> dict[str, Any]:
+                return {"job_name": name, "static_configs": [
+                    {"targets": [f"127.0.0.1:{port}" for port in ports], "labels": labels}
+                ]}  # fmt: skip
+
+            settings["rule_files"] = [str(home / "rules" / "*.yml")]
+            telemetry = [collector.ports["telemetry"] for collector in (refused, full)]
+            settings["scrape_configs"] = [
+                {**job("shop", apps["a"].metrics, environment="a", team="a")},
+                {**job("otelcol", *telemetry)},
+                {**job("stranger", stranger.port)},
+                {**job("stranger-in-b", stranger.port, environment="b", team="b")},
+                {**job("foreign-otelcol", stranger.port, free_port())},
+            ]
+            settings["scrape_configs"][0]["static_configs"] += job("", apps["b"].metrics, environment="b", team="b")[
+                "static_configs"
+            ]
+            return yaml.safe_dump(settings)
+
+        server = enter(Prometheus(found["prometheus"], "app.yml", home / "tsdb", {9093: manager.port}, edit=scraped))
+        for app in apps.values():
+            enter(Traffic(app))
+        yield Installation(server, webhook, apps, [refused, full])
+
+
+def test_every_fault_of_one_team(installation: Installation) -> None:
+    """Every alert about an app fires for the team that has the fault, and none for the other; so do the collectors'."""
+    eventually(lambda: installation.firing('environment="a"') >= APP_ALERTS, "every alert of team a", 240)
+    burning = {
+        labels["long"]
+        for labels, _ in installation.server.query('ALERTS{alertname="ValidationBudgetBurn", alertstate="firing"}')
+    }
+    assert burning == {"1h", "6h", "1d", "3d"}
+    eventually(
+        lambda: installation.firing('team="platform"') >= COLLECTOR_ALERTS - {"CollectorDown"},
+        "the collectors' alerts",
+        180,
+    )
+    silent_for_others(installation)
+
+
+def silent_for_others(installation: Installation) -> None:
+    """Nothing has fired for b, for a stranger or for a foreign collector; b counted all the while."""
+    ever = 'count by (alertname, environment, job) (count_over_time(ALERTS{alertstate="firing"}[1h]))'
+    fired = [labels for labels, _ in installation.server.query(ever)]
+    assert [labels for labels in fired if labels.get("environment") == "b"] == []
+    assert {labels["job"] for labels in fired if "job" in labels} == {"shop", "otelcol"}
+    (rate,) = installation.server.query(
+        'sum(rate(api_requests_total{http_request_method="POST", environment="b"}[1m]))'
+    )
+    assert rate[1] > 1
+
+
+def test_only_its_team_is_told(installation: Installation) -> None:
+    """Every message about an app names its environment and goes to team a or, about telemetry, to the platform."""
+
+    def told() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for _, _, message in installation.webhook.messages:
+            for alert in message["alerts"]:
+                found.setdefault(message["receiver"], set()).add(alert["labels"]["alertname"])
+        return found
+
+    telemetry = {"MeasurementsDropped", "SchemaTelemetryErrors"}
+    eventually(
+        lambda: told().get("a", set()) | told().get("a-pager", set()) >= APP_ALERTS - telemetry, "team a is told", 60
+    )
+    eventually(lambda: told().get("platform", set()) >= telemetry, "the platform's team is told", 60)
+    assert set(told()) <= {"a", "a-pager", "platform", "platform-pager", "deadman"}
+    for _, _, message in installation.webhook.messages:
+        for alert in message["alerts"]:
+            if alert["labels"]["alertname"] in APP_ALERTS:
+                assert alert["labels"]["environment"] == "a"
+                assert message["groupLabels"]["environment"] == "a"
+
+
+def test_collectors_and_watchdog_are_told_once(installation: Installation) -> None:
+    """Two exports with the same collector rules give one alert each, and the platform's team hears of it once."""
+    installation.collectors[0].kill()
+    eventually(lambda: "CollectorDown" in installation.firing('team="platform"'), "CollectorDown", 60)
+    heard: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+
+    def collect() -> bool:
+        heard.clear()
+        for _, _, message in installation.webhook.messages:
+            for alert in message["alerts"]:
+                labels = alert["labels"]
+                if labels["alertname"] in COLLECTOR_ALERTS and alert["status"] == "firing":
+                    key = tuple(
+                        labels.get(name, "")
+                        for name in ("alertname", "instance", "exporter", "receiver", "data_type", "signal")
+                    )
+                    heard.setdefault(key, []).append((message["receiver"], json.dumps(labels, sort_keys=True)))
+        return {key[0] for key in heard} >= COLLECTOR_ALERTS
+
+    eventually(collect, "messages about the collectors", 60)
+    for key, messages in heard.items():
+        assert len(set(messages)) == 1, (key, messages)
+        assert messages[0][0] in ("platform", "platform-pager")
+    watched = [
+        message
+        for _, _, message in installation.webhook.messages
+        if message["groupLabels"].get("alertname") == "Watchdog"
+    ]
+    assert {(message["receiver"], len(message["alerts"])) for message in watched} == {("deadman", 1)}
+    silent_for_others(installation)
+
+
+LINKS = [
+    rule
+    for _, text in rendering.rules(team("a"))
+    for group in yaml.safe_load(text)["groups"]
+    for rule in group["rules"]
+    if rule.get("alert") in APP_ALERTS | COLLECTOR_ALERTS
+]
+
+
+@pytest.mark.parametrize("rule", LINKS, ids=lambda rule: rule["alert"] + rule["labels"].get("long", ""))
+def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dict[str, Any]) -> None:
+    """What an alert says at a moment the panel that its link opens shows at that moment, with the link's variables."""
+    at, server = time.time(), installation.server
+    found = [
+        (row["metric"], float(row["value"][1])) for row in server.api("query", query=rule["expr"], time=at)["result"]
+    ]
+    assert found, f"{rule['alert']} is not over its limit"
+    for labels, value in found:
+        url = re.sub(
+            r"\{\{ \$labels\.(\w+) \| urlquery \}\}",
+            lambda mark: labels.get(mark[1], ""),
+            rule["annotations"]["dashboard_url"],
+        )
+        asked = parse_qs(urlsplit(url).query)
+        name = urlsplit(url).path.split("/")[2].removeprefix("team-a-")
+        dashboard = json.loads(rendering.dashboard(name, team("a")))
+        chosen = {f"${variable['name']}": ".*" for variable in dashboard["templating"]["list"]}
+        chosen |= {
+            f"${key.removeprefix('var-')}": re.escape(one) for key, (one,) in asked.items() if key.startswith("var-")
+        }
+        (panel,) = [panel for panel in panels(dashboard) if panel["id"] == int(asked["viewPanel"][0])]
+        shown = [
+            float(row["value"][1])
+            for target in panel["targets"]
+            for row in server.api(
+                "query", query=promql.resolved(target["expr"], {**promql.GRAFANA, **chosen}), time=at
+            )["result"]
+        ]
+        objective = 1 - float(thresholds.DEFAULTS["slo_objective"])
+        expected = value / objective if rule["alert"] == "ValidationBudgetBurn" else value
+        assert any(math.isclose(expected, one, rel_tol=1e-9) for one in shown), (rule["alert"], labels, expected, shown)
+
+
+def test_a_team_that_falls_silent(installation: Installation) -> None:
+    """When one team's app is gone that is noticed although the other's reports on, which nobody misses."""
+    gone = {"SchemaTelemetryMissing", "SchemaTelemetryAbsent"}
+    installation.apps["a"].kill()
+    eventually(lambda: installation.firing('environment="a"') >= gone, "the absence of a", 120)
+    silent_for_others(installation)
