@@ -1,4 +1,5 @@
-"""Changes each threshold, `for` and guard of the rules: for every change some case must fail.
+"""Changes each threshold, `for` and guard of the rules, and drops each selector, own label and guard against strangers:
+for every change some case must fail.
 
     python tests/dashboards/mutations.py
 
@@ -8,15 +9,18 @@ Exits with 1 and names the changes that no case notices.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
 
 from cases import CASES
+from neighbours import OWN, SELECTED, among_strangers, beside_a_healthy_one, of_another, unscoped
 from promtool import Promtool
 
 NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}
@@ -71,15 +75,89 @@ def noticed(name: str, value: str) -> bool:
         return any(promtool.failure(case) for case in CASES if case.name in affected)
 
 
+class Dropped(NamedTuple):
+    """Something left out of one rule of a scope's rendering.
+
+    Attributes:
+        what: `selector`, `own label` or `guard`.
+        rule: the alert or the recorded series.
+        file: of the rule.
+        text: the file's, without it.
+        expr: the rule's expression, without it.
+    """
+
+    what: str
+    rule: str
+    file: str
+    text: str
+    expr: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} without a {self.what}: {' '.join(self.expr.split())[:160]}"
+
+
+SCOPES = {
+    "selector": (SELECTED, r', environment="a"|\{environment="a"\}', of_another),
+    "own label": (OWN, r", environment(?=[,)])|(?<=by \()environment(?=\))", beside_a_healthy_one),
+    "guard": ({}, r'\{(?:schema_name|schema_cache_name|http_request_method|schema_endpoint)!=""\}', among_strangers),
+}
+"""What is dropped → the parameters, how it looks in a rule, and the case that must notice."""
+
+
+def dropped() -> Iterator[Dropped]:
+    """Every selector, own label and guard, each left out alone."""
+    for what, (given, pattern, _) in SCOPES.items():
+        for file, text in rendering.rules(values.checked(given)):
+            for rule in re.finditer(
+                r"      - (?:alert|record): (\S+)\n        expr: (?:\|\n((?:          .*\n)+)|(.*)\n)", text
+            ):
+                part = 2 if rule[2] else 3
+                for found in re.finditer(pattern, rule[part]):
+                    at = rule.start(part) + found.start()
+                    expr = rule[part][: found.start()] + rule[part][found.end() :]
+                    yield Dropped(what, rule[1], file, text[:at] + text[at + len(found[0]) :], expr)
+
+
+def noticed_in_scope(change: Dropped) -> bool:
+    """Whether a case of an alert that the rule feeds, or the check by syntax, fails without what was dropped."""
+    given, _, beside = SCOPES[change.what]
+    if change.what == "selector" and list(unscoped(change.expr, {"environment"})):
+        return True
+    with tempfile.TemporaryDirectory() as home:
+        promtool = Promtool(Path(home), values.checked(given), changed={change.file: change.text})
+        fed = {change.rule} | feeds(change.text, change.rule)
+        cases = [case for case in CASES if case.name in fed and case.fires is not None]
+        return any(promtool.failure(beside(case)) for case in cases)
+
+
+def feeds(text: str, record: str) -> set[str]:
+    """The alerts of a file that read what a rule records, also through another one."""
+    readers: set[str] = set()
+    for part in text.split("      - ")[1:]:
+        kind, _, name = part.split("\n", 1)[0].partition(": ")
+        if (
+            kind in ("alert", "record")
+            and name != record
+            and record in part.partition("expr:")[2].split("annotations:")[0]
+        ):
+            readers |= {name} if kind == "alert" else feeds(text, name)
+    return readers
+
+
 def main() -> int:
     changes = list(mutants())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         verdicts = list(pool.map(lambda change: noticed(*change), changes))
+        losses = list(dropped())
+        unnoticed = [loss for loss, seen in zip(losses, pool.map(noticed_in_scope, losses), strict=True) if not seen]
     survivors = [change for change, seen in zip(changes, verdicts, strict=True) if not seen]
     for name, value in survivors:
         print(f"no case notices {name}={value} (default {thresholds.DEFAULTS[name]})", file=sys.stderr)
+    for loss in unnoticed:
+        print(f"no case notices {loss}", file=sys.stderr)
     print(f"{len(changes) - len(survivors)} of {len(changes)} changes noticed")
-    return 1 if survivors else 0
+    print(f"{len(losses) - len(unnoticed)} of {len(losses)} selectors, own labels and guards missed when dropped")
+    return 1 if survivors or unnoticed else 0
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def fault() -> None:
     """A crash, and more failures in a second than get a span; half as many are no fault."""
     with contextlib.suppress(KeyError):
         Fragile(value=1) if FAULTY else Strict(value=1)
-    thread = threading.Thread(target=fail, args=(150 if FAULTY else 50,))
+    thread = threading.Thread(target=fail, args=(130 if FAULTY else 50,))
     thread.start()
     thread.join()
 

@@ -115,7 +115,7 @@ class Program:
     def __init__(self, name: str, command: Sequence[str], home: Path, env: Mapping[str, str] | None = None) -> None:
         self.name, self.command, self.home = name, list(command), home
         self.env = {**os.environ, **(env or {})}
-        self.log = home / f"{name}.log"
+        self.log, self.cwd = home / f"{name}.log", home
         self.process: subprocess.Popen[str] | None = None
         home.mkdir(parents=True, exist_ok=True)
 
@@ -127,7 +127,7 @@ class Program:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 self.command,
-                cwd=self.home,
+                cwd=self.cwd,
                 env=self.env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
