@@ -39,7 +39,7 @@ def changed(parameter: thresholds.Parameter) -> tuple[str, ...]:
     name, default = parameter.name, parameter.default
     if name in NEIGHBOURS:
         return NEIGHBOURS[name]
-    if parameter.kind == "duration":
+    if parameter.kind in ("duration", "interval"):
         number, unit = int(default[:-1]), default[-1]
         if number == 0:
             return ("30s",)

@@ -33,7 +33,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Al
         (secrets / "slack-url").write_text(f"{webhook.url}/slack")
         given = {
             "secrets_dir": str(secrets), "webhook_url": f"{webhook.url}/alerts", "smtp": "127.0.0.1:1",
-            "deadman_url": f"{webhook.url}/deadman", "deadman_interval": f"{INTERVAL}s", "group_wait": "0s", "group_interval": "1s",
+            "deadman_url": f"{webhook.url}/deadman",
+            "deadman_interval": f"{INTERVAL}s", "group_wait": "0s", "group_interval": "1s",
         }  # fmt: skip
         manager = Alertmanager(binary, home, values.checked(given))
         manager.cwd = elsewhere

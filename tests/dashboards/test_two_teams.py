@@ -37,7 +37,7 @@ QUICK = {
     for parameter in thresholds.PARAMETERS
     if parameter.kind == "duration" and parameter.default != "0s"
 } | {
-    "group_wait": "1s", "group_interval": "2s", "missing_after": "2m",
+    "group_wait": "1s", "group_interval": "2s", "missing_after": "2m", "absent_for": "30s",
     "p95_seconds": "0.25", "slo_seconds": "0.25", "query_seconds": "0.25", "burn_1h": "5", "burn_6h": "4",
 }  # fmt: skip
 APP_ALERTS = {
@@ -202,7 +202,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         for name in ("a", "b"):  # each team's whole export, with the rules of the collectors too
             for path, text in rendering.files(team(name)):
                 if path.startswith("prometheus/rules/"):
-                    (home / "rules" / Path(path).name).write_text(text)
+                    (home / "rules" / Path(path).name).write_text(text.replace("interval: 2m", "interval: 2s"))
 
         def scraped(text: str) -> str:
             settings = yaml.safe_load(text)
@@ -235,11 +235,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def test_every_fault_of_one_team(installation: Installation) -> None:
     """Every alert about an app fires for the team that has the fault, and none for the other; so do the collectors'."""
     installation.await_firing(APP_ALERTS, 'environment="a"', 240)
-    burning = {
-        labels["long"]
-        for labels, _ in installation.server.query('ALERTS{alertname="ValidationBudgetBurn", alertstate="firing"}')
-    }
-    assert burning == {"1h", "6h", "1d", "3d"}
+
+    def burning() -> bool:
+        found = installation.server.query('ALERTS{alertname="ValidationBudgetBurn", alertstate="firing"}')
+        return {labels["long"] for labels, _ in found} == {"1h", "6h", "1d", "3d"}
+
+    eventually(burning, "the budget burns over all windows", 60)
     installation.await_firing(COLLECTOR_ALERTS - {"CollectorDown"}, 'team="platform"', 180)
     silent_for_others(installation)
 
@@ -267,9 +268,8 @@ def test_only_its_team_is_told(installation: Installation) -> None:
         return found
 
     telemetry = {"MeasurementsDropped", "SchemaTelemetryErrors"}
-    eventually(
-        lambda: told().get("a", set()) | told().get("a-pager", set()) >= APP_ALERTS - telemetry, "team a is told", 60
-    )
+    apps = APP_ALERTS - telemetry - {"HighValidationTime"}  # which the budget's critical alert inhibits
+    eventually(lambda: told().get("a", set()) | told().get("a-pager", set()) >= apps, "team a is told", 60)
     eventually(lambda: told().get("platform", set()) >= telemetry, "the platform's team is told", 60)
     assert set(told()) <= {"a", "a-pager", "platform", "platform-pager", "deadman"}
     for _, _, message in installation.webhook.messages:
@@ -323,7 +323,10 @@ LINKS = [
 @pytest.mark.parametrize("rule", LINKS, ids=lambda rule: rule["alert"] + rule["labels"].get("long", ""))
 def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dict[str, Any]) -> None:
     """What an alert says at a moment the panel that its link opens shows at that moment, with the link's variables."""
-    at, server = time.time(), installation.server
+    server = installation.server
+    # the promised alert compares what it reads itself: at its evaluation that is what was recorded
+    evaluated = server.value('max(timestamp(team_a:all:validation_errors:ratio_rate1m{environment="a"}))')
+    at = evaluated if rule["alert"] == "HighValidationErrorRate" else time.time()
     found = [
         (row["metric"], float(row["value"][1])) for row in server.api("query", query=rule["expr"], time=at)["result"]
     ]
@@ -339,7 +342,9 @@ def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dic
         dashboard = json.loads(rendering.dashboard(name, team("a")))
         chosen = {f"${variable['name']}": ".*" for variable in dashboard["templating"]["list"]}
         chosen |= {
-            f"${key.removeprefix('var-')}": re.escape(one) for key, (one,) in asked.items() if key.startswith("var-")
+            f"${key.removeprefix('var-')}": re.escape(one).replace("\\", "\\\\")
+            for key, (one,) in asked.items()
+            if key.startswith("var-")
         }
         (panel,) = [panel for panel in panels(dashboard) if panel["id"] == int(asked["viewPanel"][0])]
         shown = [
