@@ -20,7 +20,7 @@ from typing import NamedTuple
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
 
 from cases import CASES
-from neighbours import OWN, SELECTED, among_strangers, beside_a_healthy_one, of_another, unscoped
+from neighbours import OWN, SELECTED, among_strangers, beside_a_healthy_one, merged, of_another, unguarded, unscoped
 from promtool import Promtool
 
 NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}
@@ -118,16 +118,21 @@ def dropped() -> Iterator[Dropped]:
                     yield Dropped(what, rule[1], file, text[:at] + text[at + len(found[0]) :], expr)
 
 
-def noticed_in_scope(change: Dropped) -> bool:
-    """Whether a case of an alert that the rule feeds, or the check by syntax, fails without what was dropped."""
+def noticed_in_scope(change: Dropped) -> str:
+    """What fails without what was dropped: `a case` of an alert that the rule feeds, else `the syntax`."""
     given, _, beside = SCOPES[change.what]
-    if change.what == "selector" and list(unscoped(change.expr, {"environment"})):
-        return True
+    checks = {
+        "selector": lambda: unscoped(change.expr, {"environment"}),
+        "own label": lambda: merged(change.expr, {"environment"}),
+        "guard": lambda: unguarded(change.expr),
+    }
     with tempfile.TemporaryDirectory() as home:
         promtool = Promtool(Path(home), values.checked(given), changed={change.file: change.text})
         fed = {change.rule} | feeds(change.text, change.rule)
         cases = [case for case in CASES if case.name in fed and case.fires is not None]
-        return any(promtool.failure(beside(case)) for case in cases)
+        if any(promtool.failure(beside(case)) for case in cases):
+            return "a case"
+    return "the syntax" if list(checks[change.what]()) else ""
 
 
 def feeds(text: str, record: str) -> set[str]:
@@ -149,14 +154,18 @@ def main() -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         verdicts = list(pool.map(lambda change: noticed(*change), changes))
         losses = list(dropped())
-        unnoticed = [loss for loss, seen in zip(losses, pool.map(noticed_in_scope, losses), strict=True) if not seen]
+        notices = list(pool.map(noticed_in_scope, losses))
+    unnoticed = [loss for loss, notice in zip(losses, notices, strict=True) if not notice]
     survivors = [change for change, seen in zip(changes, verdicts, strict=True) if not seen]
     for name, value in survivors:
         print(f"no case notices {name}={value} (default {thresholds.DEFAULTS[name]})", file=sys.stderr)
     for loss in unnoticed:
         print(f"no case notices {loss}", file=sys.stderr)
     print(f"{len(changes) - len(survivors)} of {len(changes)} changes noticed")
-    print(f"{len(losses) - len(unnoticed)} of {len(losses)} selectors, own labels and guards missed when dropped")
+    print(
+        f"{len(losses) - len(unnoticed)} of {len(losses)} selectors, own labels and guards missed when dropped, "
+        f"{notices.count('a case')} of them by a case"
+    )
     return 1 if survivors or unnoticed else 0
 
 

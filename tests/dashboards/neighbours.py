@@ -86,6 +86,24 @@ def unscoped(expr: str, labels: set[str]) -> Iterator[str]:
             yield f"{selector.name or selector.matchers} does not choose by {', '.join(sorted(missing))}"
 
 
+GUARDS = {
+    "cache_hits_total": {"schema_cache_name"},
+    "cache_misses_total": {"schema_cache_name"},
+    "validation_errors_total": {"schema_name"},
+    "api_requests_total": {"http_request_method", "schema_endpoint"},
+}
+"""Everybody's names, and the labels of which a selector asks for one, since only ours have it."""
+
+
+def unguarded(expr: str) -> Iterator[str]:
+    """Selectors of everybody's names that take strangers' series in."""
+    for selector in promql.selectors(expr):
+        wanted = GUARDS.get(selector.name)
+        asked = {label for label, operator, value in selector.matchers if (value and operator == "Equal") or not value}
+        if wanted and not wanted & asked:
+            yield f"{selector.name} without {' or '.join(sorted(wanted))}"
+
+
 def merged(expr: str, labels: set[str]) -> Iterator[str]:
     """Aggregations and joins by name that lose one of the labels; those of everything that is chosen keep none."""
     for node in promql.nodes(expr):

@@ -25,6 +25,7 @@ from neighbours import (
     merged,
     narrowed,
     of_another,
+    unguarded,
     unscoped,
 )
 from promtool import Case, Promtool
@@ -205,6 +206,19 @@ def test_a_scope_closes_the_promised_alert(owned: Promtool, case: Case) -> None:
     """With own labels or a selector strangers neither raise nor hide the promised alert."""
     series = {**labelled(case.series, "a"), **labelled(STRANGERS, "a")}
     assert owned.failure(Case(**{**vars(narrowed(case)), "series": series})) == ""
+
+
+def test_everybodys_names_are_guarded() -> None:
+    """Every use of a generic name in rules and panels asks for a label that strangers lack; the promised one apart."""
+    plain = [rule for _, text in rendering.rules(thresholds.DEFAULTS) for group in yaml.safe_load(text)["groups"]
+             for rule in group["rules"]]  # fmt: skip
+    promised = "sum(rate(validation_errors_total[1m])) / sum(rate(api_requests_total[1m]))"
+    exprs = [str(rule["expr"]).replace(promised, "vector(0)") for rule in [*plain, *RULES]] + [
+        expr for _, expr in queries()
+    ]
+    assert [line for expr in exprs for line in unguarded(expr)] == []
+    assert list(unguarded("sum(cache_hits_total)"))
+    assert list(unguarded('api_requests_total{http_route!=""}'))
 
 
 def test_checks_find_what_they_look_for() -> None:
