@@ -30,6 +30,8 @@ def _connected(connection: sqlite3.Connection, _: object) -> None:
 
 class Lead(BaseModel):
     value: int
+    if os.environ["VERSION"] == "2":
+        remark: str = ""
 
     @field_validator("value")
     @classmethod

@@ -44,7 +44,7 @@ QUICK = {
 APP_ALERTS = {
     "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
     "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "MeasurementsDropped",
-    "SchemaTelemetryErrors",
+    "SchemaTelemetryErrors", "SeveralSchemaVersions",
 }  # fmt: skip
 GENERIC = ("cache_misses_total", "validation_errors_total", "api_requests_total")
 COLLECTOR_ALERTS = {"CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown"}
@@ -53,11 +53,12 @@ COLLECTOR_ALERTS = {"CollectorQueueFilling", "CollectorExportFailing", "Collecto
 class TeamApp(Program):
     """One team's app, scraped at its own endpoint, with its spans sent to the shared collector."""
 
-    def __init__(self, home: Path, faulty: bool, otlp: str) -> None:
+    def __init__(self, home: Path, faulty: bool, otlp: str, version: str = "1") -> None:
         self.port, self.metrics, self.faulty = free_port(), free_port(), faulty
         self.url = f"http://127.0.0.1:{self.port}"
         env = {
-            "PYTHONPATH": str(HERE), "FAULTY": str(int(faulty)), "TEAM_DATABASE": str(home / "team.sqlite3"),
+            "PYTHONPATH": str(HERE), "FAULTY": str(int(faulty)), "VERSION": version,
+            "TEAM_DATABASE": str(home / "team.sqlite3"),
             "OTEL_SERVICE_NAME": "shop", "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_LOGS_EXPORTER": "none",
             "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1", "OTEL_EXPORTER_PROMETHEUS_PORT": str(self.metrics),
             "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -164,6 +165,7 @@ class Installation:
     server: Prometheus
     webhook: Webhook
     apps: dict[str, TeamApp]
+    other: TeamApp
     collectors: list[Collector]
 
     def await_firing(self, alerts: set[str], matchers: str, deadline: float) -> None:
@@ -196,6 +198,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         for collector in (refused, enter(full)):
             enter(points(collector.otlp))
         apps = {name: enter(TeamApp(home / name, name == "a", refused.otlp)) for name in ("a", "b")}
+        other = enter(TeamApp(home / "other", True, refused.otlp, "2"))  # a's other instance, with another version
+        other.post("/leads", {"value": 1})
         urls = {"webhook_url": webhook.url, "deadman_url": f"{webhook.url}/deadman", "progress_url": webhook.url}
         platform = {**QUICK, **urls, "own_labels": "environment,team", "teams": "a,b", "smtp": "127.0.0.1:1"}
         manager = enter(Alertmanager(found["prometheus-alertmanager"], home / "manager", values.checked(platform)))
@@ -216,7 +220,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             settings["rule_files"] = [str(home / "rules" / "*.yml")]
             telemetry = [collector.ports["telemetry"] for collector in (refused, full)]
             settings["scrape_configs"] = [
-                {**job("shop", apps["a"].metrics, environment="a", team="a")},
+                {**job("shop", apps["a"].metrics, other.metrics, environment="a", team="a")},
                 {**job("otelcol", *telemetry)},
                 {**job("stranger", stranger.port)},
                 {**job("stranger-in-b", stranger.port, environment="b", team="b")},
@@ -230,7 +234,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         server = enter(Prometheus(found["prometheus"], "app.yml", home / "tsdb", {9093: manager.port}, edit=scraped))
         for app in apps.values():
             enter(Traffic(app))
-        yield Installation(server, webhook, apps, [refused, full])
+        yield Installation(server, webhook, apps, other, [refused, full])
 
 
 def test_every_fault_of_one_team(installation: Installation) -> None:
@@ -336,7 +340,7 @@ def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dic
     for labels, value in found:
         url = re.sub(
             r"\{\{ \$labels\.(\w+) \| urlquery \}\}",
-            lambda mark: labels.get(mark[1], ""),
+            lambda mark, labels=labels: labels.get(mark[1], ""),
             rule["annotations"]["dashboard_url"],
         )
         asked = parse_qs(urlsplit(url).query)
@@ -364,6 +368,7 @@ def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dic
 def test_a_team_that_falls_silent(installation: Installation) -> None:
     """When one team's app is gone that is noticed although the other's reports on, which nobody misses."""
     gone = {"SchemaTelemetryMissing", "SchemaTelemetryAbsent"}
-    installation.apps["a"].kill()
+    for app in (installation.apps["a"], installation.other):
+        app.kill()
     installation.await_firing(gone, 'environment="a"', 120)
     silent_for_others(installation)
