@@ -23,6 +23,7 @@ RECEIVERS = {
     "ValidationBudgetBurn": {"pager", "chat"},
     "SlowLinkedQueries": {"chat"},
     "ValidatorBuiltPerCall": {"mail"},
+    "SeveralSchemaVersions": {"chat"},
     "SchemaTelemetryMissing": {"platform"},
     "SchemaTelemetryAbsent": {"platform"},
     "MeasurementsDropped": {"platform"},
