@@ -209,7 +209,10 @@ class _HTTPServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """OTLP/HTTP: https://opentelemetry.io/docs/specs/otlp/#otlphttp-request"""
+    """OTLP/HTTP.
+
+    https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
+    """
 
     server: _HTTPServer
     protocol_version = "HTTP/1.1"

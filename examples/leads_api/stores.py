@@ -21,7 +21,9 @@ IDS = ("traceId", "spanId", "parentSpanId")
 
 @dataclass(frozen=True)
 class Jaeger:
-    """Jaeger's query API: https://www.jaegertracing.io/docs/latest/apis/
+    """Jaeger's query API.
+
+    https://www.jaegertracing.io/docs/latest/apis/
 
     Attributes:
         url: without a path.

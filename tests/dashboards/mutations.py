@@ -1,5 +1,6 @@
-"""Changes each threshold, `for` and guard of the rules, and drops each selector, own label and guard against strangers:
-for every change some case must fail.
+"""Changes the rules in every way that matters: for every change some case must fail.
+
+It changes each threshold, `for` and guard, and drops each selector, own label and guard against strangers.
 
     python tests/dashboards/mutations.py
 

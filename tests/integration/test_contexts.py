@@ -33,6 +33,7 @@ pytestmark = pytest.mark.timeout(120)
 
 WORK = """
 import contextlib, os, sys, time
+import netrc  # requests imports it when it first sends: a child that is forked meanwhile would wait for ever
 import jsonschema, marshmallow
 from opentelemetry import metrics
 from opentelemetry.instrumentation.schema import endpoint

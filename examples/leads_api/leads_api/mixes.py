@@ -35,8 +35,9 @@ class Mix:
     enough: int
 
     def plan(self, rng: Random, requests: int) -> list[Kind]:
-        """The kinds to send, in order: first a lead, which the others may then read, then each phase in exact
-        proportion, shuffled.
+        """The kinds to send, in order.
+
+        First a lead, which the others may then read, then each phase in exact proportion, shuffled.
         """
         plan: list[Kind] = [kinds.create]
         lengths = _apportion([phase.share for phase in self.phases], requests - 1)

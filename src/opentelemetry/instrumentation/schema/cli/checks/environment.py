@@ -30,6 +30,7 @@ class Export:
 
     @classmethod
     def of(cls, app: App) -> Export:
+        """What an app's environment says."""
         text = app.variables.get("OTEL_METRIC_EXPORT_INTERVAL") or str(SDK_INTERVAL * 1000)
         try:
             interval = float(text) / 1000
