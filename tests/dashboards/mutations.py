@@ -24,8 +24,8 @@ from cases import CASES
 from neighbours import OWN, SELECTED, among_strangers, beside_a_healthy_one, merged, of_another, unguarded, unscoped
 from promtool import Promtool
 
-NEIGHBOURS = {"slo_seconds": ("0.005", "0.025")}
-"""Where only some values mean anything: the bucket boundaries beside the default."""
+NEIGHBOURS = {"slo_seconds": ("0.005", "0.025"), "schema_versions": ("0", "2")}
+"""Where only some values mean anything: the bucket boundaries beside the default, whole numbers."""
 
 
 def mutants() -> Iterator[tuple[str, str]]:
