@@ -21,6 +21,9 @@ def switch_on(meters: MeterProvider, tracers: TracerProvider) -> None:
     instrumentor = SchemaInstrumentor()
     instrumentor.instrument()
     instrumentor.instrument(meter_provider=meters, tracer_provider=tracers, spans="all", slow_ms=5, disabled=["flask"])
+    instrumentor.instrument(excluded_urls="healthz", include=["shop:*"], cardinality_limit=100)
+    instrumentor.instrument(spamns="all")  # type: ignore[call-arg]
+    instrumentor.instrument(spans="some")  # type: ignore[arg-type]
     instrumentor.uninstrument()
 
 

@@ -42,8 +42,9 @@ OWN = {
     "flask": {"flask", "werkzeug"},  # which Flask is made of
     "django": {"django"},
     "ninja": {"ninja"},
+    "celery": {"celery"},
 }
-CORE = {"opentelemetry", "wrapt", "packaging", "greenlet"}
+CORE = {"opentelemetry", "wrapt", "packaging", "greenlet", "typing_extensions"}  # the last for type checkers
 CLI = {"click", "rich"}
 
 

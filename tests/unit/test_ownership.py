@@ -1,54 +1,20 @@
-"""Whose schemas are observed: decided by where a module's file is, by PEP 610, and by the patterns."""
+"""Whose schemas are observed, where only a module's place and the patterns decide; and what is said of the rest."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import logging
-import site
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis  # noqa: F401  # a library that is loaded
 import pytest
-from opentelemetry.instrumentation.schema._recording import ownership
+from opentelemetry.instrumentation.schema._recording import left_out
+from opentelemetry.instrumentation.schema._recording.distributions import Distributions
 from opentelemetry.instrumentation.schema._recording.ownership import Ownership
+from opentelemetry.instrumentation.schema._recording.request import Request, current_request, web_endpoint
 from opentelemetry.instrumentation.schema.settings import Settings
-
-Install = Callable[..., str]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a distribution with one module into a site-packages of its own, and imports the module."""
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    monkeypatch.setattr(site, "getsitepackages", lambda: [str(folder)])
-    monkeypatch.syspath_prepend(folder)
-    made: list[str] = []
-
-    def install(file: str, direct_url: dict[str, object] | None = None, into: Path = folder) -> str:
-        """`file` is the module's, such as `shop/models.py`; returns the module's name."""
-        parts = Path(file).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__")
-        (into / file).parent.mkdir(parents=True, exist_ok=True)
-        (into / file).write_text("")
-        info = into / f"{name}-1.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        (info / "RECORD").write_text(f"{file},,\n")
-        if direct_url is not None:
-            (info / "direct_url.json").write_text(json.dumps(direct_url))
-        importlib.invalidate_caches()
-        importlib.import_module(name)
-        made.append(name)
-        return name
-
-    yield install
-    for name in list(sys.modules):
-        if any(name == one or one.startswith(f"{name}.") for one in made):
-            del sys.modules[name]
 
 
 def test_by_where_the_file_is() -> None:
@@ -56,49 +22,6 @@ def test_by_where_the_file_is() -> None:
     owned = Ownership(Settings())
     assert [owned.own(module) for module in (__name__, "typed_in")] == [True, True]
     assert [owned.own(m) for m in ("json", "json.decoder", "builtins", "pytest", "hypothesis.errors")] == [False] * 5
-
-
-def test_site_packages_are_third_party(install: Install) -> None:
-    """A distribution from an index is third-party."""
-    installed = install("own_thirdparty/__init__.py")
-    assert not Ownership(Settings()).own(installed)
-
-
-@pytest.mark.parametrize(
-    "direct_url",
-    [
-        {"url": "file:///src/shop", "dir_info": {}},
-        {"url": "https://example.com/shop.git", "vcs_info": {"vcs": "git", "commit_id": "0"}},
-    ],
-    ids=["path", "repository"],
-)
-def test_what_was_installed_from_a_path_or_a_repository_is_the_applications(
-    install: Install, direct_url: dict[str, object]
-) -> None:
-    """PEP 610: an application that is itself installed has a `direct_url.json`."""
-    installed = install("own_direct/__init__.py", direct_url)
-    assert Ownership(Settings()).own(installed)
-
-
-def test_the_distributions_of_a_namespace_are_told_apart(install: Install, tmp_path: Path) -> None:
-    """Of one namespace package, what is the application's own and what is installed differ."""
-    theirs = install("own_space/lib/__init__.py")
-    direct = install("own_space/shop/__init__.py", {"url": "file:///src/shop", "dir_info": {}})
-    here = tmp_path / "app"
-    sys.path.insert(0, str(here))
-    try:
-        ours = install("own_space/api.py", into=here)
-    finally:
-        sys.path.remove(str(here))
-    owned = Ownership(Settings())
-    assert [owned.own(module) for module in (theirs, f"{theirs}.models", direct, ours)] == [False, False, True, True]
-
-
-def test_a_virtual_environment_inside_the_application(install: Install, tmp_path: Path) -> None:
-    """What lies below site-packages is third-party also where that lies below the application's folder."""
-    theirs = install("own_inside/__init__.py")
-    assert Path(str(sys.modules[theirs].__file__)).is_relative_to(tmp_path)
-    assert not Ownership(Settings()).own(theirs)
 
 
 def test_patterns_and_frameworks() -> None:
@@ -116,63 +39,81 @@ def test_patterns_and_frameworks() -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the clock to this many seconds after now."""
-    now = ownership.monotonic()
-    return lambda seconds: monkeypatch.setattr(ownership, "monotonic", lambda: now + seconds)
+    now = left_out.monotonic()
+    return lambda seconds: monkeypatch.setattr(left_out, "monotonic", lambda: now + seconds)
 
 
-def test_what_is_left_out_is_logged_once_after_a_minute(
-    later: Callable[[float], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Each distribution is named once, with its number of schemas and the value that lets it in."""
-    caplog.set_level(logging.INFO)
+def test_what_is_left_out_is_counted_by_distribution() -> None:
+    """A schema is one however often it is asked for; what is no longer left out is 0; Python's own are `python`."""
     owned = Ownership(Settings())
-    owned(__name__, "Lead")
-    owned("pytest", "Lead")
-    owned("pytest.inner", "Item")
-    later(59)
-    owned.report()
-    assert not caplog.records
-    later(61)
-    for _ in range(2):
-        owned.report()
+    for module, name in (("pytest", "A"), ("pytest", "A"), ("_pytest.config", "B"), ("hypothesis", "C"), ("json", "D")):
+        assert not owned(module, name)
+    assert owned.left_out.count() == {"pytest": 2, "hypothesis": 1, "python": 1}
+    owned.left_out.clear()
+    owned("pytest", "A")
+    assert owned.left_out.count() == {"pytest": 1, "hypothesis": 0, "python": 0}
+
+
+@pytest.mark.parametrize("seconds", [59, 61])
+def test_the_warning_comes_once_after_a_minute(
+    later: Callable[[float], None], caplog: pytest.LogCaptureFixture, seconds: float
+) -> None:
+    """It names what a request used; not tools such as hypothesis, nor what only other code used."""
+    owned = Ownership(Settings())
+    owned("click", "Background")
+    token = current_request.set(Request(web_endpoint("GET", "/")))
     owned("hypothesis", "Lead")
-    for _ in range(2):
-        owned.report()
-    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (
-            logging.INFO,
-            f"{number} schemas of {top} are left out as third-party; "
-            f"OTEL_PYTHON_SCHEMA_INCLUDE={top}:*,{top}.* lets them in",
-        )
-        for number, top in ((2, "pytest"), (1, "hypothesis"))
-    ]
-
-
-def test_the_logged_value_lets_it_in(later: Callable[[float], None], caplog: pytest.LogCaptureFixture) -> None:
-    """With the value that the log names, every schema of that distribution is observed, and no other's."""
-    caplog.set_level(logging.INFO)
-    owned = Ownership(Settings())
-    owned("pytest", "Lead")
-    later(61)
-    owned.report()
-    value = caplog.records[0].getMessage().partition("OTEL_PYTHON_SCHEMA_INCLUDE=")[2].split()[0]
-    owned = Ownership(Settings(include=tuple(value.split(","))))
-    assert owned("pytest", "Lead")
-    assert owned("pytest.inner.most", "Lead.Inner")
-    assert not owned("pytest_timeout", "Lead")
-
-
-def test_an_application_that_looks_third_party_is_warned(
-    later: Callable[[float], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where all that was seen was left out there is one warning, which names the likeliest value."""
-    owned = Ownership(Settings())
     for name in ("Lead", "Item"):
-        owned("pytest", name)
-    owned("hypothesis", "Lead")
-    later(61)
+        owned("packaging.version", name)
+    current_request.reset(token)
+    owned(None, "list[int]")
+    owned("fastapi.openapi", "Framework", framework=True)
+    later(seconds)
     for _ in range(2):
-        owned.report()
-    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "hypothesis (1), pytest (2)" in record.getMessage()
-    assert "OTEL_PYTHON_SCHEMA_INCLUDE=pytest:*,pytest.*" in record.getMessage()
+        owned.left_out.report()
+    said = [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert said == (
+        [
+            (
+                logging.WARNING,
+                "schemas of installed distributions are used in requests, but not observed, as third-party: "
+                "packaging (2 schemas). If they are the application's own, "
+                "OTEL_PYTHON_SCHEMA_INCLUDE=packaging:*,packaging.* lets them in",
+            )
+        ]
+        if seconds > 60
+        else []
+    )
+
+
+def test_400_distributions_delay_the_start_by_at_most_20_ms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In site-packages nothing but what PEP 610 says is read at the start."""
+    for number in range(400):
+        info = tmp_path / "site-packages" / f"lib{number}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "RECORD").write_text("".join(f"lib{number}/module{n}.py,sha256=x,1\n" for n in range(100)))
+        (info / "METADATA").write_text(f"Name: lib{number}\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site-packages")])
+
+    def start() -> float:
+        began = time.process_time()
+        Distributions()
+        return time.process_time() - began
+
+    assert min(start() for _ in range(5)) < 0.02
+
+
+def test_a_distributions_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its outermost packages and modules, compiled or not; of a namespace only its part."""
+    info = tmp_path / "lib-1.0.dist-info"
+    info.mkdir()
+    listed = [
+        "company/lib/__init__.py", "company/lib/deep/__init__.py", "company/lib/deep/x.py", "company/single.py",
+        "one.py", "two.cpython-311-x86_64-linux-gnu.so", "three/__init__.cpython-311-x86_64-linux-gnu.so",
+        "__pycache__/one.cpython-311.pyc", "lib.data/x.json", "../../bin/lib", "lib-1.0.dist-info/RECORD",
+    ]  # fmt: skip
+    (info / "RECORD").write_text("".join(f"{each},,\n" for each in listed))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    found = Distributions().of(str(tmp_path / "one.py"))
+    assert found is not None
+    assert found.packages == ["company.lib", "company.single", "one", "three", "two"]

@@ -27,6 +27,7 @@ TABLE = {
     "schema.query.cache.hits": ("counter", "{hit}", "schema_query_cache_hits_total"),
     "schema.query.cache.misses": ("counter", "{miss}", "schema_query_cache_misses_total"),
     "schema.info": ("gauge", "", "schema_info"),
+    "schema.left_out": ("gauge", "{schema}", "schema_left_out"),
     "schema.telemetry.errors": ("counter", "{error}", "schema_telemetry_errors_total"),
     "schema.telemetry.dropped": ("counter", "{measurement}", "schema_telemetry_dropped_total"),
 }
@@ -93,6 +94,7 @@ def _use(active: recorder.Recorder) -> None:
         1,
     )
     active.instruments[semconv.VALIDATION_DURATION].dropped = 1
+    active.owned("pytest", "Item")
 
 
 @pytest.fixture

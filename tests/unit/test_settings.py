@@ -27,7 +27,7 @@ BAD = [name for name, (_, _, bad) in CASES.items() if bad]
 
 def test_every_setting_is_tried_here() -> None:
     """The cases of this file are all settings that there are."""
-    assert list(CASES) == list(Settings.__dataclass_fields__)
+    assert [*CASES, "excluded_urls"] == list(Settings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -118,3 +118,57 @@ def test_patterns_are_over_module_and_name() -> None:
         False,
     ]
     assert [chosen.excluded(name) for name in ("shop:Secret", "shop:Secret.Inner", "Secret")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("spamns", "did you mean spans?"),
+        ("exclud", "did you mean exclude?"),
+        ("slow", "did you mean slow_ms?"),
+        ("exclude_urls", "did you mean excluded_urls?"),
+        ("zzz", "there are meter_provider, tracer_provider, spans"),
+    ],
+)
+def test_an_unknown_argument_is_named_with_the_right_one(
+    name: str, hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misspelt argument of `instrument()` says so once, and what may be meant."""
+    load({name: "all"}, {})
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{name} is no setting of the schema instrumentation, and is ignored: {hint}")
+
+
+def test_an_unknown_variable_is_named_with_the_right_one(caplog: pytest.LogCaptureFixture) -> None:
+    """So does a misspelt environment variable; those of others are none of ours."""
+    load({}, {f"{PREFIX}SPAMNS": "all", "OTEL_PYTHON_LOG_LEVEL": "x"})
+    (record,) = caplog.records
+    assert f"{PREFIX}SPAMNS is no setting" in record.getMessage()
+    assert f"did you mean {PREFIX}SPANS?" in record.getMessage()
+
+
+def test_what_instrumentors_are_called_with_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    """What `opentelemetry-instrument` and other set-ups pass to every instrumentor is not warned of."""
+    for name in ("meter_provider", "tracer_provider", "logger_provider", "skip_dep_check"):
+        load({name: object()}, {})
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("argument", "environment", "flask", "fastapi"),
+    [
+        (None, {}, "", ""),
+        (None, {"OTEL_PYTHON_EXCLUDED_URLS": "a"}, "a", "a"),
+        (None, {"OTEL_PYTHON_EXCLUDED_URLS": "a", "OTEL_PYTHON_FLASK_EXCLUDED_URLS": "b"}, "b", "a"),
+        (None, {"OTEL_PYTHON_EXCLUDED_URLS": "a", "OTEL_PYTHON_FLASK_EXCLUDED_URLS": ""}, "", "a"),
+        ("c,d", {"OTEL_PYTHON_EXCLUDED_URLS": "a", "OTEL_PYTHON_FLASK_EXCLUDED_URLS": "b"}, "c,d", "c,d"),
+        (["c", "d"], {}, "c,d", "c,d"),
+        ("", {"OTEL_PYTHON_EXCLUDED_URLS": "a"}, "", ""),
+    ],
+)
+def test_excluded_urls_have_the_precedence_of_contribs(
+    argument: Any, environment: dict[str, str], flask: str, fastapi: str
+) -> None:
+    """A framework's variable replaces the general one, also by nothing; the argument replaces both."""
+    urls = load({"excluded_urls": argument}, environment).excluded_urls
+    assert (urls["flask"], urls["fastapi"]) == (flask, fastapi)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.metrics import get_meter, get_meter_provider
@@ -20,6 +20,9 @@ from ._recording import cells, stack
 from ._recording.processes import Instance
 from ._recording.recorder import Recorder
 from .patching import Patches
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _log = logging.getLogger(__name__)
 _INTEGRATIONS = f"{__package__}.integrations"
@@ -35,17 +38,23 @@ INTEGRATIONS = {
     "flask": "flask",
     "django": "django",
     "ninja": "ninja",
+    "celery": "celery",
 }
 
 
 class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in opentelemetry-instrumentation
     """Metrics and spans for every schema validation.
 
-    `instrument()` takes `meter_provider`, `tracer_provider` and every setting of `settings.Settings` by name.
+    `instrument()` takes what `settings.Arguments` lists.
     """
 
     _recorder: Recorder | None = None
     _patches: Patches | None = None
+
+    if TYPE_CHECKING:
+
+        def instrument(self, **kwargs: Unpack[settings.Arguments]) -> None:
+            """Observe every schema validation from now on."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None that all apps need: each integration checks its own library."""

@@ -27,6 +27,7 @@ VALIDATION_OUTCOME: Final = "schema.validation.outcome"
 PROBLEM_PATH: Final = "schema.problem.path"
 PROBLEM_RULE: Final = "schema.problem.rule"
 CACHE_NAME: Final = "schema.cache.name"
+DISTRIBUTION: Final = "schema.distribution"
 QUERY_RELATION: Final = "schema.query.relation"
 TELEMETRY_COMPONENT: Final = "schema.telemetry.component"
 TELEMETRY_INSTRUMENT: Final = "schema.telemetry.instrument"
@@ -155,6 +156,13 @@ SCHEMA_INFO: Final = Instrument(
     "1 for each version of a schema that is in use, 0 for one that no longer is.",
     (*SCHEMA, SCHEMA_VERSION, SCHEMA_FINGERPRINT),
 )
+LEFT_OUT: Final = Instrument(
+    "schema.left_out",
+    "gauge",
+    "{schema}",
+    "Schemas that are not observed, because their distribution is third-party.",
+    (DISTRIBUTION,),
+)
 TELEMETRY_ERRORS: Final = Instrument(
     "schema.telemetry.errors",
     "counter",
@@ -181,6 +189,7 @@ INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what 
     QUERY_CACHE_HITS,
     QUERY_CACHE_MISSES,
     SCHEMA_INFO,
+    LEFT_OUT,
     TELEMETRY_ERRORS,
     TELEMETRY_DROPPED,
 )

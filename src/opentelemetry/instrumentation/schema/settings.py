@@ -1,6 +1,7 @@
 """What the user may set: arguments of `instrument()` over environment variables over defaults.
 
-Checked once, at start. A bad value warns with the variable's name and what is used instead; it never stops the app.
+Read and checked once, at start. A bad value warns with the variable's name and what is used instead, an unknown name
+with the one that may be meant; neither stops the app.
 """
 
 from __future__ import annotations
@@ -9,15 +10,38 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PREFIX = "OTEL_PYTHON_SCHEMA_"
+FRAMEWORKS = ("django", "fastapi", "flask", "starlette")
+"""Those whose excluded URLs may be set one by one, in the variables of opentelemetry-instrumentation-<framework>."""
+
+
+class Arguments(TypedDict, total=False):
+    """The arguments of `instrument()`; what each means is said at `Settings`."""
+
+    meter_provider: MeterProvider | None
+    tracer_provider: TracerProvider | None
+    spans: Literal["notable", "all", "off"]
+    slow_ms: float
+    include: str | Iterable[str]
+    exclude: str | Iterable[str]
+    disabled: str | Iterable[str]
+    cardinality_limit: int
+    aggregation: Literal["fold", "sdk"]
+    excluded_urls: str | Iterable[str]
+    skip_dep_check: bool
+    raise_exception_on_conflict: bool
 
 
 def _one_of(*choices: str) -> Callable[[str], Any]:
@@ -66,6 +90,8 @@ class Settings:
         disabled: Libraries to leave alone, such as `marshmallow` or `flask`.
         cardinality_limit: Attribute sets per instrument.
         aggregation: `fold` (buffer, and fold into the SDK at collection) or `sdk` (each measurement through the SDK).
+        excluded_urls: Framework → comma-separated regular expressions of URLs whose requests do not count. Like
+            contrib's: the argument replaces OTEL_PYTHON_<FRAMEWORK>_EXCLUDED_URLS, that OTEL_PYTHON_EXCLUDED_URLS.
     """
 
     spans: Literal["notable", "all", "off"] = _option(_one_of("notable", "all", "off"), "notable")
@@ -75,6 +101,7 @@ class Settings:
     disabled: tuple[str, ...] = _option(_names, ())
     cardinality_limit: int = _option(_positive, 2000)
     aggregation: Literal["fold", "sdk"] = _option(_one_of("fold", "sdk"), "fold")
+    excluded_urls: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(FRAMEWORKS, ""))
 
     @property
     def slow(self) -> float:
@@ -96,11 +123,14 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.envir
     """Settings from arguments over environment over defaults.
 
     Args:
-        arguments: Keyword arguments of `instrument()`; those that are no setting are ignored.
-        environment: Where `OTEL_PYTHON_SCHEMA_*` is looked up.
+        arguments: Keyword arguments of `instrument()`.
+        environment: Where the variables are looked up.
     """
-    values: dict[str, Any] = {}
+    _warn_of_unknown(arguments, environment)
+    values: dict[str, Any] = {"excluded_urls": _excluded_urls(arguments.get("excluded_urls"), environment)}
     for option in fields(Settings):
+        if "parse" not in option.metadata:
+            continue
         variable = PREFIX + option.name.upper()
         used, bad = option.default, list[tuple[str, object, Exception]]()
         for source, raw in ((option.name, arguments.get(option.name)), (variable, environment.get(variable))):
@@ -115,6 +145,29 @@ def load(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.envir
             _log.warning("%s=%r is not valid (%s): using %r", *each, used)
         values[option.name] = used
     return Settings(**values)
+
+
+def _excluded_urls(argument: object, environment: Mapping[str, str]) -> dict[str, str]:
+    everywhere = environment.get("OTEL_PYTHON_EXCLUDED_URLS", "")
+    if argument is not None:
+        return dict.fromkeys(FRAMEWORKS, _text(argument))
+    return {each: environment.get(f"OTEL_PYTHON_{each.upper()}_EXCLUDED_URLS", everywhere) for each in FRAMEWORKS}
+
+
+def _warn_of_unknown(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Name each argument and variable that is no setting, and the one that may be meant."""
+    variables = [PREFIX + option.name.upper() for option in fields(Settings) if "parse" in option.metadata]
+    passed_on = {"logger_provider"}  # what others pass to every instrumentor
+    for given, known in (
+        (set(arguments) - passed_on, list(Arguments.__annotations__)),
+        ({name for name in environment if name.startswith(PREFIX)}, variables),
+    ):
+        for name in sorted(given - set(known)):
+            import difflib
+
+            meant = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(known)}"
+            _log.warning("%s is no setting of the schema instrumentation, and is ignored: %s", name, hint)
 
 
 def _text(value: object) -> str:

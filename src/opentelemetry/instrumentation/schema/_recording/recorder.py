@@ -66,7 +66,7 @@ class Recorder:
         # In every collection the SDK runs this callback before it reads the data points. It drops the callback of a
         # second instrument of the same name, so there is one for all recorders.
         meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
-        self.observers: dict[str, Callable[[], Iterable[Observation]]] = {}
+        self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._left_out}
         self.after_fork: list[Callable[[], None]] = []
         for name, callback in _GAUGES.items():
             spec = callback.args[0]
@@ -116,7 +116,7 @@ class Recorder:
         for (component, error_type), number in faults.take().items():
             attributes = {semconv.TELEMETRY_COMPONENT: component, semconv.ERROR_TYPE: error_type}
             self.count(semconv.TELEMETRY_ERRORS, (component, error_type), attributes, number)
-        self.owned.report()
+        self.owned.left_out.report()
         for instrument in self.instruments:
             instrument.fold()
         self.instruments[semconv.VALIDATION_DURATION].dropped += self.spans.take_dropped()
@@ -126,6 +126,10 @@ class Recorder:
                 name = instrument.spec.name
                 self.count(semconv.TELEMETRY_DROPPED, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
         self.instruments[semconv.TELEMETRY_DROPPED].fold()
+
+    def _left_out(self) -> Iterable[Observation]:
+        counts = self.owned.left_out.count()
+        return [Observation(number, {semconv.DISTRIBUTION: name}) for name, number in counts.items()]
 
     @faults.guarded("recorder", None)
     def flush(self) -> None:
@@ -156,7 +160,7 @@ class Recorder:
 
     def forked(self) -> None:
         """In a forked child: start from zero."""
-        self.owned.forked()
+        self.owned.left_out.forked()
         self.sources.forked()
         for forked in self.after_fork:
             forked()

@@ -38,6 +38,7 @@ def patch(recorder: Recorder, patches: Patches) -> None:
     handler: Any = sys.modules["django.core.handlers.base"].BaseHandler
     original = dict(cast("dict[str, Any]", vars(handler)))
     requests = _Served(recorder)
+    recorder.owned.application.to_be_routed(_root_urlconf())
 
     @functools.wraps(original["get_response"])
     def get_response(self: Any, request: Any) -> Any:
@@ -110,8 +111,11 @@ class _Served(Requests):
         holder = current_request.get()
         if not self._announced:  # now the app's own modules of routes are loaded
             self._announced = True
-            for method, route in _routes():
-                self._recorder.count_request(web_endpoint(method, _below(holder.mount, route)), 0)
+            views = list(_views())
+            self._recorder.owned.application.routed(_root_urlconf(), [_class(view) or view for view, _ in views])
+            for view, route in views:
+                for method in _methods(view):
+                    self._recorder.count_request(web_endpoint(method, _below(holder.mount, route)), 0)
         holder.locate(web_endpoint(request.method, _below(holder.mount, match.route or "/")))
         holder.enter_handler()
 
@@ -134,6 +138,12 @@ class _Served(Requests):
         self.close(holder, token)
 
 
+def _root_urlconf() -> str | None:
+    settings = sys.modules["django.conf"].settings
+    root = settings.ROOT_URLCONF if settings.configured else None
+    return root if isinstance(root, str) else None
+
+
 def _below(mount: str | None, route: str) -> str:
     """A route's template below the mount of another framework, whose templates start with a slash."""
     return route if mount is None else f"{mount}/{route.removeprefix('/')}"
@@ -145,8 +155,8 @@ def _url(request: Any) -> str:
     return f"{request.scheme}://{authority}{request.path}"
 
 
-def _routes() -> Iterator[tuple[str, str]]:
-    """Methods and routes of all class-based views; of a function Django does not know which methods it takes."""
+def _views() -> Iterator[tuple[Any, str]]:
+    """Every view, and the route that it has."""
     pending: list[tuple[Any, str]] = [(sys.modules["django.urls"].get_resolver(), "")]
     while pending:
         resolver, prefix = pending.pop()
@@ -155,13 +165,20 @@ def _routes() -> Iterator[tuple[str, str]]:
             route = prefix + (part.removeprefix("^") if prefix else part)
             if hasattr(pattern, "url_patterns"):
                 pending.append((pattern, route))
-                continue
-            view = pattern.callback
-            cls = getattr(view, "view_class", None) or getattr(view, "cls", None)
-            # a ViewSet of Django REST framework says which of its methods a route is for
-            methods: Any = getattr(view, "actions", None) or [
-                name for name in getattr(cls, "http_method_names", ()) if hasattr(cls, name)
-            ]
-            for method in methods:
-                if method not in _AUTOMATIC:
-                    yield method.upper(), route or "/"
+            else:
+                yield pattern.callback, route or "/"
+
+
+def _class(view: Any) -> Any:
+    return getattr(view, "view_class", None) or getattr(view, "cls", None)
+
+
+def _methods(view: Any) -> Iterator[str]:
+    """The methods of a class-based view; of a function Django does not know which it takes."""
+    # a ViewSet of Django REST framework says which of its methods a route is for
+    methods: Any = getattr(view, "actions", None) or [
+        name for name in getattr(_class(view), "http_method_names", ()) if hasattr(_class(view), name)
+    ]
+    for method in methods:
+        if method not in _AUTOMATIC:
+            yield method.upper()

@@ -14,11 +14,13 @@ from typing import Any
 
 import fastapi.routing
 from fastapi import _compat
+from fastapi.applications import FastAPI
 from fastapi.dependencies import utils
 from fastapi.params import Body
 
 from ... import faults
 from ..._recording import asgi, framework_names, problems
+from ..._recording.application import watched_init
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
 from ..._recording.request import Request
@@ -33,8 +35,12 @@ _contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
-    """Name every field, and see what FastAPI answers in place of a validator."""
+    """Name every field, see who makes an application, and what FastAPI answers in place of a validator."""
     patches.replace(asgi, "reader", _Routes())
+    # it does not call Starlette's; and `FastAPI` may be a subclass that another instrumentation put there
+    application: Any = next(cls for cls in FastAPI.__mro__ if cls.__module__ == FastAPI.__module__)
+    made = recorder.owned.application.made
+    patches.replace(application, "__init__", watched_init(made, vars(application)["__init__"]))
     if "handle" in vars(_route):  # from 0.137 on, for the routes of included routers
         patches.replace(_route, "handle", asgi.located(vars(_route)["handle"]))
     field: Any = _compat.ModelField

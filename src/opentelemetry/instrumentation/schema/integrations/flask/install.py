@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from ... import faults
+from ..._recording.application import watched_init
 from ..._recording.endpoints import web_endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
@@ -30,6 +31,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     for name in ("__call__", "wsgi_app"):
         patches.replace(Flask, name, _called(vars(Flask)[name], served))
     patches.wrap(Flask, "full_dispatch_request", served.dispatch)
+    patches.replace(Flask, "__init__", watched_init(recorder.owned.application.made, vars(Flask)["__init__"]))
     patches.wrap(Flask, "dispatch_request", _handle)
 
 
@@ -67,6 +69,8 @@ class _Served:
         if id(app) not in self._listed.values:
             self._listed.setdefault(app, True)
             _announce(self._recorder, app)
+            if current_request.get().mount is None:
+                self._recorder.owned.application.served(app, app.view_functions.values(), app.import_name)
         return self.requests.open(environ, environ["REQUEST_METHOD"], lambda: _url(environ))
 
     def dispatch(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

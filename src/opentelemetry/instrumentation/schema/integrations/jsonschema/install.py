@@ -269,6 +269,13 @@ class _Schemas:
         self._checked: dict[SchemaCells, deque[Probe]] = {}
         # Asked once per schema, however often it is built.
         self._owned = functools.lru_cache(1024)(recorder.owned)
+        recorder.owned.when_more_is_known(self._forget_left_out)
+
+    def _forget_left_out(self) -> None:
+        self._owned.cache_clear()
+        for key, bound in list(self.bound.values.items()):
+            if bound is _UNOBSERVED:
+                self.bound.values.pop(key, None)
 
     @faults.guarded(_COMPONENT, None)
     def remember_builder(self, frame: FrameType) -> None:

@@ -11,16 +11,19 @@ from __future__ import annotations
 import functools
 import re
 import string
+import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
 import marshmallow.fields
-from marshmallow import Schema, ValidationError, validate
+from marshmallow import Schema, ValidationError, class_registry, validate
 from marshmallow.exceptions import SCHEMA
 
 from ... import faults
 from ..._recording import problems, stack
+from ..._recording.factories import base_modules, customer
 from ..._recording.identity import WeakIdMap
 from ..._recording.probe import Probe
 from ..._recording.problems import Problem
@@ -32,20 +35,43 @@ REQUIRES = "marshmallow >= 3.13, < 5"
 _COMPONENT = "marshmallow"
 fields: Any = marshmallow.fields
 _base: Any = Schema
+_frame = sys._getframe  # pyright: ignore[reportPrivateUsage]
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
     """Observe every Schema there is or will be."""
     probes: WeakIdMap[Probe | None] = WeakIdMap()
-    # Asked once per class, however often it is instantiated.
-    owned = functools.lru_cache(1024)(recorder.owned)
+    made_for: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+    register: Any = vars(class_registry)["register"]
+
+    @functools.wraps(register)
+    def register_class(classname: Any, cls: Any) -> Any:
+        register(classname, cls)
+        try:
+            module = customer(_frame(1))
+            if module is not None:
+                made_for[cls] = module
+        except Exception as error:
+            faults.swallow(_COMPONENT, error)
+
+    @functools.lru_cache(1024)  # asked once per class, however often it is instantiated
+    def owned(cls: Any) -> bool:
+        name, module = _name(cls)
+        return recorder.owned(module, name, behalf=(made_for.get(cls), *base_modules(cls)))
+
+    def forget_left_out() -> None:
+        owned.cache_clear()
+        for key, probe in list(known.items()):
+            if probe is None:
+                known.pop(key, None)
+
     original: Any = vars(Schema)["_do_load"]
     known, running, stacks = probes.values, stack.running, stack
 
     def bind(schema: Any) -> Probe | None:
         try:
             name, module = _name(schema.__class__)
-            observed = not recorder.closed and owned(module, name)
+            observed = not recorder.closed and owned(schema.__class__)
             probe = recorder.bind("marshmallow", name, module) if observed else None
             if probe is not None and module is not None:
                 recorder.sources.add(probe.schema_cells, schema.__class__, _read)
@@ -83,6 +109,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
         probe.succeeded(took, running.pop(me, None))
         return result
 
+    recorder.owned.when_more_is_known(forget_left_out)
+    patches.replace(class_registry, "register", register_class)
     patches.replace(Schema, "_do_load", _do_load)
 
 

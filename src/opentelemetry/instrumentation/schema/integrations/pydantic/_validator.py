@@ -7,6 +7,7 @@ Its slots hold timed calls. What they do is decided when the slots are filled, a
 # The proxy's slots start with an underscore to keep out of the way of what it wraps; this module is their home.
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +16,7 @@ from pydantic_core._pydantic_core import list_all_errors
 
 from ... import faults
 from ..._recording import problems
+from ..._recording.factories import base_modules
 from ..._recording.framework_names import FrameworkName
 from ..._recording.probe import Probe
 from ..._recording.problems import Problem
@@ -28,13 +30,18 @@ OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_
 
 
 class Origin(NamedTuple):
-    """What was known when a validator was built."""
+    """What was known when a validator was built.
+
+    Attributes:
+        made_for: The module on whose behalf a library's function made its class; None elsewhere.
+    """
 
     recorder: Recorder
     schema: Any
     type: Any
     module: str | None
     kind: str
+    made_for: str | None = None
 
 
 class Proxy:
@@ -45,7 +52,10 @@ class Proxy:
     `__getattr__` either, which would slow down every look-up, also of what is found: see `Unused`.
     """
 
-    __slots__ = ("_otel_framework_name", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped", *OPERATIONS)
+    __slots__ = (
+        "__weakref__", "_otel_framework_name", "_otel_origin", "_otel_probe", "_otel_runs_code", "_otel_wrapped",
+        *OPERATIONS,
+    )  # fmt: skip
 
     def __init__(self, wrapped: Any, origin: Origin) -> None:
         self._otel_wrapped, self._otel_origin = wrapped, origin
@@ -121,7 +131,9 @@ def bind_proxy(proxy: Proxy) -> None:
     name, module = _core_schema.name_and_module(origin.kind, origin.type)
     framework = label is not None
     # A type of no class of anybody's (`list[int]`, `HttpUrl`) belongs to the module that builds the adapter.
-    observed = not recorder.closed and recorder.owned(module or _core_schema.owner(origin.module), name, framework)
+    holder = module or _core_schema.owner(origin.module)
+    behalf = origin.made_for, *base_modules(origin.type)
+    observed = not recorder.closed and recorder.owned(holder, name, framework, behalf)
     if label is not None and label.name is not None:
         name, module = label.name, None
     timed = None
@@ -130,6 +142,8 @@ def bind_proxy(proxy: Proxy) -> None:
         timed = _timer(proxy, probe)
         if isinstance(origin.type, type) and origin.kind != "validate_call" and (label is None or label.name is None):
             recorder.sources.add(probe.schema_cells, origin.type, _read)
+    else:
+        _left_out.add(proxy)
     for operation in OPERATIONS:
         inner = getattr(wrapped, operation, None)
         if inner is not None:
@@ -142,6 +156,21 @@ def _read(cls: Any) -> Any:
     from .fields import fields  # at the first collection
 
     return fields(cls)
+
+
+_left_out: weakref.WeakSet[Proxy] = weakref.WeakSet()
+
+
+def forget_left_out() -> None:
+    """Ask again of the schemas that are not observed, when they are used next."""
+    for proxy in list(_left_out):
+        _left_out.discard(proxy)
+        _set_class(proxy, UnboundProxy)  # first: what is no longer in a slot is looked up there
+        for operation in OPERATIONS:
+            try:
+                object.__delattr__(proxy, operation)
+            except AttributeError:
+                pass  # this core has no such operation
 
 
 def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:

@@ -16,13 +16,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from ... import faults
+from ..._recording.factories import customer
 from ..._recording.recorder import Recorder
 from ...patching import Patches
 from . import _core_schema
 from ._timed import end_validation_at_call
-from ._validator import Origin, Proxy, UnboundProxy
+from ._validator import Origin, Proxy, UnboundProxy, forget_left_out
 
 REQUIRES = "pydantic >= 2.5, < 3"
+_frame = sys._getframe
+_MAKING = ("__new__", "create_dataclass")
 _SLOT = "__pydantic_validator__"
 # Reads `cls.__pydantic_validator__` of the exact type, to reuse it inside other validators; later ones follow
 # `__pydantic_schema_validator__`, earlier ones reuse nothing.
@@ -51,9 +54,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
             ):
                 schema = end_validation_at_call(schema, recorder)
             nested = _proxied(schema, schema_type) if exact else ()
+            made_for = _made_for(schema_type, _frame(1))
         except Exception as error:
             faults.swallow("pydantic", error)
-            nested = ()
+            nested, made_for = (), None
         try:
             for cls, proxy in nested:
                 type.__setattr__(cls, _SLOT, proxy._otel_wrapped)
@@ -61,8 +65,9 @@ def install(recorder: Recorder, patches: Patches) -> None:
         finally:
             for cls, proxy in nested:
                 type.__setattr__(cls, _SLOT, proxy)
-        return UnboundProxy(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind))
+        return UnboundProxy(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind, made_for))
 
+    recorder.owned.when_more_is_known(forget_left_out)
     patches.undo(_unwrap_all)
     for module in (_schema_validator, _model_construction, _dataclasses, _validate_call, type_adapter):
         patches.replace(module, "create_schema_validator", create_schema_validator)
@@ -74,6 +79,14 @@ def install(recorder: Recorder, patches: Patches) -> None:
             patches.undo(dispatch.pop, cls, None)
     if late:
         _wrap_all(recorder, patches)
+
+
+def _made_for(cls: Any, frame: Any) -> str | None:
+    """On whose behalf a class is being made; None where it is only built now, as its types are known by now."""
+    generic: dict[str, Any] = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+    if generic.get("origin") or frame.f_back.f_code.co_name not in _MAKING:
+        return None  # a `Page[Lead]` belongs to its parts, not to whoever wrote it first
+    return customer(frame)
 
 
 def _itself(thing: Any, _memo: Any = None) -> Any:

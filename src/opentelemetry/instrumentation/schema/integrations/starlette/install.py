@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
 from ... import faults
 from ..._recording import asgi
+from ..._recording.application import watched_init
 from ..._recording.endpoints import web_endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
@@ -28,6 +29,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
     served = _Served(recorder)
     # `applications.Starlette` may be a subclass that another instrumentation put there
     application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
+    made = recorder.owned.application.made
+    patches.replace(application, "__init__", watched_init(made, vars(application)["__init__"]))
     # and a router may be the whole application
     patches.replace(application, "__call__", _called(vars(application)["__call__"], served))
     patches.replace(routing.Router, "__call__", _called(vars(routing.Router)["__call__"], served, router=True))
@@ -65,10 +68,17 @@ class _Served:
             if id(app) not in self._listed.values:  # the first call of all is the lifespan's, before any request
                 self._listed.setdefault(app, True)
                 _announce(self._recorder, app, scope.get(KEY))
+                if KEY not in scope:
+                    self._recorder.owned.application.served(app, _handlers(app))
             if kind == "lifespan":
                 send = _flushing(self._recorder, send)
         request = self.requests.open(scope, scope["method"], lambda: _url(scope)) if kind == "http" else None
         return request, send
+
+
+@faults.guarded(_COMPONENT, ())
+def _handlers(app: Any) -> Sequence[Any]:
+    return [handler for _, _, route in _routes(app.routes, "") if (handler := getattr(route, "endpoint", None))]
 
 
 def _flushing(recorder: Recorder, send: Any) -> Any:

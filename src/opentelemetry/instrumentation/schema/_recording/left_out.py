@@ -1,0 +1,96 @@
+"""What is left out as third-party: published as `schema.left_out`, and said once where it may be a mistake."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from time import monotonic
+
+from .distributions import Distribution, Distributions, file_of
+from .known_distributions import TOOLS
+
+_log = logging.getLogger(__name__)
+FIRST_MINUTE = 60.0
+
+
+class LeftOut:
+    """Counts the schemas that were left out, by distribution.
+
+    Args:
+        installed: Tells a module's distribution.
+        limit: Schemas of a module that are told apart.
+    """
+
+    def __init__(self, installed: Distributions, limit: int) -> None:
+        self._installed, self._limit = installed, limit
+        self._started, self._warned = monotonic(), False
+        self._lock = threading.Lock()
+        self._schemas: dict[str, dict[str, bool]] = {}  # module → name → whether one was asked for in a request
+        self._published: dict[str, int] = {}
+
+    def add(self, module: str, name: str, requested: bool) -> None:
+        """The schema `module:name` is left out; `requested` says whether a request asked for it."""
+        with self._lock:
+            names = self._schemas.setdefault(module, {})
+            if name in names or len(names) < self._limit:
+                names[name] = names.get(name, False) or requested
+
+    def clear(self) -> None:
+        """Count anew: what is still left out will be asked for again."""
+        with self._lock:
+            self._schemas = {}
+
+    def forked(self) -> None:
+        """In a forked child: nobody holds the lock."""
+        self._lock = threading.Lock()
+
+    def count(self) -> dict[str, int]:
+        """Distribution → number of its schemas that are left out; 0 where there were some before. Reads files."""
+        counts = dict.fromkeys(self._published, 0)
+        for name, _, modules in self._by_distribution():
+            counts[name] = sum(map(len, modules.values()))
+        self._published = counts
+        return counts
+
+    def report(self) -> None:
+        """Warn once, after the first minute, of what may be the application's and was used in a request."""
+        if self._warned or monotonic() - self._started < FIRST_MINUTE:
+            return
+        self._warned = True
+        listed: list[str] = []
+        patterns: list[str] = []
+        for name, distribution, modules in self._by_distribution():
+            if name in TOOLS or not any(asked for names in modules.values() for asked in names.values()):
+                continue
+            number = sum(map(len, modules.values()))
+            listed.append(f"{name} ({number} {'schema' if number == 1 else 'schemas'})")
+            patterns += [f"{package}:*,{package}.*" for package in _packages(distribution, modules)]
+        if listed:
+            _log.warning(
+                "schemas of installed distributions are used in requests, but not observed, as third-party: %s. "
+                "If they are the application's own, OTEL_PYTHON_SCHEMA_INCLUDE=%s lets them in",
+                ", ".join(listed),
+                ",".join(patterns),
+            )
+
+    def _by_distribution(self) -> Iterator[tuple[str, Distribution | None, dict[str, dict[str, bool]]]]:
+        with self._lock:
+            schemas = {module: dict(names) for module, names in self._schemas.items()}
+        found: dict[str, tuple[Distribution | None, dict[str, dict[str, bool]]]] = {}
+        for module, names in schemas.items():
+            file = file_of(module)
+            distribution = None if file is None else self._installed.of(file)
+            top = module.partition(".")[0]
+            name = distribution.name if distribution else "python" if top in sys.stdlib_module_names else top
+            found.setdefault(name, (distribution, {}))[1][module] = names
+        for name in sorted(found):
+            yield name, *found[name]
+
+
+def _packages(distribution: Distribution | None, modules: dict[str, dict[str, bool]]) -> list[str]:
+    """All top-level packages of a distribution, also those whose modules are imported under a shorter name."""
+    packages = set[str](() if distribution is None else distribution.packages)
+    missing = {m.partition(".")[0] for m in modules if not any(m == p or m.startswith(f"{p}.") for p in packages)}
+    return sorted(packages | missing)
