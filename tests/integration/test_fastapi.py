@@ -12,6 +12,9 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, FastAPI, Form, Header, Path, Query
 from opentelemetry.instrumentation.schema import SchemaInstrumentor
 from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from telemetry import Telemetry
 
 import asgi
@@ -501,3 +504,30 @@ def test_switched_on_again(telemetry: Telemetry) -> None:
     telemetry.on()
     asgi.request(app, "GET", "/api/leads/1")
     assert names(telemetry) == {"path.lead_id": 2, "LeadOut": 2}
+
+
+@pytest.mark.parametrize(
+    ("environment", "argument", "counted"),
+    [
+        ({"OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "healthz"}, None, {"starlette"}),
+        ({"OTEL_PYTHON_STARLETTE_EXCLUDED_URLS": "healthz"}, None, {"fastapi"}),
+        ({"OTEL_PYTHON_EXCLUDED_URLS": "healthz", "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "other"}, None, {"fastapi"}),
+        ({"OTEL_PYTHON_EXCLUDED_URLS": "other"}, "healthz", set()),
+    ],
+)
+def test_whose_excluded_urls(
+    environment: dict[str, str], argument: str | None, counted: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FastAPI application reads FastAPI's variable, one of Starlette alone Starlette's; the argument is for all."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    telemetry = Telemetry(excluded_urls=argument)
+    try:
+        plain = Starlette(routes=[Route("/starlette/healthz", lambda _: PlainTextResponse())])
+        app = FastAPI()
+        app.get("/fastapi/healthz")(lambda: None)
+        asgi.request(plain, "GET", "/starlette/healthz")
+        asgi.request(app, "GET", "/fastapi/healthz")
+        assert {str(route).split("/")[1] for _, route in telemetry.requests()} == counted
+    finally:
+        telemetry.off()

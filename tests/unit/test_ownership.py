@@ -12,8 +12,9 @@ import hypothesis  # noqa: F401  # a library that is loaded
 import pytest
 from opentelemetry.instrumentation.schema._recording import left_out
 from opentelemetry.instrumentation.schema._recording.distributions import Distributions
+from opentelemetry.instrumentation.schema._recording.endpoints import web_endpoint
 from opentelemetry.instrumentation.schema._recording.ownership import Ownership
-from opentelemetry.instrumentation.schema._recording.request import Request, current_request, web_endpoint
+from opentelemetry.instrumentation.schema._recording.request import Request, current_request
 from opentelemetry.instrumentation.schema.settings import Settings
 
 

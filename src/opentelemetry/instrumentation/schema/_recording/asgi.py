@@ -16,6 +16,10 @@ _COMPONENT = "starlette"
 class RouteReader:
     """How to read routes. A framework on top of another puts its own in the place of `reader`."""
 
+    def framework(self, _app: Any) -> str:
+        """The framework of an application."""
+        return _COMPONENT
+
     def template(self, route: Any, _scope: Any) -> str:
         """A route's template below its mounts."""
         return route.path_format

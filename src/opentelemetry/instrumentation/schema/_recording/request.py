@@ -127,7 +127,7 @@ def leave(token: Token[Request]) -> None:
 
 
 class ExcludedUrls:
-    """`OTEL_PYTHON_EXCLUDED_URLS`: comma-separated regular expressions, looked for in the whole URL."""
+    """Comma-separated regular expressions, looked for in the whole URL."""
 
     def __init__(self, patterns: str) -> None:
         self._regex: re.Pattern[str] | None = None
@@ -136,7 +136,7 @@ class ExcludedUrls:
             try:
                 self._regex = re.compile("|".join(listed))
             except re.error as reason:
-                _log.warning("OTEL_PYTHON_EXCLUDED_URLS=%r is not valid (%s): no URL is excluded", patterns, reason)
+                _log.warning("the excluded URLs %r are not valid (%s): no URL is excluded", patterns, reason)
 
     def __bool__(self) -> bool:
         return self._regex is not None

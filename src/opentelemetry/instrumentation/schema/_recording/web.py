@@ -7,9 +7,9 @@ client in a view), a copy too once the route's handler runs (a batch endpoint); 
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextvars import Token
+from functools import lru_cache
 from typing import Any
 
 from .. import faults
@@ -55,6 +55,9 @@ class Mark:
         return self
 
 
+_excluded = lru_cache(maxsize=16)(ExcludedUrls)  # one warning, however many frameworks share it
+
+
 class Requests:
     """The requests of one framework. Nothing here raises into the application.
 
@@ -65,7 +68,7 @@ class Requests:
 
     def __init__(self, recorder: Recorder, component: str) -> None:
         self._recorder, self._component = recorder, component
-        self._excluded = ExcludedUrls(os.environ.get("OTEL_PYTHON_EXCLUDED_URLS", ""))
+        self._excluded = recorder.settings.excluded_urls
 
     def open(
         self,
@@ -73,14 +76,16 @@ class Requests:
         method: str,
         url: Callable[[], str],
         made_of: MutableMapping[str, Any] | None = None,
+        framework: str | None = None,
     ) -> Request | None:
         """The holder of a request that begins; None for one that is open already.
 
         Args:
             carrier: The object that it is, or the attributes of that.
             method: Its HTTP method.
-            url: Gives the whole URL, for `OTEL_PYTHON_EXCLUDED_URLS`.
+            url: Gives the whole URL, which may be an excluded one.
             made_of: The environ or scope that a framework's own object was made of.
+            framework: Whose excluded URLs those are, where not this component's.
         """
         try:
             mark: Mark | None = carrier.get(KEY)
@@ -94,8 +99,8 @@ class Requests:
             elif current.mount is not None and not current.handled:  # through what translates ASGI into WSGI
                 mark = Mark(current, carrier, made_of)
             else:
-                excluded = self._excluded and url() in self._excluded
-                opened = Request(OUTSIDE if excluded else web_endpoint(method))
+                excluded = _excluded(self._excluded[framework or self._component])
+                opened = Request(OUTSIDE if excluded and url() in excluded else web_endpoint(method))
                 mark = Mark(opened, carrier, made_of)
             carrier[KEY] = mark
             if made_of is not None:

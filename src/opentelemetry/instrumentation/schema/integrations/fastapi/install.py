@@ -30,6 +30,8 @@ from ...semconv import VALIDATION_ERROR
 REQUIRES = "fastapi >= 0.100, < 1"
 _COMPONENT = "fastapi"
 _PARAMETERS = ("path_params", "query_params", "header_params", "cookie_params")
+# `FastAPI` may be a subclass that another instrumentation put there
+_application: Any = next(cls for cls in FastAPI.__mro__ if cls.__module__ == "fastapi.applications")
 _route: Any = fastapi.routing.APIRoute
 _contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 
@@ -37,10 +39,8 @@ _contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 def install(recorder: Recorder, patches: Patches) -> None:
     """Name every field, see who makes an application, and what FastAPI answers in place of a validator."""
     patches.replace(asgi, "reader", _Routes())
-    # it does not call Starlette's; and `FastAPI` may be a subclass that another instrumentation put there
-    application: Any = next(cls for cls in FastAPI.__mro__ if cls.__module__ == FastAPI.__module__)
-    made = recorder.owned.application.made
-    patches.replace(application, "__init__", watched_init(made, vars(application)["__init__"]))
+    made = recorder.owned.application.made  # it does not call Starlette's `__init__`
+    patches.replace(_application, "__init__", watched_init(made, vars(_application)["__init__"]))
     if "handle" in vars(_route):  # from 0.137 on, for the routes of included routers
         patches.replace(_route, "handle", asgi.located(vars(_route)["handle"]))
     field: Any = _compat.ModelField
@@ -114,6 +114,9 @@ class _Routes(asgi.RouteReader):
 
     def __init__(self) -> None:
         self._entered: WeakIdMap[bool] = WeakIdMap()
+
+    def framework(self, app: Any) -> str:
+        return _COMPONENT if isinstance(app, _application) else super().framework(app)
 
     def template(self, route: Any, scope: Any) -> str:
         return _effective(route, scope).path_format

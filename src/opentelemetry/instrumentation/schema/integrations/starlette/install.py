@@ -72,8 +72,10 @@ class _Served:
                     self._recorder.owned.application.served(app, _handlers(app))
             if kind == "lifespan":
                 send = _flushing(self._recorder, send)
-        request = self.requests.open(scope, scope["method"], lambda: _url(scope)) if kind == "http" else None
-        return request, send
+        if kind != "http":
+            return None, send
+        framework = asgi.reader.framework(app)
+        return self.requests.open(scope, scope["method"], lambda: _url(scope), framework=framework), send
 
 
 @faults.guarded(_COMPONENT, ())
