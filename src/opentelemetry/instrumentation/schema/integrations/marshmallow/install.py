@@ -54,13 +54,17 @@ def install(recorder: Recorder, patches: Patches) -> None:
         except Exception as error:
             faults.swallow(_COMPONENT, error)
 
-    @functools.lru_cache(1024)  # asked once per class, however often it is instantiated
+    asked: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()  # once per class, however many instances
+
     def owned(cls: Any) -> bool:
-        name, module = _name(cls)
-        return recorder.owned(module, name, behalf=(made_for.get(cls), *base_modules(cls)))
+        observed = asked.get(cls)
+        if observed is None:
+            name, module = _name(cls)
+            observed = asked[cls] = recorder.owned(module, name, behalf=(made_for.get(cls), *base_modules(cls)))
+        return observed
 
     def forget_left_out() -> None:
-        owned.cache_clear()
+        asked.clear()
         for key, probe in list(known.items()):
             if probe is None:
                 known.pop(key, None)
