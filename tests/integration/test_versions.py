@@ -14,11 +14,12 @@ from typing import Any
 import jsonschema
 import marshmallow
 import pytest
+import sqlalchemy
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._live import versions
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
-from pydantic import BaseModel, TypeAdapter, create_model
+from pydantic import BaseModel, TypeAdapter, create_model, field_validator
 from telemetry import Telemetry
 
 
@@ -85,6 +86,74 @@ def test_version_of_a_used_schema(telemetry: Telemetry, library: str) -> None:
         for attributes, value in telemetry.points("schema.info")
     }
     assert points == {fingerprint: (fingerprint, 0), "2.1": (fingerprint, 1)}, "the one before has ceased"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_declared_version_is_on_the_span(telemetry: Telemetry, library: str) -> None:
+    """A validation's span has the version that its schema declares, before any collection, and never a fingerprint."""
+    telemetry.off()
+    telemetry.on(spans="all")
+    for version in ("1", None, "2.1\n"):
+        LIBRARIES[library](version)
+    assert [(span.attributes or {}).get(semconv.SCHEMA_VERSION) for span in telemetry.spans()] == ["1", None, "2.1"]
+
+
+def test_two_versions_of_one_name_side_by_side(telemetry: Telemetry) -> None:
+    """Of two schemas of one name that are both in use, each failed validation says the version of its own."""
+    first, second = (
+        jsonschema.Draft202012Validator({"title": "Lead", "version": version, "type": "integer"}) for version in (1, 2)
+    )
+    for validator in (first, second, first, second):
+        assert not validator.is_valid("a")
+    assert [(span.attributes or {})[semconv.SCHEMA_VERSION] for span in telemetry.spans()] == ["1", "2", "1", "2"]
+
+
+def test_a_checked_schema_of_another_version(telemetry: Telemetry) -> None:
+    """A check of another schema of the same name does not change whose version a validation says."""
+    jsonschema.Draft202012Validator.check_schema({"title": "Lead", "version": "1"})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator({"title": "Lead", "version": "2", "type": "integer"}).validate("a")
+    assert [(span.attributes or {})[semconv.SCHEMA_VERSION] for span in telemetry.spans()] == ["2"]
+
+
+@pytest.mark.parametrize("library", ["pydantic", "marshmallow"])
+def test_a_version_is_not_inherited(telemetry: Telemetry, library: str) -> None:
+    """A subclass is another schema: neither its span nor `schema.info` has the version of its base."""
+    telemetry.off()
+    telemetry.on(spans="all")
+    LIBRARIES[library]("1")
+    sub: Any = type("Sub", (_kept[-1],), {"__module__": __name__})
+    _kept.append(sub)
+    if library == "pydantic":
+        sub.model_validate({"a": 1})
+    else:
+        sub().load({"a": 1})
+    assert [(span.attributes or {}).get(semconv.SCHEMA_VERSION) for span in telemetry.spans()] == ["1", None]
+    telemetry.points("schema.info")  # a collection reads one schema at least, and maybe no more
+    versions_ = telemetry.by("schema.info", semconv.SCHEMA_NAME, semconv.SCHEMA_VERSION)
+    assert [len(version) for name, version in versions_ if name == "Sub"] == [12]
+
+
+def test_a_version_on_the_span_of_a_validation_with_a_query(telemetry: Telemetry) -> None:
+    """A span that was made while its validation ran, for a query, has the version too."""
+    engine = sqlalchemy.create_engine("sqlite://")
+
+    class Lead(BaseModel):
+        __schema_version__ = "3"
+        a: int
+
+        @field_validator("a")
+        @classmethod
+        def known(cls, a: int) -> int:
+            with engine.connect() as connection:
+                connection.execute(sqlalchemy.text("SELECT 1"))
+            return a
+
+    Lead(a=1)
+    engine.dispose()
+    (span,) = (span for span in telemetry.spans() if span.name.startswith(semconv.SPAN_NAME))
+    assert (span.attributes or {})[semconv.SCHEMA_VERSION] == "3"
+    assert (span.attributes or {})[semconv.QUERY_COUNT] == 1
 
 
 def test_a_version_that_comes_back_is_one_again(telemetry: Telemetry) -> None:

@@ -29,14 +29,16 @@ class Probe:
         fresh: Empty once this validator has validated: its first validation is the cache miss that built it.
         counted: Whether that miss is counted already, by `count_miss`.
         slow: Seconds above which a validation has a span.
+        version: `schema.version` as the author declared it, for spans; None where nobody did.
     """
 
-    __slots__ = ("__weakref__", "_spans", "buffers", "counted", "fresh", "schema_cells", "slow")
+    __slots__ = ("__weakref__", "_spans", "buffers", "counted", "fresh", "schema_cells", "slow", "version")
 
     def __init__(self, schema_cells: SchemaCells, spans: Spans) -> None:
         self.schema_cells, self.slow, self._spans = schema_cells, spans.slow, spans
         self.buffers: dict[str, list[float]] = {}
         self.fresh, self.counted = [True], False
+        self.version: str | None = None
 
     def succeeded(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
@@ -60,7 +62,9 @@ class Probe:
             cell = schema_cells.duration(endpoint, "valid")
             context = None
             if took > self.slow or type(running) is OpenValidation:
-                context = self._spans.end_span(schema_cells.attributes, endpoint, took, "valid", None, None, running)
+                context = self._spans.end_span(
+                    schema_cells.attributes, endpoint, took, "valid", None, None, running, self.version
+                )
             self._measure(cell, took, context)
             if cell.buffering and len(self.buffers) < BUFFER_SIZE:
                 self.buffers[endpoint.key] = cell.values
@@ -102,7 +106,9 @@ class Probe:
                     found = problems()
                 except Exception as error:  # what failed is unknown then, but not that something did
                     faults.swallow(str(schema_cells.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
-            context = self._spans.end_span(schema_cells.attributes, endpoint, took, outcome, error_type, found, running)
+            context = self._spans.end_span(
+                schema_cells.attributes, endpoint, took, outcome, error_type, found, running, self.version
+            )
             self._measure(schema_cells.duration(endpoint, outcome), took, context)
             if endpoint.key:
                 schema_cells.error(endpoint, error_type).add(1)

@@ -104,8 +104,19 @@ class Spans:
         error_type: str | None,
         problems: Sequence[tuple[str, str]] | None,
         running: Any,
+        version: str | None,
     ) -> Context | None:
         """End the span of a validation that just ended, or make one if it is notable.
+
+        Args:
+            schema: SCHEMA.
+            endpoint: Of the request or block that it ran in.
+            took: Its duration in s.
+            outcome: Of the validation.
+            error_type: `error.type` where it failed.
+            problems: Path and rule of each failed field.
+            running: What `stack.running` held when it ended.
+            version: `schema.version` where its author declared one.
 
         Returns:
             The context that a measurement needs to offer its exemplar; None where no sampled span was made.
@@ -117,6 +128,8 @@ class Spans:
         if span is None and not self._notable(took, outcome, queries):
             return None
         described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **endpoint.attributes}
+        if version is not None:
+            described[semconv.SCHEMA_VERSION] = version
         if queries:
             described[semconv.QUERY_COUNT] = queries
         if problems:

@@ -224,6 +224,11 @@ def declared(value: object) -> str | None:
     return text[:LONGEST_VERSION] or None
 
 
+def declared_in(cls: type) -> str | None:
+    """The version that a class declares in its own body: a subclass is another schema."""
+    return declared(vars(cls).get("__schema_version__"))
+
+
 def references(type_: TypeSpec) -> Iterator[str]:
     """The named schemas that a type holds directly."""
     if type_.kind == "object" and type_.ref is not None:

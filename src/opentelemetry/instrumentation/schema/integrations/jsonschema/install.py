@@ -309,9 +309,12 @@ class _Schemas:
         checked = self._checked.get(probe.schema_cells)
         if checked:
             try:
-                probe = checked.popleft()
+                checked_one = checked.popleft()  # of another schema of this name, maybe
             except IndexError:  # another thread took it
                 pass
+            else:
+                checked_one.version = probe.version
+                probe = checked_one
         return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
@@ -320,6 +323,7 @@ class _Schemas:
             return None
         probe = self._recorder.bind("jsonschema", name, module)
         if is_object(schema) and name in (schema.get("title"), cls.ID_OF(schema)):
+            probe.version = _version(schema)
             self._recorder.sources.add(probe.schema_cells, schema, _read)
         return probe
 
@@ -328,6 +332,14 @@ def _read(schema: Any) -> Any:
     from .fields import fields  # at the first collection
 
     return fields(schema)
+
+
+def _version(schema: Any) -> str | None:
+    if "version" not in schema:
+        return None
+    from ..._schemas.fields import declared  # where there is one to read
+
+    return declared(schema["version"])
 
 
 def _caller(frame: FrameType | None) -> tuple[bool, str | None]:

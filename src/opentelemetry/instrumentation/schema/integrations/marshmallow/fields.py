@@ -16,7 +16,7 @@ from typing import Any, Final
 import marshmallow.fields
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, validate
 
-from ..._schemas.fields import Document, Extra, FieldSpec, Presence, SchemaSpec, TypeSpec, declared, reference
+from ..._schemas.fields import Document, Extra, FieldSpec, Presence, SchemaSpec, TypeSpec, declared_in, reference
 
 _f: Any = marshmallow.fields
 _EXTRAS: Final[dict[Any, Extra]] = {RAISE: "forbid", INCLUDE: "allow", EXCLUDE: "ignore"}
@@ -95,7 +95,7 @@ class _Reader:
                 module=cls.__module__,
                 library="marshmallow",
                 type=TypeSpec(kind="object"),
-                version=declared(getattr(cls, "__schema_version__", None)),
+                version=declared_in(cls),
             )
             self.document[ref] = spec
             self.document[ref] = replace(spec, type=self.object(schema))

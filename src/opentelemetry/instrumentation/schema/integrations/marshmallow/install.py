@@ -78,6 +78,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
             observed = not recorder.closed and owned(schema.__class__)
             probe = recorder.bind("marshmallow", name, module) if observed else None
             if probe is not None and module is not None:
+                probe.version = _version(schema.__class__)
                 recorder.sources.add(probe.schema_cells, schema.__class__, _read)
             return probes.setdefault(schema, probe)
         except Exception as error:
@@ -122,6 +123,14 @@ def _read(cls: Any) -> Any:
     from .fields import fields as read  # at the first collection
 
     return read(cls)
+
+
+def _version(cls: type) -> str | None:
+    if "__schema_version__" not in vars(cls):
+        return None
+    from ..._schemas.fields import declared_in  # where there is one to read
+
+    return declared_in(cls)
 
 
 def _name(cls: type) -> tuple[str, str | None]:

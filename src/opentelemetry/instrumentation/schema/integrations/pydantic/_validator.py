@@ -141,6 +141,7 @@ def bind_proxy(proxy: Proxy) -> None:
         probe = recorder.bind("pydantic", name, module)
         timed = _timer(proxy, probe)
         if isinstance(origin.type, type) and origin.kind != "validate_call" and (label is None or label.name is None):
+            probe.version = _version(origin.type)
             recorder.sources.add(probe.schema_cells, origin.type, _read)
     else:
         _left_out.add(proxy)
@@ -156,6 +157,14 @@ def _read(cls: Any) -> Any:
     from .fields import fields  # at the first collection
 
     return fields(cls)
+
+
+def _version(cls: type) -> str | None:
+    if "__schema_version__" not in vars(cls):
+        return None
+    from ..._schemas.fields import declared_in  # where there is one to read
+
+    return declared_in(cls)
 
 
 _left_out: weakref.WeakSet[Proxy] = weakref.WeakSet()
