@@ -185,6 +185,15 @@ def test_every_kind_of_view(
     assert validations == {(name, method.upper(), route): 1 for name in names}
 
 
+def test_a_body_that_is_no_json_is_an_invalid_validation_of_ninjas(
+    telemetry: Telemetry, send: Callable[..., Any]
+) -> None:
+    """Ninja answers 400 itself: one invalid validation of its body's model."""
+    assert send("post", "/ninja/leads/7", '{"name": secret').status_code == 400
+    assert telemetry.by("validation.errors", "schema.name", "http.route") == {("body.lead", "ninja/leads/<lead_id>"): 1}
+    assert telemetry.problems() == {("$", "json_invalid"): 1}
+
+
 def test_what_matches_no_route_has_none(telemetry: Telemetry, send: Callable[..., Any]) -> None:
     """A 404 counts with its method and without a route, a method that the view refuses with the route."""
     assert send("get", "/nowhere/4711").status_code == 404

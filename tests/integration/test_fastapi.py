@@ -169,6 +169,41 @@ def test_a_required_value_missing_altogether_is_an_invalid_validation(
     assert telemetry.problems() == {("$", "missing"): len(failed)}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "failed"), [("POST", "/api/leads", "LeadIn"), ("PUT", "/api/leads/many", "list[LeadIn]")]
+)
+def test_a_body_that_is_no_json_is_an_invalid_validation(
+    method: str, path: str, failed: str, telemetry: Telemetry
+) -> None:
+    """FastAPI answers 422 itself: one invalid validation of the body's schema, of the first of several."""
+    app, headers = build(), {"content-type": "application/json"}
+    seen = asgi.request(app, method, path, content=b'{"email": secret', headers=headers)
+    assert (seen.status_code, seen.json()["detail"][0]["type"]) == (422, "json_invalid")
+    assert telemetry.by("validation.errors", "schema.name", "error.type", "http.route") == {
+        (failed, "ValidationError", path): 1
+    }
+    assert telemetry.validations() == {"invalid": 1}
+    assert telemetry.problems() == {("$", "json_invalid"): 1}
+    assert "secret" not in telemetry.everything()
+    telemetry.off()
+    plain = asgi.request(app, method, path, content=b'{"email": secret', headers=headers)
+    assert plain.json() == seen.json()
+
+
+def test_an_applications_own_request_validation_error(telemetry: Telemetry) -> None:
+    """What an application raises as FastAPI would counts what it validated, and nothing of ours on top."""
+    from fastapi.exceptions import RequestValidationError
+
+    app = FastAPI()
+
+    @app.post("/leads")
+    async def create(request: fastapi.Request):
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body", 0), "msg": "own", "input": {}}])
+
+    assert asgi.request(app, "POST", "/leads").status_code == 422
+    assert telemetry.validations() == {}
+
+
 def test_a_missing_value_has_the_span_of_a_failed_validation(telemetry: Telemetry) -> None:
     """Its span is notable, and what FastAPI answers is what it answers without us."""
     app = build()

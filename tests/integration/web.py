@@ -7,6 +7,7 @@ short; how a request is sent, streamed and broken off is each framework's.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -60,19 +61,23 @@ class Site:
         """The status of a whole response, whose body is closed."""
         raise NotImplementedError
 
-    def break_off(self, path: str) -> None:
-        """Take the first part of a streamed body, and then no more; it is closed in another thread or task."""
+    def break_off(self) -> str:
+        """Start a response in one context and close it in another, before it is whole; the template of its route."""
         raise NotImplementedError
 
-    async def steps(self) -> AsyncIterator[str]:
-        yield "1"
-        self.work()
-        yield "2"
 
-    def sync_steps(self) -> Iterator[str]:
-        yield "1"
-        self.work()
-        yield "2"
+async def steps(work: Work) -> AsyncIterator[str]:
+    """A body."""
+    yield "1"
+    work()
+    yield "2"
+
+
+def sync_steps(work: Work) -> Iterator[str]:
+    """Likewise."""
+    yield "1"
+    work()
+    yield "2"
 
 
 class ASGISite(Site):
@@ -91,9 +96,13 @@ class ASGISite(Site):
     async def call(app: Any, scope: dict[str, Any]) -> int:
         """The status of one request; an exception of the application is 500, as a server has it."""
         statuses: list[int] = []
+        parts = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            for part in parts:
+                return part
+            await asyncio.Event().wait()  # the client stays
+            raise AssertionError
 
         async def send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -105,72 +114,73 @@ class ASGISite(Site):
             statuses.append(500)
         return statuses[0]
 
-    def break_off(self, path: str) -> None:
-        started = False
-
-        async def receive() -> dict[str, Any]:
-            if not started:
-                return {"type": "http.request", "body": b"", "more_body": False}
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        class First:
-            """Suspends whoever awaits it, with no event loop to wake it again."""
-
-            def __await__(self) -> Iterator[None]:
-                yield
-
-        async def send(message: dict[str, Any]) -> None:
-            nonlocal started
-            if message["type"] == "http.response.body":
-                started = True
-                await First()
-
-        running = self.app(self.scope("GET", path), receive, send)
-
-        async def start() -> None:
-            """Until the first part is sent, in a context of its own."""
-            while not started:
-                step = running.send(None)
-                if step is not None:  # a future of the loop
-                    step._asyncio_future_blocking = False
-                    await step
-
-        asyncio.run(start())
+    def break_off(self) -> str:
+        running = self.held()
+        contextvars.copy_context().run(running.send, None)
         closer = threading.Thread(target=running.close)
         closer.start()
         closer.join()
+        return self.hold
+
+    hold = "/hold"
+
+    def held(self) -> Any:
+        """The coroutine of a request whose handler waits."""
+
+        async def receive() -> dict[str, Any]:
+            raise AssertionError
+
+        return self.app(self.scope("GET", "/hold"), receive, receive)
+
+
+class Wait:
+    """Suspends whoever awaits it; no event loop is needed."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+class Holding:
+    """An ASGI application that waits."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await Wait()
 
 
 class StarletteSite(ASGISite):
     component, lead, below = "starlette", "/leads/{lead_id}", "/of/{tenant}/leads/{lead_id}"
 
     def build(self) -> Any:
+        work = self.work  # what handlers refer to is not to keep the application
+
         async def lead(_request: object) -> PlainTextResponse:
-            self.work()
+            work()
             return PlainTextResponse("")
 
         async def stream(_request: object) -> StreamingResponse:
-            return StreamingResponse(self.steps())
+            return StreamingResponse(steps(work))
 
         leads = [Route("/leads/{lead_id}", lead, methods=["POST"])]
-        return Starlette(routes=[*leads, Route("/stream", stream), Mount("/of/{tenant}", routes=leads)])
+        held = Route("/hold", Holding())
+        return Starlette(routes=[*leads, Route("/stream", stream), held, Mount("/of/{tenant}", routes=leads)])
 
 
 class FastAPISite(ASGISite):
     component, lead, below = "starlette", "/leads/{lead_id}", "/of/{tenant}/leads/{lead_id}"
 
     def build(self) -> Any:
+        work = self.work  # what handlers refer to is not to keep the application
         leads, app = fastapi.APIRouter(), fastapi.FastAPI()
 
         @leads.post("/leads/{lead_id}")
-        async def lead(lead_id: str) -> None:
-            self.work()
+        async def lead(request: fastapi.Request) -> None:
+            work()
 
         @app.get("/stream")
         async def stream() -> StreamingResponse:
-            return StreamingResponse(self.steps())
+            return StreamingResponse(steps(work))
 
+        app.add_route("/hold", Holding())  # type: ignore[arg-type]
         app.include_router(leads)
         app.include_router(leads, prefix="/of/{tenant}")
         return app
@@ -205,28 +215,30 @@ class WSGISite(Site):
             return 500
         return statuses[0]
 
-    def break_off(self, path: str) -> None:
-        body = self.app(self.environ("GET", path), lambda *_: lambda _: None)
-        next(iter(body))
+    def break_off(self) -> str:
+        body = self.app(self.environ("GET", "/stream"), lambda *_: lambda _: None)
+        contextvars.copy_context().run(next, iter(body))
         closer = threading.Thread(target=body.close)
         closer.start()
         closer.join()
+        return self.stream
 
 
 class FlaskSite(WSGISite):
     component, lead, below = "flask", "/leads/<lead_id>", "/of/<tenant>/leads/<lead_id>"
 
     def build(self) -> Any:
+        work = self.work  # what handlers refer to is not to keep the application
         app, leads = flask.Flask("site"), flask.Blueprint("leads", __name__)
 
         @leads.post("/leads/<lead_id>")
         def lead(lead_id: str, tenant: str = "") -> str:
-            self.work()
+            work()
             return ""
 
         @app.get("/stream")
         def stream() -> flask.Response:
-            return flask.Response(self.sync_steps())
+            return flask.Response(sync_steps(work))
 
         app.register_blueprint(leads)
         app.register_blueprint(leads, url_prefix="/of/<tenant>", name="below")
@@ -236,7 +248,7 @@ class FlaskSite(WSGISite):
 class _DjangoSite(Site):
     component, lead, below, stream = "django", "leads/<lead_id>", "of/<tenant>/leads/<lead_id>", "stream"
 
-    def routes(self, views: list[Any]) -> None:
+    def routes(self, views: list[Any], *hold: Any) -> None:
         """Put the views into the one configuration of this process."""
         from django.urls import clear_url_caches, include, path
 
@@ -244,24 +256,26 @@ class _DjangoSite(Site):
 
         lead, stream = views
         leads = [path("leads/<lead_id>", lead)]
-        django_site.urlpatterns[:] = [*leads, path("stream", stream), path("of/<tenant>/", include(leads))]
+        found = [*leads, path("stream", stream), path("of/<tenant>/", include(leads))]
+        django_site.urlpatterns[:] = [*found, *(path("hold", each) for each in hold)]
         clear_url_caches()
 
 
 class DjangoWSGISite(_DjangoSite, WSGISite):
     def build(self) -> Any:
+        work = self.work  # what handlers refer to is not to keep the application
         from django.core.handlers.wsgi import WSGIHandler
         from django.http import HttpResponse, StreamingHttpResponse
         from django.views.decorators.http import require_GET, require_POST
 
         @require_POST
         def lead(_request: object, **_: str) -> Any:
-            self.work()
+            work()
             return HttpResponse()
 
         @require_GET
         def stream(_request: object) -> Any:
-            return StreamingHttpResponse(self.sync_steps())
+            return StreamingHttpResponse(sync_steps(work))
 
         self.routes([lead, stream])
         return WSGIHandler()
@@ -269,21 +283,32 @@ class DjangoWSGISite(_DjangoSite, WSGISite):
 
 class DjangoASGISite(_DjangoSite, ASGISite):
     def build(self) -> Any:
+        work = self.work  # what handlers refer to is not to keep the application
         from django.core.handlers.asgi import ASGIHandler
         from django.http import HttpResponse, StreamingHttpResponse
         from django.views.decorators.http import require_GET, require_POST
 
         @require_POST
         async def lead(_request: object, **_: str) -> Any:
-            self.work()
+            work()
             return HttpResponse()
 
         @require_GET
         async def stream(_request: object) -> Any:
-            return StreamingHttpResponse(self.steps())
+            return StreamingHttpResponse(steps(work))
 
-        self.routes([lead, stream])
+        async def hold(_request: object) -> Any:
+            await Wait()
+
+        self.routes([lead, stream], hold)
         return ASGIHandler()
+
+    hold = "hold"
+
+    def held(self) -> Any:
+        from django.test import AsyncRequestFactory
+
+        return self.app.get_response_async(AsyncRequestFactory().get("/hold"))
 
 
 SITES: list[type[Site]] = [FastAPISite, StarletteSite, FlaskSite, DjangoWSGISite, DjangoASGISite]

@@ -43,6 +43,7 @@ OWN = {
     "django": {"django"},
     "ninja": {"ninja"},
     "celery": {"celery"},
+    "webargs": {"webargs"},
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet", "typing_extensions"}  # the last for type checkers
 CLI = {"click", "rich"}
@@ -242,6 +243,7 @@ def test_a_library_loads_its_own_integration_alone() -> None:
     loaded = _loaded(f"from {PACKAGE} import SchemaInstrumentor; SchemaInstrumentor().instrument(); import marshmallow")
     assert {module for module in loaded if module.startswith(f"{PACKAGE}.integrations.")} == {
         f"{PACKAGE}.integrations.marshmallow",
+        f"{PACKAGE}.integrations.marshmallow._overrides",
         f"{PACKAGE}.integrations.marshmallow.install",
     }
     assert loaded & UNUSED == {"marshmallow"}

@@ -39,6 +39,7 @@ INTEGRATIONS = {
     "django": "django",
     "ninja": "ninja",
     "celery": "celery",
+    "webargs": "webargs",
 }
 
 

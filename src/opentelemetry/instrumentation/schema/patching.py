@@ -16,6 +16,35 @@ _log = logging.getLogger(__name__)
 _MISSING: Any = object()
 
 
+class Method:
+    """A method of ours on a class that may be sent to another process by value (cloudpickle, and what vendors it).
+
+    There the class has what we replaced, as it has without us: ours holds what cannot travel, and may not be installed.
+    """
+
+    __slots__ = ("_original", "_ours")
+
+    def __init__(self, ours: Any, original: Any) -> None:
+        self._ours, self._original = ours, original
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self._ours.__get__(instance, owner)
+
+    def __reduce__(self) -> Any:
+        return cast, (None, self._original)  # of the standard library, and gives back what it got
+
+
+class ClassMethod(classmethod):  # type: ignore[type-arg]
+    """Likewise a class method."""
+
+    def __init__(self, ours: Callable[..., Any], original: Any) -> None:
+        super().__init__(ours)  # pyright: ignore[reportUnknownMemberType]  # generic in what it is called with
+        self._original = original
+
+    def __reduce__(self) -> Any:
+        return cast, (None, self._original)
+
+
 class Patches:
     """Everything one `instrument()` changed, undone together and in reverse order."""
 

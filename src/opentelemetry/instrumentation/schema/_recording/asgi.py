@@ -63,9 +63,9 @@ def located(original: Any) -> Any:
             await send(message)
 
         try:
-            await original(self, scope, receive, leave_then_send if request.span is not None else send)
+            await original(self, scope, receive, leave_then_send if request.took is not None else send)
         finally:
-            if request.span is not None:
+            if request.took is not None:
                 _leave(request)
 
     return handle

@@ -43,10 +43,9 @@ class Probe:
     def succeeded(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
         req = _request()
-        req.schema_cells = self.schema_cells  # as `Request.add_validation` does
-        if req.span is not None:
-            req.validations += 1
-            req.seconds += took
+        req.schema_cells, durations = self.schema_cells, req.took  # as `Request.add_validation` does
+        if durations is not None:
+            durations.append(took)
         values = self.buffers.get(req.key)
         if values is None or took > self.slow or type(running) is OpenValidation:
             self.record_slow_path(req, took, running)
@@ -59,6 +58,8 @@ class Probe:
         """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
         try:
             endpoint, schema_cells = req.endpoint, self.schema_cells
+            if req.took is not None and len(req.took) >= BUFFER_SIZE:  # nothing may be buffered, so nothing flushed
+                req.sum_up()
             cell = schema_cells.duration(endpoint, "valid")
             context = None
             if took > self.slow or type(running) is OpenValidation:
@@ -74,6 +75,7 @@ class Probe:
     def flush_buffer(self, req: request.Request) -> None:
         """A buffer reached its limit."""
         try:
+            req.sum_up()
             cell = self.schema_cells.duration(req.endpoint, "valid")
             cell.instrument.fold_one(cell)
         except Exception as error:

@@ -10,6 +10,9 @@ Problem = tuple[str, str]
 ROOT = "$"
 """The path of the whole value, as in JSONPath (RFC 9535)."""
 
+MALFORMED: Problem = ROOT, "json_invalid"
+"""A body that is no JSON, answered by a framework in place of the validator."""
+
 ANY = "*"
 MAX_DEPTH = 10
 MAX_PROBLEMS = 1000

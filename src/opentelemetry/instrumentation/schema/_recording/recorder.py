@@ -13,7 +13,7 @@ from opentelemetry.metrics import Meter, Observation, get_meter_provider
 from opentelemetry.trace import Tracer, get_tracer_provider
 
 from .. import faults, semconv
-from . import app_caches, spans, stack
+from . import app_caches, request, spans, stack
 from .bounded import Bounded
 from .cells import OVERFLOW, Cell
 from .endpoints import Endpoint
@@ -38,6 +38,7 @@ class Recorder:
         tracer: Likewise.
 
     Attributes:
+        binding: Held while a validator is bound: of threads that use one first at the same time, one builds it.
         instruments: What it measures with.
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
@@ -49,6 +50,7 @@ class Recorder:
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
         self.settings, self.closed = settings, False
+        self.binding = threading.RLock()
         self.owned = Ownership(settings)
         self.instruments = Instruments(meter, settings.cardinality_limit, settings.aggregation == "fold")
         self._schemas: Bounded[tuple[str, str, str | None], SchemaCells] = Bounded(
@@ -117,6 +119,7 @@ class Recorder:
             attributes = {semconv.TELEMETRY_COMPONENT: component, semconv.ERROR_TYPE: error_type}
             self.count(semconv.TELEMETRY_ERRORS, (component, error_type), attributes, number)
         self.owned.left_out.report()
+        request.sum_up_all()
         for instrument in self.instruments:
             instrument.fold()
         self.instruments[semconv.VALIDATION_DURATION].dropped += self.spans.take_dropped()
@@ -161,6 +164,7 @@ class Recorder:
     def forked(self) -> None:
         """In a forked child: start from zero."""
         self.owned.left_out.forked()
+        self.binding = threading.RLock()
         self.sources.forked()
         for forked in self.after_fork:
             forked()
@@ -204,6 +208,7 @@ def _forked() -> None:
     faults.forked()
     stack.forked()
     app_caches.forked()
+    request.forked()
     for recorder in list(_recorders):
         recorder.forked()
 

@@ -7,6 +7,7 @@ route is first used. What FastAPI answers itself, with no call into a validator,
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
 from time import perf_counter
@@ -16,6 +17,7 @@ import fastapi.routing
 from fastapi import _compat
 from fastapi.applications import FastAPI
 from fastapi.dependencies import utils
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Body
 
 from ... import faults
@@ -60,6 +62,15 @@ def install(recorder: Recorder, patches: Patches) -> None:
         return error
 
     patches.replace(utils, "get_missing_field_error", get_missing_field_error)
+    answered: Any = vars(RequestValidationError)["__init__"]
+
+    @functools.wraps(answered)
+    def __init__(self: Any, errors: Any, *args: Any, **kwargs: Any) -> None:
+        began = perf_counter()
+        answered(self, errors, *args, **kwargs)
+        _malformed(inspect.currentframe(), errors, perf_counter() - began)
+
+    patches.replace(RequestValidationError, "__init__", __init__)
 
 
 # -- names
@@ -95,15 +106,18 @@ def _validator(field: Any) -> Any:
 
 def _fields(route: Any) -> Iterator[Any]:
     """All fields of a route: its parameters and bodies, those of its dependencies, and its responses."""
-    pending = [route.dependant]
-    while pending:
-        one = pending.pop()
-        pending.extend(one.dependencies)
+    for one in _dependants(route.dependant):
         for group in (*_PARAMETERS, "body_params"):
             yield from getattr(one, group)
     for response in (getattr(route, "response_field", None), getattr(route, "stream_item_field", None)):
         if response is not None:
             yield response
+
+
+def _dependants(dependant: Any) -> Iterator[Any]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _dependants(each)
 
 
 # -- routes
@@ -161,3 +175,17 @@ def _missing(frame: Any, took: float) -> None:
     probe = framework_names.probe(_validator(frame.f_back.f_locals.get("field")))
     if probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
+
+
+@faults.guarded(_COMPONENT, None)
+def _malformed(frame: Any, errors: Any, took: float) -> None:
+    """FastAPI could not read a body as JSON, which is a failed validation of the body's schema."""
+    caller = frame.f_back
+    if caller.f_globals.get("__name__") != fastapi.routing.__name__ or errors[0]["type"] != problems.MALFORMED[1]:
+        return
+    for dependant in _dependants(caller.f_locals["dependant"]):
+        for field in dependant.body_params:  # of several, the first stands for the body, as where queries are linked
+            probe = framework_names.probe(_validator(field))
+            if probe is not None:
+                probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [problems.MALFORMED])
+            return

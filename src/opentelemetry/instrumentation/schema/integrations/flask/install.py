@@ -108,14 +108,15 @@ def _locate(app: Any) -> None:
 def _note_stream(response: Any) -> None:
     from flask import request
 
-    mark: Mark = request.environ[KEY]
-    mark.streams = response.is_streamed and not response.direct_passthrough  # a file's body validates nothing
+    mark: Mark | None = request.environ.get(KEY)
+    if mark is not None:  # a file's body validates nothing
+        mark.streams = response.is_streamed and not response.direct_passthrough
 
 
 @faults.guarded(_COMPONENT, False)
 def _streams(environ: Any) -> bool:
-    mark: Mark = environ[KEY]
-    return mark.streams
+    mark: Mark | None = environ.get(KEY)
+    return mark is not None and mark.streams
 
 
 def _refusing(app: Any, request: Any) -> Any:

@@ -39,7 +39,7 @@ from ..._recording.problems import Problem
 from ..._recording.recorder import Recorder
 from ..._recording.request import current_request
 from ..._recording.schema_cells import SchemaCells
-from ...patching import Patches
+from ...patching import ClassMethod, Method, Patches
 from ...semconv import VALIDATION_ERROR
 from ._problems import TOO_MANY, Problems, is_object
 
@@ -66,7 +66,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
             ("check_schema", _check_schema),
         ):
             original = cls.__dict__[name]
-            methods[name] = original, wrap(original, schemas)
+            ours: Any = wrap(original, schemas)
+            if getattr(_library, cls.__name__, None) is not cls:  # made by the app, so it is sent elsewhere by value
+                ours = Method(ours, original) if name == "iter_errors" else ClassMethod(ours.__func__, original)
+            methods[name] = original, ours
             setattr(cls, name, methods[name][1])
 
     def restore() -> None:
@@ -162,10 +165,9 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
         yield from _invalid(error, errors, took, probe, problem, entry)
         return
     req = _request()  # from here on `Probe.succeeded`, written out: a call costs as much as all the rest
-    req.schema_cells = schema_cells
-    if req.span is not None:
-        req.validations += 1
-        req.seconds += took
+    req.schema_cells, durations = schema_cells, req.took
+    if durations is not None:
+        durations.append(took)
     if took > probe.slow or entry is not opened:
         probe.record_slow_path(req, took, entry)
         return
@@ -303,19 +305,19 @@ class _Schemas:
             inner, module = _caller(frame)
             if inner:
                 return _UNOBSERVED  # not remembered: derived for one look, by a validation that is not observed
-        probe = self._probe(type(validator), validator.schema, validator, module)
-        if probe is None:
-            return self.bound.setdefault(validator, _UNOBSERVED)
-        checked = self._checked.get(probe.schema_cells)
-        if checked:
-            try:
+        with self._recorder.binding:
+            bound = self.bound.values.get(id(validator))
+            if bound is not None:
+                return bound
+            probe = self._probe(type(validator), validator.schema, validator, module)
+            if probe is None:
+                return self.bound.setdefault(validator, _UNOBSERVED)
+            checked = self._checked.get(probe.schema_cells)
+            if checked:
                 checked_one = checked.popleft()  # of another schema of this name, maybe
-            except IndexError:  # another thread took it
-                pass
-            else:
                 checked_one.version = probe.version
                 probe = checked_one
-        return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
+            return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
         name = _name(cls, schema, validator, module)

@@ -30,6 +30,8 @@ from ..._recording.problems import Problem
 from ..._recording.recorder import Recorder
 from ...patching import Patches
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
+from . import _overrides
+from ._overrides import overriding
 
 REQUIRES = "marshmallow >= 3.13, < 5"
 _COMPONENT = "marshmallow"
@@ -89,9 +91,12 @@ def install(recorder: Recorder, patches: Patches) -> None:
     def _do_load(  # spelled out: of a list of nested Schemas each item passes here, and `**kwargs` would cost most
         self: Any, data: Any, *, many: Any = None, partial: Any = None, unknown: Any = None, postprocess: Any = True
     ) -> Any:
-        me = stacks.current_stack()
+        me, opened = stacks.current_stack(), None
         if me in running:
-            return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
+            if not overriding or overriding.get(me) is not self:
+                return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
+            del overriding[me]  # the Schema's own `load` called this: here is the validation
+            opened = running.pop(me)
         try:
             probe = known[id(self)]
         except KeyError:
@@ -99,7 +104,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
         if probe is None:
             return original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
         began = perf_counter()
-        running[me] = probe.schema_cells, began
+        running[me] = opened if type(opened) is stack.OpenValidation else (probe.schema_cells, began)
         try:
             result = original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
             took = perf_counter() - began
@@ -114,9 +119,14 @@ def install(recorder: Recorder, patches: Patches) -> None:
         probe.succeeded(took, running.pop(me, None))
         return result
 
+    def probe_of(schema: Any) -> Probe | None:
+        return known[id(schema)] if id(schema) in known else bind(schema)
+
     recorder.owned.when_more_is_known(forget_left_out)
     patches.replace(class_registry, "register", register_class)
     patches.replace(Schema, "_do_load", _do_load)
+    patches.replace(Schema, "_otel_bound", probe_of)  # for frameworks: see `framework_names`
+    _overrides.install(patches, probe_of, _problems)
 
 
 def _read(cls: Any) -> Any:

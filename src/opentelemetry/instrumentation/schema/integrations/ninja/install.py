@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from time import perf_counter
 from typing import Any, cast
 
 from ... import faults
-from ..._recording import framework_names
+from ..._recording import framework_names, problems
 from ..._recording.recorder import Recorder
 from ...patching import Patches
+from ...semconv import VALIDATION_ERROR
 
 REQUIRES = "django-ninja >= 1, < 2"
 
@@ -36,6 +39,10 @@ def patch(patches: Patches) -> None:
         _label(made)
         return made
 
+    for cls in vars(sys.modules["ninja.params.models"]).values():
+        if isinstance(cls, type) and issubclass(cls, parameters) and "get_request_data" in vars(cls):
+            original = vars(cls)["get_request_data"]
+            patches.replace(cls, "get_request_data", classmethod(_reading(original.__func__)))
     patches.wrap(signature, "_create_models", create_models)
     patches.wrap(operation, "_create_response_model", create_response)
     pending: list[Any] = [parameters, schema]
@@ -45,6 +52,29 @@ def patch(patches: Patches) -> None:
         for cls in classes:
             if getattr(cls, "__ninja_param_source__", None) or cls.__name__ == "NinjaResponseSchema":
                 _label(cls)
+
+
+def _reading(original: Any) -> Any:
+    """What gives a model the data of its source, and answers 400 itself where a body is no JSON."""
+
+    @functools.wraps(original)
+    def get_request_data(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        try:
+            return original(cls, *args, **kwargs)
+        except Exception as error:
+            if isinstance(error.__cause__, ValueError):  # which Ninja's answer was made from
+                _malformed(cls, perf_counter() - began)
+            raise
+
+    return get_request_data
+
+
+@faults.guarded("ninja", None)
+def _malformed(model: Any, took: float) -> None:
+    probe = framework_names.probe(cast("dict[str, Any]", vars(model)).get("__pydantic_validator__"))
+    if probe is not None:
+        probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [problems.MALFORMED])
 
 
 @faults.guarded("ninja", None)

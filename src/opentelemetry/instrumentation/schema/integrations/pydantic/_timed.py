@@ -68,10 +68,9 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
             raise
         took = clock() - began
         req = _request()
-        req.schema_cells = schema_cells
-        if req.span is not None:
-            req.validations += 1
-            req.seconds += took
+        req.schema_cells, durations = schema_cells, req.took
+        if durations is not None:
+            durations.append(took)
         if took > slow:
             probe.record_slow_path(req, took)
             return result
@@ -120,10 +119,9 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
             raise
         entry = _pop(me, None)
         req = _request()
-        req.schema_cells = schema_cells
-        if req.span is not None:
-            req.validations += 1
-            req.seconds += took
+        req.schema_cells, durations = schema_cells, req.took
+        if durations is not None:
+            durations.append(took)
         if took > slow or entry is not opened:
             probe.record_slow_path(req, took, entry)
             return result
@@ -223,7 +221,15 @@ def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
 
     ending: Any = body
     ending.pending, ending.probe = pending, None  # known when the validator is first used
+    ending.function = function
     return {**schema, "function": body}
+
+
+def as_it_was(schema: Any) -> Any:
+    """The schema that `end_validation_at_call` was given: what a validator is in another process."""
+    if schema["type"] != "call":
+        return {**schema, "schema": as_it_was(schema["schema"])}
+    return {**schema, "function": schema["function"].function}
 
 
 # -- which signature has this pydantic-core?

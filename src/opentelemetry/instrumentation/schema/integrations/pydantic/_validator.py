@@ -23,7 +23,7 @@ from ..._recording.problems import Problem
 from ..._recording.recorder import Recorder
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
 from . import _core_schema
-from ._timed import KNOWN_SIGNATURE, Failed, timed_any, timed_call, timed_fast
+from ._timed import KNOWN_SIGNATURE, Failed, as_it_was, timed_any, timed_call, timed_fast
 
 _RULES: frozenset[str] = frozenset(error["type"] for error in list_all_errors())
 OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_assignment")
@@ -83,13 +83,21 @@ class Proxy:
         return repr(self._otel_wrapped)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self._otel_wrapped.__reduce_ex__(protocol)
+        return _plain(self, self._otel_wrapped.__reduce_ex__(protocol))
 
     def __reduce__(self) -> Any:
-        return self._otel_wrapped.__reduce__()
+        return _plain(self, self._otel_wrapped.__reduce__())
 
     def __dir__(self) -> Any:
         return dir(self._otel_wrapped)
+
+
+def _plain(proxy: Proxy, reduced: Any) -> Any:
+    """A core validator's pickle, without what ends a `validate_call`'s validation in this process."""
+    if type(proxy._otel_wrapped) is not SchemaValidator or _call(proxy._otel_origin.schema) is None:
+        return reduced
+    make, (schema, *rest), *state = reduced
+    return make, (as_it_was(schema), *rest), *state
 
 
 def _forwarded(name: str) -> property:
@@ -125,7 +133,21 @@ _set_class: Any = vars(object)["__class__"].__set__  # `Proxy` has a property of
 
 
 def bind_proxy(proxy: Proxy) -> None:
-    """Fill a proxy's slots: with timed calls, or with the core's own where the schema is not observed."""
+    """Fill a proxy's slots, unless they are: with timed calls, or the core's own where the schema is not observed."""
+    with proxy._otel_origin.recorder.binding:
+        if not _is_bound(proxy):
+            _bind_proxy(proxy)
+
+
+def _is_bound(proxy: Proxy) -> bool:
+    try:
+        object.__getattribute__(proxy, "validate_python")
+    except AttributeError:
+        return False
+    return True
+
+
+def _bind_proxy(proxy: Proxy) -> None:
     wrapped, origin, label = proxy._otel_wrapped, proxy._otel_origin, proxy._otel_framework_name
     recorder = origin.recorder
     name, module = _core_schema.name_and_module(origin.kind, origin.type)
@@ -145,7 +167,7 @@ def bind_proxy(proxy: Proxy) -> None:
             recorder.sources.add(probe.schema_cells, origin.type, _read)
     else:
         _left_out.add(proxy)
-    for operation in OPERATIONS:
+    for operation in reversed(OPERATIONS):  # `validate_python`, which tells that this was done, comes last
         inner = getattr(wrapped, operation, None)
         if inner is not None:
             object.__setattr__(proxy, operation, inner if timed is None else timed(operation, inner))

@@ -87,6 +87,10 @@ class _Dialect(NamedTuple):
     hits: Cell
     misses: Cell
 
+    def __reduce__(self) -> Any:
+        """A dialect travels without it."""
+        return type(None), ()
+
 
 class _Query:
     """A linked query that runs or is about to.
