@@ -11,7 +11,6 @@ import functools
 import os
 import sys
 import sysconfig
-import weakref
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from importlib.machinery import PathFinder
@@ -20,6 +19,7 @@ from typing import Any, cast
 
 from .. import faults
 from .distributions import Distribution, Distributions, normalised
+from .identity import WeakIdMap
 from .known_distributions import COMMANDS, LAUNCHERS
 
 IMPORT = ("importlib._bootstrap", "_frozen_importlib")
@@ -52,7 +52,7 @@ class Application:
         self._installed, self._changed = installed, changed
         self._claims: dict[Evidence, set[Distribution | None]] = {}
         self._handlers: set[str] = set()
-        self._makers: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._makers: WeakIdMap[str] = WeakIdMap()  # an application need not be hashable
         self._asked: set[Any] = set()
         self.distributions: frozenset[Distribution] = frozenset()
         self._look_at_program()
@@ -62,7 +62,7 @@ class Application:
         """An application object is being made, by the code that runs in `frame`."""
         file = maker(frame)
         if file is not None:
-            self._makers[app] = file
+            self._makers.setdefault(app, file)
             self._read_of(file)
 
     @faults.guarded("ownership", None)
@@ -75,7 +75,7 @@ class Application:
             module: The one that it says it was made in, for when nobody saw it made.
         """
         files = _files(handlers)
-        file = self._makers.get(app) or _file(module)
+        file = self._makers.values.get(id(app)) or _file(module)
         if file is not None:
             self._claim(Evidence.SERVED, self._distribution(file))
         elif all(map(self._installed.third_party, files)):
