@@ -11,10 +11,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import fastapi
 import jsonschema
 import marshmallow
 import pytest
 import sqlalchemy
+from fastapi.testclient import TestClient
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._live import versions
 from opentelemetry.instrumentation.schema._recording import recorder
@@ -154,6 +156,41 @@ def test_a_version_on_the_span_of_a_validation_with_a_query(telemetry: Telemetry
     (span,) = (span for span in telemetry.spans() if span.name.startswith(semconv.SPAN_NAME))
     assert (span.attributes or {})[semconv.SCHEMA_VERSION] == "3"
     assert (span.attributes or {})[semconv.QUERY_COUNT] == 1
+
+
+def test_version_of_a_body_and_a_response_of_fastapi(telemetry: Telemetry) -> None:
+    """The classes of FastAPI's bodies and responses, which it annotates, have a version; parameters and `int` none."""
+
+    class Lead(BaseModel):
+        __schema_version__ = "4"
+        a: int
+
+    class Saved(Lead):
+        __schema_version__ = "5"
+
+    app = fastapi.FastAPI()
+
+    def save(lead: Lead, dry: bool = False) -> Any:
+        return lead
+
+    save.__annotations__["lead"] = Lead
+    app.post("/leads", response_model=Saved)(save)
+    app.post("/count", response_model=int)(lambda: 1)
+    telemetry.off()
+    telemetry.on(spans="all")
+    client = TestClient(app)
+    assert client.post("/leads?dry=true", json={"a": 1}).json() == {"a": 1}
+    assert client.post("/count").json() == 1
+    telemetry.points("schema.info")  # a collection reads one schema at least, and maybe no more
+    expected = {Lead.__qualname__: "4", Saved.__qualname__: "5"}
+    assert dict(telemetry.by("schema.info", semconv.SCHEMA_NAME, semconv.SCHEMA_VERSION)) == dict.fromkeys(
+        expected.items(), 1
+    )
+    said = {
+        attributes[semconv.SCHEMA_NAME]: attributes.get(semconv.SCHEMA_VERSION)
+        for attributes in (span.attributes or {} for span in telemetry.spans())
+    }
+    assert said == {**expected, "query.dry": None, "int": None}
 
 
 def test_a_version_that_comes_back_is_one_again(telemetry: Telemetry) -> None:

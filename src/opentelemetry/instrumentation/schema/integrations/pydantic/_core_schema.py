@@ -154,6 +154,11 @@ def name_and_module(kind: Any, schema_type: Any) -> tuple[str, str | None]:
     return type_name(schema_type), _module(schema_type)
 
 
+def unannotated(annotation: Any) -> Any:
+    """A type without its `Annotated` metadata."""
+    return annotation.__origin__ if typing.get_origin(annotation) is typing.Annotated else annotation
+
+
 def type_name(annotation: Any) -> str:
     """A type as a person writes it; without `Annotated` metadata, and without the values of a `Literal`."""
     if annotation is None or annotation is type(None):

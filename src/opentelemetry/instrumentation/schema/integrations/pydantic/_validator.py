@@ -162,9 +162,10 @@ def _bind_proxy(proxy: Proxy) -> None:
     if observed:
         probe = recorder.bind("pydantic", name, module)
         timed = _timer(proxy, probe)
-        if isinstance(origin.type, type) and origin.kind != "validate_call" and (label is None or label.name is None):
-            probe.version = _version(origin.type)
-            recorder.sources.add(probe.schema_cells, origin.type, _read)
+        cls = _core_schema.unannotated(origin.type)  # frameworks annotate the classes of bodies
+        if isinstance(cls, type) and module is not None and origin.kind != "validate_call":
+            probe.version = _version(cls)
+            recorder.sources.add(probe.schema_cells, cls, _read)
     else:
         _left_out.add(proxy)
     for operation in reversed(OPERATIONS):  # `validate_python`, which tells that this was done, comes last
