@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
-from opentelemetry.instrumentation.schema._recording import recorder, request, stack
+from opentelemetry.instrumentation.schema._recording import inside, recorder, request, stack
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
@@ -50,8 +50,11 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     recorder._recorders.clear()  # of a test without `instrument()`: it is not to take the next test's faults
     running = dict(stack.running)
     stack.running.clear()
+    entered = set(inside.threads)
+    inside.threads.clear()
     assert not left_on, "the test left its instrumentation on"
     assert not running, "a validation was left running"
+    assert not entered, "a thread was left inside the SDK"
     assert not trace.get_current_span().get_span_context().is_valid, "a span was left active"
     assert request.current_request.get() is request.NO_REQUEST, "a request was left open"
     deadline = time.monotonic() + THREAD_END

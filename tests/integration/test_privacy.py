@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from flask import request as flask_request
 from hypothesis import HealthCheck, given, seed, settings
-from opentelemetry.instrumentation.schema import semconv
+from opentelemetry.instrumentation.schema import semconv, text
 from opentelemetry.instrumentation.schema._recording import problems
 from opentelemetry.instrumentation.schema._recording.endpoints import web_endpoint
 from opentelemetry.instrumentation.schema.integrations.fastapi import install as fastapi
 from opentelemetry.instrumentation.schema.integrations.flask import install as flask
-from opentelemetry.instrumentation.schema.integrations.jsonschema import _problems as jsonschema_problems
 from opentelemetry.instrumentation.schema.integrations.jsonschema import install as jsonschema
 from opentelemetry.instrumentation.schema.integrations.marshmallow import install as marshmallow
 from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
@@ -115,12 +114,7 @@ def hash_of(*parts: str) -> int:
 # -- the same with nothing templated: what is thrown does reach the places that are searched
 
 
-class _Anything:
-    def __contains__(self, _: object) -> bool:
-        return True
-
-
-def _raw(location: Any, _declared: Any) -> str:
+def _raw(location: Any) -> str:
     return ".".join(map(str, location))
 
 
@@ -135,7 +129,7 @@ def _raw_messages(found: Any, path: Any, *_: Any) -> Iterator[Any]:
 def _raw_failure(probe: Any, _problems: Any) -> Any:
     def failed(error: BaseException, took: float, running: Any) -> None:
         listed = getattr(error, "errors", list)()
-        found = [(_raw(one["loc"], ()), f"{one['type']} {one['msg']} {one['input']!r}") for one in listed]
+        found = [(_raw(one["loc"]), f"{one['type']} {one['msg']} {one['input']!r}") for one in listed]
         probe.failed(took, "invalid" if found else "error", repr(error), lambda: found, running)
 
     return failed
@@ -143,11 +137,12 @@ def _raw_failure(probe: Any, _problems: Any) -> Any:
 
 def untemplated(patch: pytest.MonkeyPatch) -> None:
     """Export what somebody would who does not think of privacy."""
+    patch.setattr(text, "_cleaned", str)
     patch.setattr(problems, "path", _raw)
+    patch.setattr(problems.Templates, "__call__", lambda _, location, rule: (_raw(location), rule))
     patch.setattr(semconv, "http_method", str)
     patch.setattr(_validator, "_failure", _raw_failure)
     patch.setattr(_core_schema, "type_name", repr)
-    patch.setattr(jsonschema_problems, "_RULES", _Anything())
     patch.setattr(jsonschema, "_name", lambda cls, schema, *_: repr(schema))
     patch.setattr(marshmallow, "_failed", _raw_messages)
     patch.setattr(sqlalchemy, "_operation", lambda statement, _: str(statement))

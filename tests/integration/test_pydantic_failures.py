@@ -257,7 +257,7 @@ def test_a_fault_of_ours_reaches_neither_app_nor_result(
         "bind": (Recorder, "bind"),
         "install": (_validator, "bind_proxy"),
         "names": (_core_schema, "name_and_module"),
-        "problems": (_validator._Problems, "_template"),
+        "problems": (_validator._Problems, "__call__"),
         "record": (Probe, "_measure"),
     }[where]
     telemetry = watch()

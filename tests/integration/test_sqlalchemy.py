@@ -364,7 +364,7 @@ def test_query_span_is_a_child_of_its_validation(telemetry: Telemetry, engine: A
     with telemetry.tracer.start_as_current_span("server") as server:
         unique_email(engine)(email="a@b.c")
     validate, (query,) = telemetry.span("schema.validate Lead"), telemetry.spans(SpanKind.CLIENT)
-    assert query.name == "SELECT leads.db"
+    assert query.name == "SELECT"  # no file's name: it may be a tenant's
     assert dict(query.attributes or {}) == {
         "schema.name": "Lead",
         "schema.module": __name__,
@@ -372,7 +372,6 @@ def test_query_span_is_a_child_of_its_validation(telemetry: Telemetry, engine: A
         "schema.query.relation": "during",
         "db.system.name": "sqlite",
         "db.operation.name": "SELECT",
-        "db.namespace": "leads.db",
     }
     assert query.parent is not None
     assert query.parent.span_id == validate.context.span_id
@@ -480,7 +479,7 @@ def test_a_span_opened_by_the_validator_stays_its_querys_parent(telemetry: Telem
             select_one(engine)
     parents = {span.name: span.parent and span.parent.span_id for span in telemetry.spans()}
     server, look_up = telemetry.span("server").context.span_id, telemetry.span("look-up").context.span_id
-    assert parents == {"SELECT leads.db": look_up, "look-up": server, "schema.validate Row": server, "server": None}
+    assert parents == {"SELECT": look_up, "look-up": server, "schema.validate Row": server, "server": None}
 
 
 @pytest.mark.parametrize("reason", ["off", "suppressed", "not sampled"])
@@ -771,7 +770,7 @@ def test_postgresql(telemetry: Telemetry, postgresql: str) -> None:
     engine.dispose()
     assert telemetry.queries() == [("Lead", "during", "SELECT", 1)]
     assert telemetry.cache("postgresql") == (0, 1)
-    query = telemetry.span("SELECT postgres")
+    query = telemetry.span("SELECT")
     assert (query.attributes or {})["db.system.name"] == "postgresql"
     assert (query.attributes or {})["db.namespace"] == "postgres"
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema._recording import problems
-from opentelemetry.instrumentation.schema._recording.problems import MAX_DEPTH, Memo, path
+from opentelemetry.instrumentation.schema._recording.problems import MAX_DEPTH, Templates
+from opentelemetry.instrumentation.schema.text import MAX_TEXT
+
+
+def path(location: Any, declared: Any) -> str:
+    return Templates(lambda: declared, {"rule"})(location, "rule")[0]
 
 
 @pytest.mark.parametrize(
@@ -42,21 +48,53 @@ def test_no_undeclared_string_is_ever_in_a_path(location: list[object], declared
     assert len(parts) <= MAX_DEPTH + 1
 
 
-def test_the_memo_is_right_and_bounded() -> None:
-    """It asks the template once per location and rule while it has room, answers as the template, and stays bounded."""
-    calls: list[Any] = []
+def test_rules_of_ones_own_are_custom() -> None:
+    """A rule that the library does not document is `custom`, however long it is."""
+    template = Templates(lambda: ["a"], {"required"})
+    assert template(("a",), "required") == ("a", "required")
+    assert template(("a",), "r" * 10**6) == ("a", "custom")
 
-    def template(location: tuple[object, ...], rule: str) -> tuple[str, str]:
-        calls.append((location, rule))
-        return path(location, ()), rule
 
-    memo = Memo(template)
-    asked = [((number,), rule) for number in range(Memo.MAX_KNOWN) for rule in ("a", "b")]
-    for _ in range(2):
-        for location, rule in asked:
-            assert memo(location, rule) == ("*", rule)
-    assert len(memo.known) == Memo.MAX_KNOWN
-    assert len(calls) == 2 * len(asked) - Memo.MAX_KNOWN
+def test_the_names_are_asked_for_once() -> None:
+    """A schema is looked through at its first failure, and never again."""
+    calls: list[None] = []
+    template = Templates(lambda: calls.append(None) or ["a"], {"rule"})
+    assert not calls
+    assert [template((key,), "rule")[0] for key in "aba"] == ["a", "*", "a"]
+    assert len(calls) == 1
+
+
+def test_nothing_of_the_data_is_remembered() -> None:
+    """Thousands of different keys, each of 100 kB, leave less than one of them in memory."""
+    names = [f"name{n}" for n in range(30)]
+    template = Templates(lambda: names, {"rule"})
+    template(("a",), "rule")
+    tracemalloc.start()
+    try:
+        for n in range(3000):
+            template((f"{n}" + "k" * 100_000, names[n % 30], names[n % 7]), "rule")
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < 100_000
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Of all combinations of declared names only so many are remembered, and all are answered."""
+    names = [f"name{n}" for n in range(30)]
+    template = Templates(lambda: names, {"rule"})
+    for one in names:
+        for other in names:
+            assert template((one, other), "rule") == (f"{one}.{other}", "rule")
+    assert len(template._known) == Templates.MAX_KNOWN
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=5))
+def test_a_path_is_bounded_and_printable(names: list[str]) -> None:
+    """A path has at most 200 characters, all of them printable, whatever a schema calls its fields."""
+    found = path(names, names)
+    assert len(found) <= MAX_TEXT
+    assert found.isprintable()
 
 
 def test_the_limits() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +20,7 @@ from opentelemetry.instrumentation.schema._recording.request import (
     Request,
     current_request,
 )
+from opentelemetry.instrumentation.schema.text import clean
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
@@ -64,8 +67,8 @@ def test_no_pattern_and_no_url_raises(patterns: str, url: str) -> None:
 
 @given(st.text(min_size=1, max_size=MAX_NAME))
 def test_an_endpoint_has_its_name(name: str) -> None:
-    """Every name of 1 to 100 characters is an endpoint of its own."""
-    assert block_endpoint(name).attributes == {"schema.endpoint": name}
+    """Every printable name of 1 to 100 characters is an endpoint of its own; what is not printable is cleaned."""
+    assert block_endpoint(name).attributes == {"schema.endpoint": clean(name)}
     assert (
         block_endpoint(name).key != block_endpoint(name + "x"[: MAX_NAME - len(name)] or "y").key
         or len(name) == MAX_NAME
@@ -138,3 +141,31 @@ def test_a_request_without_validations_leaves_its_span_alone() -> None:
     with use_span(NonRecordingSpan(SpanContext(1, 1, False, TraceFlags(0)))):
         request.enter_handler()
         assert request.took is None
+
+
+def test_a_long_url_is_searched_in_its_beginning() -> None:
+    """A URL of 60 kB costs a search that takes quadratic time no more than one of 1 kB, and finds what is in that."""
+    urls = ExcludedUrls("client/.*/info,.*/healthz")
+    began = time.perf_counter()
+    assert "http://a/" + "client/" * 9_000 not in urls
+    assert time.perf_counter() - began < 0.5
+    assert "http://a/healthz?" + "x" * 60_000 in urls
+
+
+def test_a_method_is_not_remembered() -> None:
+    """Thousands of methods of 60 kB, which a server takes from anybody, share one endpoint and leave no memory."""
+    tracemalloc.start()
+    try:
+        endpoints = {web_endpoint(f"{n}" + "M" * 60_000, "/leads").key for n in range(1000)}
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert endpoints == {web_endpoint("_OTHER", "/leads").key}
+    assert left < 100_000
+
+
+def test_a_route_and_an_endpoint_are_fit_to_export() -> None:
+    """Templates and names of any kind become text that every exporter takes."""
+    assert web_endpoint("GET", "/\ud800").attributes["http.route"] == "/\ufffd"
+    assert len(web_endpoint("GET", "/x" * 10_000).attributes["http.route"]) == 200
+    assert block_endpoint("a\x1b[2J").attributes["schema.endpoint"] == "a\ufffd[2J"

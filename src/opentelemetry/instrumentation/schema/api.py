@@ -15,8 +15,9 @@ from ._recording import recorder, stack
 from ._recording.app_names import checked
 from ._recording.endpoints import Endpoint, block_endpoint
 from ._recording.probe import Probe
-from ._recording.problems import Problem
+from ._recording.problems import MAX_PROBLEMS, TOO_MANY, Problem
 from ._recording.request import Request, current_request, enter, leave
+from .text import class_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -263,7 +264,12 @@ class ValidationBlock:
             TypeError: If one is no str.
             ValueError: If one is empty or longer than 100 characters.
         """
-        self._problems.append((checked("a problem's path", path), checked("a problem's rule", rule)))
+        problem = checked("a problem's path", path), checked("a problem's rule", rule)
+        if len(self._problems) <= MAX_PROBLEMS:
+            self._problems.append(problem)
+
+    def _found(self) -> list[Problem]:
+        return [TOO_MANY] if len(self._problems) > MAX_PROBLEMS else self._problems
 
     def __enter__(self) -> ValidationBlock:
         if self._probe is not None and stack.current_stack() not in stack.running:
@@ -277,12 +283,13 @@ class ValidationBlock:
         probe = self._probe
         if self._opened is None or probe is None:
             return
-        took, running = perf_counter() - self._began, stack.running.pop(self._me, None)
+        running = stack.running.pop(self._me, None)  # first: a signal handler may raise out of any call
         self._opened = None
-        if kind is not None and not issubclass(kind, self._invalid):
-            probe.failed(took, "error", kind.__qualname__, lambda: self._problems, running)
+        took = perf_counter() - self._began
+        if kind is not None and not _is_one_of(kind, self._invalid):
+            probe.failed(took, "error", class_name(error), self._found, running)
         elif kind is not None or self._problems:
-            probe.failed(took, "invalid", semconv.VALIDATION_ERROR, lambda: self._problems, running)
+            probe.failed(took, "invalid", semconv.VALIDATION_ERROR, self._found, running)
         else:
             probe.succeeded(took, running)
 
@@ -291,3 +298,8 @@ class ValidationBlock:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
         self.__exit__(kind, error, where)
+
+
+@faults.guarded("api", False)
+def _is_one_of(kind: type[BaseException], classes: Any) -> bool:
+    return issubclass(kind, classes)

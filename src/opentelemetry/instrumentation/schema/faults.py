@@ -8,47 +8,90 @@ from __future__ import annotations
 
 import functools
 import logging
+import signal
 import threading
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, MethodType, TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from .text import class_name
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _D = TypeVar("_D")
 
+MAX_KINDS = 100
+"""Kinds of fault that are told apart: the application's classes may come with data. Further ones are one, `_OTHER`."""
+
+OTHER = "_OTHER"
+
 reraise = False
 """Set by tests: a fault is raised instead of swallowed."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler's or a finalizer's validation may fail in the middle
 _pending: dict[tuple[str, str], int] = {}
 _logged: set[tuple[str, str]] = set()
 
 
 def swallow(component: str, error: BaseException) -> None:
-    """Keep `error` from the application: count it, and log the first of its kind with its traceback.
+    """Keep `error` from the application: count it, and log the first of its kind with its place.
 
     Args:
         component: Which part of this package failed, such as `pydantic`.
-        error: What was raised. Its message is logged only as part of the traceback of our own code's first failure.
+        error: What was raised. Its message is never logged: it may quote a payload.
+
+    Raises:
+        BaseException: `error`, if it is no fault but interrupts the application: a signal handler raised it while our
+            code ran, or it ends the program.
     """
-    key = component, type(error).__qualname__
+    if interrupts(error):
+        raise error
+    key = component, class_name(error)
     with _lock:
+        if key not in _logged and len(_logged) >= MAX_KINDS:
+            key = component, OTHER
         _pending[key] = _pending.get(key, 0) + 1
         first = key not in _logged
         _logged.add(key)
     if reraise:
         raise error
     if first:
-        # The message may quote a payload, so the log carries the place and the class only.
         _log.error("%s: internal error %s at %s; it is counted, and not logged again", *key, _place(error))
 
 
+def interrupts(error: BaseException) -> bool:
+    """Whether it is no fault of ours: a signal handler raised it while our code ran, or it ends the program."""
+    if issubclass(type(error), (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return True
+    frames = [each.tb_frame.f_code for each in _traceback(error)]
+    return len(frames) > 1 and not _handlers().isdisjoint(frames)
+
+
+def _handlers() -> set[CodeType]:
+    """The code of the signal handlers that are set."""
+    found: set[CodeType] = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while type(handler) is functools.partial:
+            handler = handler.func
+        if type(handler) is MethodType:
+            handler = handler.__func__
+        if type(handler) is FunctionType:
+            found.add(handler.__code__)
+    return found
+
+
+def _traceback(error: BaseException) -> Iterator[TracebackType]:
+    entry = error.__traceback__
+    while entry is not None:
+        yield entry
+        entry = entry.tb_next
+
+
 def _place(error: BaseException) -> str:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return "unknown" if frame is None else f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
+    at = list(_traceback(error))
+    return f"{at[-1].tb_frame.f_code.co_filename}:{at[-1].tb_lineno}" if at else "unknown"
 
 
 def guarded(component: str, default: _D) -> Callable[[Callable[_P, _R]], Callable[_P, _R | _D]]:
@@ -79,5 +122,5 @@ def take() -> dict[tuple[str, str], int]:
 def forked() -> None:
     """Start from zero in a forked child, whose parent reports what it counted."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _pending.clear()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.metrics import Observation
 
 from .. import faults, semconv
+from ..text import clean
 
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder
@@ -75,7 +76,7 @@ class Versions:
             while len(self._ceased) > CEASED:
                 del self._ceased[next(iter(self._ceased))]
         self._ceased.pop((cells, found), None)
-        attributes = {**cells.attributes, semconv.SCHEMA_VERSION: found[0], semconv.SCHEMA_FINGERPRINT: found[1]}
+        attributes = {**cells.attributes, semconv.SCHEMA_VERSION: clean(found[0]), semconv.SCHEMA_FINGERPRINT: found[1]}
         self._current[cells] = found, attributes
 
     def forked(self) -> None:

@@ -30,7 +30,7 @@ class _Source:
 
 
 _sources: dict[str, _Source] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may observe a cache, too
 
 
 def observe_cache(name: str, source: LruCache | Callable[[], tuple[int, int]]) -> None:
@@ -47,7 +47,7 @@ def observe_cache(name: str, source: LruCache | Callable[[], tuple[int, int]]) -
         ValueError: If the name is empty or longer than 100 characters.
         TypeError: If the name is no str, or the source is neither.
     """
-    checked("a cache's name", name)
+    name = checked("a cache's name", name)
     info: Any = getattr(source, "cache_info", None)
     if info is not None:
         read: Callable[[], tuple[int, int]] = lambda: (info().hits, info().misses)  # noqa: E731  # two shapes, one name
@@ -80,5 +80,5 @@ def take() -> list[tuple[str, int, int]]:
 def forked() -> None:
     """In a forked child: what the caches counted so far is the parent's."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     take()

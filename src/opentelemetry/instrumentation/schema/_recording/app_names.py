@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..text import clean
+
 MAX_NAME = 100
 
 
 def checked(what: str, name: str) -> str:
-    """`name`, if it is one.
+    """`name`, if it is one, fit for an attribute.
 
     Args:
         what: What it is the name of, for the error, which does not hold the name: that may be data.
@@ -20,4 +22,4 @@ def checked(what: str, name: str) -> str:
         raise TypeError(f"{what} is a str, not {type(name).__name__}")
     if not 1 <= len(name) <= MAX_NAME:
         raise ValueError(f"{what} has 1 to {MAX_NAME} characters, not {len(name)}, and holds no data")
-    return name
+    return clean(name)

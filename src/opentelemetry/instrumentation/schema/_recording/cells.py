@@ -11,6 +11,8 @@ import contextlib
 import logging
 import sys
 import threading
+from collections.abc import Sequence
+from threading import get_ident
 from time import time_ns
 from typing import Any
 
@@ -19,6 +21,7 @@ from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import faults, semconv
+from . import inside
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ Exemplar = tuple[float, int, Context]
 
 OVERFLOW: dict[str, Any] = {semconv.OVERFLOW: True}
 _NO_SPAN = set_span_in_context(INVALID_SPAN, Context())  # an empty context would stand for the current one
-_WAIT = 1.0  # s that a collection waits for a fold of another thread; a signal handler may sit inside one of its own
+_WAIT = 1.0  # s that a collection waits for a fold of another thread, which may itself wait for that collection
 
 
 def warm_up_fold(_cells: object = None) -> None:
@@ -90,6 +93,10 @@ class Cell:
         instrument = self.instrument
         if instrument.closed:
             return
+        if get_ident() in inside.threads:
+            if len(self.values) < BUFFER_SIZE:
+                self.values.append(value)
+            return
         instrument.record(value, self.attributes, context)
         if self.hit_counter is not None:
             self.hit_counter.add(1)
@@ -97,6 +104,8 @@ class Cell:
             instrument.overflowed(1)
         if not self.buffering:
             self.buffering = instrument.folds()
+            if self.values:  # what waited for this thread to come out of the SDK
+                instrument.fold_one(self)
 
 
 class BufferedInstrument:
@@ -113,8 +122,8 @@ class BufferedInstrument:
         self.spec, self.wrapped, self._limit, self._fold = spec, wrapped, limit, fold
         self.cells: list[Cell] = []
         self.dropped = 0
-        self.broken = self.closed = self._warned = False
-        self.lock = threading.Lock()
+        self.broken = self.closed = self._overflowing = self._warned = False
+        self.lock: Any = threading.RLock()
         if isinstance(wrapped, Histogram):
             self._record = wrapped.record
             self.counts = False
@@ -124,6 +133,9 @@ class BufferedInstrument:
 
     def record(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
         """One measurement through the public API; without a context it is no span's, and offers no exemplar."""
+        inside.call(self._put, value, attributes, context)
+
+    def _put(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
         self._record(value, attributes, _NO_SPAN if context is None else context)
 
     def cell(self, attributes: dict[str, Any], hit_counter: Cell | None = None) -> Cell | None:
@@ -136,14 +148,7 @@ class BufferedInstrument:
 
     def overflow(self, hit_counter: Cell | None = None) -> Cell:
         """A cell of the attribute set that stands for all past the limit."""
-        if not self._warned:
-            self._warned = True
-            _log.warning(
-                "%s has %d attribute sets: further ones share one with %s=true (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT)",
-                self.spec.name,
-                self._limit,
-                semconv.OVERFLOW,
-            )
+        self._overflowing = True
         cell = Cell(self, OVERFLOW, hit_counter)
         self.cells.append(cell)
         return cell
@@ -160,20 +165,31 @@ class BufferedInstrument:
 
     def fold_one(self, cell: Cell) -> None:
         """Fold a full cell on the measuring thread, unless somebody is folding: it never waits for long."""
-        if not self.lock.locked():  # not acquire(False): an exception out of a signal handler would leave it locked
-            with self.lock:
-                self._fold_cells((cell,))
+        if get_ident() not in inside.threads:
+            self._fold_locked((cell,), 0)
 
     def fold(self) -> None:
         """Fold every cell; called by each collection."""
-        if not self.lock.acquire(timeout=_WAIT):
-            return  # a signal handler collects in the middle of a fold: the values stay for the next collection
-        try:
-            self._fold_cells(list(self.cells))
-        finally:
-            self.lock.release()
+        if self._overflowing and not self._warned:  # here no lock is held that a log handler's validation may want
+            self._warned = True
+            _log.warning(
+                "%s has %d attribute sets: further ones share one with %s=true (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT)",
+                self.spec.name,
+                self._limit,
+                semconv.OVERFLOW,
+            )
+        if get_ident() not in inside.threads:  # else a signal handler collects: the values stay for the next time
+            self._fold_locked(list(self.cells), _WAIT)
 
-    def _fold_cells(self, cells: list[Cell] | tuple[Cell, ...]) -> None:
+    def _fold_locked(self, cells: Sequence[Cell], wait: float) -> None:
+        try:
+            if self.lock.acquire(timeout=wait):
+                inside.call(self._fold_cells, cells)
+        finally:  # an exception of a signal handler may come out of `acquire` when the lock is held already
+            if self.lock._is_owned():
+                self.lock.release()
+
+    def _fold_cells(self, cells: Sequence[Cell]) -> None:
         matches: Any = _UNKNOWN
         for cell in cells:
             if self.closed:  # uninstrumented: a bound method that somebody kept still measures
@@ -182,7 +198,7 @@ class BufferedInstrument:
             try:
                 if self.counts and not cell.published:
                     cell.published = True
-                    self.record(0, cell.attributes)
+                    self._put(0, cell.attributes)
                     cell.buffering = cell.buffering or self.folds()
                 began = time_ns()  # after the 0, whose data point starts when it is measured
                 if cell.values:
@@ -201,7 +217,7 @@ class BufferedInstrument:
         if self.counts:
             total = sum(batch)
             if not self._sdk("add", matches, cell, [total], []):
-                self.record(total, cell.attributes)
+                self._put(total, cell.attributes)
                 self._sdk("add", matches, cell, [], [])  # for the start time
             del cell.values[:number]
         elif self._sdk("add", matches, cell, batch, exemplars):
@@ -225,7 +241,7 @@ class BufferedInstrument:
             mine = next((each for each in exemplars if each[0] is value), None)
             if mine is not None:
                 exemplars.remove(mine)
-            self.record(value, cell.attributes, None if mine is None else mine[2])
+            self._put(value, cell.attributes, None if mine is None else mine[2])
 
     def _sdk(self, function: str, *args: Any) -> Any:
         if self.broken or not self._fold:
@@ -234,14 +250,16 @@ class BufferedInstrument:
             from . import fold
 
             return getattr(fold, function)(*args)
-        except Exception:
+        except Exception as error:
+            if faults.interrupts(error):
+                raise
             self.broken = True
             _log.warning("unexpected OpenTelemetry SDK: %s is recorded value by value", self.spec.name, exc_info=True)
             return None
 
     def forked(self) -> None:
         """What was buffered or aggregated before the fork is the parent's to report."""
-        self.lock, self.dropped = threading.Lock(), 0
+        self.lock, self.dropped = threading.RLock(), 0
         for cell in self.cells:
             del cell.values[:], cell.exemplars[:]
             cell.published, cell.since = False, time_ns()

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .. import semconv
+from ..text import clean
 from .app_names import checked
 
 
@@ -26,12 +27,16 @@ OUTSIDE = Endpoint("", {})
 """The endpoint of what no request runs: it counts in neither `api.requests` nor `validation.errors`."""
 
 
-@lru_cache(maxsize=4096)
 def web_endpoint(method: str, route: str | None = None) -> Endpoint:
     """The endpoint of a web request: the method, and the route template once a route matched."""
-    attributes = {semconv.HTTP_REQUEST_METHOD: semconv.http_method(method)}
+    return _web_endpoint(semconv.http_method(method), route)
+
+
+@lru_cache(maxsize=4096)  # keys come from the app's table of routes, never from a request
+def _web_endpoint(method: str, route: str | None) -> Endpoint:
+    attributes = {semconv.HTTP_REQUEST_METHOD: method}
     if route is not None:
-        attributes[semconv.HTTP_ROUTE] = route
+        attributes[semconv.HTTP_ROUTE] = clean(route)
     return _endpoint(attributes)
 
 

@@ -32,6 +32,8 @@ from opentelemetry.sdk.metrics._internal.instrument import (
     _Histogram,  # pyright: ignore[reportPrivateUsage]
 )
 
+from .. import faults
+
 if TYPE_CHECKING:
     from .cells import Cell, Exemplar
 
@@ -81,44 +83,58 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float], exemplars: 
     low, high = (ordered[0], ordered[-1]) if ordered else (0, 0)
     if where is None or not (low >= 0 and total < math.inf):  # a total that is no number is not less either
         return False
-    held: list[Any] = []
-    found: list[tuple[Any, Any, Any]] = []
+    found: list[tuple[Any, Any, Any, Any]] = []
     bounds: Any = None
     buckets: list[int] | None = None
     sampled = _sampled(where, cell, exemplars) if exemplars and where else []
-    try:
-        for match in where:
-            view, table = match._view, match._attributes_aggregation
-            key = cell.keys.get(view)
-            if key is None:
-                kept = view._attribute_keys
-                key = cell.keys[view] = _key_of({k: v for k, v in cell.attributes.items() if kept is None or k in kept})
-            aggregation = table.get(key)
-            if aggregation is None and len(table) >= getattr(match, "_cardinality_limit", math.inf):
-                aggregation = table.get(_OVERFLOW_KEY)
-            if aggregation is None:
-                return False
-            if type(aggregation) is Explicit:
-                known: Any = aggregation
-                # What a later SDK lacks is to be missed here, or never.
-                _ = known._value, known._sum, known._min, known._max, known._record_min_max, known._lock
-                _ = known._sample_exemplar
-                if known._boundaries != bounds:
-                    bounds = known._boundaries
-                    buckets = _bucketed(ordered, bounds)
-            match._lock.acquire()
-            held.append(match._lock)
+    for match in where:
+        view, table = match._view, match._attributes_aggregation
+        key = cell.keys.get(view)
+        if key is None:
+            kept = view._attribute_keys
+            key = cell.keys[view] = _key_of({k: v for k, v in cell.attributes.items() if kept is None or k in kept})
+        aggregation = table.get(key)
+        if aggregation is None and len(table) >= getattr(match, "_cardinality_limit", math.inf):
+            aggregation = table.get(_OVERFLOW_KEY)
+        if aggregation is None:
+            return False
+        if type(aggregation) is Explicit:
+            known: Any = aggregation
+            # What a later SDK lacks is to be missed here, or never.
+            _ = known._value, known._sum, known._min, known._max, known._record_min_max, known._lock
+            _ = known._sample_exemplar
+            if known._boundaries != bounds:
+                bounds = known._boundaries
+                buckets = _bucketed(ordered, bounds)
+        found.append((match, table, aggregation, buckets))
+    return _commit_all(found, 0, cell, batch, sampled, total, low, high)
+
+
+def _commit_all(
+    found: list[tuple[Any, Any, Any, Any]],
+    held: int,
+    cell: Cell,
+    batch: Sequence[float],
+    sampled: Sequence[Any],
+    total: float,
+    low: float,
+    high: float,
+) -> bool:
+    """Commit to all that is found, of which the locks of the first `held` are held already.
+
+    One `with` for each lock: between `acquire` and `release` an exception of a signal handler would leave it held.
+    """
+    if held < len(found):
+        match, table, _, _ = found[held]
+        with match._lock:
             if match._attributes_aggregation is not table:
                 return False  # a delta reader collected just now, and dropped it
-            found.append((match, aggregation, buckets))
-        for match, aggregation, _ in found:
-            _backdate(match, aggregation, cell.since)
-        if batch:
-            for _, aggregation, counted in found:
-                _commit(aggregation, cell, batch, sampled, counted, total, low, high)
-    finally:
-        for lock in held:
-            lock.release()
+            return _commit_all(found, held + 1, cell, batch, sampled, total, low, high)
+    for match, _, aggregation, _ in found:
+        _backdate(match, aggregation, cell.since)
+    if batch:
+        for _, _, aggregation, buckets in found:
+            _commit(aggregation, cell, batch, sampled, buckets, total, low, high)
     return True
 
 
@@ -166,10 +182,14 @@ def _commit(
         known: Any = aggregation
         with known._lock:
             old = known._value
-            known._value = list(buckets) if old is None else list(map(plus, old, buckets))
+            value = list(buckets) if old is None else list(map(plus, old, buckets))
+            if known._record_min_max:
+                low, high = min(known._min, low), max(known._max, high)
+            # Last and without a call, out of which an exception of a signal handler may come: all of it, or nothing.
+            known._value = value
             known._sum += total
             if known._record_min_max:
-                known._min, known._max = min(known._min, low), max(known._max, high)
+                known._min, known._max = low, high
         for one in sampled:
             _try(known._sample_exemplar, one, True)
     else:
@@ -185,7 +205,9 @@ def _commit(
 def _try(function: Any, measurement: Any, sample: bool) -> None:
     try:
         function(measurement, sample)
-    except Exception:
+    except Exception as error:
+        if faults.interrupts(error):
+            raise
         _log.exception("a measurement could not be aggregated")
 
 

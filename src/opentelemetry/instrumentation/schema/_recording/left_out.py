@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from time import monotonic
 
+from ..text import clean
 from .distributions import Distribution, Distributions, file_of
 from .known_distributions import TOOLS
 
@@ -20,19 +21,22 @@ class LeftOut:
 
     Args:
         installed: Tells a module's distribution.
-        limit: Schemas of a module that are told apart.
+        limit: Modules that are told apart, and schemas of each.
     """
 
     def __init__(self, installed: Distributions, limit: int) -> None:
         self._installed, self._limit = installed, limit
         self._started, self._warned = monotonic(), False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._schemas: dict[str, dict[str, bool]] = {}  # module → name → whether one was asked for in a request
         self._published: dict[str, int] = {}
 
     def add(self, module: str, name: str, requested: bool) -> None:
         """The schema `module:name` is left out; `requested` says whether a request asked for it."""
+        name = clean(name)
         with self._lock:
+            if module not in self._schemas and len(self._schemas) >= self._limit:
+                return
             names = self._schemas.setdefault(module, {})
             if name in names or len(names) < self._limit:
                 names[name] = names.get(name, False) or requested
@@ -44,7 +48,7 @@ class LeftOut:
 
     def forked(self) -> None:
         """In a forked child: nobody holds the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def count(self) -> dict[str, int]:
         """Distribution → number of its schemas that are left out; 0 where there were some before. Reads files."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
+MAX_MODULES = 10_000
+"""Modules of which it is remembered whose they are."""
+
+
 class Ownership:
     """Decides, when a schema is bound, whether it is the application's own.
 
@@ -63,7 +67,9 @@ class Ownership:
         """Whether a module is the application's own."""
         own = self._own.get(module)
         if own is None:
-            own = self._own[module] = self._look(module)
+            own = self._look(module)
+            if len(self._own) < MAX_MODULES:  # a class that is made at run time may say any
+                self._own[module] = own
         return own
 
     @faults.guarded("ownership", True)

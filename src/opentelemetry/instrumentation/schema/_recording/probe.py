@@ -6,11 +6,12 @@ Everything that depends on the schema alone is decided before, when a validator 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 from .. import faults, semconv
 from ..semconv import Outcome
-from . import request
+from . import inside, request
 from .cells import BUFFER_SIZE, OVERFLOW, Cell
 from .problems import Problem
 from .schema_cells import SchemaCells
@@ -106,7 +107,7 @@ class Probe:
             if problems is not None:
                 try:
                     found = problems()
-                except Exception as error:  # what failed is unknown then, but not that something did
+                except BaseException as error:  # what failed is unknown then, but not that something did
                     faults.swallow(str(schema_cells.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
             context = self._spans.end_span(
                 schema_cells.attributes, endpoint, took, outcome, error_type, found, running, self.version
@@ -124,6 +125,9 @@ class Probe:
         if self.fresh and self._first() and self.schema_cells.misses is not None:
             if not self.counted:
                 self.schema_cells.misses.add(1)
+            if get_ident() in inside.threads:
+                cell.add(took, context)
+                return
             # not a hit, so it goes past the cell that counts those
             cell.instrument.record(took, cell.attributes, context)
             if cell.attributes is OVERFLOW:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from .. import semconv
+from ..text import clean
 
 Problem = tuple[str, str]
 """One failed field: a path templated against the schema, and the rule's name. Never a value."""
@@ -18,42 +21,57 @@ MAX_DEPTH = 10
 MAX_PROBLEMS = 1000
 """A failure with more is one problem `("*", "custom")`: listing them would cost the app milliseconds."""
 
-
-def path(location: Iterable[object], declared: Container[object]) -> str:
-    """A location as a path in which undeclared keys and list indexes are `*`, such as `items.*.price`.
-
-    Args:
-        location: Keys and indexes from the root to the failed field.
-        declared: The names that the schema declares.
-    """
-    parts = [part if isinstance(part, str) and part in declared else ANY for part in location]
-    if len(parts) > MAX_DEPTH:  # a recursive schema has no end of paths
-        parts = [*parts[:MAX_DEPTH], ANY]
-    return ".".join(parts) or ROOT
+TOO_MANY: Problem = ANY, semconv.CUSTOM_RULE
 
 
-class Memo:
-    """Remembers what a raw (location, rule) was templated to; bounded, since its keys hold what came with the data.
+def path(names: Sequence[str]) -> str:
+    """Names from the root to the failed field as one path, such as `items.*.price`: bounded, fit for an attribute."""
+    if len(names) > MAX_DEPTH:  # a recursive schema has no end of paths
+        names = [*names[:MAX_DEPTH], ANY]
+    return clean(".".join(names)) or ROOT
+
+
+class Templates:
+    """From what a library says of a failed field to its problem. Remembers problems alone, nothing of the data.
 
     Args:
-        template: From a raw location and rule to a path and rule.
-
-    Attributes:
-        known: What it remembers: to look there first spares a call.
+        declared: Gives the names that the schema declares; asked once, at the first failure.
+        rules: Those that the library documents.
     """
 
-    __slots__ = ("_template", "known")
+    __slots__ = ("_declared", "_known", "_longest", "_names", "_rules")
     MAX_KNOWN = 256
 
-    def __init__(self, template: Callable[[tuple[object, ...], str], tuple[str, str]]) -> None:
-        self._template = template
-        self.known: dict[tuple[tuple[object, ...], str], tuple[str, str]] = {}
+    def __init__(self, declared: Callable[[], Iterable[str]], rules: Container[str]) -> None:
+        self._declared, self._rules = declared, rules
+        self._names: dict[str, str] | None = None
+        self._longest = 0
+        self._known: dict[tuple[tuple[str, ...], str], Problem] = {}
 
-    def __call__(self, location: tuple[object, ...], rule: str) -> tuple[str, str]:
-        """The problem of a raw location and rule."""
-        problem = self.known.get((location, rule))
+    def __call__(self, location: Sequence[object], rule: str) -> Problem:
+        """The problem of a location: undeclared keys and list indexes are `*`, a rule of one's own is `custom`."""
+        names = self._names
+        if names is None:
+            names = self._ask()
+        longest, name = self._longest, names.get
+        parts = tuple(
+            [  # a key that is longer than all names is not even hashed
+                name(part, ANY) if type(part) is str and len(part) <= longest else ANY
+                for part in location[: MAX_DEPTH + 1]
+            ]
+        )
+        if rule not in self._rules:
+            rule = semconv.CUSTOM_RULE
+        key = parts, rule
+        problem = self._known.get(key)
         if problem is None:
-            problem = self._template(location, rule)
-            if len(self.known) < self.MAX_KNOWN:
-                self.known[location, rule] = problem
+            problem = path(parts), rule
+            if len(self._known) < self.MAX_KNOWN:
+                self._known[key] = problem
         return problem
+
+    def _ask(self) -> dict[str, str]:
+        names = {name: clean(name) for name in self._declared() if type(name) is str}
+        self._longest = max(map(len, names), default=0)
+        self._names = names
+        return names

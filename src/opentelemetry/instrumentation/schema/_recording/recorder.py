@@ -13,7 +13,8 @@ from opentelemetry.metrics import Meter, Observation, get_meter_provider
 from opentelemetry.trace import Tracer, get_tracer_provider
 
 from .. import faults, semconv
-from . import app_caches, request, spans, stack
+from ..text import clean
+from . import app_caches, inside, request, spans, stack
 from .bounded import Bounded
 from .cells import OVERFLOW, Cell
 from .endpoints import Endpoint
@@ -83,7 +84,7 @@ class Recorder:
             module: The Python module that holds it, None where there is none.
             cached: Whether the library builds validators, so that a validation hits or misses one.
         """
-        key = library, name, module
+        key = clean(library), clean(name), None if module is None else clean(module)
         return Probe(self._schemas.get(key, lambda: self._new_schema_cells(key, cached)), self.spans)
 
     def _new_schema_cells(self, key: tuple[str, str, str | None], cached: bool) -> SchemaCells | None:
@@ -206,6 +207,7 @@ _GAUGES = {spec.name: partial(_observe, spec) for spec in semconv.INSTRUMENTS if
 
 def _forked() -> None:
     faults.forked()
+    inside.forked()
     stack.forked()
     app_caches.forked()
     request.forked()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+MAX_URL = 1000
+"""Characters of a URL that are searched: over a long one `a.*b` takes quadratic time."""
+
 
 class Request:
     """A mutable holder, reached through one context variable and filled when the framework has found the route.
@@ -160,7 +163,7 @@ def leave(token: Token[Request]) -> None:
 
 
 class ExcludedUrls:
-    """Comma-separated regular expressions, looked for in the whole URL."""
+    """Comma-separated regular expressions, looked for in a URL's first 1,000 characters."""
 
     def __init__(self, patterns: str) -> None:
         self._regex: re.Pattern[str] | None = None
@@ -175,4 +178,4 @@ class ExcludedUrls:
         return self._regex is not None
 
     def __contains__(self, url: str) -> bool:
-        return self._regex is not None and self._regex.search(url) is not None
+        return self._regex is not None and self._regex.search(url[:MAX_URL]) is not None

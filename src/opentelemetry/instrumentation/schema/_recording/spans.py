@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from threading import get_ident
 from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 
 from .. import semconv
-from . import stack
+from ..text import clean
+from . import inside, stack
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -43,13 +45,14 @@ class Spans:
 
     def forked(self) -> None:
         """Start the rate limit and the count of missing spans anew."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler's or a finalizer's validation may fail in the middle
         self._second, self._failed, self._dropped = 0, 0, 0
 
     @property
     def off(self) -> bool:
         """Whether no span may be made now."""
-        return self._mode == "off" or self.closed or not is_instrumentation_enabled()
+        off = self._mode == "off" or self.closed or not is_instrumentation_enabled()
+        return off or get_ident() in inside.threads
 
     def open_span(self, running: stack.OpenValidation, now: float) -> Span | None:
         """The span of a validation that is running, made now that it runs a query; None where there is none.
@@ -61,7 +64,7 @@ class Spans:
         if running.span is None and not self.off:
             seconds_ago = now - running.began
             parent = _parent_at(stack.started_ns(seconds_ago))
-            running.span = self._start(running.schema_cells.attributes, seconds_ago, parent)
+            running.span = inside.call(self._start, running.schema_cells.attributes, seconds_ago, parent)
         return running.span
 
     def query(
@@ -83,13 +86,16 @@ class Spans:
             took: Its duration in s.
             error_type: The class of what it raised.
         """
-        started = stack.started_ns(perf_counter() - began)
-        span = self._tracer.start_span(
-            " ".join(part for part in (operation, namespace) if part) or str(attributes[semconv.DB_SYSTEM_NAME]),
-            kind=SpanKind.CLIENT,
-            attributes={**attributes, semconv.DB_NAMESPACE: namespace} if namespace else attributes,
-            start_time=started,
-        )
+        if namespace:
+            attributes = {**attributes, semconv.DB_NAMESPACE: namespace}
+        inside.call(self._query, operation, attributes, stack.started_ns(perf_counter() - began), took, error_type)
+
+    def _query(
+        self, operation: str, attributes: dict[str, Any], started: int, took: float, error_type: str | None
+    ) -> None:
+        # never the namespace: a database may be a tenant's
+        name = operation or str(attributes[semconv.DB_SYSTEM_NAME])
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=started)
         if error_type is not None:
             span.set_attribute(semconv.ERROR_TYPE, error_type)
             span.set_status(Status(StatusCode.ERROR))
@@ -125,11 +131,14 @@ class Spans:
         if type(running) is stack.OpenValidation:
             running.detach()
             span, queries = running.span, running.queries
+        if get_ident() in inside.threads:
+            self._dropped += 1
+            return None
         if span is None and not self._notable(took, outcome, queries):
             return None
         described: dict[str, Any] = {semconv.VALIDATION_OUTCOME: outcome, **endpoint.attributes}
         if version is not None:
-            described[semconv.SCHEMA_VERSION] = version
+            described[semconv.SCHEMA_VERSION] = clean(version)
         if queries:
             described[semconv.QUERY_COUNT] = queries
         if problems:
@@ -139,6 +148,11 @@ class Spans:
             described[semconv.PROBLEM_COUNT] = len(problems)
         if outcome == "error" and error_type is not None:
             described[semconv.ERROR_TYPE] = error_type
+        return inside.call(self._end, span, schema, described, took, outcome)
+
+    def _end(
+        self, span: Span | None, schema: dict[str, Any], described: dict[str, Any], took: float, outcome: str
+    ) -> Context | None:
         if span is None:
             span = self._start({**schema, **described}, took)
         else:
@@ -146,7 +160,7 @@ class Spans:
         recording = span.is_recording()
         if outcome == "error":
             span.set_status(Status(StatusCode.ERROR))
-        span.end(_end(span, took))
+        span.end(_ended_ns(span, took))
         return _in_context(span.get_span_context()) if recording else None
 
     def _notable(self, took: float, outcome: semconv.Outcome, queries: int) -> bool:
@@ -206,7 +220,7 @@ def _parent_at(started: int) -> Context | None:
     return trace.set_span_in_context(trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent))
 
 
-def _end(span: Span, took: float) -> int:
+def _ended_ns(span: Span, took: float) -> int:
     """Unix time in ns at which a validation of `took` seconds ended: the thread may have waited since."""
     started: int | None = getattr(span, "start_time", None)  # the SDK's; the API has no such attribute
     return time_ns() if started is None else started + int(took * 1e9)

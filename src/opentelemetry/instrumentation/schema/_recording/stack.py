@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context
+from opentelemetry import context, trace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -40,21 +40,27 @@ class OpenValidation:
         began: `perf_counter()` at its start, in seconds.
         queries: How many queries it ran.
         span: Its span, once made; the queries' spans are its children.
-        token: Of the context that makes its span the current one, while a query runs.
+        before: The context that its span was made the current one over, while a query runs; else None.
     """
 
-    __slots__ = ("began", "queries", "schema_cells", "span", "token")
+    __slots__ = ("before", "began", "queries", "schema_cells", "span")
 
     def __init__(self, schema_cells: SchemaCells, began: float) -> None:
         self.schema_cells, self.began, self.queries = schema_cells, began, 0
         self.span: Span | None = None
-        self.token: Any = None
+        self.before: context.Context | None = None
+
+    def attach(self, span: Span) -> None:
+        """A query starts: its span is to be a child of the validation's."""
+        self.before = context.get_current()
+        context.attach(trace.set_span_in_context(span))
 
     def detach(self) -> None:
         """The query ended; or the validation did, where a query's end was never heard of."""
-        token, self.token = self.token, None
-        if token is not None:
-            context.detach(token)
+        # No token: an exception of a signal handler would take it away between `attach` and its assignment.
+        if self.before is not None and trace.get_current_span() is self.span:
+            context.attach(self.before)
+        self.before = None
 
 
 def follow_greenlets(_stack: object = None) -> None:

@@ -41,7 +41,8 @@ from ..._recording.request import current_request
 from ..._recording.schema_cells import SchemaCells
 from ...patching import ClassMethod, Method, Patches
 from ...semconv import VALIDATION_ERROR
-from ._problems import TOO_MANY, Problems, is_object
+from ...text import class_name, clean
+from ._problems import Problems, is_object
 
 REQUIRES = "jsonschema >= 4.18, < 5"
 
@@ -158,7 +159,8 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
         error = next(errors, None)
         took = _clock() - began
     except BaseException as raised:
-        _raised(raised, [], _clock() - began, probe, problem, _pop(me, None))
+        entry = _pop(me, None)  # first: an exception of a signal handler may come out of any call
+        _raised(raised, [], _clock() - began, probe, problem, entry)
         raise
     entry = _pop(me, None)
     if error is not None:
@@ -201,9 +203,10 @@ def _invalid(
                 error = next(errors, None)
                 took += perf_counter() - began
             except BaseException as raised:
+                entry = _running.pop(me, None)
                 took += perf_counter() - began
                 so_far, found = found, []
-                _raised(raised, so_far, took, probe, problem, _running.pop(me, None))
+                _raised(raised, so_far, took, probe, problem, entry)
                 raise
             entry = _running.pop(me, None)
     finally:
@@ -219,14 +222,15 @@ def _raised(
     problem: Callable[[Any], Problem],
     entry: Any,
 ) -> None:
-    if isinstance(raised, ValidationError):  # a keyword's function raised what it should have yielded
+    # a keyword's function raised what it should have yielded; `isinstance` would ask the error's own `__class__`
+    if issubclass(type(raised), ValidationError):
         _failed([*found, problem(raised)], took, probe, entry)
     else:
-        probe.failed(took, "error", type(raised).__qualname__, None, entry)
+        probe.failed(took, "error", class_name(raised), None, entry)
 
 
 def _failed(found: list[Problem], took: float, probe: Probe, entry: Any) -> None:
-    listed = [TOO_MANY] if len(found) > problems.MAX_PROBLEMS else found
+    listed = [problems.TOO_MANY] if len(found) > problems.MAX_PROBLEMS else found
     probe.failed(took, "invalid", VALIDATION_ERROR, lambda: listed, entry)
 
 
@@ -250,7 +254,7 @@ _Bound = tuple["Probe | None", Callable[[Any], Problem]]
 
 
 def _nothing(_error: Any) -> Problem:
-    return TOO_MANY
+    return problems.TOO_MANY
 
 
 _UNOBSERVED: _Bound = None, _nothing
@@ -267,8 +271,8 @@ class _Schemas:
         self._recorder = recorder
         self.bound: WeakIdMap[_Bound] = WeakIdMap()
         self._builders: WeakIdMap[str | None] = WeakIdMap()
-        # Probes whose miss a `check_schema` counted, for the validators that are built next.
-        self._checked: dict[SchemaCells, deque[Probe]] = {}
+        # One entry for each miss that a `check_schema` counted, for the validators that are built next.
+        self._checked: dict[SchemaCells, deque[None]] = {}
         # Asked once per schema, however often it is built.
         self._owned = functools.lru_cache(1024)(recorder.owned)
         recorder.owned.when_more_is_known(self._forget_left_out)
@@ -293,7 +297,7 @@ class _Schemas:
         probe = None if inner else self._probe(cls, schema, None, module)
         if probe is not None:
             probe.count_miss()
-            self._checked.setdefault(probe.schema_cells, deque(maxlen=_MAX_CHECKED)).append(probe)
+            self._checked.setdefault(probe.schema_cells, deque(maxlen=_MAX_CHECKED)).append(None)
 
     @faults.guarded(_COMPONENT, _UNOBSERVED)
     def bind(self, validator: Any, frame: FrameType) -> _Bound:
@@ -314,9 +318,8 @@ class _Schemas:
                 return self.bound.setdefault(validator, _UNOBSERVED)
             checked = self._checked.get(probe.schema_cells)
             if checked:
-                checked_one = checked.popleft()  # of another schema of this name, maybe
-                checked_one.version = probe.version
-                probe = checked_one
+                checked.popleft()
+                probe.counted = True
             return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
@@ -362,9 +365,9 @@ def _name(cls: Any, schema: Any, validator: Any, module: str | None) -> str:
     if is_object(schema):
         for name in (schema.get("title"), cls.ID_OF(schema)):
             if isinstance(name, str) and name:
-                return name
+                return clean(name)
     held: dict[str, Any] = getattr(sys.modules.get(module or ""), "__dict__", {})
     for name, value in list(held.items()):
         if (value is schema and not isinstance(schema, bool)) or (value is validator and validator is not None):
-            return name
-    return f"schema of {module}" if module else "schema"
+            return clean(name)
+    return clean(f"schema of {module}") if module else "schema"

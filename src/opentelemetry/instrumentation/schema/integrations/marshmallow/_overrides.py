@@ -21,12 +21,21 @@ from ..._recording import stack
 from ..._recording.probe import Probe
 from ...patching import Method, Patches
 from ...semconv import VALIDATION_ERROR
+from ...text import class_name
 
 _METHODS = ("load", "validate")
 _meta: Any = SchemaMeta
 
 overriding: dict[Any, Any] = {}
 """Stack → the Schema whose own method is the outermost running validation there."""
+
+
+_held: Any = vars(BaseException)["__dict__"].__get__
+
+
+def messages(error: BaseException) -> Any:
+    """An error's messages; a subclass is not asked, whatever it makes of that name."""
+    return _held(error).get("messages", ())
 
 
 def install(patches: Patches, probe_of: Callable[[Any], Probe | None], problems_of: Callable[[Any, Any], Any]) -> None:
@@ -81,17 +90,22 @@ def _timed(original: Any, probe_of: Callable[[Any], Probe | None], problems_of: 
             result = original(self, *args, **kwargs)
             took = perf_counter() - began
         except BaseException as error:
+            entry = stack.running.pop(me, None)  # first: an exception of a signal handler may come out of any call
             if overriding.pop(me, None) is self:
-                took, entry = perf_counter() - began, stack.running.pop(me, None)
-                if isinstance(error, ValidationError):
-                    failure: Any = error
-                    probe.failed(took, "invalid", VALIDATION_ERROR, lambda: problems_of(failure.messages, self), entry)
+                took, failure = perf_counter() - began, error
+                if issubclass(type(error), ValidationError):  # `isinstance` would ask the error's own `__class__`
+                    probe.failed(took, "invalid", VALIDATION_ERROR, lambda: problems_of(messages(failure), self), entry)
                 else:
-                    probe.failed(took, "error", type(error).__qualname__, None, entry)
+                    probe.failed(took, "error", class_name(error), None, entry)
+            elif entry is not None:
+                stack.running[me] = entry
             raise
-        if overriding.pop(me, None) is self:
-            entry = stack.running.pop(me, None)
-            if original.__name__ == "validate" and result:
+        entry = stack.running.pop(me, None)
+        if overriding.pop(me, None) is not self:
+            if entry is not None:
+                stack.running[me] = entry
+        else:
+            if original.__name__ == "validate" and type(result) in (dict, list) and result:
                 probe.failed(took, "invalid", VALIDATION_ERROR, lambda: problems_of(result, self), entry)
             else:
                 probe.succeeded(took, entry)

@@ -9,11 +9,10 @@ A `handle_error` that raises an exception of its own makes the outcome `error`, 
 from __future__ import annotations
 
 import functools
-import re
 import string
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -30,14 +29,18 @@ from ..._recording.problems import Problem
 from ..._recording.recorder import Recorder
 from ...patching import Patches
 from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
+from ...text import class_name, clean, exact
 from . import _overrides
-from ._overrides import overriding
+from ._overrides import messages, overriding
 
 REQUIRES = "marshmallow >= 3.13, < 5"
 _COMPONENT = "marshmallow"
+_MAX_MESSAGE = 1000
+"""Characters of a text in `error_messages` that has room for values; what a longer one became is `custom`."""
 fields: Any = marshmallow.fields
 _base: Any = Schema
 _frame = sys._getframe  # pyright: ignore[reportPrivateUsage]
+_type: Any = type
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
@@ -76,12 +79,13 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
     def bind(schema: Any) -> Probe | None:
         try:
-            name, module = _name(schema.__class__)
-            observed = not recorder.closed and owned(schema.__class__)
+            cls = _type(schema)
+            name, module = _name(cls)
+            observed = not recorder.closed and owned(cls)
             probe = recorder.bind("marshmallow", name, module) if observed else None
             if probe is not None and module is not None:
-                probe.version = _version(schema.__class__)
-                recorder.sources.add(probe.schema_cells, schema.__class__, _read)
+                probe.version = _version(cls)
+                recorder.sources.add(probe.schema_cells, cls, _read)
             return probes.setdefault(schema, probe)
         except Exception as error:
             faults.swallow(_COMPONENT, error)
@@ -109,12 +113,12 @@ def install(recorder: Recorder, patches: Patches) -> None:
             result = original(self, data, many=many, partial=partial, unknown=unknown, postprocess=postprocess)
             took = perf_counter() - began
         except BaseException as error:
-            took, entry = perf_counter() - began, running.pop(me, None)
-            if isinstance(error, ValidationError):
-                failure: Any = error
-                probe.failed(took, "invalid", VALIDATION_ERROR, lambda: _problems(failure.messages, self), entry)
+            entry = running.pop(me, None)  # first: an exception of a signal handler may come out of any call
+            took, failure = perf_counter() - began, error
+            if issubclass(type(error), ValidationError):  # `isinstance` would ask the error's own `__class__`
+                probe.failed(took, "invalid", VALIDATION_ERROR, lambda: _problems(messages(failure), self), entry)
             else:
-                probe.failed(took, "error", type(error).__qualname__, None, entry)
+                probe.failed(took, "error", class_name(error), None, entry)
             raise
         probe.succeeded(took, running.pop(me, None))
         return result
@@ -145,9 +149,9 @@ def _version(cls: type) -> str | None:
 
 def _name(cls: type) -> tuple[str, str | None]:
     """`schema.name` and `schema.module`; a class made by a call (`Schema.from_dict`) has no module of its own."""
-    module = cls.__module__
+    module = clean(cls.__module__)
     made = module == "abc" or module.partition(".")[0] == "marshmallow"  # in which frame depends on the Python
-    return cls.__qualname__, None if made else module
+    return clean(cls.__qualname__), None if made else module
 
 
 # -- problems
@@ -158,18 +162,24 @@ _Path = tuple["str | None", ...]
 """Names of fields; None for an index, and for a key that the schema does not declare."""
 
 
+# asked in place of what hangs in a tree of messages, which may be of any subclass
+_dict: Any = dict
+_list: Any = list
+_tuple: Any = tuple
+
+
 def _problems(messages: Any, schema: Any) -> list[Problem]:
     """What failed, from an error's messages."""
     found: list[Problem] = []
     for path, rule in _failed(messages, (), schema, ()):
         if len(found) == problems.MAX_PROBLEMS:
-            return [(problems.ANY, CUSTOM_RULE)]
-        found.append((problems.path(path, frozenset(filter(None, path))), rule))
+            return [problems.TOO_MANY]
+        found.append((problems.path([problems.ANY if name is None else name for name in path]), rule))
     return found
 
 
 def _failed(found: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Iterator[tuple[_Path, str]]:
-    """Every message in a tree of messages, as a path and a rule.
+    """Every message in a tree of messages, as a path and a rule. What hangs in the tree is never asked anything.
 
     Args:
         found: Messages of one place, or of what is in it by name or index.
@@ -181,34 +191,37 @@ def _failed(found: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Ite
         owners, schema = (place.schema, *owners), place.schema
     else:
         schema = place
-    messages: Any = found  # narrowing would lose that it may hold anything
-    if isinstance(found, Mapping):
-        for key, below in messages.items():
+    kind = _type(found)
+    if issubclass(kind, dict):
+        for raw, below in list(_dict.items(found)):
+            key = raw if type(raw) is str else exact(raw)
             if key == SCHEMA:
                 yield from _failed(below, path, place, owners)
             elif isinstance(schema, Schema):
                 field = _field(schema, key)
                 if field is not None:
                     yield from _failed(below, (*path, key), field, (schema,))
-                elif isinstance(key, int):  # one of many
+                elif type(raw) is int:  # one of many
                     yield from _failed(below, (*path, None), place, owners)
                 else:
                     yield from _failed(below, (*path, None), None, (schema,))
-            elif isinstance(place, fields.Mapping) and isinstance(below, Mapping):
+            elif isinstance(place, fields.Mapping) and issubclass(type(below), dict):
                 for part, inner in (("key", place.key_field), ("value", place.value_field)):
-                    if part in below:
-                        yield from _failed(below[part], (*path, None), inner, owners)
+                    if part in _dict.keys(below):
+                        yield from _failed(_dict.get(below, part), (*path, None), inner, owners)
             else:
-                yield from _failed(below, (*path, None), _item(place, key), owners)
-    elif isinstance(found, (list, tuple)):
-        for message in messages:
+                yield from _failed(below, (*path, None), _item(place, raw), owners)
+    elif issubclass(kind, (list, tuple)):
+        for message in _list.__iter__(found) if issubclass(kind, list) else _tuple.__iter__(found):
             yield from _failed(message, path, place, owners)
     else:
-        yield path, _rule(messages, (place, *owners) if place is not None else owners)
+        yield path, _rule(found, (place, *owners) if place is not None else owners)
 
 
-def _field(schema: Any, key: Any) -> Any:
+def _field(schema: Any, key: str | None) -> Any:
     """A Schema's field by the name that its messages have, which is its `data_key` where it has one."""
+    if key is None:
+        return None
     for name, field in schema.fields.items():
         if key == (name if field.data_key is None else field.data_key):
             return field
@@ -219,7 +232,7 @@ def _item(place: Any, index: Any) -> Any:
     """The field of a list's or tuple's item."""
     if isinstance(place, fields.List):
         return place.inner
-    if isinstance(place, fields.Tuple) and isinstance(index, int):
+    if isinstance(place, fields.Tuple) and type(index) is int:
         return place.tuple_fields[index]
     return None
 
@@ -235,15 +248,18 @@ _RULES = {
 
 def _rule(message: Any, sources: tuple[Any, ...]) -> str:
     """A key of `error_messages`, or the class of a validator of marshmallow's own; else `custom`."""
+    said = message if type(message) is str else exact(message)
     texts = [each for source in sources for each in _texts(source)]
     for rule, text in texts:
-        if text == message:
+        if text is message or (type(text) is str and text == said):
             return rule
-    if isinstance(message, str):
-        for rule, text in texts:
-            pattern = _pattern(text) if isinstance(text, str) else None
-            if pattern is not None and pattern.fullmatch(message):
-                return rule
+    if said is None:
+        return CUSTOM_RULE
+    for rule, text in texts:
+        pattern = exact(text)
+        literals = _literals(pattern) if pattern is not None and len(pattern) <= _MAX_MESSAGE else ()
+        if pattern == said or (literals and _fits(said, literals)):
+            return rule
     return CUSTOM_RULE
 
 
@@ -272,14 +288,33 @@ def _message_attributes(cls: type) -> list[str]:
     return [name for name in dir(cls) if name == "default_message" or name.startswith("message_")]
 
 
-@functools.lru_cache(1024)
-def _pattern(text: str) -> re.Pattern[str] | None:
-    """What a message looks like once it was formatted; None where that could be anything."""
+@functools.lru_cache(256)
+def _literals(text: str) -> tuple[str, ...]:
+    """What stands before, between and after what is put into a message; nothing where that could be any text."""
+    found = [""]
     try:
-        parts = list(string.Formatter().parse(text))
+        for literal, name, *_ in string.Formatter().parse(text):
+            found[-1] += literal
+            if name is not None:
+                found.append("")
     except ValueError:
-        return None
-    if not any(literal for literal, *_ in parts):
-        return None
-    looks = "".join(re.escape(literal) + ("" if name is None else ".*") for literal, name, *_ in parts)
-    return re.compile(looks, re.DOTALL)
+        return ()
+    return tuple(found) if any(found) else ()
+
+
+def _fits(message: str, literals: tuple[str, ...]) -> bool:
+    """Whether a message holds the literals in their order, from its first character to its last: one pass over it."""
+    first, *between = literals
+    if not between:
+        return message == first
+    last = between.pop()
+    end = len(message) - len(last)
+    at = len(first)
+    if end < at or not message.startswith(first) or not message.endswith(last):
+        return False
+    for literal in between:
+        found = message.find(literal, at, end)
+        if found < 0:
+            return False
+        at = found + len(literal)
+    return True

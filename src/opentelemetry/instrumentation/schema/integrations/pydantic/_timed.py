@@ -114,8 +114,9 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
         try:
             result = inner(input, self_instance=self_instance) if more is None else inner(input, **more)
             took = clock() - began  # inside: a signal handler's exception can come out of any call, and must not
-        except BaseException as error:  # leave the entry behind (Celery's soft time limit, Ctrl-C)
-            failed(error, clock() - began, _pop(me, None))
+        except BaseException as error:  # leave the entry behind (Celery's soft time limit, Ctrl-C): so it goes first
+            entry = _pop(me, None)
+            failed(error, clock() - began, entry)
             raise
         entry = _pop(me, None)
         req = _request()
@@ -167,7 +168,8 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
             result = inner(*args, **kwargs)
             took = perf_counter() - began
         except BaseException as error:
-            failed(error, perf_counter() - began, _running.pop(me, None))
+            entry = _pop(me, None)
+            failed(error, perf_counter() - began, entry)
             raise
         probe.succeeded(took, _running.pop(me, None))
         return result
@@ -188,14 +190,15 @@ def timed_call(inner: Any, probe: Probe, failed: Failed, body: Any) -> Any:
         began = pending[me] = perf_counter()
         _running[me] = schema_cells, began
         try:
-            return inner(*args, **kwargs)
+            result = inner(*args, **kwargs)
         except BaseException as error:
-            if pending.get(me) == began:
-                failed(error, perf_counter() - began, _running.get(me))
+            entry = _pop(me, None)
+            if pending.pop(me, None) == began:
+                failed(error, perf_counter() - began, entry)
+            elif entry is not None:  # the function was reached, and left a block open
+                _running[me] = entry
             raise
-        finally:
-            if pending.get(me) == began:
-                del pending[me], _running[me]
+        return result
 
     return validate
 

@@ -21,7 +21,8 @@ from ..._recording.framework_names import FrameworkName
 from ..._recording.probe import Probe
 from ..._recording.problems import Problem
 from ..._recording.recorder import Recorder
-from ...semconv import CUSTOM_RULE, VALIDATION_ERROR
+from ...semconv import VALIDATION_ERROR
+from ...text import class_name
 from . import _core_schema
 from ._timed import KNOWN_SIGNATURE, Failed, as_it_was, timed_any, timed_call, timed_fast
 
@@ -252,33 +253,25 @@ def _call(schema: Any) -> Any:
 class _Problems:
     """From a `ValidationError` to problems, by the names that its schema declares."""
 
-    __slots__ = ("_declared", "_memo", "_schema")
+    __slots__ = ("_templates",)
 
     def __init__(self, schema: Any) -> None:
-        self._schema, self._declared = schema, None
-        self._memo = problems.Memo(self._template)
+        self._templates = problems.Templates(lambda: _core_schema.declared_names(schema), _RULES)
 
     def __call__(self, error: ValidationError) -> Sequence[Problem]:
         if error.error_count() > problems.MAX_PROBLEMS:
-            return [(problems.ANY, CUSTOM_RULE)]
-        listed = error.errors(include_url=False, include_context=False, include_input=False)
-        memo, known = self._memo, self._memo.known
-        return [known.get((one["loc"], one["type"])) or memo(one["loc"], one["type"]) for one in listed]
-
-    def _template(self, location: tuple[object, ...], rule: str) -> Problem:
-        declared: Any = self._declared
-        if declared is None:
-            declared = self._declared = _core_schema.declared_names(self._schema)
-        return problems.path(location, declared), rule if rule in _RULES else CUSTOM_RULE
+            return [problems.TOO_MANY]
+        listed, template = error.errors(include_url=False, include_context=False, include_input=False), self._templates
+        return [template(one["loc"], one["type"]) for one in listed]
 
 
 def _failure(probe: Probe, problems_of: _Problems) -> Failed:
     def failed(error: BaseException, took: float, running: Any) -> None:
         try:
-            if isinstance(error, ValidationError):
+            if type(error) is ValidationError:  # final; `isinstance` would ask the error's own `__class__`
                 probe.failed(took, "invalid", VALIDATION_ERROR, lambda: problems_of(error), running)
             else:
-                probe.failed(took, "error", type(error).__qualname__, None, running)
+                probe.failed(took, "error", class_name(error), None, running)
         except Exception as fault:
             faults.swallow("pydantic", fault)
 

@@ -27,6 +27,7 @@ REQUIRES = "pydantic >= 2.5, < 3"
 _frame = sys._getframe
 _MAKING = ("__new__", "create_dataclass")
 _SLOT = "__pydantic_validator__"
+_class_dict: Any = vars(type)["__dict__"].__get__  # any class there is may have a metaclass that answers nothing
 # Reads `cls.__pydantic_validator__` of the exact type, to reuse it inside other validators; later ones follow
 # `__pydantic_schema_validator__`, earlier ones reuse nothing.
 _REUSE_NEEDS_EXACT = ((2, 11), (2, 14))
@@ -116,14 +117,14 @@ def _holders() -> Iterator[Any]:
             if id(cls) not in seen:
                 seen.add(id(cls))
                 pending.append(cls)
-                if _SLOT in vars(cls):
+                if _SLOT in _class_dict(cls):
                     yield cls
     for thing in gc.get_objects():
         kind = cast("Any", type(thing))
         if (
             kind is TypeAdapter
             or kind is ValidateCallWrapper
-            or (issubclass(kind, type) and id(thing) not in seen and _SLOT in vars(thing))
+            or (issubclass(kind, type) and id(thing) not in seen and _SLOT in _class_dict(thing))
         ):
             yield thing
 

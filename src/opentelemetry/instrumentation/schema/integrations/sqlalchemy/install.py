@@ -16,7 +16,7 @@ from time import perf_counter
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.default import DefaultDialect
@@ -27,6 +27,7 @@ from ..._recording.cells import Cell
 from ..._recording.recorder import Recorder
 from ..._recording.schema_cells import SchemaCells, query_attributes
 from ...patching import Patches
+from ...text import class_name, clean
 
 REQUIRES = "sqlalchemy >= 1.4, < 2.2"
 
@@ -55,6 +56,9 @@ _OPERATIONS = {
 }  # fmt: skip
 # Each alternative starts with a character of its own and has one end, so a hostile comment costs linear time.
 _FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*([a-z]+)", re.IGNORECASE)
+
+_MAX_COMMENT = 4096
+"""Characters that a statement's first word is looked for in."""
 
 _UNSEEN: Any = object()
 _QUERY = "_otel_schema_query"
@@ -227,9 +231,9 @@ class _Queries:
         running.queries += 1
         query = _Query(running.schema_cells, "during")
         span = self._recorder.spans.open_span(running, perf_counter())
-        if span is not None and running.token is None and span.is_recording() and not _opened_inside(span):
-            running.token = context.attach(trace.set_span_in_context(span))
+        if span is not None and running.before is None and span.is_recording() and not _opened_inside(span):
             query.attached = running
+            running.attach(span)
         return query
 
     def finish_query(self, query: _Query, statement: Any, execution: Any, error_type: str | None) -> None:
@@ -296,7 +300,7 @@ def _timed(queries: _Queries, original: Any) -> Any:
         try:
             result = original(dialect, cursor, statement, parameters, context)
         except BaseException as error:
-            finish_query(query, statement, context, type(error).__qualname__)
+            finish_query(query, statement, context, class_name(error))
             raise
         finish_query(query, statement, context, None)
         return result
@@ -339,7 +343,7 @@ def _system(dialect: Any) -> str:
     """`db.system.name`: https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/."""
     if getattr(dialect, "is_mariadb", False):  # also behind a `mysql://` URL
         return "mariadb"
-    name = str(dialect.name)
+    name = clean(dialect.name)
     return _SYSTEMS.get(name, name)
 
 
@@ -350,7 +354,7 @@ def _operation(statement: Any, execution: Any) -> str:
     usual = _USUAL.get(statement[:7])
     if usual is not None:
         return usual
-    match = _FIRST_WORD.match(statement)
+    match = _FIRST_WORD.match(statement, 0, _MAX_COMMENT)
     verb = match[1].upper() if match is not None else ""
     if verb == "WITH":
         compiled = getattr(execution, "compiled", None)
@@ -360,9 +364,7 @@ def _operation(statement: Any, execution: Any) -> str:
 
 
 def _namespace(execution: Any) -> str:
-    """`db.namespace`: the database's name; of SQLite the file's, without its directories. Empty where it has none."""
+    """`db.namespace`: the database's name on its server. SQLite has none, but a file, which may be a tenant's."""
     engine = getattr(execution.root_connection, "engine", None)
-    name = str(getattr(getattr(engine, "url", None), "database", None) or "")
-    if execution.dialect.name == "sqlite":
-        name = re.split(r"[/\\]", name)[-1]
-    return "" if name == ":memory:" else name
+    name = getattr(getattr(engine, "url", None), "database", None)
+    return "" if not name or execution.dialect.name == "sqlite" else clean(name)
