@@ -216,10 +216,10 @@ def fired(promtool: Promtool, series: Mapping[str, Value], ends: int) -> dict[st
 
 
 REFUSED = {
-    "p95_seconds=0.02": "no boundary",
+    "p95_seconds=0.02": "not a bucket boundary",
     "p95_seconds=2.5": "exceeded",  # the last one: no quantile is above it
     "query_seconds=10": "exceeded",
-    "slo_seconds=0.3": "no boundary",
+    "slo_seconds=0.3": "not a bucket boundary",
     "slo_objective=0.5": "burn_1h",
     "burn_3d=100": "never reached",
     "burn_1h=0": "above 0",

@@ -170,7 +170,7 @@ def test_locked_reads_the_lock_alone(repository: Repository) -> None:
     stale = repository.run("diff", "--locked")
     assert stale.code == 2
     assert stale.err == (
-        "Error: schema.lock is stale: app.schemas:Lead in app/schemas.py was changed. Write it anew: otel-schema lock\n"
+        "Error: schema.lock is stale: app.schemas:Lead in app/schemas.py was changed. Write it again: otel-schema lock\n"
     )
     repository.run("lock")
     (repository.root / "app" / "__init__.py").write_text("raise RuntimeError")
@@ -194,7 +194,7 @@ def test_stale_lock(repository: Repository) -> None:
     assert ran.code == 1
     assert '-  field "name": {"kind": "string", "max_length": 100}' in ran.out
     assert '+  field "name": {"kind": "string", "max_length": 40}' in ran.out
-    assert ran.out.endswith("schema.lock is stale: write it anew with `otel-schema lock`, and commit it\n")
+    assert ran.out.endswith("schema.lock is stale: write it again with `otel-schema lock`, and commit it\n")
     ran = repository.run("lock", "--check", "--no-import")
     assert (ran.code, ran.out.splitlines()[0]) == (1, "app/schemas.py: app.schemas:Lead was changed")
     repository.change("class Lead", "class Person")
@@ -306,7 +306,7 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "lock with a conflict": (
         lambda r: damaged(r, (r.root / "schema.lock").read_text().replace("modules:", "<<<<<<< ours\nmodules:")),
         ["diff", "--locked"],
-        "schema.lock, line 3: '<<<<<<<' is no key of a lock. A merge conflict? Write it anew: otel-schema lock",
+        "schema.lock, line 3: '<<<<<<<' is no key of a lock. A merge conflict? Write it again: otel-schema lock",
     ),
     "lock with a damaged line": (
         lambda r: damaged(r, (r.root / "schema.lock").read_text().replace('{"kind"', '{"kin"', 1)),
@@ -317,10 +317,10 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "check without a lock": (
         lambda r: (r.root / "schema.lock").unlink(),
         ["lock", "--check", "app.schemas"],
-        "schema.lock is not there: write it with `otel-schema lock`",
+        "schema.lock does not exist: write it with `otel-schema lock`",
     ),
     "no modules": (lambda r: (r.root / "schema.lock").unlink(), ["lock"], "which modules? Name them"),
-    "no import without check": (None, ["lock", "--no-import"], "--no-import goes with --check"),
+    "no import without check": (None, ["lock", "--no-import"], "--no-import needs --check"),
     "pyproject is damaged": (
         lambda r: (r.root / "pyproject.toml").write_text("[tool.otel-schema]\nx ="),
         ["diff"],
@@ -351,9 +351,9 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "approval until no date": (
         None,
         ["diff", "--approve", "0" * 12, "--reason", "x", "--by", "Ann", "--until", "soon"],
-        "--until soon is no date like 2027-01-31",
+        "--until soon is not a date like 2027-01-31",
     ),
-    "reason alone": (None, ["diff", "--reason", "x"], "--reason, --until and --by go with --approve FINGERPRINT"),
+    "reason alone": (None, ["diff", "--reason", "x"], "--reason, --until and --by need --approve FINGERPRINT"),
     "no Prometheus": (None, ["diff", "--prometheus", "127.0.0.1:9"], "cannot read http://127.0.0.1:9"),
     "no duration": (
         None,

@@ -273,8 +273,8 @@ def test_processes_with_one_identity(tmp_path: Path, prometheus: str) -> None:
         _, checks = doctor(server.url)
     assert findings(checks) == {"identity"}
     (message,) = (check["message"] for check in checks["identity"])
-    assert f"app {HOST}:{port} started anew" in message
-    assert "several processes have one service.instance.id" in message
+    assert f"app {HOST}:{port} restarted" in message
+    assert "several processes share one service.instance.id" in message
 
 
 def test_processes_without_an_identity(tmp_path: Path, prometheus: str) -> None:

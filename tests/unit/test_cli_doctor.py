@@ -174,7 +174,7 @@ def test_a_command_whose_python_is_not_found_is_no_verdict() -> None:
     for command in (["sh", "-c", "python app.py"], ["no-such-program"], ["env"]):
         code, said = output("--", *command, **GOOD)
         assert code == 3
-        assert f"found no Python that {command[0]} runs: put the interpreter behind --" in said
+        assert f"found no Python that {command[0]} runs: give the interpreter after --" in said
 
 
 def test_a_python_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_nothing_behind_the_dashes() -> None:
     """Dashes without a command are a usage error in one line."""
     code, said = output("--")
     assert (code, len(said.splitlines())) == (2, 1)
-    assert "no command behind --" in said
+    assert "there is no command after --" in said
 
 
 def test_with_the_cli_alone_there_is_nothing_to_look_at(bare: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_with_the_cli_alone_there_is_nothing_to_look_at(bare: Path, tmp_path: Pa
         url = f"http://{HOST}:{port}/metrics"
         seen = subprocess.run([*main, url], capture_output=True, text=True, env=environment)
     assert seen.returncode == 0, seen
-    assert "no app's environment was looked at" in seen.stdout
+    assert "the app's environment was not checked" in seen.stdout
     assert "SDK" not in seen.stdout
 
 

@@ -56,7 +56,7 @@ def checked(given: Mapping[str, str]) -> dict[str, str]:
     kinds: dict[str, Kind] = {parameter.name: parameter.kind for parameter in PARAMETERS}
     for name, value in given.items():
         if name not in kinds:
-            raise ParameterError(f"{name}: no such parameter; `otel-schema export --list` names them")
+            raise ParameterError(f"{name}: no such parameter; `otel-schema export --list` lists them")
         if value == DEFAULTS[name]:
             continue
         if not value.strip():
@@ -96,7 +96,7 @@ def _together(values: Mapping[str, str]) -> None:
                 f"{highest:.3g} times too fast; {values[name]} is never reached"
             )
     if seconds(values["missing_for"]) > 3000:
-        raise ParameterError("missing_for: more than 50m; a job that is gone is remembered for an hour only")
+        raise ParameterError("missing_for: more than 50m; the rule sees a missing job for one hour only")
     for team in listed(values["teams"]):
         if team == values["platform_team"]:
             raise ParameterError(f"teams: {team!r} is the platform's team, which has receivers")
@@ -133,11 +133,7 @@ def _boundary(bounds: tuple[float, ...]) -> Callable[[str], str]:
     listing = " ".join(f"{bound:.6f}".rstrip("0").rstrip(".") for bound in bounds)
 
     def check(value: str) -> str:
-        return (
-            ""
-            if _number(value) in bounds
-            else f"is no boundary of the histogram's buckets that can be exceeded: {listing}"
-        )
+        return "" if _number(value) in bounds else f"is not a bucket boundary that a value can exceed: {listing}"
 
     return check
 
@@ -149,7 +145,7 @@ def _duration(value: str) -> str:
 
 
 def _interval(value: str) -> str:
-    return _duration(value) or ("" if seconds(value) >= 1 else "is no time at all")
+    return _duration(value) or ("" if seconds(value) >= 1 else "must be longer than 0 s")
 
 
 def _text(value: str) -> str:
@@ -171,7 +167,7 @@ def _matchers(value: str) -> str:
         return f"is no selector: {error}"
     for matcher in found:
         if matcher.label != "job" and _label(matcher.label):
-            return f"chooses by {matcher.label}, which not every series has: choose by labels of the target"
+            return f"selects by {matcher.label}, which not every series has: select by labels of the target"
         if not matcher.value.isprintable() or set(matcher.value) & _QUOTING:
             return f"has a quote, a brace, a backslash or an unprintable character in the value of {matcher.label}"
         if matcher.operator in ("=~", "!~") and (reason := _pattern(matcher.value)):

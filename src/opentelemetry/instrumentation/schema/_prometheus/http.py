@@ -197,7 +197,7 @@ def _redirected(at: SplitResult, location: str, shown: str) -> SplitResult:
 def _read(answer: HTTPResponse, shown: str) -> Answer:
     body = answer.read(LARGEST + 1)
     if len(body) > LARGEST:
-        raise SourceError(f"{shown} answers more than {LARGEST >> 20} MiB: that is no /metrics endpoint of an app")
+        raise SourceError(f"{shown} answers more than {LARGEST >> 20} MiB: it is not the /metrics endpoint of an app")
     text = body.decode("utf-8", "replace")
     if answer.status >= 300:
         status = f"{answer.status} {cleaned(answer.reason, 100)}".strip()
@@ -209,7 +209,7 @@ def _read(answer: HTTPResponse, shown: str) -> Answer:
 
 
 def _too_slow(shown: str, timeout: float) -> str:
-    return f"{shown} gave no whole answer in {timeout:g} s: check what listens there, or allow more with --timeout"
+    return f"{shown} gave no complete answer in {timeout:g} s: check what listens there, or raise --timeout"
 
 
 def _left(end: float) -> float:

@@ -71,7 +71,7 @@ class Reading:
             if instrument is None or math.isnan(value):
                 continue
             if not 0 <= value < _MOST:
-                raise ValueError(f"{name} is {value:g}, which is no count")
+                raise ValueError(f"{name} is {value:g}, which is not a count")
             if labels.get(_OVERFLOW) == "true":
                 key = (semconv.OVERFLOW, *[""] * (len(instrument.attributes) - 1))
             else:
@@ -130,7 +130,7 @@ def _bound(name: str, text: str) -> float:
     except ValueError:
         bound = math.nan
     if math.isnan(bound):
-        raise ValueError(f"{name} has a bucket le={cleaned(text, 20)!r}, which is no number")
+        raise ValueError(f"{name} has a bucket le={cleaned(text, 20)!r}, which is not a number")
     return bound
 
 

@@ -53,7 +53,7 @@ class Prometheus:
         try:
             return Reading.of(self._samples(), duration(self.window) if self.window else None)
         except ValueError as error:
-            raise SourceError(f"{self.name}: {error}: leave out what is not ours with --match") from error
+            raise SourceError(f"{self.name}: {error}: exclude other programs' series with --match") from error
 
     def _samples(self) -> Iterator[Sample]:
         for instrument in INSTRUMENTS:

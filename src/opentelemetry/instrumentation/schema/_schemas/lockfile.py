@@ -132,7 +132,9 @@ def loads(text: str, name: str = NAME) -> Lock:
     if not lines or not lines[0].startswith(f"# {NAME} "):
         raise LockError(f"{name} is no lock: its first line does not start with `# {NAME}`. Write it: otel-schema lock")
     if lines[0] != _HEADER and not lines[0].startswith(f"# {NAME} {FORMAT}:"):
-        raise LockError(f"{name} has a format that this version does not read: {lines[0]!r}. Write it anew, or upgrade")
+        raise LockError(
+            f"{name} has a format that this version does not read: {lines[0]!r}. Write it again, or upgrade"
+        )
     lock = Lock()
     modules: tuple[str, ...] = ()
     current: _Section | None = None
@@ -159,7 +161,7 @@ def loads(text: str, name: str = NAME) -> Lock:
             else:
                 raise ValueError(f"{word!r} is no key of a lock")
         except (ValueError, TypeError, KeyError) as error:
-            hint = " A merge conflict? Write it anew: otel-schema lock" if line[:7] in _CONFLICT else ""
+            hint = " A merge conflict? Write it again: otel-schema lock" if line[:7] in _CONFLICT else ""
             raise LockError(f"{name}, line {number}: {error}.{hint}") from error
     if current is not None:
         try:

@@ -28,8 +28,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 
 _OPTIONS: Final = (
-    click.option("--header", "headers", metavar="NAME=VALUE", multiple=True, help="An HTTP header for every URL."),
-    click.option("--bearer-token-file", "token", type=_FILE, help="A file with the token that every URL gets."),
+    click.option("--header", "headers", metavar="NAME=VALUE", multiple=True, help="Send an HTTP header to every URL."),
+    click.option("--bearer-token-file", "token", type=_FILE, help="Send the token in this file to every URL."),
     click.option("--ca-file", "authority", type=_FILE, help="Trust the certificates that this authority (PEM) signed."),
     click.option(
         "--timeout",
@@ -38,7 +38,7 @@ _OPTIONS: Final = (
         default=TIMEOUT,
         show_default=True,
         callback=_seconds,
-        help="Seconds for a whole answer.",
+        help="Wait at most this long for a complete answer.",
     ),
 )
 
@@ -53,7 +53,7 @@ def reads_urls(command: _C) -> _C:
         sent = dict(map(_header, headers))
         if token is not None:
             if "authorization" in map(str.lower, sent):
-                raise UsageError("--bearer-token-file and --header Authorization say two things: leave out one")
+                raise UsageError("--bearer-token-file and --header Authorization both set a token: leave out one")
             sent["Authorization"] = f"Bearer {_token(token)}"
         access = Access(sent, _trust(authority), timeout, once(partial(echo, err=True)))
         command(access=access, **given)
@@ -78,7 +78,7 @@ match_option: Final = click.option(
     "selector",
     metavar="SELECTOR",
     callback=_selector,
-    help="""Only these series: 'environment="prod", team=~"leads|crm"'.""",
+    help="""Read only these series: 'environment="prod", team=~"leads|crm"'.""",
 )
 """For a command that reads series: a `selector` of them."""
 
@@ -98,7 +98,7 @@ def _token(file: Path) -> str:
     except (OSError, UnicodeError):
         token = ""
     if not token.isprintable() or not token or " " in token:
-        raise UsageError(f"--bearer-token-file {file}: it must be readable, and hold one token in ASCII, on one line")
+        raise UsageError(f"--bearer-token-file {file}: it must be readable and contain one token in ASCII, on one line")
     return token
 
 
@@ -108,4 +108,4 @@ def _trust(authority: Path | None) -> ssl.SSLContext | None:
     try:
         return ssl.create_default_context(cafile=str(authority))
     except (OSError, ValueError) as error:
-        raise UsageError(f"--ca-file {authority} holds no certificates in PEM ({error})") from error
+        raise UsageError(f"--ca-file {authority} contains no certificates in PEM ({error})") from error

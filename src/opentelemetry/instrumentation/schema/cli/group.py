@@ -11,11 +11,11 @@ import click
 from .output import FINE, one_line_errors, read_enough
 
 COMMANDS: Final = {
-    "diff": "Which changes of schemas break clients, in requests and in responses.",
-    "doctor": "What loses data, in an app's environment, an endpoint or a Prometheus.",
-    "export": "Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
-    "lock": "Write or check schema.lock: the fields of every schema and table, and the migrations' heads.",
-    "top": "Validation times, errors, problems, caches and queries, from a running app or a Prometheus.",
+    "diff": "Say which schema changes break clients, in requests and in responses.",
+    "doctor": "Find what loses data in an app's environment, at an endpoint or in a Prometheus.",
+    "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
+    "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
+    "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",
 }
 """Each command is the function of the same name in the file of the same name; its help stands here so that listing the
 commands imports none of them."""
@@ -51,7 +51,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="opentelemetry-instrumentation-schema", prog_name="otel-schema")
 def otel_schema() -> None:
-    """See and check what opentelemetry-instrumentation-schema measures.
+    """Show and check what opentelemetry-instrumentation-schema measures.
 
     Exit codes: 0 fine, 1 a finding, 2 a usage or environment error, 3 inconclusive.
     """

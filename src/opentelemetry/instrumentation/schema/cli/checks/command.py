@@ -63,7 +63,7 @@ def of(command: Iterable[str], variables: Mapping[str, str]) -> App:
     rest = " ".join(words.rest) if words.is_server else ""
     workers = _workers(rest, words.variables)
     if found is None:
-        problem = f"found no Python that {words.first} runs: put the interpreter behind --, as in -- /app/bin/python"
+        problem = f"found no Python that {words.first} runs: give the interpreter after --, as in -- /app/bin/python"
         return App(words.variables, None, "", words.instrumented, workers, problem)
     try:
         looked = _ask(found, words.variables)

@@ -53,7 +53,7 @@ def checks(app: App) -> Iterator[Check]:
     """All of them but the one of intervals, for which a Prometheus may know more."""
     if app.instrumented is False:
         message = (
-            "the command does not run under opentelemetry-instrument: nothing is measured, unless the app's code calls "
+            "the command does not start with opentelemetry-instrument: nothing is measured, unless the app's code calls "
             "SchemaInstrumentor().instrument()"
         )
         yield Check("command", "note", message)
@@ -101,21 +101,21 @@ def switches(environment: Mapping[str, str]) -> Iterator[Check]:
     filtered = environment.get("OTEL_METRICS_EXEMPLAR_FILTER", "").lower()
     findings = {
         "OTEL_SDK_DISABLED=true: nothing is measured": environment.get("OTEL_SDK_DISABLED", "").lower() == "true",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS has schema: nothing is measured": {"schema", "*"} & {*disabled},
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS contains schema: nothing is measured": {"schema", "*"} & {*disabled},
         "OTEL_METRICS_EXPORTER=none: no metric leaves the app": environment.get("OTEL_METRICS_EXPORTER") == "none",
         f"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE={temporality}: Prometheus' remote write drops delta sums": (
             temporality in ("delta", "lowmemory")
         ),
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION: exponential histograms have no _bucket series, "
         "which the promised p95 reads": histogram.startswith("base2"),
-        "OTEL_METRICS_EXEMPLAR_FILTER=always_off: no exemplar, so no way from a slow bucket to its trace": (
+        "OTEL_METRICS_EXEMPLAR_FILTER=always_off: there are no exemplars, so no link from a slow bucket to its trace": (
             filtered == "always_off"
         ),
     }
     found = [message for message, holds in findings.items() if holds]
     yield from (Check("switches", "finding", message) for message in found)
     if not found:
-        yield Check("switches", "fine", "no variable switches anything off")
+        yield Check("switches", "fine", "no variable disables anything")
 
 
 def processes(app: App) -> Iterator[Check]:
@@ -124,8 +124,8 @@ def processes(app: App) -> Iterator[Check]:
         return
     if app.workers > 1:
         message = (
-            f"{app.workers} workers and OTEL_METRICS_EXPORTER=prometheus: one of them gets the port, the others are "
-            "not measured. Export by OTLP to a collector"
+            f"{app.workers} workers and OTEL_METRICS_EXPORTER=prometheus: one of them gets the port, the others export "
+            "nothing. Export by OTLP to a collector"
         )
         yield Check("processes", "finding", message)
     else:
@@ -143,18 +143,18 @@ def intervals(export: Export, scrape: float | None, where: str) -> Iterator[Chec
     if export.interval + (scrape or 0) > LONGEST:
         both = f" and a scrape every {scrape:g} s" if scrape else ""
         message = (
-            f"an export every {export.interval:g} s{both}{where}: some windows of one minute hold no new sample, so "
-            f"alerts that wait start over. Together at most {LONGEST:g} s: {set_it}, and scrape every 10 s"
+            f"an export every {export.interval:g} s{both}{where}: some one-minute windows contain no new sample, so "
+            f"pending alerts start over. Both together may take at most {LONGEST:g} s: {set_it}, and scrape every 10 s"
         )
         yield Check("interval", "finding", message)
     elif scrape and export.interval < scrape:
         message = (
-            f"an export every {export.interval:g} s and a scrape every {scrape:g} s{where}: each export overwrites the "
-            f"exemplars of the one before, unseen. Scrape at least as often as the app exports: {set_it}"
+            f"an export every {export.interval:g} s and a scrape every {scrape:g} s{where}: an export overwrites the "
+            f"exemplars of the one before, which nobody scraped. Scrape at least as often as the app exports: {set_it}"
         )
         yield Check("interval", "finding", message)
     elif scrape is None:
-        message = f"an export every {export.interval:g} s; give the Prometheus' URL to compare with its scrapes"
+        message = f"an export every {export.interval:g} s; give the URL of the Prometheus to compare with its scrapes"
         yield Check("interval", "fine", message)
     else:
         message = f"an export every {export.interval:g} s and a scrape every {scrape:g} s{where}"

@@ -13,15 +13,15 @@ from .check import Check
 def checks(reading: Reading, where: str) -> Iterator[Check]:
     """Whether anything is there, with the bucket that the alert needs, and nothing lost inside the app."""
     if reading.empty:
-        message = f"{where} holds nothing of schema validation: ask the app something, then see `otel-schema top`"
+        message = f"{where} has no telemetry of schema validation: send the app a request, then run `otel-schema top`"
         yield Check("telemetry", "unknown", message)
         return
-    yield Check("telemetry", "fine", f"{where} holds telemetry of schema validation")
+    yield Check("telemetry", "fine", f"{where} has telemetry of schema validation")
     bounds = {bound for counts in reading.series[semconv.VALIDATION_DURATION.name].values() for bound in counts}
     if bounds and SLOW not in bounds:
         message = (
-            f"{where}: {SLOW:g} s is no bucket boundary of {semconv.VALIDATION_DURATION.name}, so p95 says nothing "
-            "about the promised 10 ms. A view or the SDK's default buckets replaced ours: remove it"
+            f"{where}: {SLOW:g} s is not a bucket boundary of {semconv.VALIDATION_DURATION.name}, so p95 cannot "
+            "be compared with 10 ms. A view or the SDK's default buckets replaced ours: remove it"
         )
         yield Check("buckets", "finding", message)
     elif bounds:

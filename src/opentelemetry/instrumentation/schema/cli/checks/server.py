@@ -51,9 +51,9 @@ def checks(server: Prometheus, export: Export | None) -> Iterator[Check]:
         try:
             yield from list(look())
         except SourceError as error:
-            yield Check(name, "unknown", f"{name} of {server.name} could not be looked at: {error}")
+            yield Check(name, "unknown", f"cannot check {name} of {server.name}: {error}")
         except ValueError as error:
-            yield Check(name, "unknown", f"{name} of {server.name} could not be looked at: {server.odd(error)}")
+            yield Check(name, "unknown", f"cannot check {name} of {server.name}: {server.odd(error)}")
 
 
 def exemplars(server: Prometheus) -> Iterator[Check]:
@@ -108,8 +108,8 @@ def _exposing(server: Prometheus, targets: list[dict[str, Any]]) -> set[float]:
 def _often_enough(server: Prometheus, scrape: float, what: str) -> Check:
     if scrape > LONGEST_SCRAPE:
         message = (
-            f"{server.name} scrapes {what} every {scrape:g} s: some windows of one minute hold a single sample, so "
-            "rate() returns nothing and alerts that wait start over. Set scrape_interval: 10s"
+            f"{server.name} scrapes {what} every {scrape:g} s: some one-minute windows contain a single sample, so "
+            "rate() returns nothing and pending alerts start over. Set scrape_interval: 10s"
         )
         return Check("interval", "finding", message)
     return Check("interval", "fine", f"{server.name} scrapes {what} every {scrape:g} s")
@@ -120,8 +120,8 @@ def labels(server: Prometheus) -> Iterator[Check]:
     exported = [server.selector.of(_COUNT, f'{name}!=""') for name in ("exported_instance", "exported_job")]
     if server.query(f"count({' or '.join(exported)})"):
         message = (
-            f"{server.name} renames the apps' own job and instance to exported_job and exported_instance, by which no "
-            "query joins: set honor_labels: true where it scrapes the collector"
+            f"{server.name} renames the apps' own job and instance to exported_job and exported_instance, which no "
+            "query reads: set honor_labels: true for the job that scrapes the collector"
         )
         yield Check("labels", "finding", message)
 
@@ -159,7 +159,7 @@ def histograms(server: Prometheus) -> Iterator[Check]:
     buckets = _of(server, f"{_HISTOGRAM}_bucket")
     for series, _ in server.query(f"({either}) unless count by (job) ({buckets})"):
         message = (
-            f"{server.name} has no {_HISTOGRAM}_bucket of job {series.get('job', '')}, which the promised p95 reads: "
+            f"{server.name} has no {_HISTOGRAM}_bucket of job {series.get('job', '')}, which every p95 query reads: "
             "native histograms replace it, or relabeling drops it. Set always_scrape_classic_histograms: true and "
             "convert_classic_histograms_to_nhcb: false; for OTLP, no exponential histograms"
         )
@@ -171,16 +171,16 @@ def identities(server: Prometheus) -> Iterator[Check]:
     nameless = server.selector.of(_COUNT, 'instance=""')
     for series, _ in server.query(f"count by (job) ({nameless})"):
         message = (
-            f"{server.name}: the processes of {series.get('job', 'a job')} have no instance, and write one series: set "
+            f"{server.name}: the processes of {series.get('job', 'a job')} have no instance and write into one series: set "
             "service.instance.id in each, or use an SDK since 1.44"
         )
         yield Check("identity", "finding", message)
     resets = f"max by (job, instance) (resets({_of(server, _COUNT)}[5m])) > {RESTARTS}"
     for series, number in server.query(resets):
         message = (
-            f"{server.name}: the counters of {series.get('job', '')} {series.get('instance', '')} started anew "
-            f"{number:g} times in five minutes: several processes have one service.instance.id, or several gateways "
-            "are scraped without a label that tells them apart (docs/pipeline.md)"
+            f"{server.name}: the counters of {series.get('job', '')} {series.get('instance', '')} restarted "
+            f"{number:g} times in five minutes: several processes share one service.instance.id, or Prometheus "
+            "scrapes several gateways without a label for each (docs/pipeline.md)"
         )
         yield Check("identity", "finding", message)
 
@@ -202,8 +202,8 @@ def rules(server: Prometheus) -> Iterator[Check]:
                     failing[name] = cleaned(str(error), 200)
     if not loaded:
         message = (
-            f"{server.name} has no alert of ours: nobody is told of anything. Write the rules with `otel-schema export "
-            "DIRECTORY`, and name them in rule_files"
+            f"{server.name} has none of our alerts: nobody is notified. Write the rules with `otel-schema export "
+            "DIRECTORY`, and list them in rule_files"
         )
         yield Check("rules", "finding", message)
     for name, error in sorted(failing.items()):
@@ -221,8 +221,8 @@ def strangers(server: Prometheus) -> Iterator[Check]:
     for job, metrics in sorted(jobs.items()):
         message = (
             f"{server.name}: job {job or '(none)'} has a {' and a '.join(sorted(metrics))} that this instrumentation "
-            "did not count; the alert schema-monitoring adds it to ours. Scope alerts and panels with `otel-schema "
-            "export --set selector=…`, and this with --match"
+            "did not count; the alert schema-monitoring adds it to ours. Limit alerts and panels with `otel-schema "
+            "export --set selector=…`, and doctor with --match"
         )
         yield Check("strangers", "finding", message)
 

@@ -58,7 +58,7 @@ class Side:
 @click.argument("old", metavar="[REF|LOCK]", default="HEAD")
 @click.argument("new", metavar="[LOCK]", required=False)
 @click.option("--locked", is_flag=True, help="Compare with the lock file as it is, without importing the code.")
-@click.option("--module", "-m", "modules", multiple=True, help="What to import.  [default: the lock's modules]")
+@click.option("--module", "-m", "modules", multiple=True, help="Import this module.  [default: the lock's modules]")
 @click.option(
     "--app-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -67,12 +67,14 @@ class Side:
     help="Where the modules are.",
 )
 @click.option("--lock", "lock_file", help="The lock file.  [default: schema.lock]")
-@click.option("--direction", type=click.Choice(["request", "response"]), help="Judge one direction alone.")
-@click.option("--prometheus", "prometheus_url", metavar="URL", help="Say how much traffic each breaking change meets.")
-@click.option("--since", default="7d", show_default=True, help="How far to look back there.")
+@click.option("--direction", type=click.Choice(["request", "response"]), help="Judge only one direction.")
+@click.option(
+    "--prometheus", "prometheus_url", metavar="URL", help="Show how much traffic each breaking change affects."
+)
+@click.option("--since", default="7d", show_default=True, help="How far to look back in that Prometheus.")
 @click.option("--approve", "approved", metavar="FINGERPRINT", multiple=True, help="Accept a finding.")
 @click.option("--reason", help="Why it is accepted.")
-@click.option("--until", metavar="DATE", help="The last day on which that counts, as 2027-01-31.")
+@click.option("--until", metavar="DATE", help="The last day on which the approval counts, as in 2027-01-31.")
 @click.option("--by", help="Who accepts it.  [default: Git's user.name]")
 @reporting.format_option
 @match_option
@@ -95,13 +97,13 @@ def diff(
     selector: Selector,
     access: Access,
 ) -> None:
-    """Say which changes of schemas break clients, and why.
+    """Say which schema changes break clients, and why.
 
-    Compares the code as it is with schema.lock at a Git REF (default HEAD), which is read, not checked out; or two lock
-    files. Each schema is judged as a request and as a response.
+    Compares the current code with schema.lock at a Git REF (default HEAD), without checking it out; or compares two
+    lock files. Judges each schema as a request and as a response.
 
-    Exits with 1 if something breaks that nobody approved, with 3 if only something is left that could not be judged,
-    and with 2 if the two could not be compared.
+    Exits with 1 if a change breaks clients and nobody approved it, with 3 if nothing breaks but a change could not be
+    judged, and with 2 if the two could not be compared.
     """
     settings = project.load(Path.cwd(), modules)
     if lock_file:
@@ -117,7 +119,7 @@ def diff(
         _approve(settings, known, comparison.findings, approved, reason, until, by)
         known = _approvals(settings)
     elif reason or until or by:
-        raise UsageError("--reason, --until and --by go with --approve FINGERPRINT")
+        raise UsageError("--reason, --until and --by need --approve FINGERPRINT")
     said = traffic.remarks(comparison, prometheus_url, since, access, selector) if prometheus_url else {}
     report = _report(before, after, comparison, known, said, settings)
     echo(reporting.render(report, format_))
@@ -144,7 +146,7 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise UsageError(
                 f"{settings.lock} is stale: {found[0].ref} in {found[0].file} {found[0].why}{more}. "
-                "Write it anew: otel-schema lock"
+                "Write it again: otel-schema lock"
             )
         return Side(lock, settings.lock)
     if not settings.modules:
@@ -193,7 +195,7 @@ def _approve(
     try:
         end = date.fromisoformat(until) if until else None
     except ValueError as error:
-        raise UsageError(f"--until {until} is no date like 2027-01-31") from error
+        raise UsageError(f"--until {until} is not a date like 2027-01-31") from error
     found = {each.fingerprint: each for each in findings}
     path = settings.approvals_path
     text = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -36,13 +36,13 @@ class _BehindDashes(click.Command):
             ctx.obj = tuple(args[at + 1 :])
             args = args[:at]
             if not ctx.obj:
-                raise click.UsageError("no command behind --: write it there, as in -- opentelemetry-instrument …", ctx)
+                raise click.UsageError("there is no command after --: add it, as in -- opentelemetry-instrument …", ctx)
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_BehindDashes, options_metavar="[OPTIONS]", epilog="A COMMAND is read, not run.")
+@click.command(cls=_BehindDashes, options_metavar="[OPTIONS]", epilog="doctor reads COMMAND; it does not run it.")
 @click.argument("urls", metavar="[URL]... [-- COMMAND]", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @match_option
 @reads_urls
 @click.pass_obj
@@ -51,11 +51,11 @@ def doctor(
 ) -> None:
     """Find what loses data.
 
-    Looks at each URL: a /metrics endpoint, of an app or a collector, or a Prometheus. Behind -- stands the command that
-    starts the app, whose interpreter and OTEL_* variables are looked at. With neither, the environment that this runs
-    in is taken for the app's.
+    Checks each URL: the /metrics endpoint of an app or a collector, or a Prometheus. After --, give the command that
+    starts the app: doctor checks its interpreter and its OTEL_* variables. Without URL and COMMAND, doctor checks the
+    environment in which it runs itself.
 
-    Exits with 1 if something loses data, with 2 if a URL cannot be read, and with 3 if a check could not tell.
+    Exits with 1 if something loses data, with 2 if it cannot read a URL, and with 3 if a check has no result.
     """
     checks = list(_checks(os.environ, urls, behind or (), access, selector))
     if as_json:
@@ -76,14 +76,14 @@ def _checks(
     app = command.of(behind, variables) if behind else None if urls else command.this_process(variables)
     if app is None:
         message = (
-            "no app's environment was looked at: put the command that starts the app behind --, as in "
+            "the app's environment was not checked: give the command that starts the app after --, as in "
             "otel-schema doctor URL -- opentelemetry-instrument uvicorn app:app"
         )
         yield Check("environment", "note", message)
     elif not behind and not environment.is_an_app(app):
         raise UsageError(
-            "no app is installed beside otel-schema, so there is nothing to look at: give URLs, put the command that "
-            "starts the app behind --, or run it in the app's environment"
+            "no app is installed beside otel-schema, so there is nothing to check: give URLs, give the "
+            "command that starts the app after --, or run otel-schema in the app's environment"
         )
     else:
         export = environment.Export.of(app)

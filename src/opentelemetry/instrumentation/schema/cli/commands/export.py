@@ -32,26 +32,37 @@ def _list(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--set", "given", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="A parameter of --list.")
+@click.option(
+    "--set", "given", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="Set a parameter; --list shows all."
+)
 @click.option(
     "--label",
     "labels",
     metavar="NAME=VALUE",
     multiple=True,
     callback=_pairs,
-    help="A label for every alert about an app.",
+    help="Add a label to every alert about an app.",
 )
-@click.option("--only", metavar="PATTERN", multiple=True, help="Only files whose path below DIRECTORY matches.")
-@click.option("--diff", is_flag=True, help="Show what would change, write nothing; exit with 1 if something would.")
-@click.option("--force", is_flag=True, help="Replace also files that were edited or that others wrote.")
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="What --set can set.")
+@click.option("--only", metavar="PATTERN", multiple=True, help="Write only files whose path below DIRECTORY matches.")
+@click.option(
+    "--diff", is_flag=True, help="Show what would change and write nothing; exit with 1 if something would change."
+)
+@click.option("--force", is_flag=True, help="Also replace files that somebody edited or that others wrote.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="List the parameters of --set, with defaults and reasons.",
+)
 def export(
     directory: Path, given: dict[str, str], labels: dict[str, str], only: tuple[str, ...], diff: bool, force: bool
 ) -> None:
-    """Prometheus rules, Grafana dashboards and Alertmanager's config.
+    """Write Prometheus rules, Grafana dashboards and Alertmanager's config.
 
-    Writes them below DIRECTORY; over a file only if it wrote that itself and nobody edited it since. Exits with 2 for a
-    value that cannot be and for a file that it must not replace.
+    Writes them below DIRECTORY. Replaces a file only if export wrote it and nobody edited it since. Exits with 2 if a
+    value is not valid, or if it must not replace a file.
     """
     if "secrets_dir" in given:
         given = {**given, "secrets_dir": str(Path(given["secrets_dir"]).absolute())}
@@ -90,5 +101,5 @@ def _check_receivers(directory: Path, config: str, receivers: str) -> None:
     there = re.findall(r"^ *- name: [\"']?([^\s\"']+)", receivers, re.M)
     if missing := sorted(set(routed) - set(there)):
         raise UsageError(
-            f"{directory / 'alertmanager' / RECEIVERS}: routes name a receiver that it lacks: {missing[0]}"
+            f"{directory / 'alertmanager' / RECEIVERS}: a route names the receiver {missing[0]}, which is not in this file"
         )

@@ -21,7 +21,7 @@ _SHOWN = 40
 @click.command()
 @click.argument("modules", nargs=-1)
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the lock is stale.")
-@click.option("--no-import", is_flag=True, help="With --check: look at the source's text alone.")
+@click.option("--no-import", is_flag=True, help="With --check: read only the source text.")
 @click.option(
     "--app-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -33,17 +33,17 @@ _SHOWN = 40
 def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, lock_file: str | None) -> None:
     """Write schema.lock: the fields of every schema and table, and the heads of the migrations.
 
-    MODULES are imported; every schema that their packages define is written. `package.*` imports all of a package.
-    Without MODULES: those in pyproject.toml ([tool.otel-schema] modules), else those of the lock that is there.
+    Imports MODULES and writes every schema that their packages define. `package.*` imports all modules of a package.
+    Without MODULES, lock takes those in pyproject.toml ([tool.otel-schema] modules), else those of the existing lock.
 
-    Exits with 1 if --check finds the lock stale, and with 2 if a module cannot be imported.
+    Exits with 1 if --check finds the lock stale, and with 2 if it cannot import a module.
     """
     settings = project.load(Path.cwd(), modules)
     path = settings.root / (lock_file or settings.lock)
     old = read(path) if path.exists() else None
     if no_import:
         if not check:
-            raise UsageError("--no-import goes with --check: a lock cannot be written without importing the modules")
+            raise UsageError("--no-import needs --check: lock cannot write the file without importing the modules")
         _report_stale(path, old)
         return
     if not settings.modules and old is not None:
@@ -55,13 +55,13 @@ def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, 
     before = path.read_text(encoding="utf-8") if path.exists() else None
     if check:
         if before is None:
-            raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
+            raise UsageError(f"{path.name} does not exist: write it with `otel-schema lock`")
         if before == text:
             echo(f"{path.name} is up to date: {_counts(new)}")
             return
         for line in _difference(before, text):
             echo(line)
-        echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        echo(f"{path.name} is stale: write it again with `otel-schema lock`, and commit it")
         finish(FINDING)
     if before != text:
         path.write_text(text, encoding="utf-8")
@@ -94,15 +94,15 @@ def content_below(root: Path) -> Callable[[str], bytes | None]:
 
 def _report_stale(path: Path, old: Lock | None) -> None:
     if old is None:
-        raise UsageError(f"{path.name} is not there: write it with `otel-schema lock`")
+        raise UsageError(f"{path.name} does not exist: write it with `otel-schema lock`")
 
     found = stale(old, content_below(path.parent))
     for each in found:
         echo(f"{each.file}: {each.ref} {each.why}")
     if found:
-        echo(f"{path.name} is stale: write it anew with `otel-schema lock`, and commit it")
+        echo(f"{path.name} is stale: write it again with `otel-schema lock`, and commit it")
         finish(FINDING)
-    echo(f"{path.name} fits the source of all {len(old.origins)} schemas and tables that it names")
+    echo(f"{path.name} matches the source of all {len(old.origins)} schemas and tables that it names")
 
 
 def _difference(before: str, text: str) -> list[str]:

@@ -24,13 +24,13 @@ from ..tables import tables
 TRAILING: Final = 60.0
 """Seconds that the live tables look back, as far as there are samples."""
 
-CHECKS: Final = """Nothing of schema validation is to be seen there yet. Check, in this order:
+CHECKS: Final = """There is no telemetry of schema validation yet. Check in this order:
   1. the app has handled at least one request since it started;
   2. it runs under `opentelemetry-instrument`, and `schema` is not in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS;
   3. OTEL_METRICS_EXPORTER is `prometheus` (this endpoint) or `otlp` (towards a collector), not `none`;
-  4. its models are its own: OTEL_PYTHON_SCHEMA_INCLUDE lets those of installed distributions in;
-  5. for a Prometheus: the target is up on its /targets page, and one export and one scrape have passed;
-  6. with --match: the labels and values are those of the series."""
+  4. the models belong to the app: OTEL_PYTHON_SCHEMA_INCLUDE adds those of installed distributions;
+  5. with a Prometheus: its /targets page shows the target as up, and one export and one scrape have passed;
+  6. with --match: the series have these labels and values."""
 
 
 def _interval(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -64,11 +64,15 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     is_flag=False,
     flag_value="2",
     callback=_interval,
-    help="Look again every 2 seconds, or as often as you say.",
+    help="Refresh every 2 seconds, or every SECONDS.",
 )
-@click.option("--window", metavar="DURATION", callback=_window, help="On a Prometheus: only the last 5m, 1h, ...")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of each table.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch one a line. Times in seconds.")
+@click.option(
+    "--window", metavar="DURATION", callback=_window, help="With a Prometheus: count only the last 5m, 1h, ..."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows per table.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, one per line. Times are in seconds."
+)
 @match_option
 @reads_urls
 def top(
@@ -80,13 +84,13 @@ def top(
     selector: Selector,
     access: Access,
 ) -> None:
-    """Validation times, errors, problems, caches and queries.
+    """Show validation times, errors, problems, caches and queries.
 
     URL is a /metrics endpoint (default: the Python exporter's, http://localhost:9464/metrics) or a Prometheus,
     http://host:9090; https://user:password@host works for both. Counts are totals since each process started; with
-    --watch they are of the last minute. Rows of which nothing was counted are left out of the tables.
+    --watch they cover the last minute. The tables leave out rows that are zero.
 
-    Exits with 2 if the URL cannot be read and with 3 if it holds nothing of schema validation.
+    Exits with 2 if it cannot read the URL, and with 3 if there is no telemetry of schema validation.
     """
     source = open_source(url, window, access, selector)
     first = source.read()
@@ -155,11 +159,11 @@ class _Recent:
 
 
 def _screen(source: Source, reading: Reading, limit: int) -> Group:
-    covered = "since the start" if reading.seconds is None else f"of the last {reading.seconds:.0f} s"
+    covered = "since the start" if reading.seconds is None else f"the last {reading.seconds:.0f} s"
     title = text(source.name, "bold").append(f", {covered}", "not bold")
     if reading.empty:
         return Group(title, Text(CHECKS))
-    return Group(title, *([*tables(Report.of(reading), limit)] or [Text("Nothing was counted.")]))
+    return Group(title, *([*tables(Report.of(reading), limit)] or [Text("All counts are zero.")]))
 
 
 def _document(source: Source, reading: Reading) -> dict[str, Any]:
