@@ -170,7 +170,8 @@ def test_locked_reads_the_lock_alone(repository: Repository) -> None:
     stale = repository.run("diff", "--locked")
     assert stale.code == 2
     assert stale.err == (
-        "Error: schema.lock is stale: app.schemas:Lead in app/schemas.py was changed. Write it again: otel-schema lock\n"
+        "Error: schema.lock is stale: app.schemas:Lead in app/schemas.py was changed. "
+        "Write it again: otel-schema lock\n"
     )
     repository.run("lock")
     (repository.root / "app" / "__init__.py").write_text("raise RuntimeError")

@@ -53,8 +53,8 @@ def checks(app: App) -> Iterator[Check]:
     """All of them but the one of intervals, for which a Prometheus may know more."""
     if app.instrumented is False:
         message = (
-            "the command does not start with opentelemetry-instrument: nothing is measured, unless the app's code calls "
-            "SchemaInstrumentor().instrument()"
+            "the command does not start with opentelemetry-instrument: nothing is measured, unless the app's code "
+            "calls SchemaInstrumentor().instrument()"
         )
         yield Check("command", "note", message)
     yield packages(app)

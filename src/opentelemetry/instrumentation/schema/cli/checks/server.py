@@ -171,8 +171,8 @@ def identities(server: Prometheus) -> Iterator[Check]:
     nameless = server.selector.of(_COUNT, 'instance=""')
     for series, _ in server.query(f"count by (job) ({nameless})"):
         message = (
-            f"{server.name}: the processes of {series.get('job', 'a job')} have no instance and write into one series: set "
-            "service.instance.id in each, or use an SDK since 1.44"
+            f"{server.name}: the processes of {series.get('job', 'a job')} have no instance and write into one series: "
+            "set service.instance.id in each, or use an SDK since 1.44"
         )
         yield Check("identity", "finding", message)
     resets = f"max by (job, instance) (resets({_of(server, _COUNT)}[5m])) > {RESTARTS}"

@@ -101,5 +101,5 @@ def _check_receivers(directory: Path, config: str, receivers: str) -> None:
     there = re.findall(r"^ *- name: [\"']?([^\s\"']+)", receivers, re.M)
     if missing := sorted(set(routed) - set(there)):
         raise UsageError(
-            f"{directory / 'alertmanager' / RECEIVERS}: a route names the receiver {missing[0]}, which is not in this file"
+            f"{directory / 'alertmanager' / RECEIVERS}: a route names {missing[0]}, a receiver that is not in this file"
         )
