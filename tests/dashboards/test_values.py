@@ -217,8 +217,8 @@ def fired(promtool: Promtool, series: Mapping[str, Value], ends: int) -> dict[st
 
 REFUSED = {
     "p95_seconds=0.02": "not a bucket boundary",
-    "p95_seconds=2.5": "exceeded",  # the last one: no quantile is above it
-    "query_seconds=10": "exceeded",
+    "p95_seconds=2.5": "can exceed",  # the last one: no quantile is above it
+    "query_seconds=10": "can exceed",
     "slo_seconds=0.3": "not a bucket boundary",
     "slo_objective=0.5": "burn_1h",
     "burn_3d=100": "never reached",
@@ -230,9 +230,9 @@ REFUSED = {
     "error_ratio=\u0660.\u0665": "not a number",
     "error_for=\u0665m": "not a duration",
     "error_for=99999999d": "longer than a year",
-    "group_interval=0s": "no time",
+    "group_interval=0s": "longer than 0 s",
     "p95_validations=" + "9" * 400: "not a number",
-    "missing_for=1h": "remembered",
+    "missing_for=1h": "one hour only",
     "slack_channel=": "empty",
     "slack_channel= ": "empty",
     "collector_job=.*": "everything",
