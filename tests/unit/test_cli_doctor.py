@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from processes import HOST, free_port
 
@@ -249,6 +249,16 @@ def test_what_the_app_lost_is_a_finding() -> None:
     with serving(registry) as port:
         code, found = doctor(f"{HOST}:{port}/metrics", **GOOD)
     assert (code, found["lost"]) == (1, {"finding"})
+
+
+def test_what_the_app_leaves_out_is_said() -> None:
+    """Distributions whose schemas are not observed are named, which is no finding."""
+    registry = CollectorRegistry()
+    Gauge("schema_left_out", "", ["schema_distribution"], registry=registry).labels("stripe").set(12)
+    with serving(registry) as port:
+        code, said = output(f"{HOST}:{port}/metrics", **GOOD)
+    assert code == 0
+    assert "not observed: stripe (12)" in said
 
 
 def test_nobody_there() -> None:

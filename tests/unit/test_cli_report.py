@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from fractions import Fraction
 
 import pytest
@@ -139,6 +140,15 @@ def test_a_gauge_is_neither_summed_nor_subtracted():
     reading = Reading.of(parse(info % "a" + info % "b"))
     for each in (reading, reading.since(reading, 60)):
         assert [*each.series["schema.info"].values()] == [{math.inf: 1.0}]
+
+
+def test_what_is_left_out_is_shown_by_distribution():
+    """Schemas that are not observed stand in a table of their own, once, however many processes tell of them."""
+    lines = [f'schema_left_out{{schema_distribution="stripe",instance="{each}"}} 12\n' for each in "ab"]
+    text = shown(Report.of(Reading.of(parse(TEXT + "".join(lines) + 'schema_left_out{schema_distribution="x"} 0\n'))))
+    assert "Left out" in text
+    assert re.search(r"stripe +│ +12 ", text)
+    assert "│ x " not in text
 
 
 def test_zeros_are_no_findings(report):

@@ -105,6 +105,14 @@ class Health:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """How many schemas of a third-party distribution are not observed."""
+
+    distribution: str
+    schemas: float
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that `top` shows of one reading, the most telling rows first.
 
@@ -122,6 +130,7 @@ class Report:
     compiled_caches: list[Cache]
     queries: list[Queries]
     health: list[Health]
+    left_out: list[LeftOut]
 
     @classmethod
     def of(cls, reading: Reading) -> Report:
@@ -138,6 +147,7 @@ class Report:
             compiled_caches=_compiled_caches(reading),
             queries=_queries(reading, names),
             health=_health(reading),
+            left_out=_left_out(reading),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -285,6 +295,12 @@ def _health(reading: Reading) -> list[Health]:
     return [Health("internal error", f"{where}: {error}", n) for (where, error), n in sorted(errors.items()) if n] + [
         Health("dropped measurement", where, n) for (where,), n in sorted(dropped.items()) if n
     ]
+
+
+def _left_out(reading: Reading) -> list[LeftOut]:
+    totals = reading.totals(semconv.LEFT_OUT, semconv.DISTRIBUTION).items()
+    rows = [LeftOut(distribution or "-", count) for (distribution,), count in totals if count]
+    return sorted(rows, key=lambda row: (-row.schemas, row.distribution))
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -115,6 +115,13 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         [[row.what, row.where, number(row.count)] for row in report.health],
         limit,
     )
+    yield from _table(
+        "Left out: of third-party distributions (OTEL_PYTHON_SCHEMA_INCLUDE lets them in)",
+        ["Distribution"],
+        ["Schemas"],
+        [[row.distribution, number(row.schemas)] for row in report.left_out],
+        limit,
+    )
 
 
 def number(value: float) -> str:

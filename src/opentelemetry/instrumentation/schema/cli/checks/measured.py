@@ -28,3 +28,10 @@ def checks(reading: Reading, where: str) -> Iterator[Check]:
         yield Check("buckets", "fine", f"{where} has a bucket boundary at {SLOW:g} s")
     for row in Report.of(reading).health:
         yield Check("lost", "finding", f"{where}: {row.what} ({row.where}): {row.count:g}")
+    if left_out := Report.of(reading).left_out:
+        named = ", ".join(f"{row.distribution} ({row.schemas:g})" for row in left_out[:5])
+        message = (
+            f"{where}: schemas of third-party distributions are not observed: {named}. If the app is among them, "
+            "OTEL_PYTHON_SCHEMA_INCLUDE lets it in"
+        )
+        yield Check("left out", "note", message)
