@@ -120,7 +120,7 @@ def dashboard() -> Any:
                     "windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
                     "percentunit",
                     query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
-                    query(f"sum({errors()}) / sum({requests()})", "chosen apps", "B"),
+                    query(f"(sum({errors()}) or 0 * sum({requests()})) / sum({requests()})", "chosen apps", "B"),
                 ),
                 above("@{error_ratio}"),
             ),

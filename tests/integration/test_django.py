@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import marshmallow
 import pytest
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from django.urls import include, path, re_path
 from django.views import View
 from opentelemetry.instrumentation.django import DjangoInstrumentor
@@ -313,3 +314,30 @@ def test_uninstrument_restores_the_identical_methods(watch: Callable[..., Teleme
     telemetry.off()
     assert changed >= {"get_response", "get_response_async", "resolve_request"}
     assert dict(vars(BaseHandler)) == before
+
+
+def test_a_format_suffix_twin_is_not_announced() -> None:
+    """Django REST framework's second pattern for `leads.json` doubles no series before somebody uses it."""
+    from rest_framework.routers import DefaultRouter
+    from rest_framework.urlpatterns import format_suffix_patterns
+
+    class Items(ViewSet):
+        def list(self, request: Any, format: str | None = None) -> Response:
+            return Response([])
+
+    router = DefaultRouter()
+    router.register("items", Items, basename="item")
+    module = types.ModuleType("suffixes")
+    plain = [path("views", APIView.as_view())]
+    module.urlpatterns = [*router.urls, *format_suffix_patterns(plain)]  # type: ignore[attr-defined]
+    telemetry = Telemetry()
+    try:
+        with override_settings(ROOT_URLCONF=module):
+            assert Client().get("/items.json").status_code == 200
+        routes = telemetry.by("api.requests", "http.route", zeros=True)
+        assert {route: number for route, number in routes.items() if "format" in str(route)} == {
+            "^items\\.(?P<format>[a-z0-9]+)/?$": 1
+        }
+        assert {"^items/$", "views"} & {str(route) for route in routes}
+    finally:
+        telemetry.off()

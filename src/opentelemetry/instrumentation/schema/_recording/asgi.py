@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import faults
-from .endpoints import web_endpoint
+from .endpoints import Endpoint, web_endpoint
 from .request import Request
 from .web import KEY, Mark
 
@@ -28,8 +28,8 @@ class RouteReader:
         """Routes, with those of included routers in their place."""
         return iter(routes)
 
-    def declare(self, route: Any, request: Request) -> None:
-        """Name the validators of a route's schemas, and let their error counters exist for this endpoint."""
+    def announce(self, route: Any, endpoint: Endpoint) -> None:
+        """The application starts: name the validators of a route's schemas, and expect requests with a body."""
 
     def enter(self, route: Any, scope: Any, request: Request) -> None:
         """A route is about to handle a request."""

@@ -17,9 +17,11 @@ class FrameworkName(NamedTuple):
 
     Attributes:
         name: `schema.name`, such as `query.limit`; None where the type's own name is what a person looks for.
+        parameter: Whether it validates a parameter of requests, and neither their body nor a response.
     """
 
     name: str | None
+    parameter: bool = False
 
 
 def put(validator: object, label: FrameworkName) -> None:

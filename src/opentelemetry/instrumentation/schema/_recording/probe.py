@@ -29,22 +29,29 @@ class Probe:
             key is missing it calls `succeeded`, which adds the key as soon as values may wait.
         fresh: Empty once this validator has validated: its first validation is the cache miss that built it.
         counted: Whether that miss is counted already, by `count_miss`.
+        parameter: Whether it validates a request's parameter. Such a validator calls `succeeded`, and has no hot path.
         slow: Seconds above which a validation has a span.
         version: `schema.version` as the author declared it, for spans; None where nobody did.
     """
 
-    __slots__ = ("__weakref__", "_spans", "buffers", "counted", "fresh", "schema_cells", "slow", "version")
+    __slots__ = (
+        "__weakref__", "_spans", "buffers", "counted", "fresh", "parameter", "schema_cells", "slow", "version",
+    )  # fmt: skip
 
     def __init__(self, schema_cells: SchemaCells, spans: Spans) -> None:
         self.schema_cells, self.slow, self._spans = schema_cells, spans.slow, spans
         self.buffers: dict[str, list[float]] = {}
-        self.fresh, self.counted = [True], False
+        self.fresh, self.counted, self.parameter = [True], False, False
         self.version: str | None = None
 
     def succeeded(self, took: float, running: Any = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
         req = _request()
-        req.schema_cells, durations = self.schema_cells, req.took  # as `Request.add_validation` does
+        if self.parameter:  # as `Request.add_validation` does
+            req.parameter_cells = self.schema_cells
+        else:
+            req.schema_cells = self.schema_cells
+        durations = req.took
         if durations is not None:
             durations.append(took)
         values = self.buffers.get(req.key)
@@ -101,7 +108,7 @@ class Probe:
         """
         try:
             req, schema_cells = _request(), self.schema_cells
-            req.add_validation(schema_cells, took)
+            req.add_validation(schema_cells, took, self.parameter)
             endpoint = req.endpoint
             found: Sequence[Problem] = ()
             if problems is not None:

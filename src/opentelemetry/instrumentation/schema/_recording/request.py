@@ -36,14 +36,16 @@ class Request:
         mount: The template of the mount that handed it to an application of perhaps another framework, which then is
             not to open a request of its own; None elsewhere.
         handled: Whether the handler of its route was entered. A copy of its scope or environ is another request then.
-        schema_cells: Of the schema whose validation ended last.
+        schema_cells: Of the schema whose validation ended last, parameters apart.
+        parameter_cells: Of the parameter whose validation ended last.
+        declared_cells: Of the schema that the route declares: of its body, else of its response.
         took: Durations in s of its validations that are not summed up yet, while the route's handler runs and the
             server span is recording; else None. An append costs the hot path a fifth of what adding up would.
     """
 
     __slots__ = (
-        "__weakref__", "_ended", "_number", "_seconds", "_span", "endpoint", "handled", "key", "mount",
-        "schema_cells", "took",
+        "__weakref__", "_ended", "_number", "_seconds", "_span", "declared_cells", "endpoint", "handled", "key",
+        "mount", "parameter_cells", "schema_cells", "took",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint = OUTSIDE) -> None:
@@ -51,6 +53,8 @@ class Request:
         self.mount: str | None = None
         self.handled = self._ended = False
         self.schema_cells: SchemaCells | None = None
+        self.parameter_cells: SchemaCells | None = None
+        self.declared_cells: SchemaCells | None = None
         self.took: list[float] | None = None
         self._span: trace.Span | None = None
         self._number, self._seconds = 0, 0.0
@@ -70,9 +74,22 @@ class Request:
         if self.key:
             self.endpoint, self.key = endpoint, endpoint.key
 
-    def add_validation(self, schema_cells: SchemaCells, took: float) -> None:
-        """A validation of `took` seconds ended; the hot paths have this written out."""
-        self.schema_cells, durations = schema_cells, self.took
+    @property
+    def queried_cells(self) -> SchemaCells | None:
+        """Of the schema that a query is `after`; None while no input was validated.
+
+        An input that only leads to the request's own data, such as a token or a page, is most often validated first.
+        """
+        last = self.schema_cells or self.parameter_cells
+        return None if last is None else self.declared_cells or last
+
+    def add_validation(self, schema_cells: SchemaCells, took: float, parameter: bool = False) -> None:
+        """A validation of `took` seconds ended; the hot paths, which have no parameters, have this written out."""
+        if parameter:
+            self.parameter_cells = schema_cells
+        else:
+            self.schema_cells = schema_cells
+        durations = self.took
         if durations is not None:
             durations.append(took)
             if len(durations) >= BUFFER_SIZE:
@@ -113,7 +130,8 @@ class Request:
             The endpoint to count it under; `OUTSIDE` where it does not count, or ended before.
         """
         endpoint, self.endpoint = self.endpoint, OUTSIDE
-        self._ended, self.key, self.took, self.schema_cells = True, "", None, None
+        self._ended, self.key, self.took = True, "", None
+        self.schema_cells = self.parameter_cells = self.declared_cells = None
         return endpoint
 
     def __reduce__(self) -> Any:

@@ -19,31 +19,27 @@ class SchemaCells:
     Attributes:
         instruments: Whose cells these are.
         attributes: SCHEMA.
-        hits: The validator cache's hits; None where there is no validator to be built.
-        misses: Likewise its misses.
         durations: Endpoint key and outcome → cell.
         errors: Endpoint key and error type → cell.
         problems: Path and rule → cell.
         queries: Relation, database system and operation → cell.
     """
 
-    __slots__ = ("attributes", "durations", "errors", "hits", "instruments", "misses", "problems", "queries")
+    __slots__ = ("_cache", "_cached", "attributes", "durations", "errors", "instruments", "problems", "queries")
 
     def __init__(self, instruments: Instruments, attributes: dict[str, Any], cached: bool = True) -> None:
         self.instruments, self.attributes = instruments, attributes
-        self.hits = self.misses = None
-        if cached:
-            cache = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE}
-            hits, misses = instruments[semconv.CACHE_HITS], instruments[semconv.CACHE_MISSES]
-            self.hits = self._make(hits, cache) or hits.overflow()
-            self.misses = self._make(misses, cache) or misses.overflow()
-        self.durations: Bounded[tuple[str, Outcome], Cell] = self._map(semconv.VALIDATION_DURATION, self.hits)
+        self._cached = cached
+        self._cache: Bounded[str, Cell] = self._map(semconv.CACHE_HITS)
+        self.durations: Bounded[tuple[str, Outcome], Cell] = Bounded(
+            lambda: instruments[semconv.VALIDATION_DURATION].overflow(self.hits)
+        )
         self.errors: Bounded[tuple[str, str], Cell] = self._map(semconv.VALIDATION_ERRORS)
         self.problems: Bounded[Problem, Cell] = self._map(semconv.VALIDATION_PROBLEMS)
         self.queries: Bounded[tuple[Relation, str, str], Cell] = self._map(semconv.QUERY_DURATION)
 
-    def _map(self, spec: semconv.Instrument, hit_counter: Cell | None = None) -> Bounded[Any, Cell]:
-        return Bounded(lambda: self.instruments[spec].overflow(hit_counter))
+    def _map(self, spec: semconv.Instrument) -> Bounded[Any, Cell]:
+        return Bounded(lambda: self.instruments[spec].overflow())
 
     def _make(
         self, instrument: BufferedInstrument, attributes: dict[str, Any], hit_counter: Cell | None = None
@@ -52,13 +48,34 @@ class SchemaCells:
             return None
         return instrument.cell({**self.attributes, **attributes}, hit_counter)
 
+    @property
+    def hits(self) -> Cell | None:
+        """The validator cache's hits; None where there is no validator to be built."""
+        return self._cache_cell(semconv.CACHE_HITS)
+
+    @property
+    def misses(self) -> Cell | None:
+        """Likewise its misses."""
+        return self._cache_cell(semconv.CACHE_MISSES)
+
+    def _cache_cell(self, spec: semconv.Instrument) -> Cell | None:
+        if not self._cached:
+            return None
+        attributes, instrument = {semconv.CACHE_NAME: semconv.VALIDATOR_CACHE}, self.instruments[spec]
+        return self._cache.get(spec.name, lambda: self._make(instrument, attributes) or instrument.overflow())
+
+    def expect(self, endpoint: Endpoint) -> None:
+        """Validations for this endpoint may come: what counts them is 0 from now on, so the first is a step."""
+        _ = self.hits, self.misses
+        if endpoint.key:
+            self.error(endpoint, semconv.VALIDATION_ERROR)
+
     def duration(self, endpoint: Endpoint, outcome: Outcome) -> Cell:
         """The histogram's cell of an endpoint and outcome; the first makes the endpoint's error counter start at 0."""
         key = endpoint.key, outcome
         cell = self.durations.values.get(key)
         if cell is None:
-            if endpoint.key:
-                self.error(endpoint, semconv.VALIDATION_ERROR)
+            self.expect(endpoint)
             attributes = {semconv.VALIDATION_OUTCOME: outcome, **endpoint.attributes}
             instrument = self.instruments[semconv.VALIDATION_DURATION]
             cell = self.durations.get(key, lambda: self._make(instrument, attributes, self.hits))
@@ -88,7 +105,7 @@ class SchemaCells:
 
     def forked(self) -> None:
         """In a forked child: nobody holds a lock."""
-        for each in (self.durations, self.errors, self.problems, self.queries):
+        for each in (self._cache, self.durations, self.errors, self.problems, self.queries):
             each.forked()
 
 

@@ -11,6 +11,7 @@ before `instrument()` is seen too.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from contextvars import Token
@@ -24,6 +25,8 @@ from ..._recording.web import AsyncBody, Body, Requests
 from ...patching import Patches
 
 REQUIRES = "django >= 4.2, < 7"
+# Django REST framework has each route a second time, for `leads.json`: hardly ever used
+_SUFFIX = re.compile(r"\\\.\(\?P<\w+>\[a-z0-9\]\+\)/\?\$$|<drf_format_suffix\w*:\w+>$")
 _COMPONENT = "django"
 _AUTOMATIC = {"head", "options", "trace"}  # Django has them for every class: no request may ever use them
 
@@ -114,7 +117,7 @@ class _Served(Requests):
             views = list(_views())
             self._recorder.owned.application.routed(_root_urlconf(), [_class(view) or view for view, _ in views])
             for view, route in views:
-                for method in _methods(view):
+                for method in () if _SUFFIX.search(route) else _methods(view):
                     self._recorder.count_request(web_endpoint(method, _below(holder.mount, route)), 0)
         holder.locate(web_endpoint(request.method, _below(holder.mount, match.route or "/")))
         holder.enter_handler()

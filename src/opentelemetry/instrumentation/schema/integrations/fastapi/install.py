@@ -23,9 +23,11 @@ from fastapi.params import Body
 from ... import faults
 from ..._recording import asgi, framework_names, problems
 from ..._recording.application import watched_init
+from ..._recording.endpoints import Endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
 from ..._recording.request import Request
+from ..._recording.schema_cells import SchemaCells
 from ...patching import Patches
 from ...semconv import VALIDATION_ERROR
 
@@ -86,7 +88,8 @@ def _name(field: Any) -> None:
             name = f"{place.value}.{field.alias}"
         elif isinstance(info, Body):
             name = f"body.{field.alias}"
-    framework_names.put(_validator(field), framework_names.FrameworkName(name))
+    parameter = getattr(info, "in_", None) is not None
+    framework_names.put(_validator(field), framework_names.FrameworkName(name, parameter))
 
 
 def _own_name(field: Any) -> bool:
@@ -102,6 +105,11 @@ def _own_name(field: Any) -> bool:
 
 def _validator(field: Any) -> Any:
     return getattr(getattr(field, "_type_adapter", None), "validator", None)
+
+
+def _cells(field: Any) -> SchemaCells | None:
+    probe = framework_names.probe(_validator(field))
+    return None if probe is None else probe.schema_cells
 
 
 def _fields(route: Any) -> Iterator[Any]:
@@ -127,7 +135,7 @@ class _Routes(asgi.RouteReader):
     """Reads FastAPI's routes, those of included routers too."""
 
     def __init__(self) -> None:
-        self._entered: WeakIdMap[bool] = WeakIdMap()
+        self._entered: WeakIdMap[SchemaCells | None] = WeakIdMap()
 
     def framework(self, app: Any) -> str:
         return _COMPONENT if isinstance(app, _application) else super().framework(app)
@@ -143,20 +151,33 @@ class _Routes(asgi.RouteReader):
             included = getattr(route, "effective_route_contexts", None)  # 0.137, which has no public way in
             yield from (route,) if included is None else included()
 
-    def declare(self, route: Any, request: Request) -> None:
-        if getattr(route, "dependant", None) is None:
-            return
-        for field in _fields(route):
-            _name(field)
-            probe = framework_names.probe(_validator(field))
-            if probe is not None and request.counted:
-                probe.schema_cells.error(request.endpoint, VALIDATION_ERROR)
+    def announce(self, route: Any, endpoint: Endpoint) -> None:
+        if getattr(route, "dependant", None) is not None:
+            for field in _fields(route):
+                _name(field)
+            for field in route.dependant.body_params if endpoint.key else ():
+                cells = _cells(field)
+                if cells is not None:
+                    cells.error(endpoint, VALIDATION_ERROR)
 
     def enter(self, route: Any, scope: Any, request: Request) -> None:
         effective = _effective(route, scope)
-        if id(effective) not in self._entered.values:
-            self._entered.setdefault(effective, True)
-            self.declare(effective, request)
+        try:
+            request.declared_cells = self._entered.values[id(effective)]
+        except KeyError:
+            request.declared_cells = self._entered.setdefault(effective, self._expect(effective, request.endpoint))
+
+    def _expect(self, route: Any, endpoint: Endpoint) -> SchemaCells | None:
+        """A route is used first: expect all that it declares. Returns what stands for its data."""
+        if getattr(route, "dependant", None) is None:
+            return None
+        for field in _fields(route):
+            _name(field)
+            cells = _cells(field)
+            if cells is not None:
+                cells.expect(endpoint)
+        declared = [*route.dependant.body_params, getattr(route, "response_field", None)]
+        return next((cells for field in declared if (cells := _cells(field)) is not None), None)
 
 
 def _effective(route: Any, scope: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import faults
 from ..._recording.application import watched_init
+from ..._recording.declared import body_of
 from ..._recording.endpoints import web_endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
@@ -102,6 +103,7 @@ def _locate(app: Any) -> None:
         rule = request.url_rule or _refusing(app, request)
         if rule is not None:
             holder.locate(web_endpoint(request.method, (holder.mount or "") + rule.rule))
+            holder.declared_cells = body_of(app.view_functions.get(rule.endpoint))
 
 
 @faults.guarded(_COMPONENT, None)

@@ -9,7 +9,10 @@ from typing import Any, cast
 
 from ... import faults
 from ..._recording import framework_names, problems
+from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
+from ..._recording.request import current_request
+from ..._recording.schema_cells import SchemaCells
 from ...patching import Patches
 from ...semconv import VALIDATION_ERROR
 
@@ -22,7 +25,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def patch(patches: Patches) -> None:
-    """Name the models that Ninja makes: one for the parameters of each source and operation, one for each response."""
+    """Name the models that Ninja makes for parameters, bodies and responses, and say which of them is the body."""
     operation: Any = sys.modules["ninja.operation"].Operation
     signature: Any = sys.modules["ninja.signature.details"].ViewSignature
     parameters: Any = sys.modules["ninja.params.models"].ParamModel
@@ -43,6 +46,14 @@ def patch(patches: Patches) -> None:
         if isinstance(cls, type) and issubclass(cls, parameters) and "get_request_data" in vars(cls):
             original = vars(cls)["get_request_data"]
             patches.replace(cls, "get_request_data", classmethod(_reading(original.__func__)))
+    declared: WeakIdMap[SchemaCells | None] = WeakIdMap()
+
+    def run(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        _enter(instance, declared)  # before it authenticates
+        return wrapped(*args, **kwargs)
+
+    for cls in (operation, sys.modules["ninja.operation"].AsyncOperation):
+        patches.wrap(cls, "run", run)
     patches.wrap(signature, "_create_models", create_models)
     patches.wrap(operation, "_create_response_model", create_response)
     pending: list[Any] = [parameters, schema]
@@ -78,6 +89,28 @@ def _malformed(model: Any, took: float) -> None:
 
 
 @faults.guarded("ninja", None)
+def _enter(operation: Any, declared: WeakIdMap[SchemaCells | None]) -> None:
+    """An operation is about to run: say what stands for its data, and expect all that it declares."""
+    request = current_request.get()
+    try:
+        request.declared_cells = declared.values[id(operation)]
+        return
+    except KeyError:
+        pass
+    bodies: list[SchemaCells] = []
+    responses: list[SchemaCells] = []
+    for model in [*operation.models, *operation.response_models.values()]:
+        held: dict[str, Any] = getattr(model, "__dict__", {})
+        probe = framework_names.probe(held.get("__pydantic_validator__"))
+        if probe is not None:
+            probe.schema_cells.expect(request.endpoint)
+            source = getattr(model, "__ninja_param_source__", None)
+            if source in (None, "body"):
+                (responses if source is None else bodies).append(probe.schema_cells)
+    request.declared_cells = declared.setdefault(operation, next(iter([*bodies, *responses]), None))
+
+
+@faults.guarded("ninja", None)
 def _label(model: Any) -> None:
     """Such as `body.lead`, `query.limit,offset`, `response.Lead`."""
     if model is None:
@@ -89,4 +122,7 @@ def _label(model: Any) -> None:
         answered = fields["response"].annotation
         name = f"response.{answered.__qualname__}" if isinstance(answered, type) else "response"
     held = cast("dict[str, Any]", vars(model))
-    framework_names.put(held.get("__pydantic_validator__"), framework_names.FrameworkName(name))
+    framework_names.put(
+        held.get("__pydantic_validator__"),
+        framework_names.FrameworkName(name, source not in (None, "body", "form", "file")),
+    )

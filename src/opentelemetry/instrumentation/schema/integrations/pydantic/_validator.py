@@ -162,6 +162,7 @@ def _bind_proxy(proxy: Proxy) -> None:
     timed = None
     if observed:
         probe = recorder.bind("pydantic", name, module)
+        probe.parameter = label is not None and label.parameter
         timed = _timer(proxy, probe)
         cls = _core_schema.unannotated(origin.type)  # frameworks annotate the classes of bodies
         if isinstance(cls, type) and module is not None and origin.kind != "validate_call":
@@ -217,7 +218,7 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
     def timed(operation: str, inner: Any) -> Any:
         if body is not None:
             return timed_call(inner, probe, failed, body)
-        if fast and operation in KNOWN_SIGNATURE:
+        if fast and operation in KNOWN_SIGNATURE and not probe.parameter:
             return timed_fast(inner, probe, failed, runs_code(proxy))
         return timed_any(inner, probe, failed)
 

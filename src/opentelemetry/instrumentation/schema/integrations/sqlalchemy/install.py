@@ -220,7 +220,7 @@ class _Queries:
         running: Any = stack.running.get(me)
         if running is None:
             req = request.current_request.get()
-            after = req.schema_cells
+            after = req.queried_cells
             if after is None or not req.counted or after.instruments is not self._recorder.instruments:
                 return None
             return _Query(after, "after")

@@ -10,10 +10,10 @@ from anyio import CapacityLimiter, to_thread
 from ... import faults
 from ..._recording import asgi
 from ..._recording.application import watched_init
-from ..._recording.endpoints import web_endpoint
+from ..._recording.endpoints import OUTSIDE, web_endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
-from ..._recording.request import NO_REQUEST, Request, enter
+from ..._recording.request import Request, enter
 from ..._recording.web import KEY, Mark, Requests
 from ...patching import Patches
 
@@ -128,15 +128,18 @@ def _prefix(mount: Any) -> str:
 
 @faults.guarded(_COMPONENT, None)
 def _announce(recorder: Recorder, app: Any, mark: Mark | None) -> None:
-    """Let every counter that the app's routes may come to use exist as 0: the first count is a step then."""
+    """Let requests, and failures of their bodies, be counted from 0 on for every route: the first is a step then.
+
+    The rest begins when a route is first used: an app has many routes that a process never serves.
+    """
     prefix = mark.prefix if mark is not None else ""
     for methods, template, route in _routes(app.routes, prefix):
         for method in sorted(methods - _AUTOMATIC):
             endpoint = web_endpoint(method, template)
             recorder.count_request(endpoint, 0)
-            asgi.reader.declare(route, Request(endpoint))
+            asgi.reader.announce(route, endpoint)
         if not methods:  # a websocket: no request, but its parameters are schemas
-            asgi.reader.declare(route, NO_REQUEST)
+            asgi.reader.announce(route, OUTSIDE)
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:

@@ -1,4 +1,7 @@
-"""webargs: a body that is no JSON, which it answers itself. All else that it validates, marshmallow does."""
+"""webargs: a body that is no JSON, which it answers itself, and what a view declares.
+
+All else that it validates, marshmallow does.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from ..._recording import framework_names, problems
 from ..._recording.recorder import Recorder
 from ...patching import Patches
 from ...semconv import VALIDATION_ERROR
+from . import _declared
 
 REQUIRES = "webargs >= 8, < 9"
 _COMPONENT = "webargs"
@@ -21,6 +25,7 @@ _parser: Any = Parser
 
 def install(recorder: Recorder, patches: Patches) -> None:
     """See which Schema a location was to be loaded for when it could not be read."""
+    _declared.install(recorder, patches)
     load: Any = _parser._load_location_data
 
     def _load_location_data(self: Any, *, schema: Any, **kwargs: Any) -> Any:
