@@ -52,6 +52,7 @@ KINDS: dict[str, st.SearchStrategy[str]] = {
     "url": st.sampled_from(
         ["https://grafana.shop.example/sub", "http://[::1]:3000", "https://g/?x=1&y=2", "https://g/🚀"]
     ),
+    "server": st.sampled_from(["smtp.example.com:587", "127.0.0.1:25", "[::1]:2525"]),
     "uid": st.sampled_from(["tempo", "P1809F7CD0C75ACF3", "a_b-c"]),
     "matchers": st.lists(
         st.tuples(
@@ -255,6 +256,9 @@ REFUSED = {
     "grafana_url=grafana.example.com": "http",
     "grafana_url=https://g/": "slash",
     "tempo_uid=a b": "letters",
+    "smtp=\u0663": "host and a port",
+    "smtp=smtp.example.com": "host and a port",
+    "smtp=smtp.example.com:99999": "65535",
     "rule_namespace=A_B": "Kubernetes",
     "rule_labels=release": "list",
 }

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 Kind = Literal[
     "ratio", "validation seconds", "query seconds", "slo seconds", "count", "factor", "duration", "interval",
-    "text", "url", "uid", "matchers", "labels", "names", "prefix", "pattern", "directory", "kubernetes name",
+    "text", "url", "server", "uid", "matchers", "labels", "names", "prefix", "pattern", "directory", "kubernetes name",
     "kubernetes labels",
 ]  # fmt: skip
 
@@ -104,7 +104,7 @@ PARAMETERS: Final = (
     Parameter("deadman_url", "http://127.0.0.1:9095/deadman", "url", "raises the alarm when it hears nothing"),
     Parameter("mail_to", "api@example.com", "text", "who reads what is not urgent"),
     Parameter("mail_from", "alertmanager@example.com", "text", "the sender, and the account at `smtp`"),
-    Parameter("smtp", "smtp.example.com:587", "text", "mail server with STARTTLS"),
+    Parameter("smtp", "smtp.example.com:587", "server", "mail server with STARTTLS"),
 )  # fmt: skip
 
 DEFAULTS: Final = {parameter.name: parameter.default for parameter in PARAMETERS}

@@ -160,6 +160,12 @@ def _url(value: str) -> str:
     return "ends with a slash" if value.endswith("/") else _text(value)
 
 
+def _server(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}", value):
+        return "is not a host and a port such as smtp.example.com:587"
+    return "" if 0 < int(value.rpartition(":")[2]) < 65536 else "has a port that is not one of 1 to 65535"
+
+
 def _matchers(value: str) -> str:
     try:
         found = matchers(value)
@@ -238,6 +244,7 @@ _CHECKS: Final[dict[Kind, Callable[[str], str]]] = {
     "interval": _interval,
     "text": _text,
     "url": _url,
+    "server": _server,
     "uid": _uid,
     "matchers": _matchers,
     "labels": _names,
