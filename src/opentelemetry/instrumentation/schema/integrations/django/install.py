@@ -143,7 +143,7 @@ class _Served(Requests):
 
 def _root_urlconf() -> str | None:
     settings = sys.modules["django.conf"].settings
-    root = settings.ROOT_URLCONF if settings.configured else None
+    root = getattr(settings, "ROOT_URLCONF", None) if settings.configured else None
     return root if isinstance(root, str) else None
 
 
