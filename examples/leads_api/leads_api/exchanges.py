@@ -6,7 +6,7 @@ Which validations FastAPI runs for a request (the same from 0.100 to 0.165):
   was left out takes its default unvalidated: whether a default is validated has changed between versions, so these
   requests always send `limit`, and the other parameters default to None, which never is;
 - all parameters and the body are validated even where one of them failed; only then comes the 422;
-- the body is one validation, named after its model. FastAPI itself answers 422 to one that is not JSON: invalid as well;
+- the body is one validation, named after its model; one that is not JSON is invalid as well;
 - the response model is one validation, unless the endpoint raised or returned a Response.
 """
 
