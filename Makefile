@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt constraints-hashes.txt
 	$(PYTHON) -m venv $(VENV)
 ifdef CI # every file by its hash, and then nothing more
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r constraints-hashes.txt
-	$(BIN)/python -m pip uninstall -q -y logfire  # for `make bench` alone: its Pydantic plug-in would take part in every test
+	$(BIN)/python -m pip uninstall -q -y logfire logfire-sdk  # for `make bench` alone: its Pydantic plug-in would take part in every test
 	$(BIN)/python -m pip install -q --no-index --no-build-isolation -e $(ENVIRONMENT)
 else
 	$(BIN)/python -m pip install -q --upgrade 'pip >= 25.1'
