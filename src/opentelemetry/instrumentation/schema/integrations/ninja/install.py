@@ -74,7 +74,7 @@ def _reading(original: Any) -> Any:
         try:
             return original(cls, *args, **kwargs)
         except Exception as error:
-            if isinstance(error.__cause__, ValueError):  # which Ninja's answer was made from
+            if issubclass(type(error.__cause__), ValueError):  # which Ninja's answer was made from
                 _malformed(cls, perf_counter() - began)
             raise
 
