@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
-from opentelemetry.instrumentation.schema._recording import inside, recorder, request, stack
+from opentelemetry.instrumentation.schema._recording import app_caches, inside, recorder, request, stack
 from telemetry import Telemetry
 
 THREAD_END = 5.0  # s that a thread may take to end after its test
@@ -41,6 +41,7 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fault of ours fails the test, and no test leaves a patch, a span, a running validation or a thread behind."""
     threads = set(threading.enumerate())
     monkeypatch.setattr(faults, "reraise", True)
+    monkeypatch.setattr(app_caches, "_sources", {})
     faults.take()
     faults._logged.clear()
     yield
