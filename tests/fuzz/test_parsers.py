@@ -1,6 +1,6 @@
 """Every parser of foreign text, with any text: it answers, in bounded time and size, and raises only what it documents.
 
-Bounded for each change; `make nightly` runs more examples. What once failed or is known to be nasty is kept in `corpus/`, a
+Bounded for each change, longer at night (`make nightly`). What once failed or is known to be nasty is kept in `corpus/`, a
 JSON string a line, and tried each time.
 """
 
