@@ -1,7 +1,7 @@
 """Every parser of foreign text, with any text: it answers, in bounded time and size, and raises only what it documents.
 
-Bounded for each change, longer at night (`make nightly`). What once failed or is known to be nasty is kept in `corpus/`, a
-JSON string a line, and tried each time.
+Bounded for each change, longer at night (`make nightly`). What once failed or is known to be nasty is kept in
+`corpus/`, a JSON string a line, and tried each time.
 """
 
 from __future__ import annotations
