@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -415,3 +417,15 @@ def test_the_applications_exception_stays(way: str, watch: Callable[..., Telemet
             assert (outcome(run) is error) == before[id(error)]
     assert sum(telemetry.validations().values()) > 0
     assert not faults.take()
+
+
+def test_django_that_an_instrumentation_configured_is_no_fault() -> None:
+    """Settings that somebody configured by hand, with no routes in them, leave no internal error behind."""
+    program = (
+        "import django.conf; django.conf.settings.configure()\n"
+        "from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults\n"
+        "SchemaInstrumentor().instrument()\n"
+        "import django.core.handlers.base\n"
+        "assert faults.take() == {}, 'a fault'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
