@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -111,6 +112,31 @@ def test_the_first_use_is_the_miss_and_the_others_are_hits(lead: Validator, tele
     outcome(lead, {"email": 1})
     assert telemetry.by("cache.misses", "schema.cache.name", "schema.name") == {("validator", "Lead"): 1}
     assert telemetry.by("cache.hits", "schema.cache.name", "schema.name") == {("validator", "Lead"): 4}
+
+
+def test_of_threads_that_are_first_at_once_one_is_the_miss(make: Callable[[], Validator], watch: Any) -> None:
+    """However finely threads are switched, a validator that they use for the first time was built once."""
+    telemetry, rounds, threads = watch(), 20, 8
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(rounds):
+            lead, barrier = make(), threading.Barrier(threads)
+
+            def use(lead: Validator = lead, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait(30)
+                lead.validate(VALID)
+
+            running = [threading.Thread(target=use) for _ in range(threads)]
+            for thread in running:
+                thread.start()
+            for thread in running:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert telemetry.validations(schema_name="Lead") == {"valid": rounds * threads}
+    assert telemetry.total("cache.misses", schema_name="Lead") == rounds
+    assert telemetry.total("cache.hits", schema_name="Lead") == rounds * (threads - 1)
 
 
 # -- what the application sees

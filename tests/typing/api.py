@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 
-from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, observe_cache, validation
+from opentelemetry.instrumentation.schema import (
+    SchemaInstrumentor,
+    ValidationBlock,
+    endpoint,
+    observe_cache,
+    validation,
+)
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 from typing_extensions import assert_type
@@ -41,6 +47,16 @@ def decorated(number: int) -> str:
 
 decorated_is: Callable[[int], str] = decorated
 
+
+@endpoint("import-leads")
+async def awaited(number: int) -> str:
+    async with endpoint("import-leads"), lead_row() as row:
+        assert_type(row, ValidationBlock)
+    return str(number)
+
+
+awaited_is: Callable[[int], Coroutine[object, object, str]] = awaited
+
 lead_row = validation("LeadRow", module=__name__, library="csv", invalid=RowError)
 validation("LeadRow")
 validation("LeadRow", module=None, invalid=(RowError, ValueError))
@@ -50,6 +66,7 @@ def validates(cells: list[str]) -> None:
     with lead_row() as row:
         if not cells[2]:
             row.problem("email", "required")
+    assert_type(row, ValidationBlock)
     problem: Callable[[str, str], None] = row.problem
     problem("items.*.price", "min")
 

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint
 from opentelemetry.instrumentation.schema._recording.app_names import MAX_NAME
-from opentelemetry.instrumentation.schema._recording.endpoints import block_endpoint, web_endpoint
+from opentelemetry.instrumentation.schema._recording.cells import BUFFER_SIZE
+from opentelemetry.instrumentation.schema._recording.endpoints import OUTSIDE, block_endpoint, web_endpoint
 from opentelemetry.instrumentation.schema._recording.request import (
     NO_REQUEST,
     ExcludedUrls,
     Request,
     current_request,
+    sum_up_all,
 )
 from opentelemetry.instrumentation.schema.text import clean
 from opentelemetry.sdk.trace import TracerProvider
@@ -169,3 +171,39 @@ def test_a_route_and_an_endpoint_are_fit_to_export() -> None:
     assert web_endpoint("GET", "/\ud800").attributes["http.route"] == "/\ufffd"
     assert len(web_endpoint("GET", "/x" * 10_000).attributes["http.route"]) == 200
     assert block_endpoint("a\x1b[2J").attributes["schema.endpoint"] == "a\ufffd[2J"
+
+
+def test_the_durations_of_an_open_request_are_summed_up() -> None:
+    """While a stream is open in a recording span its durations are added up, at the latest at each collection."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    opened = Request(web_endpoint("GET", "/x"))
+    with tracer.start_as_current_span("server") as server:
+        opened.enter_handler()
+        for _ in range(10):
+            for _ in range(BUFFER_SIZE // 2):
+                opened.took.append(0.5)  # type: ignore[union-attr]  # as the hot paths do
+            sum_up_all()
+            assert opened.took == []
+        for _ in range(2 * BUFFER_SIZE):
+            opened.add_validation(CELLS, 0.5)
+        assert len(opened.took or ()) < BUFFER_SIZE
+        opened.leave_handler()
+    number = 10 * (BUFFER_SIZE // 2) + 2 * BUFFER_SIZE
+    assert dict(server.attributes or {}) == {
+        "schema.validation.count": number,
+        "schema.validation.duration": number / 2,
+    }
+
+
+def test_an_ended_request_takes_nothing() -> None:
+    """Once it ended it has no endpoint, and neither a route, a handler's span nor a duration gives it one again."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    ended = Request(web_endpoint("GET", "/x"))
+    with tracer.start_as_current_span("server") as server:
+        assert ended.end() == web_endpoint("GET", "/x")
+        ended.locate(web_endpoint("GET", "/y"))
+        ended.enter_handler()
+        ended.add_validation(CELLS, 1.0)
+        ended.leave_handler()
+    assert (ended.counted, ended.endpoint, ended.took, ended.end()) == (False, OUTSIDE, None, OUTSIDE)
+    assert not server.attributes
