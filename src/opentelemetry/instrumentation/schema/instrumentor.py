@@ -40,6 +40,7 @@ INTEGRATIONS = {
     "ninja": "ninja",
     "celery": "celery",
     "webargs": "webargs",
+    "billiard": "billiard",
 }
 
 
@@ -87,6 +88,8 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
             patches.on_import("greenlet", f"{__package__}._recording.stack", stack.follow_greenlets)
             if chosen.aggregation == "fold":
                 patches.on_import("opentelemetry.sdk.metrics", f"{__package__}._recording.cells", cells.warm_up_fold)
+            workers = "multiprocessing.util"
+            patches.on_import(workers, f"{__package__}._recording.recorder", lambda _: recorder.watch_workers(workers))
             for library, name in INTEGRATIONS.items():
                 if name not in chosen.disabled:
                     patches.on_import(

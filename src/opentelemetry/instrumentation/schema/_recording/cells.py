@@ -122,7 +122,8 @@ class BufferedInstrument:
         self.spec, self.wrapped, self._limit, self._fold = spec, wrapped, limit, fold
         self.cells: list[Cell] = []
         self.dropped = 0
-        self.broken = self.closed = self._overflowing = self._warned = False
+        self.held: list[tuple[dict[str, Any], float]] | None = None
+        self.broken = self.closed = self._overflowing = self._warned = self._recorded = False
         self.lock: Any = threading.RLock()
         if isinstance(wrapped, Histogram):
             self._record = wrapped.record
@@ -133,10 +134,34 @@ class BufferedInstrument:
 
     def record(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
         """One measurement through the public API; without a context it is no span's, and offers no exemplar."""
+        self._recorded = True
+        if self.held is not None:
+            if len(self.held) < BUFFER_SIZE:
+                self.held.append((attributes, value))
+                return
+            inside.call(self.release)
         inside.call(self._put, value, attributes, context)
 
     def _put(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
         self._record(value, attributes, _NO_SPAN if context is None else context)
+
+    def release(self) -> None:
+        """What was held is measured after all: the process lives on."""
+        held, self.held = self.held, None
+        for attributes, value in held or ():
+            self._put(value, attributes)
+
+    def take_held(self) -> list[tuple[str, dict[str, Any], list[float]]]:
+        """All that was measured and never collected: instrument, attributes, values; hits apart."""
+        taken = [(self.spec.name, attributes, [value]) for attributes, value in self.held or ()]
+        for cell in self.cells:
+            values = cell.values[:]
+            if values:
+                taken.append((self.spec.name, cell.attributes, values))
+                if cell.hit_counter is not None:
+                    hits = cell.hit_counter
+                    taken.append((hits.instrument.spec.name, hits.attributes, [len(values)]))
+        return taken
 
     def cell(self, attributes: dict[str, Any], hit_counter: Cell | None = None) -> Cell | None:
         """A cell for a new attribute set; None past the limit. A counter's is published as 0 at the next collection."""
@@ -167,6 +192,7 @@ class BufferedInstrument:
         """Fold a full cell on the measuring thread, unless somebody is folding: it never waits for long."""
         if get_ident() not in inside.threads:
             self._fold_locked((cell,), 0)
+            self._recorded = True
 
     def fold(self) -> None:
         """Fold every cell; called by each collection."""
@@ -180,6 +206,7 @@ class BufferedInstrument:
             )
         if get_ident() not in inside.threads:  # else a signal handler collects: the values stay for the next time
             self._fold_locked(list(self.cells), _WAIT)
+            self._recorded = False
 
     def _fold_locked(self, cells: Sequence[Cell], wait: float) -> None:
         try:
@@ -191,6 +218,7 @@ class BufferedInstrument:
 
     def _fold_cells(self, cells: Sequence[Cell]) -> None:
         matches: Any = _UNKNOWN
+        self.release()
         for cell in cells:
             if self.closed:  # uninstrumented: a bound method that somebody kept still measures
                 del cell.values[:], cell.exemplars[:]
@@ -257,9 +285,18 @@ class BufferedInstrument:
             _log.warning("unexpected OpenTelemetry SDK: %s is recorded value by value", self.spec.name, exc_info=True)
             return None
 
+    @property
+    def holds_measurements(self) -> bool:
+        """Whether anything was measured since the last collection."""
+        return self._recorded or any(cell.values for cell in self.cells)
+
+    def read_by_the_parent_only(self) -> bool:
+        """In a forked child: whether all that reads this is an exporter that only the parent serves."""
+        return "opentelemetry.sdk.metrics" in sys.modules and bool(self._sdk("served_by_parent", self.wrapped))
+
     def forked(self) -> None:
         """What was buffered or aggregated before the fork is the parent's to report."""
-        self.lock, self.dropped = threading.RLock(), 0
+        self.lock, self.dropped, self._recorded, self.held = threading.RLock(), 0, False, None
         for cell in self.cells:
             del cell.values[:], cell.exemplars[:]
             cell.published, cell.since = False, time_ns()

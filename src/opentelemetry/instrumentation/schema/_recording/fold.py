@@ -224,6 +224,13 @@ def forget(instrument: Any) -> None:
                 reader._export_lock = threading.Lock()
 
 
+def served_by_parent(instrument: Any) -> bool:
+    """In a forked child: whether its only reader is a Prometheus exporter, whose server runs in the parent."""
+    target = _target(instrument)
+    readers = () if target is None else target._measurement_consumer._reader_storages
+    return bool(readers) and all(type(reader).__name__ == "PrometheusMetricReader" for reader in readers)
+
+
 @cache
 def usable() -> bool:
     """Whether folded and recorded values give the same data points: tried once, on a throwaway provider (1 ms)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -26,7 +27,13 @@ from .sources import Sources
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .workers import Workers
 
+_log = logging.getLogger(__name__)
+_UNREAD = (
+    "this process was forked from the one whose Prometheus exporter serves /metrics, so what it measures is exported "
+    "nowhere: export by OTLP (OTEL_METRICS_EXPORTER=otlp), or let each worker set up its own SDK after the fork"
+)
 _FLUSH = 5.0  # s that the end of a process may wait for its last export
 
 
@@ -45,6 +52,7 @@ class Recorder:
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
         sources: Schemas whose versions are still to be told.
         after_fork: Called in a forked child.
+        workers: What this process shares with its children; None where it may have none.
     """
 
     providers: tuple[Any, Any] = None, None
@@ -71,6 +79,8 @@ class Recorder:
         meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
         self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._left_out}
         self.after_fork: list[Callable[[], None]] = []
+        self._unread = False
+        self.workers: Workers | None = None
         for name, callback in _GAUGES.items():
             spec = callback.args[0]
             meter.create_observable_gauge(name, [callback], spec.unit, spec.description)
@@ -109,6 +119,9 @@ class Recorder:
     def count_request(self, endpoint: Endpoint, amount: int = 1) -> None:
         """A request for an endpoint was handled; with `amount` 0, one may come (a route that the framework lists)."""
         self.count(semconv.API_REQUESTS, endpoint.key, endpoint.attributes, amount)
+        if self._unread and amount:
+            self._unread = False
+            _log.warning(_UNREAD)
 
     def collect(self) -> None:
         """Move everything that waits into the SDK; called before each collection of each reader."""
@@ -119,6 +132,7 @@ class Recorder:
         for (component, error_type), number in faults.take().items():
             attributes = {semconv.TELEMETRY_COMPONENT: component, semconv.ERROR_TYPE: error_type}
             self.count(semconv.TELEMETRY_ERRORS, (component, error_type), attributes, number)
+        self._take_from_children()
         self.owned.left_out.report()
         request.sum_up_all()
         for instrument in self.instruments:
@@ -131,13 +145,33 @@ class Recorder:
                 self.count(semconv.TELEMETRY_DROPPED, name, {semconv.TELEMETRY_INSTRUMENT: name}, number)
         self.instruments[semconv.TELEMETRY_DROPPED].fold()
 
+    def _take_from_children(self) -> None:
+        """Measure what forked children measured that have ended."""
+        specs = {spec.name: spec for spec in semconv.INSTRUMENTS}
+        for name, attributes, values in self.workers.take() if self.workers is not None else ():
+            cell = self.cell(specs[name], ("child", *sorted(attributes.items())), attributes)
+            for value in values:
+                cell.add(value)
+
     def _left_out(self) -> Iterable[Observation]:
         counts = self.owned.left_out.count()
         return [Observation(number, {semconv.DISTRIBUTION: name}) for name, number in counts.items()]
 
-    @faults.guarded("recorder", None)
-    def flush(self) -> None:
-        """Have the providers export what waits, for at most 5 s: the process is about to end."""
+    def watch_workers(self, util: str) -> None:
+        """The app imported `multiprocessing` or billiard, with this module of hooks."""
+        if hasattr(os, "fork"):
+            from .workers import Workers
+
+            self.workers = self.workers or Workers(self)
+            self.workers.watch(util)
+
+    @faults.guarded("recorder", False)
+    def flush(self, limit: float = _FLUSH) -> bool:
+        """Have the providers export what waits, for at most `limit` s: the process is about to end.
+
+        Returns:
+            Whether that was done in time.
+        """
 
         @faults.guarded("recorder", None)
         def export() -> None:
@@ -148,7 +182,8 @@ class Recorder:
         # Exporters retry for as long as they like, so somebody else waits for them.
         thread = threading.Thread(target=export, name="schema-flush", daemon=True)
         thread.start()
-        thread.join(_FLUSH)
+        thread.join(limit)
+        return not thread.is_alive()
 
     def close(self) -> None:
         """Fold what waits, then record nothing more: bound methods of ours that somebody kept become inert."""
@@ -161,6 +196,7 @@ class Recorder:
         for instrument in self.instruments:
             instrument.closed = True
         self.spans.closed = True
+        self.workers = None
 
     def forked(self) -> None:
         """In a forked child: start from zero."""
@@ -173,6 +209,7 @@ class Recorder:
             each.forked()
         for instrument in self.instruments:
             instrument.forked()
+        self._unread = self.instruments[semconv.API_REQUESTS].read_by_the_parent_only()
         self.spans.forked()
 
 

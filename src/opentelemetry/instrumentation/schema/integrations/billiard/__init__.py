@@ -1,0 +1,1 @@
+"""billiard, whose processes Celery's prefork pool runs."""
