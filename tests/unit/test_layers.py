@@ -43,6 +43,7 @@ OWN = {
     "django": {"django"},
     "ninja": {"ninja"},
     "celery": {"celery"},
+    "billiard": {"billiard"},
     "webargs": {"webargs"},
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet", "typing_extensions"}  # the last for type checkers

@@ -119,7 +119,7 @@ class Recorder:
     def count_request(self, endpoint: Endpoint, amount: int = 1) -> None:
         """A request for an endpoint was handled; with `amount` 0, one may come (a route that the framework lists)."""
         self.count(semconv.API_REQUESTS, endpoint.key, endpoint.attributes, amount)
-        if self._unread and amount:
+        if self._unread and amount and not self.instruments.held:
             self._unread = False
             _log.warning(_UNREAD)
 
@@ -162,7 +162,10 @@ class Recorder:
         if hasattr(os, "fork"):
             from .workers import Workers
 
-            self.workers = self.workers or Workers(self)
+            try:
+                self.workers = self.workers or Workers(self.instruments, self.flush)
+            except OSError:  # nowhere to put a file, so children are on their own
+                return
             self.workers.watch(util)
 
     @faults.guarded("recorder", False)
@@ -196,7 +199,9 @@ class Recorder:
         for instrument in self.instruments:
             instrument.closed = True
         self.spans.closed = True
-        self.workers = None
+        workers, self.workers = self.workers, None
+        if workers is not None:
+            workers.close()
 
     def forked(self) -> None:
         """In a forked child: start from zero."""

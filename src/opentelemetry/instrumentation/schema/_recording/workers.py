@@ -15,13 +15,12 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import faults
-
-if TYPE_CHECKING:
-    from .recorder import Recorder
+from .instruments import Instruments
 
 LIMIT = 1.0
 """Seconds that the end of such a process may wait."""
@@ -36,13 +35,21 @@ class Workers:
     """What a process and its forked children share.
 
     Args:
-        recorder: Measures in all of them.
+        instruments: Measure in all of them.
+        flush: Exports what waits, for at most so many seconds; says whether that was done.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder, self._parent = recorder, os.getpid()
+    def __init__(self, instruments: Instruments, flush: Callable[[float], bool]) -> None:
+        self._instruments, self._flush, self._parent = instruments, flush, os.getpid()
+        self._ended = False
         self._not_in_time = mmap.mmap(-1, 8)  # by the clock that all processes share
-        self._handed = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # open as long as this is
+        self._handed, name = tempfile.mkstemp(prefix="otel-schema-")
+        os.unlink(name)
+
+    def close(self) -> None:
+        """Nobody hands anything over any more."""
+        os.close(self._handed)
+        self._not_in_time.close()
 
     def watch(self, util: str) -> None:
         """See each child of `multiprocessing` or billiard start and end, by the hooks of its module `util`."""
@@ -51,36 +58,33 @@ class Workers:
     def started(self, util: str) -> None:
         """This is a child, which has just dropped the finalizers that it inherited."""
         if os.getpid() != self._parent:  # it was not spawned
-            self._recorder.instruments.hold()
+            self._instruments.hold()
         sys.modules[util].Finalize(None, self.end, exitpriority=_LAST)
 
     @faults.guarded("recorder", None)
     def end(self) -> None:
         """The process ends without `atexit`."""
-        instruments = self._recorder.instruments
-        if self._recorder.closed or not any(each.holds_measurements for each in instruments):
+        if self._ended or not any(each.holds_measurements for each in self._instruments):
             return
-        self._recorder.closed = True  # nothing is measured after this
-        if instruments.held and self._locked():
+        self._ended = True
+        if self._instruments.held and self._locked():
             try:
-                text = json.dumps(instruments.take_held()) + "\n"
-                os.lseek(self._handed.fileno(), 0, os.SEEK_END)
-                self._handed.write(text.encode())
+                text = json.dumps(self._instruments.take_held()) + "\n"
+                os.pwrite(self._handed, text.encode(), os.fstat(self._handed).st_size)
             finally:
                 fcntl.lockf(self._handed, fcntl.LOCK_UN)
             return
         (failed,) = struct.unpack("d", self._not_in_time[:8])
-        if (not failed or monotonic() - failed > PAUSE) and not self._recorder.flush(LIMIT):
+        if (not failed or monotonic() - failed > PAUSE) and not self._flush(LIMIT):
             self._not_in_time[:8] = struct.pack("d", monotonic())
 
     def take(self) -> list[tuple[str, dict[str, Any], list[float]]]:
         """What children handed over since the last call: instrument, attributes, values."""
-        if os.getpid() != self._parent or not os.fstat(self._handed.fileno()).st_size or not self._locked(0):
+        if os.getpid() != self._parent or not os.fstat(self._handed).st_size or not self._locked(0):
             return []
         try:
-            os.lseek(self._handed.fileno(), 0, os.SEEK_SET)
-            lines = self._handed.readall().splitlines()
-            self._handed.truncate(0)
+            lines = os.pread(self._handed, os.fstat(self._handed).st_size, 0).splitlines()
+            os.ftruncate(self._handed, 0)
         finally:
             fcntl.lockf(self._handed, fcntl.LOCK_UN)
         return [tuple(each) for line in lines for each in json.loads(line)]
