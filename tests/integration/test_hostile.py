@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,26 @@ def test_long_titles_leave_nothing(telemetry: Telemetry) -> None:
     finally:
         tracemalloc.stop()
     assert left < 1_000_000  # with a hundred schemas' cells
+
+
+def test_schemas_of_tenants_are_not_kept(telemetry: Telemetry) -> None:
+    """Of hundreds of large JSON Schemas, each of a name of its own, only the latest hundred stay in memory."""
+    alive = weakref.WeakSet[Any]()
+
+    class Tenants(dict[str, Any]):
+        """Data that can be watched."""
+
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    for n in range(300):
+        schema = Tenants({"title": f"t{n}", "type": "string"})
+        alive.add(schema)
+        jsonschema.Draft202012Validator(schema).is_valid(1)
+        del schema
+        if n % 50 == 0:
+            telemetry.reader.get_metrics_data()
+    gc.collect()
+    assert len(alive) <= 110
 
 
 def test_problems_of_a_block_are_bounded(telemetry: Telemetry) -> None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .schema_cells import SchemaCells
 
 
+MAX_DATA = 100
+"""JSON Schemas that are kept."""
+
+
 class Source(NamedTuple):
     """A schema as its library knows it.
 
@@ -28,12 +32,14 @@ class Source(NamedTuple):
 class Sources:
     """A queue with at most one schema for each schema's cells, in the order in which they were bound.
 
-    A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept.
+    A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept, of the `MAX_DATA` latest names,
+    since a tenant's may be large. One that was dropped is queued again when it is bound again.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[SchemaCells, Callable[[Any], Any]] = {}
         self._schemas: dict[SchemaCells, Callable[[], Any]] = {}
+        self._data: dict[SchemaCells, Any] = {}
         self._lock = threading.RLock()  # a finaliser that binds may run inside
 
     def add(self, cells: SchemaCells, schema: Any, read: Callable[[Any], Any]) -> None:
@@ -42,7 +48,14 @@ class Sources:
         if known is not None and known() is schema:
             return
         with self._lock:
-            self._schemas[cells] = weakref.ref(schema) if isinstance(schema, type) else lambda: schema
+            if isinstance(schema, type):
+                self._schemas[cells] = weakref.ref(schema)
+            else:
+                self._data.pop(cells, None)  # the latest stands last
+                self._data[cells] = schema
+                self._schemas[cells] = lambda: self._data.get(cells)
+                while len(self._data) > MAX_DATA:
+                    del self._data[next(iter(self._data))]
             self._waiting[cells] = read
 
     def take(self) -> Source | None:
