@@ -32,8 +32,8 @@ class Source(NamedTuple):
 class Sources:
     """A queue with at most one schema for each schema's cells, in the order in which they were bound.
 
-    A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept, of the `MAX_DATA` latest names,
-    since a tenant's may be large. One that was dropped is queued again when it is bound again.
+    A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept, for the `MAX_DATA` latest
+    names: a tenant's may be large. One that was dropped is queued again when it is bound again.
     """
 
     def __init__(self) -> None:
