@@ -34,7 +34,7 @@ clean: ## remove the environment, caches and builds
 
 venv: $(READY) ## the environment of all of the above
 
-ENVIRONMENT = '.[cli,quickstart,alembic]' --group test --group check
+ENVIRONMENT = '.[cli,quickstart,alembic,dbmate]' --group test --group check
 $(READY): pyproject.toml constraints.txt constraints-hashes.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "$(PYTHON) is older than 3.10: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -84,6 +87,26 @@ def test_long_titles_leave_nothing(telemetry: Telemetry) -> None:
     finally:
         tracemalloc.stop()
     assert left < 1_000_000  # with a hundred schemas' cells
+
+
+def test_schemas_of_tenants_are_not_kept(telemetry: Telemetry) -> None:
+    """Of hundreds of large JSON Schemas, each of a name of its own, only the latest hundred stay in memory."""
+    alive = weakref.WeakSet[Any]()
+
+    class Tenants(dict[str, Any]):
+        """Data that can be watched."""
+
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    for n in range(300):
+        schema = Tenants({"title": f"t{n}", "type": "string"})
+        alive.add(schema)
+        jsonschema.Draft202012Validator(schema).is_valid(1)
+        del schema
+        if n % 50 == 0:
+            telemetry.reader.get_metrics_data()
+    gc.collect()
+    assert len(alive) <= 110
 
 
 def test_problems_of_a_block_are_bounded(telemetry: Telemetry) -> None:
@@ -415,3 +438,15 @@ def test_the_applications_exception_stays(way: str, watch: Callable[..., Telemet
             assert (outcome(run) is error) == before[id(error)]
     assert sum(telemetry.validations().values()) > 0
     assert not faults.take()
+
+
+def test_django_that_an_instrumentation_configured_is_no_fault() -> None:
+    """Settings that somebody configured by hand, with no routes in them, leave no internal error behind."""
+    program = (
+        "import django.conf; django.conf.settings.configure()\n"
+        "from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults\n"
+        "SchemaInstrumentor().instrument()\n"
+        "import django.core.handlers.base\n"
+        "assert faults.take() == {}, 'a fault'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from databases import Server
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -731,41 +728,9 @@ def test_mariadb_behind_a_mysql_url() -> None:
 # -- PostgreSQL
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of our own."""
-    pytest.importorskip("psycopg")
-    if VERSION < (2, 0):
-        pytest.skip("SQLAlchemy 1.4 has no dialect for psycopg 3")
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    found = str(installed[-1]) if installed else shutil.which("initdb")
-    if found is None:
-        pytest.skip("no PostgreSQL on this machine (apt-get install postgresql)")
-    bin_, folder = Path(found).parent, tmp_path_factory.mktemp("postgresql")
-    as_server: list[str] = []
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        as_server = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-        shutil.chown(folder, "postgres", "postgres")
-        for parent in folder.parents:
-            if not parent.stat().st_mode & 0o001:
-                parent.chmod(0o711)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data, run = folder / "data", {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL}
-    subprocess.run([*as_server, bin_ / "initdb", "-D", data, "-U", "leads", "-A", "trust", "-N"], **run)
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-    ctl = [*as_server, bin_ / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    subprocess.run([*ctl, "-o", options, "start"], **run)
-    try:
-        yield f"postgresql+psycopg://leads@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*ctl, "-m", "immediate", "stop"], **run)
-
-
-def test_postgresql(telemetry: Telemetry, postgresql: str) -> None:
+def test_postgresql(telemetry: Telemetry, postgresql: Server) -> None:
     """On PostgreSQL a linked query is measured, cached and traced under the names of that system."""
-    engine = sa.create_engine(postgresql)
+    engine = sa.create_engine(postgresql.url("postgres"))
     unique_email(engine)(email="a@b.c")
     engine.dispose()
     assert telemetry.queries() == [("Lead", "during", "SELECT", 1)]
@@ -775,11 +740,11 @@ def test_postgresql(telemetry: Telemetry, postgresql: str) -> None:
     assert (query.attributes or {})["db.namespace"] == "postgres"
 
 
-def test_postgresql_async(telemetry: Telemetry, postgresql: str) -> None:
+def test_postgresql_async(telemetry: Telemetry, postgresql: Server) -> None:
     """The same over an async driver, inside a request."""
 
     async def main() -> None:
-        engine = create_async_engine(postgresql)
+        engine = create_async_engine(postgresql.url("postgres"))
         with endpoint("import"):
             with ROW():
                 pass

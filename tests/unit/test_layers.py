@@ -247,3 +247,9 @@ def test_a_library_loads_its_own_integration_alone() -> None:
         f"{PACKAGE}.integrations.marshmallow.install",
     }
     assert loaded & UNUSED == {"marshmallow"}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports each test file by its bare name, and fails at the second file of one name."""
+    names = [file.name for file in Path(__file__).parents[1].rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
