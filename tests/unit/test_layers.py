@@ -18,10 +18,11 @@ ROOT = Path(str(schema.__file__)).parent
 
 # Each room, and the rooms that it may import besides itself. A module that is in no room is core.
 ROOMS = {
-    "cli": {"_prometheus", "_monitoring", "_schemas", "core"},
+    "cli": {"_migrations", "_prometheus", "_monitoring", "_schemas", "core"},
     "entry": {"_live", "_recording", "core"},
     "_live": {"_recording", "_schemas", "core"},
     "integrations": {"_recording", "_schemas", "core"},
+    "_migrations": {"_schemas", "_prometheus", "core"},
     "_schemas": set(),
     "_prometheus": {"core"},
     "_monitoring": {"core"},
@@ -48,6 +49,7 @@ OWN = {
 }
 CORE = {"opentelemetry", "wrapt", "packaging", "greenlet", "typing_extensions"}  # the last for type checkers
 CLI = {"click", "rich"}
+MIGRATIONS = {"sqlalchemy", "alembic", "sqlglot"}
 
 
 class Import(NamedTuple):
@@ -178,6 +180,8 @@ def _allowed(module: str) -> set[str]:
     parts = module.split(".")
     if parts[0] in ("cli", "_prometheus", "_monitoring"):
         return CLI | {"opentelemetry"}
+    if parts[0] == "_migrations":
+        return MIGRATIONS | {"opentelemetry"}
     if parts[0] == "integrations" and len(parts) > 1:
         return OWN[parts[1]] | {"opentelemetry"}
     return CORE

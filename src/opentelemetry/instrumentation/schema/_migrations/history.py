@@ -1,0 +1,267 @@
+"""What was migrated, when and by whom: JSON lines in a file, never in the migrated database.
+
+A line `started` is on disk before a run begins and a line `finished` after it, so a run that was killed is a
+`started` without its `finished`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, cast
+
+from .._prometheus.text import cleaned
+from .errors import MigrationError
+
+NAME: Final = Path(".otel-schema") / "history.jsonl"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a migration tool.
+
+    Attributes:
+        run: Its id.
+        database: `Database.identity`: no user, no password.
+        table: The version table, since two tools or environments may share a database.
+        tool: `alembic` or `dbmate`.
+        direction: `upgrade` or `downgrade`.
+        started: When, as ISO 8601 in UTC.
+        by: Who: user, host, process.
+        before: The revisions that the database held.
+        target: The revisions that the run was to reach.
+        files: SHA-256 of each step's file, by revision, in the order of the steps.
+        plan: SHA-256 of the plan.
+        commit: Of the checkout that ran it.
+        image: Name of the image or release that ran it.
+        by_guard: Whether the guard began it.
+        finished: When; None if it still runs, or was killed.
+        outcome: `applied`, `rolled_back`, `partial`, `failed` or `unknown`; None if it did not finish.
+        after: The revisions that the database held afterwards; None if they could not be read.
+        duration: Seconds.
+        error: Class of the error and the database's code; never its text, which may hold values.
+    """
+
+    run: str
+    database: str
+    table: str
+    tool: str
+    direction: str
+    started: str
+    by: Mapping[str, Any]
+    before: tuple[str, ...]
+    target: tuple[str, ...]
+    files: Mapping[str, str]
+    plan: str
+    commit: str | None = None
+    image: str | None = None
+    by_guard: bool = False
+    finished: str | None = None
+    outcome: str | None = None
+    after: tuple[str, ...] | None = None
+    duration: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """A history file.
+
+    Attributes:
+        path: Where it is; need not exist.
+    """
+
+    path: Path
+
+    def start(self, **facts: Any) -> Run:
+        """Writes that a run begins, before it does; `facts` are fields of `Run`.
+
+        Raises:
+            MigrationError: if the file cannot be written: no run begins without its record.
+        """
+        by = {"user": _user(), "host": socket.gethostname(), "pid": os.getpid()}
+        run = Run(run=uuid.uuid4().hex, started=_now(), by=by, **facts)
+        data = {name: value for name, value in asdict(run).items() if name not in _AFTER}
+        self._append({"version": VERSION, "event": "started", **data})
+        return run
+
+    def finish(
+        self,
+        run: Run,
+        outcome: str,
+        after: tuple[str, ...] | None,
+        duration: float,
+        error: str | None = None,
+    ) -> None:
+        """Writes how a run ended.
+
+        Raises:
+            MigrationError: if the file cannot be written.
+        """
+        data = {"outcome": outcome, "after": after, "duration": round(duration, 3), "error": error, "finished": _now()}
+        identity = {"run": run.run, "database": run.database, "table": run.table, "tool": run.tool}
+        self._append({"version": VERSION, "event": "finished", **identity, **data})
+
+    def runs(self, database: str | None = None, table: str | None = None) -> list[Run]:
+        """The runs in the order in which they began; of one database and version table, where they are given.
+
+        Lines that a killed process left incomplete, or that another version wrote, are passed over.
+
+        Raises:
+            MigrationError: if the file is there and cannot be read.
+        """
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise MigrationError(f"cannot read the history {self.path}: {error.strerror}. See --history") from error
+        started: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            data = _object(line)
+            if data.get("event") == "started":
+                started[str(data.get("run"))] = data
+            elif data.get("event") == "finished" and str(data.get("run")) in started:
+                started[str(data.get("run"))].update({name: data.get(name) for name in _AFTER})
+        found = [run for run in map(_run, started.values()) if run is not None]
+        return [run for run in found if database in (None, run.database) and table in (None, run.table)]
+
+    def _append(self, data: Mapping[str, Any]) -> None:
+        try:
+            if not self.path.parent.is_dir():
+                self.path.parent.mkdir(parents=True)
+                if self.path.parent.name == NAME.parent.name:  # ours alone: it names users and hosts
+                    (self.path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+            # one write of a whole line: lines of two processes do not mix. It starts a line of its own after one that
+            # a full disk has cut.
+            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                size = os.fstat(file).st_size
+                cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+                line = ("\n" if cut else "") + json.dumps(data) + "\n"
+                if os.write(file, line.encode()) < len(line):
+                    raise OSError(28, "No space left on device")
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise MigrationError(
+                f"cannot write the history {self.path}: {error.strerror}. Name another file with --history"
+            ) from error
+
+
+_AFTER: Final = ("finished", "outcome", "after", "duration", "error")
+_LISTS: Final = ("before", "target", "after")
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        data: Any = json.loads(line)
+    except ValueError:
+        return {}
+    found = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    return found if found.get("version") == VERSION else {}
+
+
+def _run(data: dict[str, Any]) -> Run | None:
+    known = {each.name for each in fields(Run)}
+    values = {name: value for name, value in data.items() if name in known}
+    try:
+        for name in _LISTS:
+            if values.get(name) is not None:
+                values[name] = tuple(str(each) for each in values[name])
+        run = Run(**values)
+        return run if isinstance(cast("Any", run.files), dict) and isinstance(cast("Any", run.by), dict) else None
+    except TypeError:  # a line without its fields
+        return None
+
+
+def unfinished(runs: Iterable[Run]) -> list[Run]:
+    """Runs that began and did not say how they ended: they run still, or were killed."""
+    return [run for run in runs if run.outcome is None]
+
+
+def recorded(runs: Iterable[Run], heads: tuple[str, ...]) -> Run | None:
+    """The last upgrade that brought the database to where it is now: its `before` is the previous revision.
+
+    A later rollback to the same place hides it: what stood before that is not what stood before the upgrade.
+    """
+    for run in reversed(list(runs)):
+        if run.after is None or tuple(sorted(run.after)) != tuple(sorted(heads)):
+            continue
+        if run.direction == "upgrade" and run.outcome == "applied" and run.before != run.after:
+            return run
+        if run.direction == "downgrade":
+            continue  # back where an earlier upgrade had brought it
+    return None
+
+
+def applied_files(runs: Iterable[Run]) -> dict[str, str]:
+    """SHA-256 of each revision's file as it was when it was last applied; without those that were rolled back."""
+    found: dict[str, str] = {}
+    for run in runs:
+        if run.direction == "upgrade" and run.outcome in ("applied", "partial", "failed"):
+            reached = set(run.after or ()) if run.outcome != "applied" else set(run.files)
+            names = list(run.files)
+            last = max((names.index(each) for each in reached if each in names), default=-1)
+            found.update({name: run.files[name] for name in names[: last + 1]})
+        elif run.direction == "downgrade" and run.outcome == "rolled_back":
+            for name in run.files:
+                found.pop(name, None)
+    return found
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An applied file whose content is not what was applied.
+
+    Attributes:
+        revision: Its revision.
+        file: Where it is; None if it is gone.
+    """
+
+    revision: str
+    file: Path | None = field(default=None)
+
+
+def edited(runs: Iterable[Run], files: Mapping[str, Path]) -> list[Edited]:
+    """Applied revisions whose file changed since, or is gone.
+
+    Args:
+        runs: Of one database and version table.
+        files: The file of each revision of this checkout.
+    """
+    found: list[Edited] = []
+    for revision, digest in applied_files(runs).items():
+        file = files.get(revision)
+        try:
+            if file is None or sha256(file.read_bytes()).hexdigest() != digest:
+                found.append(Edited(revision, file))
+        except OSError:
+            found.append(Edited(revision))
+    return found
+
+
+def holders(runs: Iterable[Run], revision: str) -> list[Run]:
+    """The runs whose checkout held a revision, the newest first: `commit` and `image` say where it is."""
+    return [run for run in reversed(list(runs)) if revision in run.files]
+
+
+def _user() -> str:
+    try:
+        return cleaned(getpass.getuser())
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return str(os.getuid()) if hasattr(os, "getuid") else "?"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

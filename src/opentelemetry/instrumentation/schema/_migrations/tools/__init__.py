@@ -1,0 +1,1 @@
+"""The tools that migrate, each driven as a process of its own."""
