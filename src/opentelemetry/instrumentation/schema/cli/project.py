@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from .._prometheus.text import printable
-from .._schemas import approvals, lockfile, revisions, source
+from .._schemas import approvals, lockfile, migrations, source
 from .._schemas.fields import Document, SchemaSpec, TypeSpec, reference
 from .._schemas.lockfile import Lock, Origin
+from .._schemas.revisions import History
 from .._schemas.staleness import source_name
 from .output import UsageError
 
@@ -233,33 +234,48 @@ def heads(project: Project) -> dict[str, tuple[str, ...]]:
         UsageError: if a directory is not there.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for name in project.migrations or _usual(project.root):
-        directory = project.root / name
-        try:
-            tool = "dbmate" if any(directory.glob("*.sql")) else "alembic"
-            here = revisions.dbmate(directory) if tool == "dbmate" else revisions.alembic(directory)
-            if not directory.is_dir():
-                raise FileNotFoundError(directory)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read migrations in {directory}: {error}. See [tool.otel-schema] migrations"
-            ) from error
-        if here or project.migrations:
-            found[f"{tool} {Path(name).as_posix()}"] = revisions.heads(here)
+    for each in migrations_of(project):
+        read = read_history(each)
+        if read.revisions or project.migrations:
+            names = ",".join(_relative(directory, project.root) for directory in each.directories)
+            found[f"{each.tool} {names}"] = read.heads
     return found
 
 
-def _usual(root: Path) -> Iterator[str]:
-    """Where migrations usually are: what alembic.ini says, and DBMate's directory."""
-    ini = root / "alembic.ini"
-    if ini.exists():
-        import configparser
+def migrations_of(project: Project) -> list[migrations.Migrations]:
+    """The project's lines of migrations: those that pyproject.toml names, else what the tools' settings say.
 
-        parser = configparser.ConfigParser(interpolation=None)
-        with contextlib.suppress(configparser.Error):
-            parser.read(ini, encoding="utf-8")
-        location = parser.get("alembic", "script_location", fallback="").replace("%(here)s", ".")
-        if location and (root / location / "versions").is_dir():
-            yield (Path(location) / "versions").as_posix()
-    if (root / "db" / "migrations").is_dir():
-        yield "db/migrations"
+    Raises:
+        UsageError: if a directory is not there.
+    """
+    named = [project.root / name for name in project.migrations]
+    for directory in named:
+        if not directory.is_dir():
+            raise UsageError(
+                f"cannot read migrations in {directory}: there is no such directory. "
+                "See [tool.otel-schema] migrations in pyproject.toml"
+            )
+    try:
+        return [migrations.at(each) for each in named] or migrations.find(project.root)
+    except OSError as error:
+        raise UsageError(f"cannot read migrations: {error}. See [tool.otel-schema] migrations") from error
+
+
+def read_history(line: migrations.Migrations) -> History:
+    """What the files of a line of migrations say.
+
+    Raises:
+        UsageError: if they cannot be read.
+    """
+    try:
+        return line.history()
+    except OSError as error:
+        places = ", ".join(map(str, line.directories))
+        raise UsageError(f"cannot read migrations in {places}: {error}. See [tool.otel-schema] migrations") from error
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()

@@ -1,0 +1,185 @@
+"""Where a project keeps its migrations, and which version table they belong to: read from its settings' text.
+
+Nothing is imported or executed, so what `env.py` computes is not known here.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import contextlib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+from . import revisions
+from .revisions import History, Tool
+from .version_tables import NAMES, Wanted, wanted
+
+DBMATE_DIRECTORY: Final = "db/migrations"
+
+
+class Migrations(NamedTuple):
+    """One line of migrations of a project.
+
+    Attributes:
+        tool: Whose.
+        directories: Where its files are.
+        table: Its version table.
+    """
+
+    tool: Tool
+    directories: tuple[Path, ...]
+    table: Wanted
+
+    def history(self) -> History:
+        """What its files say.
+
+        Raises:
+            OSError: if they cannot be read.
+        """
+        read = revisions.dbmate if self.tool == "dbmate" else revisions.alembic
+        return History(self.tool, read(*self.directories))
+
+
+def find(root: Path, environment: Mapping[str, str] = os.environ) -> list[Migrations]:
+    """What alembic.ini, `[tool.alembic]` in pyproject.toml, and DBMate's variables or `.env` in a directory say.
+
+    Args:
+        root: The directory that the tools are run in.
+        environment: Where DBMate's variables are looked up, before `.env`.
+
+    Raises:
+        OSError: if a file that is there cannot be read.
+    """
+    return [*_alembic(root), *_dbmate(root, environment)]
+
+
+def at(directory: Path) -> Migrations:
+    """The migrations in a directory: DBMate's where it holds .sql files, else Alembic's.
+
+    Args:
+        directory: Of .sql files, Alembic's `versions`, or what holds that beside `env.py`.
+    """
+    if any(directory.glob("*.sql")):
+        return Migrations("dbmate", (directory,), Wanted("dbmate", NAMES["dbmate"]))
+    home = directory if (directory / "env.py").is_file() else directory.parent
+    return Migrations("alembic", (directory,), _table(home / "env.py"))
+
+
+def _alembic(root: Path) -> Iterator[Migrations]:
+    seen: set[tuple[Path, ...]] = set()
+    for settings in (*_ini(root / "alembic.ini"), *_pyproject(root / "pyproject.toml")):
+        home = _place(root, settings.get("script_location", ""))
+        if home is None:
+            continue
+        listed = settings.get("version_locations", "")
+        places = [_place(root, each) for each in _split(listed, settings)] if listed else [home / "versions"]
+        directories = tuple(each for each in places if each is not None and each.is_dir())
+        if directories and directories not in seen:
+            seen.add(directories)
+            yield Migrations("alembic", directories, _table(home / "env.py"))
+
+
+def _ini(file: Path) -> Iterator[dict[str, str]]:
+    """Each section with a `script_location`: `alembic -n` chooses one."""
+    if not file.is_file():
+        return
+    parser = configparser.RawConfigParser()
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+        parser.read(file, encoding="utf-8")
+    for section in parser.sections():
+        settings = dict(parser.items(section))
+        if "script_location" in settings:
+            yield {key: value.replace("%(here)s", str(file.parent)) for key, value in settings.items()}
+
+
+def _pyproject(file: Path) -> Iterator[dict[str, str]]:
+    """`[tool.alembic]`, where this Python can read it."""
+    if not file.is_file() or "tool.alembic" not in file.read_text(encoding="utf-8", errors="replace"):
+        return
+    try:
+        toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+        found: Any = toml.loads(file.read_text(encoding="utf-8"))["tool"]["alembic"]
+    except (ImportError, ValueError, KeyError, TypeError):
+        return
+    settings: dict[str, str] = {}
+    for key, value in cast("dict[str, Any]", found).items():
+        text = "\n".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
+        settings[key] = text.replace("%(here)s", str(file.parent))
+    yield {"path_separator": "newline", **settings}
+
+
+_SEPARATORS: Final = {"os": re.escape(os.pathsep), "space": r"\s+", "newline": r"\n", ":": ":", ";": ";"}
+
+
+def _split(text: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """Several paths, as Alembic splits them: by `path_separator`, or in old files by commas and spaces."""
+    named = settings.get("path_separator") or settings.get("version_path_separator") or ""
+    for each in re.split(_SEPARATORS.get(named.strip(), r"[\s,]+"), text):
+        if each.strip():
+            yield each.strip()
+
+
+def _place(root: Path, location: str) -> Path | None:
+    """A path, or `package:path` without importing the package."""
+    package, colon, rest = location.partition(":")
+    if not location:
+        return None
+    if not colon or Path(location).is_absolute() or not re.fullmatch(r"\w[\w.]*", package) or len(package) == 1:
+        return root / location
+    top, *below = package.split(".")
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        spec = find_spec(top)
+        for parent in (root / top, *map(Path, (spec and spec.submodule_search_locations) or ())):
+            if parent.is_dir():
+                return parent.joinpath(*below, *rest.split(":"))
+    return None
+
+
+def _table(env: Path) -> Wanted:
+    """The version table that `env.py` configures, by its syntax tree."""
+    name, schema = NAMES["alembic"], None
+    try:
+        module = ast.parse(env.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return Wanted("alembic", name)
+    constants = dict(revisions.assigned(module))
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "configure":
+            given = {each.arg: _text(each.value, constants) for each in node.keywords}
+            name, schema = given.get("version_table") or name, given.get("version_table_schema") or schema
+    return Wanted("alembic", name, schema)
+
+
+def _text(node: ast.expr, constants: Mapping[str, object]) -> str | None:
+    value = constants.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
+    return value if isinstance(value, str) else None
+
+
+def _dbmate(root: Path, environment: Mapping[str, str]) -> Iterator[Migrations]:
+    settings = {**_dotenv(root / ".env"), **{key: each for key, each in environment.items() if key in _VARIABLES}}
+    listed = settings.get("DBMATE_MIGRATIONS_DIR") or DBMATE_DIRECTORY
+    directories = tuple(root / each.strip() for each in listed.split(",") if each.strip())
+    there = tuple(each for each in directories if each.is_dir() and any(each.glob("*.sql")))
+    if there:
+        table = settings.get("DBMATE_MIGRATIONS_TABLE") or NAMES["dbmate"]
+        yield Migrations("dbmate", there, wanted("dbmate", table))
+
+
+_VARIABLES: Final = ("DBMATE_MIGRATIONS_DIR", "DBMATE_MIGRATIONS_TABLE")
+_LINE: Final = re.compile(r"""\s*(?:export\s+)?(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^#\s]*))""")
+
+
+def _dotenv(file: Path) -> dict[str, str]:
+    """DBMate's variables in `.env`, which it reads itself; the others, which may be secrets, are left."""
+    if not file.is_file():
+        return {}
+    lines: Iterable[str] = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [match for match in map(_LINE.match, lines) if match is not None and match[1] in _VARIABLES]
+    return {match[1]: match[2] or match[3] or match[4] or "" for match in found}

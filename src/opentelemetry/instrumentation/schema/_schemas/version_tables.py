@@ -1,0 +1,233 @@
+"""The tables in which Alembic and DBMate keep what a database ran: which are theirs, how to read them, what it means.
+
+Text and interpretation alone: whoever has a connection executes it. The dialects are SQLAlchemy's names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from .revisions import History, Tool
+
+State = Literal["current", "behind", "ahead", "diverged", "unknown"]
+
+DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
+"""Those whose version tables can be read."""
+
+NAMES: Final[dict[Tool, str]] = {"alembic": "alembic_version", "dbmate": "schema_migrations"}
+"""The tables' usual names."""
+
+COLUMNS: Final[dict[Tool, str]] = {"alembic": "version_num", "dbmate": "version"}
+"""The one column that such a table has."""
+
+RAILS: Final = "ar_internal_metadata"
+"""Rails keeps it beside its own `schema_migrations`, whose column is as DBMate's."""
+
+MAX_ROWS: Final = 20_000
+"""Rows that are read of a version table: DBMate's has one a migration. One that has more is none."""
+
+BASE: Final = "base"
+"""The revision of a database that ran no migration, as Alembic says."""
+
+_MAX_HEADS = 5
+_TEXT = re.compile(r"(character varying|varchar|nvarchar|character|char|text|citext|longtext|mediumtext)\b", re.I)
+
+
+class Wanted(NamedTuple):
+    """A version table to look for.
+
+    Attributes:
+        tool: Whose.
+        name: The table's name.
+        schema: Where it is; None in the connection's default schema.
+    """
+
+    tool: Tool
+    name: str
+    schema: str | None = None
+
+
+USUAL: Final = tuple(Wanted(tool, name) for tool, name in NAMES.items())
+
+
+class VersionTable(NamedTuple):
+    """A version table that is there.
+
+    Attributes:
+        wanted: What was looked for.
+        schema: The schema that it is in.
+        namespace: `db.namespace`: the database, and `|schema` outside the default one.
+        readable: Whether this user may read it.
+        problem: Why it is not the tool's, empty if it is.
+    """
+
+    wanted: Wanted
+    schema: str
+    namespace: str
+    readable: bool
+    problem: str
+
+
+def wanted(tool: Tool, name: str) -> Wanted:
+    """A table from a setting such as DBMate's `--migrations-table`, which may name its schema: `app.versions`."""
+    schema, _, table = name.rpartition(".")
+    return Wanted(tool, table, schema or None)
+
+
+def quoted(name: str, dialect: str) -> str:
+    """An identifier as SQL."""
+    mark = "`" if dialect in ("mysql", "mariadb") else '"'
+    return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+
+
+def _literal(text: str, dialect: str) -> str:
+    if dialect in ("mysql", "mariadb"):
+        text = text.replace("\\", "\\\\")
+    return "'{}'".format(text.replace("'", "''"))
+
+
+def catalog_sql(tables: Iterable[Wanted], dialect: str) -> str:
+    """A SELECT that says what there is of tables: one row a column, and one at least. It waits for no lock of a table.
+
+    `recognize` reads its rows: database, default schema, schema, table, column, type, in the default schema, readable.
+    """
+    tables = list(tables)
+    names = ", ".join(_literal(each, dialect) for each in sorted({each.name for each in tables} | {RAILS}))
+    schemas = [_literal(each, dialect) for each in sorted({each.schema for each in tables if each.schema})]
+    if dialect == "sqlite":
+        return _SQLITE.format(names=names)
+    if dialect == "postgresql":
+        return _POSTGRESQL.format(names=names, elsewhere="".join(f" OR n.nspname = {each}" for each in schemas))
+    return _MYSQL.format(names=names, schemas=", ".join(["DATABASE()", *schemas]))
+
+
+_SQLITE: Final = (
+    "SELECT '', 'main', 'main', m.name, c.name, c.type, 1, 1 FROM (SELECT 1) LEFT JOIN ("
+    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name IN ({names})) m "
+    "LEFT JOIN pragma_table_info(m.name) c"
+)
+_POSTGRESQL: Final = (
+    "SELECT pg_catalog.current_database(), pg_catalog.current_schema(), t.* FROM (SELECT 1) one LEFT JOIN ("
+    "SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), "
+    "pg_catalog.pg_table_is_visible(c.oid), pg_catalog.has_table_privilege(c.oid, 'SELECT') "
+    "AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname IN ({names}) "
+    "AND (pg_catalog.pg_table_is_visible(c.oid){elsewhere})) t ON true"
+)
+_MYSQL: Final = (
+    "SELECT DATABASE(), DATABASE(), t.* FROM (SELECT 1) one LEFT JOIN ("
+    "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, TABLE_SCHEMA = DATABASE(), 1 "
+    "FROM information_schema.COLUMNS WHERE TABLE_NAME IN ({names}) AND TABLE_SCHEMA IN ({schemas})) t ON true"
+)
+
+
+def recognize(tables: Iterable[Wanted], rows: Iterable[Sequence[Any]]) -> list[VersionTable]:
+    """The tables that are there, of those looked for, also a namesake of another tool, with what gives it away.
+
+    Args:
+        tables: What was looked for.
+        rows: Of `catalog_sql`.
+    """
+    columns: dict[tuple[str, str], dict[str, str]] = {}
+    default: dict[tuple[str, str], bool] = {}
+    readable: dict[tuple[str, str], bool] = {}
+    database = home = ""
+    for base, current, schema, table, column, kind, visible, may in rows:
+        database, home = str(base or ""), str(current or "")
+        if table is not None and column is not None:
+            key = str(schema), str(table)
+            columns.setdefault(key, {})[str(column)] = str(kind)
+            default[key], readable[key] = bool(visible), bool(may)
+    found: list[VersionTable] = []
+    for each in tables:
+        for (schema, table), kinds in sorted(columns.items()):
+            here = default[schema, table] if each.schema is None else schema == each.schema
+            if table != each.name or not here:
+                continue
+            problem = _problem(each.tool, kinds, (schema, RAILS) in columns)
+            found.append(
+                VersionTable(each, schema, namespace(database, schema, home), readable[schema, table], problem)
+            )
+    return found
+
+
+def _problem(tool: Tool, kinds: dict[str, str], rails: bool) -> str:
+    """What tells a table from the tool's own; empty if nothing does."""
+    column = COLUMNS[tool]
+    if "dirty" in kinds:
+        return "it is golang-migrate's: it has a column dirty"
+    if column not in kinds:
+        return f"it has no column {column}"
+    others = sorted(kinds.keys() - {column})
+    if others:
+        return f"it is another tool's: it has a column {others[0]}"
+    if not _TEXT.match(kinds[column]):
+        return f"it is another tool's: {column} is {kinds[column]}, not text"
+    if tool == "dbmate":
+        if rails:
+            return f"it is Rails': the table {RAILS} is beside it"
+        if "(" not in kinds[column]:
+            return f"it is Rails': {column} is {kinds[column]} without a length"
+    return ""
+
+
+def namespace(database: str, schema: str, default: str) -> str:
+    """`db.namespace`: the database's name, and its schema where that is not the default one.
+
+    https://opentelemetry.io/docs/specs/semconv/database/
+    """
+    return database if not schema or schema in (default, "main", database) else f"{database}|{schema}"
+
+
+def read_sql(table: VersionTable, dialect: str) -> str:
+    """A SELECT of the versions that a table holds."""
+    column = quoted(COLUMNS[table.wanted.tool], dialect)
+    name = quoted(table.wanted.name, dialect)
+    if dialect != "sqlite":
+        name = f"{quoted(table.schema, dialect)}.{name}"
+    return f"SELECT {column} FROM {name} LIMIT {MAX_ROWS + 1}"  # noqa: S608 -- quoted
+
+
+def shown(tool: Tool, found: Iterable[str]) -> str:
+    """`schema.db.revision`: Alembic's heads, DBMate's last version, or `base`."""
+    ordered = sorted(found)
+    if tool == "dbmate":
+        ordered = ordered[-1:]
+    more = ["…"] if len(ordered) > _MAX_HEADS else []
+    return ",".join(ordered[:_MAX_HEADS] + more) or BASE
+
+
+def state(history: History | None, found: Iterable[str]) -> State:
+    """How a database stands to the migration files of who asks.
+
+    - `unknown`: there are no files to compare with.
+    - `diverged`: the files or the database have several heads where one should be, or two files are one revision.
+    - `ahead`: the database ran a revision that the files do not hold.
+    - `behind`: it has yet to run some of them.
+    - `current`: it ran all.
+
+    Args:
+        history: The files.
+        found: What the version table holds: Alembic's heads, or all of DBMate's versions.
+    """
+    found = set(found)
+    if history is None or not history.revisions:
+        return "unknown"
+    applied = history.applied(found)
+    missing = history.missing(found)
+    if missing:
+        known = found - set(missing)
+        # A head that follows a known one takes its row. Both are there, so the unknown one grew beside it.
+        beside = history.tool == "alembic" and bool(known) and len(_starts(history)) < 2
+        return "diverged" if beside else "ahead"
+    if history.forks or not applied.isdisjoint(history.duplicates):
+        return "diverged"
+    return "current" if len(applied) == len(history.by_id) else "behind"
+
+
+def _starts(history: History) -> list[str]:
+    return [each.id for each in history.revisions if not each.down or each.labels]

@@ -1,0 +1,194 @@
+"""What migration files say of revisions, without a database and without Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.instrumentation.schema._schemas import migrations, revisions, version_tables
+from opentelemetry.instrumentation.schema._schemas.revisions import History, Revision
+from opentelemetry.instrumentation.schema._schemas.version_tables import Wanted, recognize, state
+
+
+def line(*revisions_: tuple[object, ...]) -> History:
+    """Alembic's files: id, down, depends_on, labels."""
+    made = []
+    for each in revisions_:
+        id_, down, depends, labels = (*each, (), (), ())[:4]
+        made.append(Revision(str(id_), tuple(down), Path(f"{id_}.py"), tuple(depends), tuple(labels)))  # type: ignore[arg-type]
+    return History("alembic", made)
+
+
+STRAIGHT = line(("a",), ("b", ["a"]), ("c", ["b"]))
+FORK = line(("a",), ("b", ["a"]), ("c", ["a"]))
+MERGED = line(("a",), ("b", ["a"]), ("c", ["a"]), ("m", ["b", "c"]))
+LABELLED = line(("a",), ("b", ["a"], [], ["one"]), ("c", ["a"], [], ["two"]))
+APART = line(("a",), ("b", ["a"]), ("x",), ("y", ["x"], ["b"]))
+TWICE = line(("a",), ("b", ["a"]), ("b", ["a"]))
+CIRCLE = line(("a", ["c"]), ("b", ["a"]), ("c", ["b"]))
+
+
+@pytest.mark.parametrize(
+    ("history", "found", "expected"),
+    [
+        (STRAIGHT, ["c"], "current"),
+        (STRAIGHT, ["a"], "behind"),
+        (STRAIGHT, [], "behind"),
+        (STRAIGHT, ["z"], "ahead"),
+        (STRAIGHT, ["b", "z"], "diverged"),
+        (FORK, ["b"], "diverged"),
+        (FORK, ["b", "c"], "diverged"),
+        (MERGED, ["b", "c"], "behind"),
+        (MERGED, ["m"], "current"),
+        (LABELLED, ["b", "c"], "current"),
+        (LABELLED, ["b"], "behind"),
+        (LABELLED, ["b", "z"], "ahead"),
+        (APART, ["y"], "current"),  # the row of b goes when y, which depends on it, is applied
+        (APART, ["b", "x"], "behind"),
+        (TWICE, ["b"], "diverged"),
+        (TWICE, ["a"], "behind"),
+        (CIRCLE, ["b"], "current"),
+        (line(), ["a"], "unknown"),
+        (None, ["a"], "unknown"),
+    ],
+)
+def test_state(history: History | None, found: list[str], expected: str) -> None:
+    """The state follows from the heads in the database and the files alone."""
+    assert state(history, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["1", "2", "3"], "current"),
+        (["1", "3"], "behind"),
+        ([], "behind"),
+        (["1", "2", "3", "4"], "ahead"),
+    ],
+)
+def test_state_of_dbmate(found: list[str], expected: str) -> None:
+    """DBMate's table holds every version: a gap is a migration still to be applied."""
+    history = History("dbmate", revisions.dbmate_files([Path("3_c.sql"), Path("1_a.sql"), Path("2_b.sql")]))
+    assert state(history, found) == expected
+
+
+def test_pending_comes_after_what_it_needs() -> None:
+    """Pending revisions are ordered so that each follows all that it needs, dependencies of other branches too."""
+    assert [each.id for each in APART.pending([])] in (["a", "b", "x", "y"], ["x", "a", "b", "y"])
+    assert [each.id for each in MERGED.pending(["b"])] == ["c", "m"]
+    assert {each.id for each in CIRCLE.pending([])} == {"a", "b", "c"}
+
+
+def test_duplicates_stay_visible() -> None:
+    """Two files of one revision are told with their paths, for Alembic itself takes one of them and goes on."""
+    assert list(TWICE.duplicates) == ["b"]
+    assert len(TWICE.duplicates["b"]) == 2
+    history = History("dbmate", revisions.dbmate_files([Path("1_a.sql"), Path("1_b.sql")]))
+    assert list(history.duplicates) == ["1"]
+
+
+def test_alembic_files_are_parsed_not_imported(tmp_path: Path) -> None:
+    """Each way to write a migration's names is read; code in it never runs, and what is no migration is passed over."""
+    for name, text in {
+        "1.py": "revision = 'a'\ndown_revision = None\nraise SystemExit('executed')",
+        "2.py": "revision: str = 'b'\ndown_revision: Union[str, None] = 'a'\nbranch_labels = ('l',)",
+        "3.py": "revision = revision_id = 'c'\ndown_revision = ['b', 'a']\ndepends_on = 'l'",
+        "4.py": "revision = compute()",
+        "5.py": "def broken(:",
+        ".#2.py": "revision = 'b'",
+        "6.py": "revision = 'd'\ndown_revision = 'c'\nx = " + "(" * 300 + ")" * 300,
+    }.items():
+        (tmp_path / name).write_text(text)
+    found = History("alembic", revisions.alembic(tmp_path))
+    assert [each.id for each in found.revisions] == ["a", "b", "c"]
+    assert found.by_id["c"].down == ("b", "a")
+    assert found.by_id["b"].labels == ("l",)
+    assert found.before("c") == ("b", "a", "b")
+
+
+INTEGER = "it is another tool's: version_num is integer, not text"
+CASES = [
+    ("alembic", [("alembic_version", "version_num", "character varying(32)")], ""),
+    (
+        "alembic",
+        [("alembic_version", "version_num", "integer")],
+        INTEGER,
+    ),
+    ("alembic", [("alembic_version", "v", "text")], "it has no column version_num"),
+    ("dbmate", [("schema_migrations", "version", "character varying(128)")], ""),
+    ("dbmate", [("schema_migrations", "version", "varchar(255)")], ""),
+    (
+        "dbmate",
+        [("schema_migrations", "version", "bigint"), ("schema_migrations", "dirty", "boolean")],
+        "it is golang-migrate's: it has a column dirty",
+    ),
+    (
+        "dbmate",
+        [("schema_migrations", "version", "bigint"), ("schema_migrations", "inserted_at", "timestamp")],
+        "it is another tool's: it has a column inserted_at",
+    ),
+    (
+        "dbmate",
+        [("schema_migrations", "version", "character varying")],
+        "it is Rails': version is character varying without a length",
+    ),
+    (
+        "dbmate",
+        [("schema_migrations", "version", "varchar(255)"), ("ar_internal_metadata", "key", "varchar(255)")],
+        "it is Rails': the table ar_internal_metadata is beside it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tool", "columns", "problem"), CASES)
+def test_namesakes(tool: revisions.Tool, columns: list[tuple[str, str, str]], problem: str) -> None:
+    """A table of another tool that has the name of ours is told by its columns."""
+    rows = [("leads", "public", "public", *column, True, True) for column in columns]
+    (found,) = recognize([Wanted(tool, version_tables.NAMES[tool])], rows)
+    assert (found.problem, found.namespace) == (problem, "leads")
+
+
+def test_namespaces() -> None:
+    """Outside the default schema the namespace names the schema; tables of schemas nobody asked for are not ours."""
+    rows = [
+        ("leads", "public", schema, "alembic_version", "version_num", "varchar(32)", schema == "public", True)
+        for schema in ("app", "public", "stranger")
+    ]
+    found = recognize([Wanted("alembic", "alembic_version"), Wanted("alembic", "alembic_version", "app")], rows)
+    assert [each.namespace for each in found] == ["leads", "leads|app"]
+    assert recognize(version_tables.USUAL, [("leads", "public", *[None] * 6)]) == []
+
+
+def test_projects(tmp_path: Path) -> None:
+    """The tools' own settings say where migrations are and which table is theirs, without running them."""
+    for name in ("alembic/versions", "other/versions", "db/a", "db/b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_text(
+        "[alembic]\nscript_location = %(here)s/alembic\n[second]\nscript_location = other\n[loggers]\nkeys = root\n"
+    )
+    (tmp_path / "other/env.py").write_text(
+        "import os\nos._exit(3)\nSCHEMA = 'app'\n"
+        "context.configure(url, version_table='versions', version_table_schema=SCHEMA)\n"
+    )
+    for name in ("db/a/1_x.sql", "db/b/2_y.sql"):
+        (tmp_path / name).touch()
+    (tmp_path / ".env").write_text("DATABASE_URL=secret\nDBMATE_MIGRATIONS_TABLE='app.ran'\n")
+    first, second, third = migrations.find(tmp_path, {"DBMATE_MIGRATIONS_DIR": "db/a,db/b"})
+    assert first.table == Wanted("alembic", "alembic_version")
+    assert first.directories == (tmp_path / "alembic/versions",)
+    assert second.table == Wanted("alembic", "versions", "app")
+    assert third.table == Wanted("dbmate", "ran", "app")
+    assert third.history().heads == ("2",)
+
+
+def test_projects_by_other_roads(tmp_path: Path) -> None:
+    """`[tool.alembic]`, several version directories and `package:path` are understood too."""
+    for name in ("pkg/migrations/versions", "more"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.alembic]\nscript_location = 'pkg:migrations'\n"
+        "version_locations = ['%(here)s/pkg/migrations/versions', '%(here)s/more']\n"
+    )
+    (only,) = migrations.find(tmp_path, {})
+    assert only.directories == (tmp_path / "pkg/migrations/versions", tmp_path / "more")
+    assert migrations.find(tmp_path / "more", {}) == []
