@@ -21,8 +21,8 @@ ROOMS = {
     "cli": {"_migrations", "_prometheus", "_monitoring", "_schemas", "core"},
     "entry": {"_live", "_recording", "core"},
     "_live": {"_recording", "_schemas", "core"},
-    "integrations": {"_recording", "_schemas", "core"},
-    "_migrations": {"_schemas", "_prometheus", "core"},
+    "integrations": {"_migrations", "_recording", "_schemas", "core"},
+    "_migrations": {"_prometheus", "_schemas", "core"},
     "_schemas": set(),
     "_prometheus": {"core"},
     "_monitoring": {"core"},
@@ -170,10 +170,19 @@ def test_no_imports_in_a_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
-def test_the_fold_alone_imports_the_sdk() -> None:
-    """Nobody else imports `opentelemetry.sdk`, not even for types, so an app without an SDK works."""
+def test_who_imports_the_sdk() -> None:
+    """The fold, and the SDK of a command that migrates; nobody else, not even for types: an app without one works."""
     importers = {each.at for each in IMPORTS if each.of.startswith("opentelemetry.sdk")}
-    assert importers == {FOLD}
+    assert importers == {FOLD, "_migrations.sdk"}
+    assert all(
+        each.lazy for each in IMPORTS if each.at == "_migrations.sdk" and each.of.startswith("opentelemetry.sdk")
+    )
+
+
+def test_integrations_record_migrations_alone() -> None:
+    """Of `_migrations` an integration imports what records a run, and nothing that drives one."""
+    taken = {each.below for each in IMPORTS if each.at.startswith("integrations.")}
+    assert {each for each in taken if each and each.startswith("_migrations")} <= {"_migrations.telemetry"}
 
 
 def _allowed(module: str) -> set[str]:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, semconv, validation
+from opentelemetry.instrumentation.schema._migrations.telemetry import Runs, Target
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import generate_latest
@@ -27,6 +30,10 @@ TABLE = {
     "schema.query.cache.hits": ("counter", "{hit}", "schema_query_cache_hits_total"),
     "schema.query.cache.misses": ("counter", "{miss}", "schema_query_cache_misses_total"),
     "schema.info": ("gauge", "", "schema_info"),
+    "schema.migration.last_run.timestamp": ("gauge", "s", "schema_migration_last_run_timestamp_seconds"),
+    "schema.migration.last_run.duration": ("gauge", "s", "schema_migration_last_run_duration_seconds"),
+    "schema.migration.pending": ("gauge", "{migration}", "schema_migration_pending"),
+    "schema.guard.last_verdict.timestamp": ("gauge", "s", "schema_guard_last_verdict_timestamp_seconds"),
     "schema.left_out": ("gauge", "{schema}", "schema_left_out"),
     "schema.telemetry.errors": ("counter", "{error}", "schema_telemetry_errors_total"),
     "schema.telemetry.dropped": ("counter", "{measurement}", "schema_telemetry_dropped_total"),
@@ -95,6 +102,13 @@ def _use(active: recorder.Recorder) -> None:
     )
     active.instruments[semconv.VALIDATION_DURATION].dropped = 1
     active.owned("pytest", "Item")
+    runs = Runs(trace.get_tracer("test"))
+    target = Target("alembic", "leads", "postgresql")
+    runs.begin(target, "upgrade").end("applied")
+    runs.verdict(target, "pass", "errors")
+    active.observers |= runs.observers
+    pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}
+    active.observers[semconv.MIGRATION_PENDING.name] = lambda: [Observation(1, pending)]
 
 
 @pytest.fixture

@@ -38,16 +38,40 @@ DB_SYSTEM_NAME: Final = "db.system.name"
 DB_OPERATION_NAME: Final = "db.operation.name"
 DB_NAMESPACE: Final = "db.namespace"
 
+MIGRATION_TOOL: Final = "schema.migration.tool"
+MIGRATION_DIRECTION: Final = "schema.migration.direction"
+MIGRATION_OUTCOME: Final = "schema.migration.outcome"
+GUARD_VERDICT: Final = "schema.guard.verdict"
+GUARD_SIGNAL: Final = "schema.guard.signal"
+
 # -- span attributes
 PROBLEM_COUNT: Final = "schema.problem.count"
 QUERY_COUNT: Final = "schema.query.count"
 VALIDATION_COUNT: Final = "schema.validation.count"
 VALIDATION_SECONDS: Final = "schema.validation.duration"
 SPAN_NAME: Final = "schema.validate"
+MIGRATION_SPAN_NAME: Final = "schema.migrate"
+MIGRATION_STEP_SPAN_NAME: Final = "schema.migrate.step"
+MIGRATION_REVISION: Final = "schema.migration.revision"
+MIGRATION_OFFLINE: Final = "schema.migration.offline"
+# In development: https://opentelemetry.io/docs/specs/semconv/registry/attributes/vcs/ and …/cicd/; the last is stable.
+VCS_REVISION: Final = "vcs.ref.head.revision"
+PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
+DB_STATUS_CODE: Final = "db.response.status_code"
 
 # -- values
 Outcome = Literal["valid", "invalid", "error"]
 Relation = Literal["during", "after"]
+Direction = Literal["upgrade", "downgrade"]
+MigrationOutcome = Literal["applied", "rolled_back", "partial", "failed"]
+"""What the database holds after a run, whatever the run said of itself.
+
+`applied`: an upgrade reached its target. `rolled_back`: the database is at an earlier revision again, since a downgrade
+reached its target or an upgrade that failed was undone. `partial`: the run failed, and left the database somewhere
+between. `failed`: the run failed, and the database is as it was.
+"""
+Verdict = Literal["pass", "degraded", "inconclusive"]
+Signal = Literal["errors", "time", "queries"]
 VALIDATION_ERROR: Final = "ValidationError"
 VALIDATOR_CACHE: Final = "validator"
 OTHER_METHOD: Final = "_OTHER"
@@ -86,8 +110,8 @@ class Instrument(NamedTuple):
 
         https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
         """
-        name = self.name.replace(".", "_")
-        return name + {"histogram": "_seconds", "counter": "_total", "gauge": ""}[self.kind]
+        name = self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
+        return f"{name}_total" if self.kind == "counter" else name
 
 
 SCHEMA: Final = (SCHEMA_NAME, SCHEMA_MODULE, SCHEMA_LIBRARY)
@@ -156,6 +180,35 @@ SCHEMA_INFO: Final = Instrument(
     "1 for each version of a schema that is in use, 0 for one that no longer is.",
     (*SCHEMA, SCHEMA_VERSION, SCHEMA_FINGERPRINT),
 )
+_MIGRATION_RUN: Final = (MIGRATION_TOOL, DB_NAMESPACE, MIGRATION_DIRECTION, MIGRATION_OUTCOME)
+MIGRATION_TIMESTAMP: Final = Instrument(
+    "schema.migration.last_run.timestamp",
+    "gauge",
+    "s",
+    "When the last run of a migration tool with this outcome ended, in Unix time.",
+    _MIGRATION_RUN,
+)
+MIGRATION_DURATION: Final = Instrument(
+    "schema.migration.last_run.duration",
+    "gauge",
+    "s",
+    "Duration of the last run of a migration tool with this outcome.",
+    _MIGRATION_RUN,
+)
+MIGRATION_PENDING: Final = Instrument(
+    "schema.migration.pending",
+    "gauge",
+    "{migration}",
+    "Migrations that the application's files hold and its database does not.",
+    (MIGRATION_TOOL, DB_NAMESPACE),
+)
+GUARD_TIMESTAMP: Final = Instrument(
+    "schema.guard.last_verdict.timestamp",
+    "gauge",
+    "s",
+    "When the guard last judged a migration so, in Unix time.",
+    (MIGRATION_TOOL, DB_NAMESPACE, GUARD_VERDICT, GUARD_SIGNAL),
+)
 LEFT_OUT: Final = Instrument(
     "schema.left_out",
     "gauge",
@@ -189,6 +242,10 @@ INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what 
     QUERY_CACHE_HITS,
     QUERY_CACHE_MISSES,
     SCHEMA_INFO,
+    MIGRATION_TIMESTAMP,
+    MIGRATION_DURATION,
+    MIGRATION_PENDING,
+    GUARD_TIMESTAMP,
     LEFT_OUT,
     TELEMETRY_ERRORS,
     TELEMETRY_DROPPED,

@@ -1,0 +1,111 @@
+"""The SDK of a command that migrates: set up from the usual variables, and gone within 2 s, collector or not.
+
+A command is over in seconds, and people wait for it. The SDK's own exit waits some 10 s for a collector that is down.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points, version
+from time import monotonic
+from typing import Any, Final
+
+from opentelemetry.metrics import get_meter_provider
+from opentelemetry.trace import get_tracer_provider
+
+from .. import faults, semconv
+from .telemetry import COMPONENT, Runs
+
+_log = logging.getLogger(__name__)
+
+EXIT: Final = 2.0
+"""Seconds that the last export may take."""
+
+_PROTOCOLS: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+
+
+@contextmanager
+def recording(environment: Mapping[str, str] = os.environ) -> Generator[Runs]:
+    """Records the runs of a command, and exports them at the end, for at most `EXIT` s.
+
+    Under `opentelemetry-instrument` by its SDK. Else by one of its own where the environment names an endpoint or an
+    exporter and the SDK is installed; nothing is exported otherwise, and nothing is said of it.
+
+    Args:
+        environment: Where the variables are looked up.
+    """
+    providers: tuple[Any, Any] = get_tracer_provider(), get_meter_provider()
+    tracers, meters = providers
+    if not hasattr(meters, "force_flush"):  # the API's own, which drop all
+        tracers, meters = _own(environment) or providers
+    installed = version("opentelemetry-instrumentation-schema")
+    runs = Runs(tracers.get_tracer(semconv.SCOPE, installed, semconv.SCHEMA_URL))
+    runs.publish(meters.get_meter(semconv.SCOPE, installed, semconv.SCHEMA_URL))
+    try:
+        yield runs
+    finally:
+        if not within(EXIT, *(getattr(each, "force_flush", bool) for each in (meters, tracers))):
+            _log.warning("the telemetry of this run was not exported within %g s: is the collector up?", EXIT)
+
+
+def within(limit: float, *exports: Callable[[], object]) -> bool:
+    """Call all of them at once, for at most so many seconds; says whether each was done by then.
+
+    An exporter retries for as long as it likes, so threads wait for it that end with the process.
+    """
+    threads = [
+        threading.Thread(target=faults.guarded(COMPONENT, None)(each), name="schema-export", daemon=True)
+        for each in exports
+    ]
+    for thread in threads:
+        thread.start()
+    until = monotonic() + limit
+    for thread in threads:
+        thread.join(max(0.0, until - monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+@faults.guarded(COMPONENT, None)
+def _own(environment: Mapping[str, str]) -> tuple[Any, Any] | None:
+    """A tracer provider and a meter provider, None where nothing is to be exported."""
+    exporters = {signal: _exporter(signal, environment) for signal in ("traces", "metrics")}
+    if not any(exporters.values()):
+        return None
+    try:
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        return None
+    for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # one line of ours says it
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    named = "service.name" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "") or environment.get("OTEL_SERVICE_NAME")
+    resource = Resource.create({} if named else {"service.name": "otel-schema"})
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    if exporters["traces"] is not None:
+        tracers.add_span_processor(BatchSpanProcessor(exporters["traces"]()))
+    readers = [] if exporters["metrics"] is None else [PeriodicExportingMetricReader(exporters["metrics"]())]
+    return tracers, MeterProvider(readers, resource, shutdown_on_exit=False)
+
+
+def _exporter(signal: str, environment: Mapping[str, str]) -> Any:
+    """The class of the exporter that the variables ask for; None where they ask for none, or it is not installed."""
+    prefix = "OTEL_EXPORTER_OTLP"
+    named = environment.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()
+    endpoints = (f"{prefix}_ENDPOINT", f"{prefix}_{signal.upper()}_ENDPOINT")
+    off = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if off or not (named or any(environment.get(name) for name in endpoints)):
+        return None
+    if named in ("", "otlp"):
+        protocols = (environment.get(f"{prefix}_{signal.upper()}_PROTOCOL"), environment.get(f"{prefix}_PROTOCOL"))
+        named = _PROTOCOLS.get(next(filter(None, protocols), "grpc"), "")
+    if not named.startswith("otlp"):  # what is printed would stand in the middle of the command's own output
+        return None
+    found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=named))
+    return found[0].load() if found else None

@@ -1,0 +1,231 @@
+"""Runs of a migration tool as spans and gauges, whoever starts them: Alembic itself, or `otel-schema`.
+
+A run is a span, current while it runs, so that the spans of its statements are below it; each step is a child. How the
+run ended is on the span, and is a point of the gauges `schema.migration.last_run.*`. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any, Final, NamedTuple
+
+from opentelemetry import context, trace
+from opentelemetry.metrics import Meter, Observation
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+from .. import faults, semconv
+from ..text import class_name, clean
+from . import provenance
+
+COMPONENT: Final = "migrations"
+_MAX_CAUSES: Final = 10
+MAX_POINTS: Final = 200
+"""Points of one gauge: an app that migrates each tenant's database has one per tenant. The latest stay."""
+
+
+class Target(NamedTuple):
+    """What is migrated, by what.
+
+    Attributes:
+        tool: `alembic` or `dbmate`.
+        namespace: `db.namespace`; empty if it is not known.
+        system: `db.system.name`; likewise.
+    """
+
+    tool: str
+    namespace: str = ""
+    system: str = ""
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The attributes that a gauge has of it."""
+        labels = {semconv.MIGRATION_TOOL: self.tool}
+        return labels | ({semconv.DB_NAMESPACE: clean(self.namespace)} if self.namespace else {})
+
+
+class Runs:
+    """Records the runs of one process.
+
+    Args:
+        tracer: Makes the spans.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._lock = threading.RLock()
+        self._ended: dict[tuple[Any, ...], tuple[dict[str, Any], float, float]] = {}
+        self._judged: dict[tuple[Any, ...], tuple[dict[str, Any], float]] = {}
+
+    def begin(self, target: Target, direction: semconv.Direction, folder: Path | None = None, **more: Any) -> Run:
+        """A run begins; its span is the current one until it ends, in the context that this is called in.
+
+        Args:
+            target: What is migrated; what is not known yet is told at the end.
+            direction: Of the run.
+            folder: Of the migrations, whose commit is looked up.
+            more: Further attributes of the span, `name` for the span's name instead of `schema.migrate <direction>`.
+        """
+        return Run(self, self._tracer, target, direction, folder, more)
+
+    def ended(
+        self, target: Target, direction: semconv.Direction, outcome: semconv.MigrationOutcome, seconds: float
+    ) -> None:
+        """A run ended now, after so many seconds."""
+        labels = {**target.labels, semconv.MIGRATION_DIRECTION: direction, semconv.MIGRATION_OUTCOME: outcome}
+        self._keep(self._ended, labels, (labels, time(), max(seconds, 1e-6)))  # a time is never 0
+
+    def verdict(self, target: Target, verdict: semconv.Verdict, signal: semconv.Signal) -> None:
+        """The guard judged a migration now."""
+        labels = {**target.labels, semconv.GUARD_VERDICT: verdict, semconv.GUARD_SIGNAL: signal}
+        self._keep(self._judged, labels, (labels, time()))
+
+    def _keep(self, points: dict[tuple[Any, ...], Any], labels: dict[str, Any], point: Any) -> None:
+        key = tuple(labels.values())
+        with self._lock:
+            points.pop(key, None)  # the latest stands last
+            points[key] = point
+            while len(points) > MAX_POINTS:
+                del points[next(iter(points))]
+
+    @property
+    def observers(self) -> dict[str, Callable[[], Iterable[Observation]]]:
+        """Name of a gauge → gives its points at a collection."""
+        return {
+            semconv.MIGRATION_TIMESTAMP.name: lambda: [Observation(at, of) for of, at, _ in [*self._ended.values()]],
+            semconv.MIGRATION_DURATION.name: lambda: [Observation(took, of) for of, _, took in [*self._ended.values()]],
+            semconv.GUARD_TIMESTAMP.name: lambda: [Observation(at, of) for of, at in [*self._judged.values()]],
+        }
+
+    def publish(self, meter: Meter) -> None:
+        """Have the gauges collected, in a process without `instrument()`."""
+        specs = {spec.name: spec for spec in semconv.INSTRUMENTS}
+        for name, observe in self.observers.items():
+
+            def callback(
+                _options: Any, observe: Callable[[], Iterable[Observation]] = observe
+            ) -> Iterable[Observation]:
+                return observe()
+
+            meter.create_observable_gauge(name, [callback], specs[name].unit, specs[name].description)
+
+
+class Run:
+    """One run, from its begin to its end; made by `Runs.begin`."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        tracer: Tracer,
+        target: Target,
+        direction: semconv.Direction,
+        folder: Path | None,
+        more: dict[str, Any],
+    ) -> None:
+        self._runs, self._tracer = runs, tracer
+        self._direction: semconv.Direction = direction
+        self._target, self._began = target, perf_counter()
+        self._span: Span = trace.INVALID_SPAN
+        self._token: Any = None
+        self._step: tuple[Span, Any] | None = None
+        self._open(folder, more)
+
+    @faults.guarded(COMPONENT, None)
+    def _open(self, folder: Path | None, more: dict[str, Any]) -> None:
+        name = more.pop("name", f"{semconv.MIGRATION_SPAN_NAME} {self._direction}")
+        attributes = {**_described(self._target), semconv.MIGRATION_DIRECTION: self._direction, **more}
+        commit = provenance.commit(folder) if folder is not None else ""
+        known = {semconv.VCS_REVISION: commit, semconv.PIPELINE_RUN_ID: clean(provenance.pipeline_run())}
+        attributes |= {key: value for key, value in known.items() if value}
+        self._span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
+        self._token = context.attach(trace.set_span_in_context(self._span))
+
+    @faults.guarded(COMPONENT, None)
+    def begin_step(self, revision: str, direction: semconv.Direction | None = None) -> None:
+        """A step begins: one revision goes up or down. Its span is the current one until it ends."""
+        attributes = {
+            **_described(self._target),
+            semconv.MIGRATION_REVISION: clean(revision),
+            semconv.MIGRATION_DIRECTION: direction or self._direction,
+        }
+        name = f"{semconv.MIGRATION_STEP_SPAN_NAME} {clean(revision)}"
+        above = trace.set_span_in_context(self._span)  # also where the run began in another context
+        span = self._tracer.start_span(name, above, kind=SpanKind.INTERNAL, attributes=attributes)
+        self._step = span, context.attach(trace.set_span_in_context(span))
+
+    @faults.guarded(COMPONENT, None)
+    def end_step(self, error: BaseException | None = None) -> None:
+        """The step that runs ended, by raising `error` if that is given; nothing if none runs."""
+        if self._step is not None:
+            (span, token), self._step = self._step, None
+            context.detach(token)
+            _end(span, error)
+
+    def at(self, target: Target, direction: semconv.Direction | None = None) -> None:
+        """What is migrated is known by now."""
+        self._target = target
+        self._direction = direction or self._direction
+
+    @faults.guarded(COMPONENT, None)
+    def end(
+        self,
+        outcome: semconv.MigrationOutcome | None,
+        error: BaseException | None = None,
+        others: Iterable[tuple[Target, semconv.MigrationOutcome]] = (),
+    ) -> None:
+        """The run ended.
+
+        Args:
+            outcome: What the database says; None where no database was asked (SQL was only printed).
+            error: What the run raised.
+            others: Further databases that the same run migrated.
+        """
+        self.end_step(error)
+        took = perf_counter() - self._began
+        if outcome is not None:
+            self._runs.ended(self._target, self._direction, outcome, took)
+        for target, theirs in others:
+            self._runs.ended(target, self._direction, theirs, took)
+        if self._token is not None:
+            context.detach(self._token)
+            self._token = None
+        self._span.set_attributes({**_described(self._target), semconv.MIGRATION_DIRECTION: self._direction})
+        if outcome:
+            self._span.set_attribute(semconv.MIGRATION_OUTCOME, outcome)
+        _end(self._span, error, outcome in ("failed", "partial"))
+
+
+def _described(target: Target) -> dict[str, Any]:
+    return {**target.labels, **({semconv.DB_SYSTEM_NAME: target.system} if target.system else {})}
+
+
+def _end(span: Span, error: BaseException | None, failed: bool = False) -> None:
+    if error is not None:  # neither its message nor its traceback: they may quote a row
+        span.set_attribute(semconv.ERROR_TYPE, class_name(error))
+        code = status_code(error)
+        if code:
+            span.set_attribute(semconv.DB_STATUS_CODE, clean(code))
+    if error is not None or failed:
+        span.set_status(Status(StatusCode.ERROR))
+    span.end()
+
+
+def status_code(error: BaseException) -> str:
+    """`db.response.status_code`: the SQLSTATE of PostgreSQL, the number of MariaDB, the name of SQLite; else empty."""
+    at: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if at is None:
+            break
+        driver: Any = getattr(at, "orig", None)  # SQLAlchemy's error holds the driver's
+        arguments = getattr(driver, "args", ())
+        if arguments and type(arguments[0]) is int:
+            return str(arguments[0])
+        for each in (driver, at):
+            for name in ("sqlstate", "pgcode", "sqlite_errorname"):
+                found = getattr(each, name, None)
+                if type(found) is str and found:
+                    return found
+        at = driver if isinstance(driver, BaseException) else at.__cause__
+    return ""
