@@ -30,7 +30,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "json": json.loads,
 }
 SHOWN = {"text", "mermaid", "traceql", "diff"}  # what is printed or drawn, and no one types
-PORTS = (8000, 5000, 9464, 4318)  # that the pages name; each is another one here, since tests run side by side
+PORTS = (8000, 8001, 5000, 9464, 4318)  # that the pages name; each is another one here, since tests run side by side
 
 
 def test_few_blocks_are_not_run() -> None:
@@ -78,7 +78,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
 
     def here(text: str) -> str:
         for port, free in ports.items():
-            text = re.sub(rf"(localhost|127\.0\.0\.1):{port}\b", rf"\1:{free}", text)
+            text = re.sub(rf"((?:localhost|127\.0\.0\.1):|--port ){port}\b", rf"\g<1>{free}", text)
         return text
 
     with ExitStack() as running:
