@@ -3,10 +3,10 @@
     pip install "opentelemetry-instrumentation-schema[quickstart]" flask marshmallow sqlalchemy
     OTEL_METRICS_EXPORTER=prometheus OTEL_TRACES_EXPORTER=none opentelemetry-instrument flask --app app run
     curl -X POST localhost:5000/orders -H 'Content-Type: application/json' -d '{"sku": "A-1", "quantity": 0}'
-    curl -s localhost:9464/metrics | grep OrderIn
+    curl -s localhost:9464/metrics | grep NewOrder
 
 The validator of `sku` asks the database, so its query is linked to the schema: `schema_query_duration_seconds` has
-`schema_name="OrderIn"` and `schema_query_relation="during"`.
+`schema_name="NewOrder"` and `schema_query_relation="during"`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Order(Base):
     quantity: Mapped[int]
 
 
-class OrderIn(Schema):
+class NewOrder(Schema):
     sku = fields.String(required=True)
     quantity = fields.Integer(required=True, validate=validate.Range(min=1))
 
@@ -50,14 +50,14 @@ class OrderIn(Schema):
                 raise ValidationError("not sold here")
 
 
-class OrderOut(Schema):
+class SoldOrder(Schema):
     id = fields.Integer()
     sku = fields.String()
     quantity = fields.Integer()
 
 
 # Built once: a Schema built for each request is a miss of the validator cache each time.
-order_in, order_out = OrderIn(), OrderOut()
+order_in, order_out = NewOrder(), SoldOrder()
 
 
 @app.post("/orders")

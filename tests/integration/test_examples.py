@@ -55,7 +55,7 @@ def test_flask(tmp_path: Path) -> None:
         assert client.post("/orders", json={"sku": "A-1", "quantity": 2}).status_code == 201
         assert client.post("/orders", json={"sku": "B-2", "quantity": 0}).status_code == 422
         assert client.get("/orders").json() == [{"id": 1, "sku": "A-1", "quantity": 2}]
-        order = {"schema_name": "OrderIn", "schema_module": "app"}
+        order = {"schema_name": "NewOrder", "schema_module": "app"}
         assert samples(metrics, "schema_validation_duration_seconds_count", **order) == 2
         assert samples(metrics, "validation_errors_total", http_route="/orders", **order) == 1
         problems = ("quantity", "Range"), ("sku", "custom")
