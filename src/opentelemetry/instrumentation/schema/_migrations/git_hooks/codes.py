@@ -1,0 +1,93 @@
+"""What the hooks find. `docs/git-hooks.md` says of each why, with a bad and a good example."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+CODES: Final = {
+    "no-migration": "Tables changed, and no migration did.",
+    "not-staged": "A migration in the work tree is not staged.",
+    "several-heads": "More migrations than one are the last.",
+    "duplicate-revision": "Two files have one revision.",
+    "missing-parent": "A migration follows one that is not there.",
+    "out-of-order": "A new migration comes before merged ones.",
+    "merged-edited": "A merged migration was edited or deleted.",
+    "no-downgrade": "A migration cannot be rolled back: its downgrade is missing or empty.",
+    "destructive": "A migration destroys data.",
+    "create-all": "A migration makes tables from the models as they are today.",
+    "version-table": "A migration touches the table in which the migration tool keeps the revision.",
+    "stale-lock": "schema.lock does not fit the source.",
+    "unreadable": "A migration cannot be read.",
+    "bad-exception": "An exception gives no code, one that there is not, or no reason.",
+}
+
+COMPARING: Final = frozenset({"no-migration", "merged-edited"})
+"""Codes of a change and not of a state: an exception that was there before the change does not count for it."""
+
+_ALLOW: Final = re.compile(r"(?:#|--)\s*otel-schema:\s*allow\b(?P<rest>[^\n]*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        code: One of CODES.
+        file: Relative to the top of the work tree.
+        line: From 1.
+        what: What is so.
+        fix: What to do.
+        blocks: Whether it stops the commit.
+        others: Further files in which an exception may stand.
+    """
+
+    code: str
+    file: str
+    line: int
+    what: str
+    fix: str
+    blocks: bool = True
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exception_:
+    """A comment that allows a code in its file.
+
+    Attributes:
+        code: The code that it allows.
+        line: Where it stands.
+        text: Of its line.
+        problem: Why it is none, and what to write; empty if it is one.
+    """
+
+    code: str
+    line: int
+    text: str
+    problem: str = ""
+
+
+def exceptions(text: str) -> list[Exception_]:
+    """The comments `# otel-schema: allow CODE reason` of a file; `--` in SQL."""
+    if "otel-schema" not in text:
+        return []
+    found: list[Exception_] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _ALLOW.search(line)
+        if match:
+            code, _, reason = match["rest"].strip().partition(" ")
+            found.append(Exception_(code, number, line.strip(), _problem(code, reason.strip())))
+    return found
+
+
+def _problem(code: str, reason: str) -> str:
+    if code not in CODES:
+        near = difflib.get_close_matches(code, CODES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
+        return f"{code!r} is no code: {hint}" if code else f"it names no code: {hint}"
+    if code == "bad-exception":
+        return "bad-exception cannot be allowed: mend the exception"
+    return "" if reason else f"it gives no reason: write # otel-schema: allow {code} REASON"

@@ -1,0 +1,118 @@
+"""What is wrong with one migration, read from its text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from ..._schemas.version_tables import NAMES
+from ..operations import Script, does_nothing
+from . import destructive, sql
+from .codes import Finding
+
+_SECTION: Final = re.compile(r"^--\s*migrate:(?P<name>up|down)\b[^\n]*$", re.MULTILINE)
+_ACKNOWLEDGE: Final = (
+    "Deploy the code that does not need it first, save what you need, and say so in this file: "
+    "{mark} otel-schema: allow destructive REASON"
+)
+_NO_ROLLBACKS: Final = "if this project never rolls back: [tool.otel-schema] downgrades = false"
+_FROM_MODELS: Final = (
+    "Write the tables out: the models change later, and then this migration makes other tables than it did"
+)
+_VERSIONS: Final = "Leave it to {tool}: what it does not write itself it cannot undo"
+
+
+def alembic(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
+    """The findings in a migration of Alembic."""
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        what = f"is no Python: {getattr(error, 'msg', error)}"
+        yield Finding(code="unreadable", file=name, line=line, what=what, fix="Mend it: Alembic loads every file")
+        return
+    script = Script(module)
+    for up, down in script.pairs():
+        for loss in destructive.in_script(script, up):
+            fix = _ACKNOWLEDGE.format(mark="#")
+            yield Finding(code="destructive", file=name, line=loss.line, what=loss.what, fix=fix)
+        if downgrades:
+            yield from _downgrade(name, script, up, down)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in ("create_all", "drop_all"):
+                what = f"calls {node.func.attr}()"
+                yield Finding(code="create-all", file=name, line=node.lineno, what=what, fix=_FROM_MODELS)
+    for line in sorted(set(_version_table(script))):
+        what = f"touches {NAMES['alembic']}, where Alembic keeps the revision"
+        yield Finding(
+            code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic")
+        )
+
+
+def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Finding]:
+    upgrade, downgrade = script.functions.get(up), script.functions.get(down)
+    if upgrade is None or does_nothing(upgrade):
+        return
+    if downgrade is None and down in script.bound:
+        return
+    if downgrade is None or does_nothing(downgrade):
+        said = f"{down}() is missing" if downgrade is None else f"{down}() does nothing"
+        yield Finding(
+            code="no-downgrade",
+            file=name,
+            line=(downgrade or upgrade).lineno,
+            what=f"{said} and {up}() does: a rollback would leave the schema as it is under an older revision",
+            fix=f"Undo each step, or raise NotImplementedError where it cannot be undone; {_NO_ROLLBACKS}",
+        )
+
+
+def _version_table(script: Script) -> Iterator[int]:
+    table = NAMES["alembic"]
+    for function in script.functions:
+        for each in script.operations(function):
+            if each.alembic and table in (each.table, each.said(0, "table_name", "name", "old_table_name")):
+                yield each.line
+            for text in each.sql:
+                if any(_names(statement.text, table) for statement in sql.statements(text)):
+                    yield each.line
+
+
+def _names(statement: str, table: str) -> bool:
+    return re.search(rf"\b{table}\b", statement, re.IGNORECASE) is not None
+
+
+def dbmate(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
+    """The findings in a migration of DBMate."""
+    sections = list(_SECTION.finditer(text))
+    ends = [*(each.start() for each in sections[1:]), len(text)]
+    bodies = {each["name"]: (each, text[each.end() : end]) for each, end in zip(sections, ends, strict=False)}
+    if "up" not in bodies:
+        what = "has no line `-- migrate:up`"
+        fix = "Write one above the statements: DBMate stops at this file after it ran those before"
+        yield Finding(code="unreadable", file=name, line=1, what=what, fix=fix)
+        return
+    start, up = bodies["up"]
+    first = text.count("\n", 0, start.end()) + 1
+    for loss in destructive.in_sql(up):
+        fix = _ACKNOWLEDGE.format(mark="--")
+        yield Finding(code="destructive", file=name, line=first + loss.line, what=loss.what, fix=fix)
+    if downgrades and "down" not in bodies:
+        what = "has no line `-- migrate:down`"
+        fix = f"Write it, and undo each step below it: without it DBMate refuses the file; {_NO_ROLLBACKS}"
+        yield Finding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
+    elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
+        line = text.count("\n", 0, bodies["down"][0].start()) + 1
+        what = "has no statement below `-- migrate:down`: a rollback would say that it did, and leave the schema as it is"
+        fix = f"Undo each step; {_NO_ROLLBACKS}"
+        yield Finding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
+    for section, body in bodies.values():
+        for statement in sql.statements(body):
+            if _names(statement.text, NAMES["dbmate"]):
+                line = text.count("\n", 0, section.end()) + 1 + statement.line
+                what = f"touches {NAMES['dbmate']}, where DBMate keeps the versions"
+                yield Finding(
+                    code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="DBMate")
+                )

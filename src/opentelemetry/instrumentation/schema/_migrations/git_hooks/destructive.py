@@ -1,0 +1,162 @@
+"""Steps of a migration that destroy data, read from its text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from ..operations import Operation, Script, source
+from . import sql
+
+_DROPS: Final = {"drop_table": "table", "drop_column": "column"}
+_TEXTS: Final = frozenset(
+    {"String", "Unicode", "VARCHAR", "NVARCHAR", "CHAR", "NCHAR", "Text", "TEXT", "UnicodeText", "CLOB"}
+)
+_INTEGERS: Final = {
+    "SmallInteger": 2, "SMALLINT": 2, "Integer": 4, "INTEGER": 4, "INT": 4, "BigInteger": 8, "BIGINT": 8,
+}  # fmt: skip
+_NUMBERS: Final = frozenset({"Numeric", "NUMERIC", "DECIMAL", "Float", "FLOAT", "REAL", "Double", "DOUBLE"})
+_TIMES: Final = frozenset({"DateTime", "DATETIME", "TIMESTAMP"})
+_DATES: Final = frozenset({"Date", "DATE", "Time", "TIME"})
+
+
+class Loss(NamedTuple):
+    """One step that destroys data.
+
+    Attributes:
+        line: Where it stands.
+        what: What it does, in words.
+    """
+
+    line: int
+    what: str
+
+
+def in_script(script: Script, function: str) -> Iterator[Loss]:
+    """What a function of a migration in Python destroys. Tables that it made itself do not count."""
+    made: set[str] = set()
+    for each in script.operations(function):
+        if each.alembic and each.name == "create_table":
+            made.add(each.said(0, "table_name", "name"))
+        elif each.alembic and each.name in _DROPS:
+            table = each.table or each.said(0, "table_name", "name")
+            if table not in made:
+                yield Loss(each.line, _dropped(each, table))
+        elif each.alembic and each.name == "alter_column":
+            narrow = _narrower(each.argument(99, "existing_type"), each.argument(99, "type_"))
+            if narrow:
+                table = each.table or each.said(0, "table_name")
+                column = each.said(0 if each.table else 1, "column_name")
+                yield Loss(each.line, f"makes the column {table}.{column} narrower: {narrow}")
+        elif each.sql:
+            for text in each.sql:
+                yield from (Loss(each.line, loss.what) for loss in in_sql(text, made))
+        else:
+            deleted = _deleted(each)
+            if deleted:
+                yield Loss(each.line, deleted)
+
+
+def in_sql(text: str, made: set[str] | None = None) -> Iterator[Loss]:
+    """What SQL text destroys; lines from 0. Tables that it made itself do not count.
+
+    Args:
+        text: The statements.
+        made: The tables that were made before, to which those made here are added.
+    """
+    made = set[str]() if made is None else made
+    for statement in sql.statements(text):
+        table = sql.created(statement)
+        if table is not None:
+            made.add(sql.plain(table))
+        for what, of in sql.destroyed(statement):
+            if of is None or sql.plain(of) not in made:
+                yield Loss(statement.line, what)
+
+
+def _dropped(each: Operation, table: str) -> str:
+    if each.name == "drop_table":
+        return f"drops the table {table}"
+    column = each.said(0 if each.table else 1, "column_name")
+    return f"drops the column {table}.{column}"
+
+
+def _deleted(each: Operation) -> str | None:
+    """Rows that an expression of SQLAlchemy deletes."""
+    if each.name in ("execute", "scalar", "scalars") and each.call.args:
+        for node in _calls(each.call.args[0]):
+            called = node.func
+            if isinstance(called, ast.Name) and called.id == "delete" and node.args:
+                return f"deletes rows of {source(node.args[0])}"
+            if isinstance(called, ast.Attribute) and called.attr == "delete":
+                of = node.args[0] if node.args else called.value
+                return f"deletes rows of {source(of)}"
+    if each.name == "delete" and isinstance(each.call.func, ast.Attribute):
+        on = each.call.func.value
+        queried = next((call for call in _calls(on) if getattr(call.func, "attr", "") == "query"), None)
+        if queried is not None and queried.args:
+            return f"deletes rows of {source(queried.args[0])}"
+        if isinstance(on, ast.Name) and "session" in on.id.lower() and each.call.args:
+            return f"deletes the row {source(each.call.args[0])}"
+    return None
+
+
+def _calls(node: ast.expr) -> Iterable[ast.Call]:
+    return (each for each in ast.walk(node) if isinstance(each, ast.Call))
+
+
+class _Type(NamedTuple):
+    name: str
+    numbers: tuple[int | None, ...]
+    timezone: bool
+    text: str
+
+
+def _type(node: ast.expr) -> _Type:
+    name, numbers, timezone = "", (), False
+    called = node.func if isinstance(node, ast.Call) else node
+    if isinstance(called, (ast.Attribute, ast.Name)):
+        name = called.attr if isinstance(called, ast.Attribute) else called.id
+    if isinstance(node, ast.Call):
+        named = {each.arg: each.value for each in node.keywords}
+        given = [*node.args, *(named[key] for key in ("length", "precision", "scale") if key in named)]
+        numbers = tuple(each.value if isinstance(each, ast.Constant) and isinstance(each.value, int) else None for each in given)
+        zone = named.get("timezone")
+        timezone = isinstance(zone, ast.Constant) and zone.value is True
+    return _Type(name, numbers, timezone, re.sub(r"\s+", " ", ast.unparse(node)))
+
+
+def _narrower(old: ast.expr | None, new: ast.expr | None) -> str:
+    """How a type is narrower than the one before; empty if it is not, or if nobody can tell."""
+    if old is None or new is None:
+        return ""
+    before, after = _type(old), _type(new)
+    return f"{before.text} before, {after.text} now" if _loses(before, after) else ""
+
+
+def _loses(before: _Type, after: _Type) -> bool:
+    if {before.name, after.name} <= _TEXTS:
+        return _limit(after) < _limit(before)
+    if after.name in _INTEGERS:
+        return before.name in _NUMBERS or _INTEGERS.get(before.name, 0) > _INTEGERS[after.name]
+    if {before.name, after.name} <= _NUMBERS and after.numbers:
+        whole_before, whole_after = _digits(before), _digits(after)
+        return any(one < other for one, other in zip(whole_after, whole_before, strict=True))
+    if before.name in _TIMES:
+        return after.name in _DATES or (after.name in _TIMES and before.timezone and not after.timezone)
+    return False
+
+
+def _limit(type_: _Type) -> float:
+    """The length of a text type; without one there is none that we know."""
+    return next((each for each in type_.numbers if each is not None), float("inf"))
+
+
+def _digits(type_: _Type) -> tuple[float, float]:
+    """Digits before and after the point."""
+    if not type_.numbers or type_.numbers[0] is None:
+        return 0, 0  # unknown: nothing is narrower than it
+    scale = type_.numbers[1] if len(type_.numbers) > 1 else 0
+    return type_.numbers[0] - (scale or 0), scale or 0

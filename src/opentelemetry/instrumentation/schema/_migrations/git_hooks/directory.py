@@ -1,0 +1,120 @@
+"""One directory of migrations as the index has it, and as it was merged."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from ..._schemas.revisions import History, Revision, alembic_files, dbmate_files
+from ..._schemas.source import tree_digest
+from . import sql
+from .staged import Staged
+
+_BODY: Final = re.compile(rb"^(?:async )?(?:def|class) ", re.MULTILINE)
+
+
+class Directory:
+    """The migrations of one directory.
+
+    Args:
+        path: Relative to the top of the work tree, with `/`.
+        staged: The index.
+        files: Path → blob of what the index holds there.
+        before: The same of the merged commit; None where nothing is known to be merged.
+    """
+
+    def __init__(self, path: str, staged: Staged, files: Mapping[str, str], before: Mapping[str, str] | None) -> None:
+        self.path = path
+        self._staged = staged
+        self.files = {name: blob for name, blob in files.items() if self.holds(name)}
+        staged.load(self.files.values())
+        python = self._alembic(self.files)
+        self.tool = "alembic" if python or not any(name.endswith(".sql") for name in self.files) else "dbmate"
+        self.history = History(self.tool, python if self.tool == "alembic" else dbmate_files(map(Path, self.files)))
+        self.by_file = {each.file.as_posix(): each for each in self.history.revisions}
+        self._before = before
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is in this directory and may be a migration."""
+        suffix = PurePosixPath(name).suffix
+        return suffix in (".py", ".sql") and (self.path in ("", ".") or name.startswith(f"{self.path}/"))
+
+    def _alembic(self, files: Mapping[str, str]) -> list[Revision]:
+        """Alembic's revisions. What stands before the first function says which, and is a tenth of the text."""
+        python = [(Path(name), self._staged.read(blob)) for name, blob in sorted(files.items()) if name.endswith(".py")]
+        heads = [(file, text[: match.start()] if (match := _BODY.search(text)) else text) for file, text in python]
+        found = alembic_files(heads)
+        seen = {each.file for each in found}
+        found += alembic_files((file, text) for file, text in python if file not in seen and b"revision" in text)
+        return sorted(found, key=lambda each: each.file)
+
+    @cached_property
+    def merged_files(self) -> dict[str, str]:
+        """Path → blob of the merged migrations that the index does not have just so."""
+        before = self._before or {}
+        return {name: blob for name, blob in before.items() if self.holds(name) and self.files.get(name) != blob}
+
+    @cached_property
+    def merged(self) -> dict[str, str | None]:
+        """Revision → the merged text's blob, of every merged migration; None where it is the index's."""
+        if self._before is None:
+            return {}
+        found: dict[str, str | None] = {
+            each.id: None for name, each in self.by_file.items() if self._before.get(name) == self.files[name]
+        }
+        self._staged.load(self.merged_files.values())
+        old = self._alembic(self.merged_files) if self.tool == "alembic" else dbmate_files(map(Path, self.merged_files))
+        return found | {each.id: self.merged_files[each.file.as_posix()] for each in old}
+
+    @cached_property
+    def changed(self) -> list[str]:
+        """The migrations that this change adds or edits. One that was merged so and only moved is none of them."""
+        return [
+            name
+            for name, each in self.by_file.items()
+            if name in self._staged.changes and not self.same(name, self.merged.get(each.id))
+        ]
+
+    def same(self, name: str, blob: str | None) -> bool:
+        """Whether a staged migration does what a merged text of it did, whatever its comments and layout."""
+        if blob is None or blob == self.files[name]:
+            return blob is not None
+        return self._digest(name, self.files[name]) == self._digest(name, blob)
+
+    def _digest(self, name: str, blob: str) -> str:
+        text = self._staged.read(blob)
+        if name.endswith(".sql"):
+            return sql.words(decoded(text))
+        try:
+            return tree_digest(ast.Module(_without_docstring(ast.parse(text).body), []))
+        except (SyntaxError, ValueError):
+            return blob
+
+    def text(self, name: str) -> str:
+        """The staged text of a file."""
+        return decoded(self._staged.read(self.files[name]))
+
+    def line(self, name: str, variable: str) -> int:
+        """The line of a module's variable, else the first."""
+        match = re.search(rf"^{variable}\b", self.text(name), re.MULTILINE)
+        return self.text(name).count("\n", 0, match.start()) + 1 if match else 1
+
+    def called(self, revisions: Iterable[str]) -> str:
+        """Revisions with their files' names, for people."""
+        return ", ".join(
+            f"{each} ({self.history.by_id[each].file.name})" if each in self.history.by_id else each for each in revisions
+        )
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    return body[1:] if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else body
+
+
+def decoded(text: bytes) -> str:
+    """Text with one kind of line end; what is no UTF-8 is replaced."""
+    return text.decode("utf-8-sig", "replace").replace("\r\n", "\n")
