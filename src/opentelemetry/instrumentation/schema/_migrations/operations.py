@@ -90,7 +90,9 @@ class Script:
 
     def _by_database(self) -> bool:
         upgrade = self.functions.get("upgrade")
-        return upgrade is not None and any(isinstance(each, ast.Name) and each.id == "globals" for each in ast.walk(upgrade))
+        return upgrade is not None and any(
+            isinstance(each, ast.Name) and each.id == "globals" for each in ast.walk(upgrade)
+        )
 
     def operations(self, function: str) -> Iterator[Operation]:
         """The calls that a function makes, in the order of the text, with those of the functions that it calls."""
@@ -153,7 +155,9 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                 yield target.id, node.value
     elif isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name):
         yield node.target.id, node.value
-    elif isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, (ast.List, ast.Tuple)):
+    elif (
+        isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, (ast.List, ast.Tuple))
+    ):
         for each in node.iter.elts:
             yield node.target.id, each
 
@@ -166,10 +170,8 @@ def _texts(node: ast.expr, names: dict[str, list[ast.expr]], depth: int) -> Iter
         if isinstance(node.value, str):
             yield node.value
     elif isinstance(node, ast.JoinedStr):
-        yield "".join(
-            str(part.value) if isinstance(part, ast.Constant) else f"{{{ast.unparse(part)[2:-1].strip('{}')}}}"
-            for part in node.values
-        )
+        parts = (part.value for part in node.values if isinstance(part, (ast.Constant, ast.FormattedValue)))
+        yield "".join(f"{{{ast.unparse(part)}}}" if isinstance(part, ast.expr) else str(part) for part in parts)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left = next(_texts(node.left, names, depth + 1), None)
         right = next(_texts(node.right, names, depth + 1), None)

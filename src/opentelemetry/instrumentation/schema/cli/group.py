@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "diff": "Say which schema changes break clients, in requests and in responses.",
     "doctor": "Find what loses data in an app's environment, at an endpoint or in a Prometheus.",
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
+    "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
     "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",
 }

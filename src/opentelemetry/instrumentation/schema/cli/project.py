@@ -36,6 +36,8 @@ class Project:
         lock: Path of the lock, relative to `root`.
         approvals: Path of the approvals, likewise.
         migrations: Directories of migrations, likewise; found in alembic.ini where none is given.
+        downgrades: Whether migrations can be rolled back; without, the hooks ask for no downgrade.
+        base: The Git ref that merged migrations are on; found by its usual names where none is given.
     """
 
     root: Path
@@ -43,6 +45,8 @@ class Project:
     lock: str = lockfile.NAME
     approvals: str = approvals.NAME
     migrations: tuple[str, ...] = field(default=())
+    downgrades: bool = True
+    base: str | None = None
 
     @property
     def lock_path(self) -> Path:
@@ -63,7 +67,7 @@ def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
     """
     project = Project(root)
     found = _tool_table(root / "pyproject.toml")
-    known = {"modules": list, "migrations": list, "lock": str, "approvals": str}
+    known = {"modules": list, "migrations": list, "lock": str, "approvals": str, "downgrades": bool, "base": str}
     changes: dict[str, Any] = {}
     for key, value in found.items():
         if key not in known:

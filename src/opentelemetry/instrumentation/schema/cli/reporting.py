@@ -72,6 +72,7 @@ class Report:
         verdicts: One row per subject, for the overview: column → value.
         remarks: What else is to be said.
         details: Facts for machines.
+        lines: Whether each finding is one line of text, by place, instead of a block of lines by subject.
     """
 
     command: str
@@ -81,6 +82,7 @@ class Report:
     verdicts: Sequence[dict[str, str]] = ()
     remarks: Sequence[str] = ()
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    lines: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -129,6 +131,13 @@ def word(item: Item) -> str:
 
 
 def _text(report: Report) -> Iterator[str]:
+    if report.lines:
+        for item in report.items:
+            allowed = f"allowed by {item.approval}: " if item.approval else "warning: " if not item.counts else ""
+            yield f"{_where(item)}: {item.code} {allowed}{_sentence(item)}"
+        yield from report.remarks
+        yield report.summary
+        return
     subjects = list(dict.fromkeys(item.subject for item in report.items))
     for subject in subjects:
         mine = [item for item in report.items if item.subject == subject]

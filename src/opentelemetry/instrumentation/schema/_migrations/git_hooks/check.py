@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from . import content, models, order
 from .codes import COMPARING, Finding, exceptions
-from .directory import Directory, decoded
+from .line import Line, Place, decoded
 from .staged import Staged
 
 
@@ -18,13 +18,13 @@ class Asked:
 
     Attributes:
         root: The project's directory; empty if it is the top.
-        directories: Of migrations.
+        places: Of migrations.
         lock: The lock file.
         downgrades: Whether migrations need a downgrade.
     """
 
     root: str = ""
-    directories: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
     lock: str = "schema.lock"
     downgrades: bool = True
 
@@ -54,56 +54,52 @@ def check(staged: Staged, asked: Asked) -> Checked:
     Raises:
         GitError: if Git fails.
     """
-    files = staged.files(*asked.directories) if asked.directories else {}
-    before = staged.committed(staged.merged, *asked.directories) if staged.merged and asked.directories else None
-    directories = [Directory(each, staged, files, before) for each in asked.directories]
-    migrating = [each for each in staged.changes if any(here.holds(each) for here in directories)]
-    tables = models.changed_tables(staged, asked.root, directories)
+    directories = [each for place in asked.places for each in place.directories]
+    files = staged.files(*directories) if directories else {}
+    before = staged.committed(staged.merged, *directories) if staged.merged and directories else None
+    lines = [Line(each, staged, files, before) for each in asked.places]
+    migrating = [each for each in staged.changes if any(here.place.holds(each) for here in lines)]
+    tables = models.changed_tables(staged, asked.root, lines)
     everything = not staged.changes  # `pre-commit run --all-files`, or by hand
     found: list[Finding] = []
-    if not any(staged.changes[each].new for each in migrating) and directories:
+    if not any(staged.changes[each].new for each in migrating) and lines:
         found += tables
-    for here in directories:
-        if everything or any(here.holds(each) for each in migrating):
-            found += _in_directory(staged, here, asked, everything)
+    for here in lines:
+        if everything or any(here.place.holds(each) for each in migrating):
+            found += _in_line(staged, here, asked, everything)
     if not staged.reviews:
-        found += _not_staged(staged, directories, bool(migrating or tables))
-    found += models.lock(staged, asked.lock, asked.root, directories)
-    found += _bad_exceptions(staged, asked, directories)
+        found += _not_staged(staged, lines, bool(migrating or tables))
+    found += models.lock(staged, asked.lock, asked.root, lines)
+    found += _bad_exceptions(staged, asked, lines)
     found = sorted(set(found), key=lambda each: (each.file, each.line, each.code, each.what))
     allowed = [each for each in found if _allowed(staged, files, each)]
     return Checked(
         [each for each in found if each not in allowed],
         allowed,
-        sum(len(each.history.revisions) for each in directories),
+        sum(len(each.history.revisions) for each in lines),
         everything or bool(migrating or tables or found),
         staged.merged,
     )
 
 
-def _in_directory(staged: Staged, here: Directory, asked: Asked, everything: bool) -> Iterator[Finding]:
+def _in_line(staged: Staged, here: Line, asked: Asked, everything: bool) -> Iterator[Finding]:
     yield from order.between(here, everything)
     yield from order.edited(here, set(staged.changes))
     for name in here.files:
         # a file that is no migration now may be one that cannot be read
         if name in here.changed or (name in staged.changes and name not in here.by_file):
             text = here.text(name)
-            if here.tool == "dbmate" and name in here.by_file:
-                yield from content.dbmate(name, text, asked.downgrades)
-            elif here.tool == "alembic" and name.endswith(".py"):
-                found = content.alembic(name, text, asked.downgrades)
-                yield from (each for each in found if name in here.by_file or each.code == "unreadable")
+            judge = content.alembic if here.tool == "alembic" else content.dbmate
+            found = judge(name, text, here.place.table, asked.downgrades)
+            yield from (each for each in found if name in here.by_file or each.code == "unreadable")
 
 
-def _not_staged(staged: Staged, directories: list[Directory], concerned: bool) -> Iterator[Finding]:
-    if not directories:
+def _not_staged(staged: Staged, lines: list[Line], concerned: bool) -> Iterator[Finding]:
+    if not lines:
         return
-    for path, new in staged.not_staged(*(each.path for each in directories)).items():
-        here = next((each for each in directories if each.holds(path)), None)
+    for path, new in staged.not_staged(*(each for here in lines for each in here.place.directories)).items():
         file = staged.top / path
-        if here is None or not file.is_file():
-            continue
-        if here.tool == "dbmate" if path.endswith(".py") else here.tool == "alembic":
+        if not file.is_file() or not any(each.place.holds(path) for each in lines):
             continue
         if path.endswith(".py") and b"down_revision" not in file.read_bytes():
             continue
@@ -117,9 +113,9 @@ def _not_staged(staged: Staged, directories: list[Directory], concerned: bool) -
         )
 
 
-def _bad_exceptions(staged: Staged, asked: Asked, directories: list[Directory]) -> Iterator[Finding]:
+def _bad_exceptions(staged: Staged, asked: Asked, lines: list[Line]) -> Iterator[Finding]:
     for path, change in staged.changes.items():
-        ours = path.endswith(".py") or any(here.holds(path) for here in directories)
+        ours = path.endswith(".py") or any(here.place.holds(path) for here in lines)
         if change.new is None or not ours or (asked.root and not path.startswith(f"{asked.root}/")):
             continue
         for each in exceptions(decoded(staged.read(change.new))):
@@ -159,6 +155,3 @@ def _was(staged: Staged, path: str, code: str) -> str:
     else:
         blobs = [each for each in staged.changes[path].old if each] if path in staged.changes else []
     return "\n".join(decoded(staged.read(each)) for each in blobs)
-
-
-

@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..._schemas.version_tables import NAMES
 from ..operations import Script, does_nothing
 from . import destructive, sql
 from .codes import Finding
 
 _SECTION: Final = re.compile(r"^--\s*migrate:(?P<name>up|down)\b[^\n]*$", re.MULTILINE)
 _ACKNOWLEDGE: Final = (
-    "Deploy the code that does not need it first, save what you need, and say so in this file: "
-    "{mark} otel-schema: allow destructive REASON"
+    "If nothing needs that any more, say so in this file: {mark} otel-schema: allow destructive REASON"
 )
 _NO_ROLLBACKS: Final = "if this project never rolls back: [tool.otel-schema] downgrades = false"
 _FROM_MODELS: Final = (
@@ -24,7 +22,7 @@ _FROM_MODELS: Final = (
 _VERSIONS: Final = "Leave it to {tool}: what it does not write itself it cannot undo"
 
 
-def alembic(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
+def alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[Finding]:
     """The findings in a migration of Alembic."""
     try:
         module = ast.parse(text)
@@ -41,15 +39,13 @@ def alembic(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
         if downgrades:
             yield from _downgrade(name, script, up, down)
     for node in ast.walk(module):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in ("create_all", "drop_all"):
-                what = f"calls {node.func.attr}()"
-                yield Finding(code="create-all", file=name, line=node.lineno, what=what, fix=_FROM_MODELS)
-    for line in sorted(set(_version_table(script))):
-        what = f"touches {NAMES['alembic']}, where Alembic keeps the revision"
-        yield Finding(
-            code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic")
-        )
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr in ("create_all", "drop_all"):
+            what = f"calls {called.attr}()"
+            yield Finding(code="create-all", file=name, line=called.lineno, what=what, fix=_FROM_MODELS)
+    for line in sorted(set(_version_table(script, table))):
+        what = f"touches {table}, where Alembic keeps the revision"
+        yield Finding(code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic"))
 
 
 def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Finding]:
@@ -69,8 +65,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
         )
 
 
-def _version_table(script: Script) -> Iterator[int]:
-    table = NAMES["alembic"]
+def _version_table(script: Script, table: str) -> Iterator[int]:
     for function in script.functions:
         for each in script.operations(function):
             if each.alembic and table in (each.table, each.said(0, "table_name", "name", "old_table_name")):
@@ -84,7 +79,7 @@ def _names(statement: str, table: str) -> bool:
     return re.search(rf"\b{table}\b", statement, re.IGNORECASE) is not None
 
 
-def dbmate(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
+def dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[Finding]:
     """The findings in a migration of DBMate."""
     sections = list(_SECTION.finditer(text))
     ends = [*(each.start() for each in sections[1:]), len(text)]
@@ -105,14 +100,16 @@ def dbmate(name: str, text: str, downgrades: bool) -> Iterator[Finding]:
         yield Finding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
     elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
         line = text.count("\n", 0, bodies["down"][0].start()) + 1
-        what = "has no statement below `-- migrate:down`: a rollback would say that it did, and leave the schema as it is"
+        what = (
+            "has no statement below `-- migrate:down`: a rollback would say that it did, and leave the schema as it is"
+        )
         fix = f"Undo each step; {_NO_ROLLBACKS}"
         yield Finding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
     for section, body in bodies.values():
         for statement in sql.statements(body):
-            if _names(statement.text, NAMES["dbmate"]):
+            if _names(statement.text, table):
                 line = text.count("\n", 0, section.end()) + 1 + statement.line
-                what = f"touches {NAMES['dbmate']}, where DBMate keeps the versions"
+                what = f"touches {table}, where DBMate keeps the versions"
                 yield Finding(
                     code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="DBMate")
                 )

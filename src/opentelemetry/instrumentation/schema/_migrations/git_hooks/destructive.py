@@ -17,7 +17,8 @@ _TEXTS: Final = frozenset(
 _INTEGERS: Final = {
     "SmallInteger": 2, "SMALLINT": 2, "Integer": 4, "INTEGER": 4, "INT": 4, "BigInteger": 8, "BIGINT": 8,
 }  # fmt: skip
-_NUMBERS: Final = frozenset({"Numeric", "NUMERIC", "DECIMAL", "Float", "FLOAT", "REAL", "Double", "DOUBLE"})
+_EXACT: Final = frozenset({"Numeric", "NUMERIC", "DECIMAL"})
+_NUMBERS: Final = _EXACT | {"Float", "FLOAT", "REAL", "Double", "DOUBLE"}
 _TIMES: Final = frozenset({"DateTime", "DATETIME", "TIMESTAMP"})
 _DATES: Final = frozenset({"Date", "DATE", "Time", "TIME"})
 
@@ -122,7 +123,9 @@ def _type(node: ast.expr) -> _Type:
     if isinstance(node, ast.Call):
         named = {each.arg: each.value for each in node.keywords}
         given = [*node.args, *(named[key] for key in ("length", "precision", "scale") if key in named)]
-        numbers = tuple(each.value if isinstance(each, ast.Constant) and isinstance(each.value, int) else None for each in given)
+        numbers = tuple(
+            each.value if isinstance(each, ast.Constant) and isinstance(each.value, int) else None for each in given
+        )
         zone = named.get("timezone")
         timezone = isinstance(zone, ast.Constant) and zone.value is True
     return _Type(name, numbers, timezone, re.sub(r"\s+", " ", ast.unparse(node)))
@@ -141,7 +144,7 @@ def _loses(before: _Type, after: _Type) -> bool:
         return _limit(after) < _limit(before)
     if after.name in _INTEGERS:
         return before.name in _NUMBERS or _INTEGERS.get(before.name, 0) > _INTEGERS[after.name]
-    if {before.name, after.name} <= _NUMBERS and after.numbers:
+    if before.name in _NUMBERS and after.name in _EXACT:
         whole_before, whole_after = _digits(before), _digits(after)
         return any(one < other for one, other in zip(whole_after, whole_before, strict=True))
     if before.name in _TIMES:
@@ -155,8 +158,8 @@ def _limit(type_: _Type) -> float:
 
 
 def _digits(type_: _Type) -> tuple[float, float]:
-    """Digits before and after the point."""
-    if not type_.numbers or type_.numbers[0] is None:
-        return 0, 0  # unknown: nothing is narrower than it
-    scale = type_.numbers[1] if len(type_.numbers) > 1 else 0
-    return type_.numbers[0] - (scale or 0), scale or 0
+    """Digits before and after the point; without a precision there is no limit that we know."""
+    precision, scale = (*type_.numbers, None, None)[:2]
+    if precision is None or type_.name not in _EXACT:
+        return float("inf"), float("inf")
+    return precision - (scale or 0), scale or 0

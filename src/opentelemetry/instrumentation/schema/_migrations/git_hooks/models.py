@@ -13,7 +13,7 @@ from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.source import places_of
 from ..._schemas.staleness import source_name, stale
 from .codes import Finding
-from .directory import Directory, decoded
+from .line import Line, decoded
 from .staged import Staged
 from .tables import Table, tables_of
 
@@ -22,7 +22,7 @@ _WRITE: Final = {"alembic": "alembic revision --autogenerate", "dbmate": "dbmate
 _LOCK_AGAIN: Final = "Write it again, and stage it: otel-schema lock"
 
 
-def changed_tables(staged: Staged, root: str, directories: list[Directory]) -> list[Finding]:
+def changed_tables(staged: Staged, root: str, lines: list[Line]) -> list[Finding]:
     """The tables that this change declares otherwise than before. A class that only moved is none."""
     now: dict[str, dict[str, tuple[str, Table]]] = {}
     before: list[dict[str, set[str]]] = [{} for _ in staged.parents]
@@ -30,7 +30,7 @@ def changed_tables(staged: Staged, root: str, directories: list[Directory]) -> l
     for path, change in staged.changes.items():
         if not path.endswith(".py") or not _below(path, root) or _TESTS.search(path):
             continue
-        if any(each.holds(path) for each in directories):
+        if any(each.place.holds(path) for each in lines):
             continue
         staged.load(blob for blob in (*change.old, change.new) if blob)
         new = _tables(staged, change.new)
@@ -42,7 +42,7 @@ def changed_tables(staged: Staged, root: str, directories: list[Directory]) -> l
                 if name not in new:
                     gone[name] = (path, 1)
     found: list[Finding] = []
-    fix = f"Write one ({_WRITE[directories[0].tool]}), and stage it" if directories else ""
+    fix = f"Write one ({_WRITE[lines[0].tool]}), and stage it" if lines else ""
     for name, tables in now.items():
         for facts, (path, table) in tables.items():
             if all(facts not in side.get(name, ()) for side in before):
@@ -68,7 +68,7 @@ def _tables(staged: Staged, blob: str | None) -> dict[str, Table]:
         return {}
 
 
-def lock(staged: Staged, path: str, root: str, directories: list[Directory]) -> Iterator[Finding]:
+def lock(staged: Staged, path: str, root: str, lines: list[Line]) -> Iterator[Finding]:
     """Where the staged lock does not fit the staged source, as far as this change touches either."""
     blob = staged.files(path).get(path)
     if blob is None:
@@ -80,9 +80,9 @@ def lock(staged: Staged, path: str, root: str, directories: list[Directory]) -> 
         return
     whole = path in staged.changes
     yield from _stale(staged, path, root, locked, whole)
-    for here in directories:
-        relative = PurePosixPath(here.path).relative_to(root).as_posix() if root else here.path
-        heads = locked.heads.get(f"{here.tool} {relative}")
+    for here in lines:
+        names = ",".join(each.removeprefix(f"{root}/") if root else each for each in here.place.directories)
+        heads = locked.heads.get(f"{here.tool} {names}")
         if heads is not None and set(heads) != set(here.history.heads) and (whole or here.changed):
             last = [here.history.by_id[each].file.as_posix() for each in here.history.heads]
             yield Finding(

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from ..._schemas.revisions import Revision
 from .codes import Finding
-from .directory import Directory
+from .line import Line
 
 
-def between(here: Directory, everything: bool) -> Iterator[Finding]:
-    """The findings between the migrations of a directory.
+def between(here: Line, everything: bool) -> Iterator[Finding]:
+    """The findings between the migrations of a line.
 
     Args:
-        here: The directory.
+        here: The line of migrations.
         everything: Whether to judge also what this change did not touch.
     """
     changed = {here.by_file[name].id for name in here.changed}
@@ -26,11 +26,11 @@ def between(here: Directory, everything: bool) -> Iterator[Finding]:
     yield from _inserted(here, changed)
 
 
-def edited(here: Directory, gone: set[str]) -> Iterator[Finding]:
+def edited(here: Line, gone: set[str]) -> Iterator[Finding]:
     """Merged migrations that are edited or deleted.
 
     Args:
-        here: The directory.
+        here: The line of migrations.
         gone: The paths that this change edits or deletes.
     """
     for revision, blob in sorted(here.merged.items()):
@@ -60,12 +60,12 @@ def edited(here: Directory, gone: set[str]) -> Iterator[Finding]:
             )
 
 
-def _newest(here: Directory, several: tuple[Revision, ...] | list[Revision]) -> Revision:
+def _newest(here: Line, several: tuple[Revision, ...] | list[Revision]) -> Revision:
     """The one that this change brings, else the last by name."""
     return max(several, key=lambda each: (each.file.as_posix() in here.changed, each.file))
 
 
-def _duplicates(here: Directory) -> Iterator[Finding]:
+def _duplicates(here: Line) -> Iterator[Finding]:
     for revision, files in here.history.duplicates.items():
         found = _newest(here, [here.by_file[each.as_posix()] for each in files])
         others = ", ".join(each.name for each in files if each != found.file)
@@ -80,7 +80,7 @@ def _duplicates(here: Directory) -> Iterator[Finding]:
         )
 
 
-def _parents(here: Directory) -> Iterator[Finding]:
+def _parents(here: Line) -> Iterator[Finding]:
     for name, each in here.by_file.items():
         for down in each.down:
             if down not in here.history:
@@ -93,7 +93,7 @@ def _parents(here: Directory) -> Iterator[Finding]:
                 )
 
 
-def _heads(here: Directory, changed: set[str], everything: bool) -> Iterator[Finding]:
+def _heads(here: Line, changed: set[str], everything: bool) -> Iterator[Finding]:
     heads = here.history.heads
     roots = [each for each in here.history.revisions if not each.down]
     new = [each for each in roots if len(roots) > 1 and not each.labels and (everything or each.id in changed)]
@@ -112,7 +112,7 @@ def _heads(here: Directory, changed: set[str], everything: bool) -> Iterator[Fin
     )
 
 
-def _inserted(here: Directory, changed: set[str]) -> Iterator[Finding]:
+def _inserted(here: Line, changed: set[str]) -> Iterator[Finding]:
     merged = here.merged.keys()
     before = here.history.ancestors(merged) - merged
     for each in sorted(before & changed):
@@ -127,7 +127,7 @@ def _inserted(here: Directory, changed: set[str]) -> Iterator[Finding]:
         )
 
 
-def _late(here: Directory) -> Iterator[Finding]:
+def _late(here: Line) -> Iterator[Finding]:
     last = max(here.merged, default=None)
     for name in here.changed:
         each = here.by_file[name]

@@ -27,7 +27,9 @@ _TRUNCATE: Final = re.compile(rf"TRUNCATE\s+(?:TABLE\s+)?(?:ONLY\s+)?{_NAME}", r
 _DELETE: Final = re.compile(rf"\bDELETE\s+(?:FROM\s+(?:ONLY\s+)?{_NAME}|\S+\s+FROM\s+(?P<joined>\S+))", re.I)
 _ALTER: Final = re.compile(rf"ALTER\s+(?:FOREIGN\s+)?TABLE\s+{_IF}(?:ONLY\s+)?{_NAME}\s+(?P<actions>.*)", re.I | re.S)
 _DROPS: Final = re.compile(rf"DROP\s+(?P<column>COLUMN\s+)?{_IF}{_NAME}", re.I)
-_NO_COLUMN: Final = re.compile(r"(CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IDENTITY|PERIOD)\b", re.I)
+_NO_COLUMN: Final = re.compile(
+    r"(CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IDENTITY|PERIOD)\b", re.I
+)
 _CREATE_TABLE: Final = re.compile(
     rf"CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}", re.I
 )

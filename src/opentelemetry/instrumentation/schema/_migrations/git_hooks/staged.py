@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .git import Git, GitError, split
+
 _TRUNKS: Final = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 _FILES: Final = (b"100644", b"100755")
-
-
-class GitError(Exception):
-    """Git, the repository or a ref is not there; the text names it and the fix."""
 
 
 class Change(NamedTuple):
@@ -29,7 +26,7 @@ class Change(NamedTuple):
     new: str | None
 
 
-class Staged:
+class Staged(Git):
     """The index, compared with what was committed and with what is merged.
 
     Args:
@@ -43,20 +40,15 @@ class Staged:
     """
 
     def __init__(self, directory: Path, base: str | None = None, trunk: str | None = None) -> None:
-        self._directory = directory
-        top = self._git("rev-parse", "--show-toplevel")
-        if top is None:
-            raise GitError(f"{directory} is in no work tree of Git: run this where the project is, or give --project")
-        self.top = Path(os.fsdecode(top.removesuffix(b"\n")))
-        self._directory = self.top
+        super().__init__(directory)
         self._blobs: dict[str, bytes] = {}
         self.reviews = base is not None
-        heads = [each for each in [self._commit("HEAD"), *self._merging()] if each]
+        heads = [each for each in [self.commit("HEAD"), *self._merging()] if each]
         given = base or trunk
         self.trunk = self._named(given) if given else self._usual()
         self.merged: str | None = None
         if self.trunk and heads:
-            common = self._git("merge-base", self.trunk, *heads)
+            common = self.run("merge-base", self.trunk, *heads)
             self.merged = os.fsdecode(common).strip() if common else None
             if self.merged is None and given:
                 raise GitError(
@@ -71,7 +63,7 @@ class Staged:
     def files(self, *directories: str) -> dict[str, str]:
         """Path → blob of the files that the index holds below directories."""
         found: dict[str, str] = {}
-        for entry in _split(self._must("ls-files", "-s", "-z", "--", *directories)):
+        for entry in split(self.must("ls-files", "-s", "-z", "--", *directories)):
             mode, blob, rest = entry.split(b" ", 2)
             if mode in _FILES:
                 found[os.fsdecode(rest.partition(b"\t")[2])] = blob.decode()
@@ -80,7 +72,7 @@ class Staged:
     def committed(self, commit: str, *directories: str) -> dict[str, str]:
         """The same of a commit."""
         found: dict[str, str] = {}
-        for entry in _split(self._must("ls-tree", "-r", "-z", "--full-tree", commit, "--", *directories)):
+        for entry in split(self.must("ls-tree", "-r", "-z", "--full-tree", commit, "--", *directories)):
             facts, _, path = entry.partition(b"\t")
             mode, _, blob = facts.split(b" ")
             if mode in _FILES:
@@ -95,7 +87,7 @@ class Staged:
         return {path: Change(tuple(side[path][0] for side in sides), sides[0][path][1]) for path in sorted(both)}
 
     def _changes(self, commit: str) -> dict[str, tuple[str | None, str | None]]:
-        parts = _split(self._must("diff-index", "--cached", "--no-renames", "--raw", "--no-abbrev", "-z", commit))
+        parts = split(self.must("diff-index", "--cached", "--no-renames", "--raw", "--no-abbrev", "-z", commit))
         found: dict[str, tuple[str | None, str | None]] = {}
         for facts in parts:
             old_mode, new_mode, old, new, _ = facts.removeprefix(b":").split(b" ")
@@ -108,8 +100,8 @@ class Staged:
 
     def not_staged(self, *directories: str) -> dict[str, bool]:
         """Files of the work tree below directories that the index has not so → whether it has none at all."""
-        new = _split(self._must("ls-files", "--others", "--exclude-standard", "-z", "--", *directories))
-        changed = _split(self._must("diff", "--no-ext-diff", "--diff-filter=AM", "--name-only", "-z", "--", *directories))
+        new = split(self.must("ls-files", "--others", "--exclude-standard", "-z", "--", *directories))
+        changed = split(self.must("diff", "--no-ext-diff", "--diff-filter=AM", "--name-only", "-z", "--", *directories))
         return {os.fsdecode(each): True for each in new} | {os.fsdecode(each): False for each in changed}
 
     # -- contents
@@ -119,13 +111,15 @@ class Staged:
         wanted = [each for each in dict.fromkeys(blobs) if each not in self._blobs]
         if not wanted:
             return
-        answer = self._must("cat-file", "--batch", given="\n".join(wanted).encode() + b"\n")
+        answer = self.must("cat-file", "--batch", given="\n".join(wanted).encode() + b"\n")
         position = 0
         for each in wanted:
             end = answer.index(b"\n", position)
             header = answer[position:end].split(b" ")
             if len(header) != 3:
-                raise GitError(f"Git does not have the object {each}: fetch it (git fetch), or check the repository (git fsck)")
+                raise GitError(
+                    f"Git does not have the object {each}: fetch it (git fetch), or check the repository (git fsck)"
+                )
             size = int(header[2])
             self._blobs[each] = answer[end + 1 : end + 1 + size]
             position = end + size + 2
@@ -139,8 +133,8 @@ class Staged:
 
     def _usual(self) -> str | None:
         """The trunk by its usual names; not the branch that is committed to."""
-        here = self._git("symbolic-ref", "--quiet", "HEAD") or b""
-        listed = self._git(
+        here = self.run("symbolic-ref", "--quiet", "HEAD") or b""
+        listed = self.run(
             "for-each-ref", "--format=%(refname:short) %(objectname)",
             "refs/remotes/origin/", "refs/heads/main", "refs/heads/master",
         )  # fmt: skip
@@ -150,46 +144,18 @@ class Staged:
         return next((refs[each] for each in _TRUNKS if each in refs and each != current), None)
 
     def _named(self, ref: str) -> str:
-        commit = self._commit(ref)
+        commit = self.commit(ref)
         if commit is None:
             raise GitError(f"{ref} is no ref of this repository: fetch it (git fetch origin), or name another")
         return commit
 
-    def _commit(self, ref: str) -> str | None:
-        found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-        return os.fsdecode(found).strip() if found else None
-
     def _merging(self) -> list[str]:
         """The other sides of a merge. Before its automatic commit they are in the environment alone."""
-        path = self._git("rev-parse", "--git-path", "MERGE_HEAD")
-        file = self.top / os.fsdecode(path or b"").strip()
-        if path and file.is_file():
+        file = self.path("MERGE_HEAD")
+        if file.is_file():
             return file.read_text().split()
         names = (each.removeprefix("GITHEAD_") for each in os.environ if each.startswith("GITHEAD_"))
-        return [each for each in map(self._commit, names) if each and each != self._commit("HEAD")]
+        return [each for each in map(self.commit, names) if each and each != self.commit("HEAD")]
 
     def _empty_tree(self) -> str:
-        return os.fsdecode(self._must("hash-object", "-t", "tree", "--stdin", given=b"")).strip()
-
-    def _must(self, *arguments: str, given: bytes | None = None) -> bytes:
-        answer = self._git(*arguments, given=given)
-        if answer is None:
-            raise GitError(f"git {' '.join(arguments)} failed: run it by hand to see why")
-        return answer
-
-    def _git(self, *arguments: str, given: bytes | None = None) -> bytes | None:
-        try:
-            done = subprocess.run(  # noqa: S603 -- no shell, and refs are kept from being options
-                ["git", "--literal-pathspecs", "-C", str(self._directory), *arguments],  # noqa: S607 -- the user's Git
-                input=given,
-                stdin=subprocess.DEVNULL if given is None else None,
-                capture_output=True,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise GitError("git is not installed, or not on the PATH") from error
-        return done.stdout if done.returncode == 0 else None
-
-
-def _split(text: bytes) -> Iterator[bytes]:
-    return (each for each in text.split(b"\0") if each)
+        return os.fsdecode(self.must("hash-object", "-t", "tree", "--stdin", given=b"")).strip()

@@ -40,7 +40,11 @@ def tables_of(text: bytes) -> dict[str, Table]:
         module = ast.parse(text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error)) from error
-    return dict(_tables(module.body, "")) if b"olumn" in text or b"Table" in text or b"Field" in text or b"Mapped" in text else {}
+    return (
+        dict(_tables(module.body, ""))
+        if b"olumn" in text or b"Table" in text or b"Field" in text or b"Mapped" in text
+        else {}
+    )
 
 
 def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Table]]:
@@ -52,16 +56,16 @@ def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Table]]:
             yield from _tables(node.body, f"{prefix}{node.name}.")
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             yield from _tables(node.body, prefix)
-        elif not prefix and isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Call):
-            if _called(node.value) == "Table":
-                yield ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target), Table(
-                    node.lineno, _fact(node.value)
-                )
+        elif not prefix and isinstance(node, (ast.Assign, ast.AnnAssign)):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(node.value, ast.Call) and _called(node.value) == "Table":
+                yield ast.unparse(target), Table(node.lineno, _fact(node.value))
 
 
 def _columns(node: ast.ClassDef) -> Iterator[str]:
     sqlmodel = any(
-        each.arg == "table" and isinstance(each.value, ast.Constant) and each.value.value is True for each in node.keywords
+        each.arg == "table" and isinstance(each.value, ast.Constant) and each.value.value is True
+        for each in node.keywords
     )
     for each in node.body:
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
@@ -73,11 +77,11 @@ def _columns(node: ast.ClassDef) -> Iterator[str]:
         called = _called(value)
         if name in _DECLARED and value is not None:
             yield f"{name} = {_fact(value)}"
-        elif called in ("Column", "mapped_column") or (sqlmodel and called == "Field"):
+        elif value is not None and (called in ("Column", "mapped_column") or (sqlmodel and called == "Field")):
             yield f"{name}: {_annotated(annotation)} = {_fact(value)}"
-        elif value is None and _mapped(annotation):
-            yield f"{name}: {_annotated(annotation)}"
-        elif sqlmodel and annotation is not None and called != "Relationship" and name != "model_config":
+        elif (value is None and _mapped(annotation)) or (
+            sqlmodel and annotation is not None and called != "Relationship" and name != "model_config"
+        ):
             yield f"{name}: {_annotated(annotation)}"
 
 

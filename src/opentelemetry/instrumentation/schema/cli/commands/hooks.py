@@ -10,7 +10,9 @@ import click
 from ..._migrations.git_hooks import install as installing
 from ..._migrations.git_hooks.check import Asked, Checked, check
 from ..._migrations.git_hooks.codes import Finding
-from ..._migrations.git_hooks.staged import GitError, Staged
+from ..._migrations.git_hooks.git import GitError
+from ..._migrations.git_hooks.line import Place
+from ..._migrations.git_hooks.staged import Staged
 from .. import project, reporting
 from ..output import USAGE, UsageError, echo, finish
 from ..reporting import Item, Report
@@ -36,7 +38,9 @@ def _project_option(function: Any) -> Any:
 
 
 @hooks.command("check")
-@click.option("--base", metavar="REF", help="Check all that a pull request into this branch brings.")
+@click.option(
+    "--base", metavar="REF", envvar="PRE_COMMIT_FROM_REF", help="Check all that a pull request into this branch brings."
+)
 @_project_option
 @reporting.format_option
 def check_command(base: str | None, directory: Path, format_: str) -> None:
@@ -60,17 +64,30 @@ def check_command(base: str | None, directory: Path, format_: str) -> None:
 
 
 def _asked(settings: project.Project, staged: Staged) -> Asked:
-    top = staged.top.resolve()
+    top = staged.top
     root = settings.root.relative_to(top).as_posix()
     prefix = "" if root == "." else f"{root}/"
-    found = tuple(f"{prefix}{each}".removeprefix("./") for each in project.migrations(settings))
+    found = tuple(
+        Place(each.tool, tuple(_below(top, one) for one in each.directories), each.table.name)
+        for each in project.migrations_of(settings)
+    )
     lock = f"{prefix}{settings.lock}"
     if not found and not settings.lock_path.exists():
         raise UsageError(
             f"no migrations and no {settings.lock} in {settings.root}: name their directories in pyproject.toml, as in "
             '[tool.otel-schema] migrations = ["migrations/versions"], or give --project'
         )
-    return Asked(root=prefix.rstrip("/"), directories=found, lock=lock, downgrades=settings.downgrades)
+    return Asked(root=prefix.rstrip("/"), places=found, lock=lock, downgrades=settings.downgrades)
+
+
+def _below(top: Path, directory: Path) -> str:
+    try:
+        return directory.resolve().relative_to(top).as_posix()
+    except ValueError:
+        raise UsageError(
+            f"the migrations in {directory} are not in the work tree {top}: name others in pyproject.toml, "
+            "[tool.otel-schema] migrations"
+        ) from None
 
 
 def _report(checked: Checked, asked: Asked) -> Report:
@@ -86,7 +103,10 @@ def _report(checked: Checked, asked: Asked) -> Report:
         result="findings" if blocking else "fine",
         summary=f"otel-schema: {', '.join(said)} in {migrations}",
         items=items,
-        details={"directories": list(asked.directories), "merged": checked.merged},
+        details={
+            "directories": [one for each in asked.places for one in each.directories],
+            "merged": checked.merged,
+        },
         lines=True,
     )
 

@@ -1,4 +1,4 @@
-"""One directory of migrations as the index has it, and as it was merged."""
+"""One line of migrations as the index has it, and as it was merged."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
-from ..._schemas.revisions import History, Revision, alembic_files, dbmate_files
+from ..._schemas.revisions import History, Revision, Tool, alembic_files, dbmate_files
 from ..._schemas.source import tree_digest
 from . import sql
 from .staged import Staged
@@ -17,35 +17,54 @@ from .staged import Staged
 _BODY: Final = re.compile(rb"^(?:async )?(?:def|class) ", re.MULTILINE)
 
 
-class Directory:
-    """The migrations of one directory.
+class Place(NamedTuple):
+    """Where a line of migrations is.
+
+    Attributes:
+        tool: Whose migrations they are.
+        directories: Relative to the top of the work tree, with `/`.
+        table: The name of the table in which the tool keeps what was run.
+    """
+
+    tool: Tool
+    directories: tuple[str, ...]
+    table: str
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is in one of the directories and may be a migration."""
+        if not name.endswith(".sql" if self.tool == "dbmate" else ".py"):
+            return False
+        return any(each == "." or name.startswith(f"{each}/") for each in self.directories)
+
+
+class Line:
+    """One line of migrations.
 
     Args:
-        path: Relative to the top of the work tree, with `/`.
+        place: Where it is.
         staged: The index.
         files: Path → blob of what the index holds there.
         before: The same of the merged commit; None where nothing is known to be merged.
     """
 
-    def __init__(self, path: str, staged: Staged, files: Mapping[str, str], before: Mapping[str, str] | None) -> None:
-        self.path = path
+    def __init__(
+        self, place: Place, staged: Staged, files: Mapping[str, str], before: Mapping[str, str] | None
+    ) -> None:
+        self.place = place
+        self.tool = place.tool
         self._staged = staged
-        self.files = {name: blob for name, blob in files.items() if self.holds(name)}
+        self.files = {name: blob for name, blob in files.items() if place.holds(name)}
         staged.load(self.files.values())
-        python = self._alembic(self.files)
-        self.tool = "alembic" if python or not any(name.endswith(".sql") for name in self.files) else "dbmate"
-        self.history = History(self.tool, python if self.tool == "alembic" else dbmate_files(map(Path, self.files)))
+        self.history = History(self.tool, self._revisions(self.files))
         self.by_file = {each.file.as_posix(): each for each in self.history.revisions}
         self._before = before
 
-    def holds(self, name: str) -> bool:
-        """Whether a file is in this directory and may be a migration."""
-        suffix = PurePosixPath(name).suffix
-        return suffix in (".py", ".sql") and (self.path in ("", ".") or name.startswith(f"{self.path}/"))
+    def _revisions(self, files: Mapping[str, str]) -> list[Revision]:
+        return self._alembic(files) if self.tool == "alembic" else dbmate_files(map(Path, files))
 
     def _alembic(self, files: Mapping[str, str]) -> list[Revision]:
         """Alembic's revisions. What stands before the first function says which, and is a tenth of the text."""
-        python = [(Path(name), self._staged.read(blob)) for name, blob in sorted(files.items()) if name.endswith(".py")]
+        python = [(Path(name), self._staged.read(blob)) for name, blob in sorted(files.items())]
         heads = [(file, text[: match.start()] if (match := _BODY.search(text)) else text) for file, text in python]
         found = alembic_files(heads)
         seen = {each.file for each in found}
@@ -56,7 +75,7 @@ class Directory:
     def merged_files(self) -> dict[str, str]:
         """Path → blob of the merged migrations that the index does not have just so."""
         before = self._before or {}
-        return {name: blob for name, blob in before.items() if self.holds(name) and self.files.get(name) != blob}
+        return {name: blob for name, blob in before.items() if self.place.holds(name) and self.files.get(name) != blob}
 
     @cached_property
     def merged(self) -> dict[str, str | None]:
@@ -67,8 +86,7 @@ class Directory:
             each.id: None for name, each in self.by_file.items() if self._before.get(name) == self.files[name]
         }
         self._staged.load(self.merged_files.values())
-        old = self._alembic(self.merged_files) if self.tool == "alembic" else dbmate_files(map(Path, self.merged_files))
-        return found | {each.id: self.merged_files[each.file.as_posix()] for each in old}
+        return found | {each.id: self.merged_files[each.file.as_posix()] for each in self._revisions(self.merged_files)}
 
     @cached_property
     def changed(self) -> list[str]:
@@ -106,7 +124,8 @@ class Directory:
     def called(self, revisions: Iterable[str]) -> str:
         """Revisions with their files' names, for people."""
         return ", ".join(
-            f"{each} ({self.history.by_id[each].file.name})" if each in self.history.by_id else each for each in revisions
+            f"{each} ({self.history.by_id[each].file.name})" if each in self.history.by_id else each
+            for each in revisions
         )
 
 

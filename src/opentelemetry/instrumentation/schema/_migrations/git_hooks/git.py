@@ -1,0 +1,85 @@
+"""Git, as it stands: each question is one process, and nothing is checked out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class GitError(Exception):
+    """Git, the repository or a ref is not there; the text names it and the fix."""
+
+
+class Git:
+    """The repository of a work tree.
+
+    Args:
+        directory: Anywhere in the work tree.
+
+    Attributes:
+        top: The work tree's top.
+
+    Raises:
+        GitError: if there is no Git, or no work tree.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.top = directory
+        top = self.run("rev-parse", "--show-toplevel")
+        if top is None:
+            raise GitError(f"{directory} is in no work tree of Git: run this where the project is, or give --project")
+        self.top = Path(os.fsdecode(top.removesuffix(b"\n"))).resolve()
+
+    def path(self, name: str) -> Path:
+        """A path below Git's directory, wherever settings put it; `hooks` honours core.hooksPath."""
+        return (self.top / os.fsdecode(self.must("rev-parse", "--git-path", name).removesuffix(b"\n"))).resolve()
+
+    @property
+    def directory(self) -> Path:
+        """Git's directory that all work trees share."""
+        return (self.top / os.fsdecode(self.must("rev-parse", "--git-common-dir").removesuffix(b"\n"))).resolve()
+
+    def commit(self, ref: str) -> str | None:
+        """The commit that a ref names; None if there is none."""
+        found = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        return os.fsdecode(found).strip() if found else None
+
+    def must(self, *arguments: str, given: bytes | None = None) -> bytes:
+        """What Git prints.
+
+        Raises:
+            GitError: if it fails.
+        """
+        answer = self.run(*arguments, given=given)
+        if answer is None:
+            raise GitError(f"git {' '.join(arguments)} failed: run it by hand to see why")
+        return answer
+
+    def run(self, *arguments: str, given: bytes | None = None) -> bytes | None:
+        """What Git prints; None if it fails.
+
+        Args:
+            arguments: Of Git.
+            given: What it reads.
+
+        Raises:
+            GitError: if there is no Git.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603 -- no shell, and refs are kept from being options
+                ["git", "--literal-pathspecs", "-C", str(self.top), *arguments],  # noqa: S607 -- the user's Git
+                input=given,
+                stdin=subprocess.DEVNULL if given is None else None,
+                capture_output=True,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise GitError("git is not installed, or not on the PATH") from error
+        return done.stdout if done.returncode == 0 else None
+
+
+def split(text: bytes) -> Iterator[bytes]:
+    """What Git printed with `-z`."""
+    return (each for each in text.split(b"\0") if each)

@@ -1,0 +1,259 @@
+"""Puts our Git hooks where Git runs hooks, beside what is there, and takes them away again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .git import Git
+
+_MARK: Final = "# written by `otel-schema hooks install`; `otel-schema hooks uninstall` restores what was here"
+_BEGIN: Final = "# otel-schema hooks: these three lines are removed by `otel-schema hooks uninstall`"
+_END: Final = "# otel-schema hooks: end"
+_OLD: Final = "before-otel-schema"
+_OTHERS: Final = ("", ".legacy", ".old")
+"""What pre-commit and lefthook append to the name of a hook that they replace."""
+_LEFTHOOK: Final = re.compile(r"\.?lefthook(-local)?\.(ya?ml|toml|jsonc?)")
+
+
+class HookError(Exception):
+    """A hook cannot be written or removed; the text names it and the fix."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done.
+
+    Attributes:
+        lines: To be read.
+        active: Whether it is as it was asked for.
+    """
+
+    lines: list[str]
+    active: bool = True
+
+
+def install(root: Path, lock: str) -> Done:
+    """Write the hooks.
+
+    Args:
+        root: The project's directory.
+        lock: Its lock file, relative to that.
+
+    Raises:
+        GitError: if there is no repository.
+        HookError: if a hook cannot be written.
+    """
+    git = Git(root)
+    commands = _commands(root, lock, git.top)
+    lines = [] if "pre-push" in commands else [f"no pre-push: there is no {lock}. Write it: otel-schema lock"]
+    place = _Hooks(git)
+    if place.lefthook:
+        return _lefthook(git.top, commands)
+    if place.foreign:
+        return Done(
+            [
+                f"core.hooksPath is {place.directory}, which is outside of this repository: nothing was written.",
+                *(f"Add to {place.directory / name}: {command} || exit $?" for name, command in commands.items()),
+            ],
+            active=False,
+        )
+    write = _add_block if place.shared else _write_hook
+    place.directory.mkdir(parents=True, exist_ok=True)
+    said = [write(place.directory / name, command) for name, command in commands.items()]
+    return Done([*said, *lines], all(not each.startswith("not ") for each in said))
+
+
+def uninstall(root: Path, lock: str) -> Done:
+    """Remove the hooks.
+
+    Args:
+        root: The project's directory.
+        lock: Its lock file, relative to that.
+
+    Raises:
+        GitError: if there is no repository.
+        HookError: if somebody edited a hook.
+    """
+    git = Git(root)
+    place = _Hooks(git)
+    done: list[str] = []
+    for name in ("pre-commit", "pre-merge-commit", "pre-push"):
+        for other in _OTHERS:
+            done += _removed(place.directory / f"{name}{other}", name)
+    if place.lefthook:
+        file = _lefthook_file(git.top)
+        if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
+            return Done([*done, f"remove the lines of otel-schema from {file.name}"], active=False)
+    return Done(done or ["there are no hooks of otel-schema"])
+
+
+def _commands(root: Path, lock: str, top: Path) -> dict[str, str]:
+    """Hook → command."""
+    below = root.resolve().relative_to(top.resolve()).as_posix()
+    check = "otel-schema hooks check" + ("" if below == "." else f" --project {shlex.quote(below)}")
+    stale = "otel-schema lock --check"
+    if below != ".":
+        stale = f"(cd {shlex.quote(below)} && {stale})"
+    commands = {"pre-commit": check, "pre-merge-commit": check}
+    return commands | ({"pre-push": stale} if (root / lock).exists() else {})
+
+
+class _Hooks:
+    """Where Git looks for hooks, and who else writes there.
+
+    Attributes:
+        directory: Where a hook is written; for husky the directory that people edit.
+        shared: Whether that is in the work tree, so that others get what is written.
+        foreign: Whether that is outside of the repository.
+        lefthook: Whether lefthook writes the hooks.
+    """
+
+    def __init__(self, git: Git) -> None:
+        directory = git.path("hooks")
+        if directory.parts[-2:] == (".husky", "_"):
+            directory = directory.parent
+        self.directory = directory
+        private = directory.is_relative_to(git.directory)
+        self.shared = not private and directory.is_relative_to(git.top)
+        self.foreign = not private and not self.shared
+        hook = directory / "pre-commit"
+        written = hook.is_file() and b"lefthook" in hook.read_bytes()
+        self.lefthook = written or _lefthook_file(git.top) is not None
+
+
+# -- a hook of our own
+
+
+def _write_hook(hook: Path, command: str) -> str:
+    """Writes a hook that runs first the one that was there, then ours."""
+    old = hook.with_name(f"{hook.name}.{_OLD}")
+    chained = ""
+    if hook.exists() or hook.is_symlink():
+        if _ours(hook):
+            chained = " again"
+        elif old.exists():
+            raise HookError(f"{hook} is not ours, and {old.name} is there already: move one of them away first")
+        else:
+            os.replace(hook, old)
+    if old.exists() and not chained:
+        chained = f"; what was there is {old.name}, and runs first"
+    hook.write_text(_script(hook.name, command), encoding="utf-8", newline="\n")
+    _make_executable(hook)
+    return f"wrote {hook}{chained}"
+
+
+def _script(name: str, command: str) -> str:
+    """A hook's text. The installed program is named by its path: programs with windows have no virtual environment."""
+    program = Path(os.path.abspath(sys.argv[0]))
+    if program.stem != "otel-schema":
+        program = Path(sys.executable).with_name("otel-schema")
+    return f"""#!/bin/sh
+{_MARK}
+before="$(dirname -- "$0")/{name}.{_OLD}"
+# pre-commit's own hook, where pre-commit itself runs this one, would run without end
+if [ -n "$PRE_COMMIT_RUNNING_LEGACY" ] && grep -q hook-impl "$before" 2>/dev/null; then before=; fi
+if [ -x "$before" ]; then "$before" "$@" || exit; fi
+PATH={shlex.quote(program.parent.as_posix())}:$PATH
+command -v otel-schema >/dev/null || {{
+  echo "otel-schema is not installed: install it, or remove {name} from Git's hooks" >&2
+  exit 2
+}}
+{command}
+"""
+
+
+def _ours(hook: Path) -> bool:
+    return hook.is_file() and _MARK.encode() in hook.read_bytes()
+
+
+def _make_executable(file: Path) -> None:
+    file.chmod(file.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+# -- three lines in a hook that is shared
+
+
+def _add_block(hook: Path, command: str) -> str:
+    """Adds three lines at the start of a hook in the work tree: its own end may be an `exit`."""
+    text = hook.read_bytes().decode("utf-8", "surrogateescape") if hook.exists() else "#!/bin/sh\n"
+    block = f"{_BEGIN}\n{command} || exit $?\n{_END}\n"
+    if _BEGIN in text:
+        return f"{hook} has the lines already"
+    first, newline, rest = text.partition("\n")
+    if first.startswith("#!") and not re.search(r"\b(ba|da|k|z)?sh\b", first):
+        return f"not written: {hook} is no shell script. Let it run: {command}"
+    text = f"{first}{newline}{block}{rest}" if first.startswith("#!") else f"{block}{text}"
+    created = not hook.exists()
+    hook.write_bytes(text.encode("utf-8", "surrogateescape"))
+    if created:
+        _make_executable(hook)
+    return f"added three lines to {hook}: commit it, so that all have them"
+
+
+def _without_block(text: str) -> str:
+    start = text.index(_BEGIN)
+    end = text.index(_END, start) + len(_END) + 1
+    return text[:start] + text[end:]
+
+
+# -- lefthook writes its hooks itself
+
+
+def _lefthook_file(top: Path) -> Path | None:
+    return next((each for each in sorted(top.iterdir()) if _LEFTHOOK.fullmatch(each.name)), None)
+
+
+def _lefthook(top: Path, commands: dict[str, str]) -> Done:
+    file = _lefthook_file(top)
+    name = file.name if file else "lefthook.yml"
+    if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
+        return Done([f"{name} has the lines already"])
+    lines = [f"lefthook writes Git's hooks. Add to {name}, then run `lefthook install`:", ""]
+    for hook, command in commands.items():
+        lines += [f"{hook}:", "  commands:", f"    otel-schema: {{run: {command}}}", ""]
+    return Done(lines, active=False)
+
+
+# -- and back
+
+
+def _removed(hook: Path, name: str) -> Iterator[str]:
+    """Takes ours from one file."""
+    if not hook.is_file():
+        return
+    if _ours(hook):
+        if _edited(hook.read_text(encoding="utf-8").splitlines(), name):
+            raise HookError(f"{hook} was edited: take out what was added, then run this again")
+        old = hook.with_name(f"{name}.{_OLD}")
+        if old.exists() or old.is_symlink():
+            os.replace(old, hook)
+            yield f"restored {hook}"
+        else:
+            hook.unlink()
+            yield f"removed {hook}"
+        return
+    text = hook.read_bytes().decode("utf-8", "surrogateescape")
+    if _BEGIN in text and _END in text:
+        rest = _without_block(text)
+        if rest == "#!/bin/sh\n":
+            hook.unlink()
+            yield f"removed {hook}"
+        else:
+            hook.write_bytes(rest.encode("utf-8", "surrogateescape"))
+            yield f"removed our lines from {hook}"
+
+
+def _edited(lines: list[str], name: str) -> bool:
+    """Whether a hook is another one than we wrote, whatever the program's directory and the command were."""
+    ours = _script(name, lines[-1]).splitlines()
+    return [each for each in lines if not each.startswith("PATH=")] != [
+        each for each in ours if not each.startswith("PATH=")
+    ]

@@ -1,0 +1,98 @@
+"""A scratch repository with migrations, driven by real Git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from opentelemetry.instrumentation.schema._migrations.git_hooks.check import Asked, Checked, check
+from opentelemetry.instrumentation.schema._migrations.git_hooks.line import Place
+from opentelemetry.instrumentation.schema._migrations.git_hooks.staged import Staged
+
+BIN = Path(sys.executable).parent
+ALEMBIC = Place("alembic", ("migrations/versions",), "alembic_version")
+DBMATE = Place("dbmate", ("db/migrations",), "schema_migrations")
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Repository:
+    """A repository, with the environment that its Git runs in."""
+
+    def __init__(self, root: Path, new: bool = True) -> None:
+        self.root = root
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("GIT", "PRE_COMMIT", "DBMATE"))}
+        self.environment = clean | {
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "GIT_EDITOR": "true",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        for who in ("AUTHOR", "COMMITTER"):
+            self.environment |= {f"GIT_{who}_NAME": "Ann Lee", f"GIT_{who}_EMAIL": "ann@example.com"}
+        if new:
+            root.mkdir(parents=True, exist_ok=True)
+            self.git("init", "-q", "-b", "main")
+
+    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> Ran:
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.root,
+            env=self.environment | environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def git(self, *arguments: str, code: int | None = 0, **environment: str) -> Ran:
+        ran = self.run("git", *arguments, **environment)
+        assert code is None or ran.code == code, ran
+        return ran
+
+    def otel_schema(self, *arguments: str, **environment: str) -> Ran:
+        return self.run(str(BIN / "otel-schema"), *arguments, **environment)
+
+    def write(self, name: str, text: str | bytes, stage: bool = True) -> Path:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        if stage:
+            self.git("add", "--", name)
+        return file
+
+    def migration(
+        self, revision: str, down: str | None, up: str = 'op.create_index("ix", "lead", ["name"])', **more: str
+    ) -> Path:
+        name = more.get("name", f"{revision}_change.py")
+        return self.write(
+            f"migrations/versions/{name}",
+            f"{more.get('head', '')}revision = {revision!r}\ndown_revision = {down!r}\n\n"
+            f'def upgrade():\n    {up}\n\ndef downgrade():\n    {more.get("back", "op.drop_index(0)")}\n',
+            stage=more.get("stage") != "no",
+        )
+
+    def commit(self, message: str = "change", code: int | None = 0, *arguments: str) -> Ran:
+        return self.git("commit", "-q", "-m", message, *arguments, code=code)
+
+    def check(self, base: str | None = None, downgrades: bool = True) -> Checked:
+        """What the check finds, in this process."""
+        old = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        try:
+            places = tuple(each for each in (ALEMBIC, DBMATE) if (self.root / each.directories[0]).is_dir())
+            return check(Staged(self.root, base), Asked(places=places, downgrades=downgrades))
+        finally:
+            os.environ.clear()
+            os.environ.update(old)
+
+    def codes(self, base: str | None = None, downgrades: bool = True) -> list[str]:
+        return [each.code for each in self.check(base, downgrades).findings]
