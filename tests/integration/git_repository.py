@@ -75,7 +75,7 @@ class Repository:
         return self.write(
             f"migrations/versions/{name}",
             f"{more.get('head', '')}revision = {revision!r}\ndown_revision = {down!r}\n\n"
-            f'def upgrade():\n    {up}\n\ndef downgrade():\n    {more.get("back", "op.drop_index(0)")}\n',
+            f"def upgrade():\n    {up}\n\ndef downgrade():\n    {more.get('back', 'op.drop_index(0)')}\n",
             stage=more.get("stage") != "no",
         )
 

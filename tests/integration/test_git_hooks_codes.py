@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from git_repository import Repository
 from opentelemetry.instrumentation.schema._migrations.git_hooks.codes import CODES
 from opentelemetry.instrumentation.schema._schemas import lockfile
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
 from opentelemetry.instrumentation.schema._schemas.lockfile import Lock, Origin
 from opentelemetry.instrumentation.schema._schemas.source import places_of
 
+from git_repository import Repository
+
 PAGE = (Path(__file__).parents[2] / "docs" / "git-hooks.md").read_text()
-BLOCK = re.compile(r"```(?:python|sql)\n(?:#|--) (?P<file>[\w/.]+)(?P<off> \(not staged\))?\n(?P<text>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"```(?:python|sql)\n(?:#|--) (?P<file>[\w/.]+)(?P<off> \(not staged\))?\n(?P<text>.*?)```", re.DOTALL
+)
 
 
 def _section(code: str) -> str:
@@ -34,7 +37,9 @@ def _locked(repository: Repository) -> None:
     text = (repository.root / "app/schemas.py").read_bytes()
     ref = "app.schemas:LeadIn"
     lock = Lock(modules=("app.schemas",))
-    lock.schemas[ref] = SchemaSpec(name="LeadIn", module="app.schemas", library="pydantic", type=TypeSpec(kind="object"))
+    lock.schemas[ref] = SchemaSpec(
+        name="LeadIn", module="app.schemas", library="pydantic", type=TypeSpec(kind="object")
+    )
     lock.origins[ref] = Origin("app/schemas.py", places_of(text)["LeadIn"].tree)
     lock.heads["alembic migrations/versions"] = ("0002",)
     repository.write("schema.lock", lockfile.dumps(lock))
