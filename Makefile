@@ -22,6 +22,7 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python tests/typing/complete.py
 	$(BIN)/codespell
 
 nightly: $(READY) ## every test, also those too long for each change

@@ -58,6 +58,14 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         def instrument(self, **kwargs: Unpack[settings.Arguments]) -> None:
             """Observe every schema validation from now on."""
 
+        def uninstrument(self, **kwargs: Any) -> None:
+            """Give every library back what it had."""
+
+        @property
+        def is_instrumented_by_opentelemetry(self) -> bool:
+            """Whether `instrument()` was called last."""
+            ...
+
     def instrumentation_dependencies(self) -> Collection[str]:
         """None that all apps need: each integration checks its own library."""
         return ()

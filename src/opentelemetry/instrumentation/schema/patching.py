@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
@@ -14,6 +14,11 @@ from . import faults
 
 _log = logging.getLogger(__name__)
 _MISSING: Any = object()
+
+if TYPE_CHECKING:
+    _classmethod = classmethod[Any, ..., Any]
+else:
+    _classmethod = classmethod  # takes no parameters at run time
 
 
 class Method:
@@ -34,11 +39,11 @@ class Method:
         return cast, (None, self._original)  # of the standard library, and gives back what it got
 
 
-class ClassMethod(classmethod):  # type: ignore[type-arg]
+class ClassMethod(_classmethod):
     """Likewise a class method."""
 
     def __init__(self, ours: Callable[..., Any], original: Any) -> None:
-        super().__init__(ours)  # pyright: ignore[reportUnknownMemberType]  # generic in what it is called with
+        super().__init__(ours)
         self._original = original
 
     def __reduce__(self) -> Any:
@@ -47,6 +52,8 @@ class ClassMethod(classmethod):  # type: ignore[type-arg]
 
 class Patches:
     """Everything one `instrument()` changed, undone together and in reverse order."""
+
+    open: bool
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()

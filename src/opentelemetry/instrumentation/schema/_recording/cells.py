@@ -59,6 +59,13 @@ class Cell:
         keys: The fold's memo of the SDK's keys by view.
     """
 
+    instrument: BufferedInstrument
+    attributes: dict[str, Any]
+    hit_counter: Cell | None
+    buffering: bool
+    published: bool
+    since: int
+
     __slots__ = (
         "attributes",
         "buffering",
@@ -117,6 +124,13 @@ class BufferedInstrument:
         limit: Attribute sets it makes; further ones share one with `otel.metric.overflow`.
         fold: Whether values may be buffered at all.
     """
+
+    spec: semconv.Instrument
+    wrapped: Histogram | Counter
+    dropped: int
+    broken: bool
+    closed: bool
+    counts: bool
 
     def __init__(self, spec: semconv.Instrument, wrapped: Histogram | Counter, limit: int, fold: bool) -> None:
         self.spec, self.wrapped, self._limit, self._fold = spec, wrapped, limit, fold

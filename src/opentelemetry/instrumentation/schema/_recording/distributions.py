@@ -35,6 +35,9 @@ class Distribution:
         name: Its normalised name.
     """
 
+    folder: Folder
+    name: str
+
     def __init__(self, folder: Folder, info: str) -> None:
         self.folder, self._info = folder, info
         self.name = normalised(info.rpartition(".")[0].partition("-")[0])
@@ -92,6 +95,10 @@ class Folder:
         third_party: Whether all in it is third-party, whoever lists it.
         distributions: Those whose metadata lies in it.
     """
+
+    path: str
+    third_party: bool
+    distributions: list[Distribution]
 
     def __init__(self, path: str) -> None:
         self.path, self.third_party = path, os.path.basename(path) in _NAMED

@@ -34,6 +34,10 @@ class Ownership:
         left_out: What was left out.
     """
 
+    installed: Distributions
+    left_out: LeftOut
+    application: Application
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._own: dict[str, bool] = {}

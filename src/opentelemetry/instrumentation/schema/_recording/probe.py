@@ -38,6 +38,12 @@ class Probe:
         "__weakref__", "_spans", "buffers", "counted", "fresh", "parameter", "schema_cells", "slow", "version",
     )  # fmt: skip
 
+    schema_cells: SchemaCells
+    slow: float
+    fresh: list[bool]
+    counted: bool
+    parameter: bool
+
     def __init__(self, schema_cells: SchemaCells, spans: Spans) -> None:
         self.schema_cells, self.slow, self._spans = schema_cells, spans.slow, spans
         self.buffers: dict[str, list[float]] = {}

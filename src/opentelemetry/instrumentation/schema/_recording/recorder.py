@@ -56,6 +56,13 @@ class Recorder:
     """
 
     providers: tuple[Any, Any] = None, None
+    settings: Settings
+    closed: bool
+    binding: Any
+    owned: Ownership
+    instruments: Instruments
+    sources: Sources
+    spans: spans.Spans
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
         self.settings, self.closed = settings, False

@@ -48,6 +48,10 @@ class Request:
         "mount", "parameter_cells", "schema_cells", "took",
     )  # fmt: skip
 
+    endpoint: Endpoint
+    key: str
+    handled: bool
+
     def __init__(self, endpoint: Endpoint = OUTSIDE) -> None:
         self.endpoint, self.key = endpoint, endpoint.key
         self.mount: str | None = None

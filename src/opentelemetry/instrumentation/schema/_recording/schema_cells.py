@@ -27,6 +27,9 @@ class SchemaCells:
 
     __slots__ = ("_cache", "_cached", "attributes", "durations", "errors", "instruments", "problems", "queries")
 
+    instruments: Instruments
+    attributes: dict[str, Any]
+
     def __init__(self, instruments: Instruments, attributes: dict[str, Any], cached: bool = True) -> None:
         self.instruments, self.attributes = instruments, attributes
         self._cached = cached

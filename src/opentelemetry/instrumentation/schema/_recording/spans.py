@@ -38,6 +38,8 @@ class Spans:
         slow: Seconds above which a validation has a span.
     """
 
+    slow: float
+
     def __init__(self, settings: Settings, tracer: Tracer) -> None:
         self._tracer, self._mode, self.slow = tracer, settings.spans, settings.slow
         self.closed = False

@@ -45,6 +45,10 @@ class OpenValidation:
 
     __slots__ = ("before", "began", "queries", "schema_cells", "span")
 
+    schema_cells: SchemaCells
+    began: float
+    queries: int
+
     def __init__(self, schema_cells: SchemaCells, began: float) -> None:
         self.schema_cells, self.began, self.queries = schema_cells, began, 0
         self.span: Span | None = None
