@@ -21,7 +21,8 @@ def write(results: Mapping[str, Any]) -> None:
     page = _between(page, "machine", _machine(results["machine"]))
     for section in dict.fromkeys(row["section"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["section"] == section]
-        page = _between(page, section, times(rows) + "\n\n" + goals(rows))
+        measured = [times(rows), goals(rows)] if any(row["goals"] for row in rows) else [times(rows)]
+        page = _between(page, section, "\n\n".join(measured))
     page = _between(page, "scaling", table(["", "µs a validation: plain + ours"], scaling.rows(results["scaling"])))
     PAGE.write_text(page)
     (DOCS / "images/performance-scaling.svg").write_text(scaling.picture(results["scaling"]))

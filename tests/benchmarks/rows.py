@@ -195,6 +195,19 @@ WEB = (
         (Goal("of plain", share("ours"), 0.02, "%"),),
         counted=512,
     ),
+    Row(
+        "served",
+        Comparison(
+            "the same request with a server span and a duration, exported by OTLP",
+            {
+                "plain": ("plain", "web.served"),
+                "SDK and exporter, neither ours nor contrib": ("SDK and exporter", "web.served"),
+                "SDK and exporter, and ours": ("SDK and exporter, ours", "web.served"),
+                "SDK and exporter, and ours without spans": ("SDK and exporter, ours without spans", "web.served"),
+            },
+        ),
+        (),
+    ),
 )
 
 STARTUP = (

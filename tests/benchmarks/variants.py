@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
@@ -28,11 +30,13 @@ class Variant(NamedTuple):
             where nothing is measured.
         request: Opens what a web framework would: a request with its server span.
         meters: The process's meter provider; None where there is none.
+        flush: Exports what waits.
     """
 
     timer: Timer | None = None
     request: Callable[[], AbstractContextManager[Any]] = nullcontext
     meters: Any = None
+    flush: Callable[[], object] = lambda: None
 
 
 def enter(name: str) -> Variant:
@@ -106,6 +110,56 @@ def _ours(sampled: bool = True, spans_a_second: int | None = None, **settings: A
     return Variant(request=opened, meters=meters)
 
 
+_RECEIVER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+def _sdk_and_exporter(ours: dict[str, Any] | None = None) -> Variant:
+    """What any instrumented server has: a span and a duration a request, exported by OTLP; alone, or ours with it."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import SpanKind
+
+    receiver = subprocess.Popen([sys.executable, "-c", _RECEIVER], stdout=subprocess.PIPE, text=True)
+    assert receiver.stdout is not None
+    url = f"http://127.0.0.1:{int(receiver.stdout.readline())}/v1/"
+    meters = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(f"{url}metrics"), 15_000)])
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{url}traces")))
+    if ours is not None:
+        from opentelemetry.instrumentation.schema import SchemaInstrumentor
+
+        SchemaInstrumentor().instrument(meter_provider=meters, tracer_provider=tracers, **ours)
+    tracer = tracers.get_tracer("bench")
+    durations = meters.get_meter("bench").create_histogram("http.server.request.duration", "s")
+    attributes = {"http.request.method": "POST", "http.route": "/leads/{lead_id}", "http.response.status_code": 200}
+
+    @contextmanager
+    def served() -> Iterator[None]:
+        began = perf_counter()
+        with tracer.start_as_current_span("POST /leads/{lead_id}", kind=SpanKind.SERVER, attributes=attributes):
+            yield
+        durations.record(perf_counter() - began, attributes)
+
+    return Variant(request=served, meters=meters, flush=tracers.force_flush)
+
+
 def _contrib(sampled: bool = True) -> Variant:
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
@@ -140,6 +194,9 @@ VARIANTS: dict[str, Callable[[], Variant]] = {
     "ours, a span each": lambda: _ours(spans_a_second=10**9),
     "prometheus_client": _prometheus,
     "SDK instrument": _sdk,
+    "SDK and exporter": _sdk_and_exporter,
+    "SDK and exporter, ours": lambda: _sdk_and_exporter({}),
+    "SDK and exporter, ours without spans": lambda: _sdk_and_exporter({"spans": "off"}),
     "contrib": _contrib,
     "contrib, unsampled": lambda: _contrib(sampled=False),
     "logfire metrics": lambda: _logfire("metrics"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from time import process_time
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,7 +48,24 @@ def request(variant: Variant) -> Run:
     return requests(app(), "/leads/1")
 
 
-def requests(app: Any, path: str) -> Run:
+BATCH = 512
+"""Requests that one figure is made of: as many as the SDK exports spans at once."""
+
+
+def served(variant: Variant) -> Run:
+    """The same request as a server instrumentation has it, and its share of the export."""
+    run = requests(app(), "/leads/1", variant.request)
+
+    def figure(_calls: int) -> float:
+        began = process_time()
+        run(BATCH)
+        variant.flush()
+        return (process_time() - began) / BATCH * 1e6
+
+    return figure
+
+
+def requests(app: Any, path: str, opened: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Run:
     """Requests one after the other, on one event loop."""
     loop = asyncio.new_event_loop()
 
@@ -64,7 +84,8 @@ def requests(app: Any, path: str) -> Run:
                 "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))],
                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
             }  # fmt: skip
-            await app(scope, receive, send)
+            with opened():
+                await app(scope, receive, send)
 
     def run(calls: int) -> None:
         loop.run_until_complete(several(calls))
