@@ -223,9 +223,10 @@ def serve(application: Application, home: Path, sink: Sink, names: list[str], ou
     if not ours:
         environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "schema"
     served = Served(sink)
-    with _serving(application, home, environment, port) as log, httpx.Client(
-        base_url=f"http://{HOST}:{port}", timeout=ANSWERS
-    ) as client:
+    with (
+        _serving(application, home, environment, port) as log,
+        httpx.Client(base_url=f"http://{HOST}:{port}", timeout=ANSWERS) as client,
+    ):
 
         def ask(call: Call) -> httpx.Response:
             content = call.body if isinstance(call.body, str) or call.body is None else json.dumps(call.body)
@@ -254,11 +255,14 @@ def serve(application: Application, home: Path, sink: Sink, names: list[str], ou
             arrived = time.time_ns() + 1_000_000_000
             instances = {point.resource.get("service.instance.id") for point in sink.metric_points("api.requests")}
             sink.wait_for(
-                lambda: instances <= {
-                    point.resource.get("service.instance.id")
-                    for point in sink.metric_points("api.requests")
-                    if point.time_ns > arrived
-                },
+                lambda: (
+                    instances
+                    <= {
+                        point.resource.get("service.instance.id")
+                        for point in sink.metric_points("api.requests")
+                        if point.time_ns > arrived
+                    }
+                ),
                 30,
             )
             served.used = series(sink, names)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.instrumentation.schema import semconv
 
-from installed import CANARY, Application, Call, Missing, install, latest, serve, total
+from installed import CANARY, Application, Call, Missing, install, serve, total
 from processes import beside_python
 from sink import Sink
 
@@ -45,6 +45,7 @@ PREFECT = Application(
     environment={"PREFECT_HOME": "{home}/prefect", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
 )
 
+EXPERIMENTS = "/api/2.0/mlflow/experiments"
 MLFLOW = Application(
     "mlflow==3.17.2",
     (
@@ -54,9 +55,9 @@ MLFLOW = Application(
     "/health",
     "/health",
     (
-        Call("POST", "/api/2.0/mlflow/experiments/create", "/api/2.0/mlflow/experiments/create", 200, {"name": CANARY}),
-        Call("POST", "/api/2.0/mlflow/experiments/create", "/api/2.0/mlflow/experiments/create", 400, {"name": 3}),
-        Call("POST", "/api/2.0/mlflow/experiments/search", "/api/2.0/mlflow/experiments/search", 200, {"max_results": 9}),
+        Call("POST", *2 * [f"{EXPERIMENTS}/create"], 200, {"name": CANARY}),
+        Call("POST", *2 * [f"{EXPERIMENTS}/create"], 400, {"name": 3}),
+        Call("POST", *2 * [f"{EXPERIMENTS}/search"], 200, {"max_results": 9}),
         Call("GET", "/version", "/version", 200),
         Call("POST", "/v1/traces", "/v1/traces", 422, {CANARY: CANARY}, invalid=1),
         Call("GET", f"/{CANARY}", "/{path}", 404),  # of the mount at /, below which Flask has no such route
@@ -102,7 +103,8 @@ SUPERSET = Application(
         Call("GET", "/api/v1/security/csrf_token/", "/api/v1/security/csrf_token/", 200,
              headers={"X-CSRFToken": "{result}"}),
         Call("POST", "/api/v1/dashboard/", "/api/v1/dashboard/", 201, {"dashboard_title": CANARY}),
-        Call("POST", "/api/v1/dashboard/", "/api/v1/dashboard/", 400, {"dashboard_title": 3, CANARY: CANARY}, invalid=1),
+        Call("POST", "/api/v1/dashboard/", "/api/v1/dashboard/", 400, {"dashboard_title": 3, CANARY: CANARY},
+             invalid=1),
         Call("POST", "/api/v1/chart/", "/api/v1/chart/", 400, {"slice_name": CANARY}, invalid=1),
         Call("GET", f"/{CANARY}", None, 404),
     ),
