@@ -125,8 +125,8 @@ class History:
 
     def __init__(self, tool: Tool, revisions: Iterable[Revision]) -> None:
         self.tool: Tool = tool
-        self.revisions = tuple(revisions)
-        self.by_id = {each.id: each for each in self.revisions}
+        self.revisions: tuple[Revision, ...] = tuple(revisions)
+        self.by_id: dict[str, Revision] = {each.id: each for each in self.revisions}
         self._labelled = {label: each.id for each in self.revisions for label in each.labels}
 
     def __contains__(self, revision: object) -> bool:
