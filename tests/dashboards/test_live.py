@@ -45,7 +45,7 @@ RANGES = {
     "s": (0, 30),
     "ops": (0, 5000),
     "reqps": (0, 5000),
-    "short": (0, 5000),
+    "short": (0, 100_000),  # counts of ten minutes, more of them the longer the machine takes
 }
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 from telemetry import Telemetry
+from webargs.core import Parser
 
 import asgi
 
@@ -216,6 +217,17 @@ def test_flask_names_the_schema_validated_last(telemetry: Telemetry) -> None:
 
     app.test_client().post("/leads")
     assert after(telemetry) == {"TokenPayload": 1, "LeadIn": 1}
+
+
+def test_webargs_own_names_follow_the_patch(telemetry: Telemetry) -> None:
+    """`use_args` of a framework's module, whenever it was imported, is ours while we are on and its own afterwards."""
+    from webargs import flaskparser
+
+    assert flaskparser.use_args.__func__ is vars(Parser)["use_args"]
+    telemetry.off()
+    assert flaskparser.use_args.__func__ is vars(Parser)["use_args"]
+    assert flaskparser.use_args.__func__.__module__ == "webargs.core"
+    assert not hasattr(flaskparser.use_args.__func__, "__wrapped__")
 
 
 def test_webargs_names_its_json_body_also_before_it_is_validated(telemetry: Telemetry) -> None:

@@ -88,7 +88,8 @@ def test_a_nested_failure_that_is_swallowed_is_nothing(telemetry: Telemetry) -> 
     inside(forgive)
     assert telemetry.validations() == {"valid": 1}
     assert telemetry.problems() == {}
-    assert not telemetry.spans()
+    # a slow machine may make it slow, but nothing makes it invalid
+    assert {(span.attributes or {})["schema.validation.outcome"] for span in telemetry.spans()} <= {"valid"}
 
 
 def test_everything_that_can_nest_does(telemetry: Telemetry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,20 @@ def install(recorder: Recorder, patches: Patches) -> None:
         return wrapped(*args, **kwargs) if _is_body(instance, kwargs) else async_parse(wrapped, args, kwargs)
 
     ours: Any = functools.wraps(original)(use_args)
+    patches.undo(_rebind)  # runs once the original is back
     patches.replace(_parser, "use_args", ours)
+    _rebind()
     patches.wrap(_parser, "parse", parse)
     patches.wrap(_parser, "async_parse", start_async_parse)
+
+
+def _rebind() -> None:
+    """Each framework's module of webargs holds `use_args` of its parser, bound when the module was imported."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("webargs.") and name.endswith("parser"):
+            parser: Any = getattr(module, "parser", None)
+            if isinstance(parser, _parser) and hasattr(module, "use_args"):
+                module.use_args = parser.use_args
 
 
 def _is_body(parser: Any, arguments: Any) -> bool:
