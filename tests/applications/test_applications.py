@@ -30,7 +30,7 @@ PREFECT = Application(
     "/api/health",
     (
         Call("POST", "/api/flows/", "/api/flows/", 201, {"name": CANARY}),
-        Call("POST", "/api/flows/", "/api/flows/", 422, {"nam": CANARY}, invalid=1),
+        Call("POST", "/api/flows/", "/api/flows/", 422, {"title": CANARY}, invalid=1),
         Call("POST", "/api/flows/", "/api/flows/", 422, "{" + CANARY, invalid=1),
         Call("POST", "/api/flows/filter", "/api/flows/filter", 200, {}),
         Call("POST", "/api/flows/filter", "/api/flows/filter", 422, {"limit": CANARY}, invalid=1),
