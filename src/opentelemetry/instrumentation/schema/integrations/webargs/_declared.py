@@ -71,7 +71,7 @@ def _rebind() -> None:
         if name.startswith("webargs.") and name.endswith("parser"):
             parser: Any = getattr(module, "parser", None)
             if isinstance(parser, _parser) and hasattr(module, "use_args"):
-                module.use_args = parser.use_args
+                vars(module)["use_args"] = parser.use_args
 
 
 def _is_body(parser: Any, arguments: Any) -> bool:
