@@ -38,6 +38,7 @@ OWN = {
     "jsonschema": {"jsonschema", "referencing"},  # which holds its schemas
     "marshmallow": {"marshmallow"},
     "sqlalchemy": {"sqlalchemy"},
+    "alembic": {"alembic", "sqlalchemy"},  # which it works on
     "starlette": {"starlette", "anyio"},  # which Starlette runs on
     "fastapi": {"fastapi"},
     "flask": {"flask", "werkzeug"},  # which Flask is made of

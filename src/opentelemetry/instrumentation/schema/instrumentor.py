@@ -33,6 +33,7 @@ INTEGRATIONS = {
     "jsonschema": "jsonschema",
     "marshmallow": "marshmallow",
     "sqlalchemy": "sqlalchemy",
+    "alembic": "alembic",
     "starlette": "starlette",
     "fastapi": "fastapi",
     "flask": "flask",

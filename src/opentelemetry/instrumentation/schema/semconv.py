@@ -257,3 +257,30 @@ _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "P
 def http_method(method: str) -> str:
     """The value of `http.request.method`: a known method, else `_OTHER`."""
     return method if method in _METHODS else OTHER_METHOD
+
+
+# What `db.system.name` calls the dialects that name themselves otherwise.
+_SYSTEMS = {
+    "mssql": "microsoft.sql_server",
+    "oracle": "oracle.db",
+    "db2": "ibm.db2",
+    "ibm_db_sa": "ibm.db2",
+    "informix": "ibm.informix",
+    "netezza": "ibm.netezza",
+    "hana": "sap.hana",
+    "redshift": "aws.redshift",
+    "spanner": "gcp.spanner",
+    "spanner+spanner": "gcp.spanner",
+    "firebird": "firebirdsql",
+    "teradatasql": "teradata",
+}
+
+
+def db_system(dialect: str, mariadb: bool = False) -> str:
+    """`db.system.name`: https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/.
+
+    Args:
+        dialect: SQLAlchemy's name of it.
+        mariadb: Whether the server is a MariaDB, which it may be behind a `mysql://` URL.
+    """
+    return "mariadb" if mariadb else _SYSTEMS.get(dialect, dialect)

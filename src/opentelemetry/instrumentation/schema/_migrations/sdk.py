@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
-from time import monotonic
 from typing import Any, Final
 
 from opentelemetry.metrics import get_meter_provider
 from opentelemetry.trace import get_tracer_provider
 
 from .. import faults, semconv
-from .telemetry import COMPONENT, Runs
+from .telemetry import COMPONENT, Runs, within
 
 _log = logging.getLogger(__name__)
 
@@ -50,23 +48,6 @@ def recording(environment: Mapping[str, str] = os.environ) -> Generator[Runs]:
     finally:
         if not within(EXIT, *(getattr(each, "force_flush", bool) for each in (meters, tracers))):
             _log.warning("the telemetry of this run was not exported within %g s: is the collector up?", EXIT)
-
-
-def within(limit: float, *exports: Callable[[], object]) -> bool:
-    """Call all of them at once, for at most so many seconds; says whether each was done by then.
-
-    An exporter retries for as long as it likes, so threads wait for it that end with the process.
-    """
-    threads = [
-        threading.Thread(target=faults.guarded(COMPONENT, None)(each), name="schema-export", daemon=True)
-        for each in exports
-    ]
-    for thread in threads:
-        thread.start()
-    until = monotonic() + limit
-    for thread in threads:
-        thread.join(max(0.0, until - monotonic()))
-    return not any(thread.is_alive() for thread in threads)
 
 
 @faults.guarded(COMPONENT, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import context, trace
@@ -17,6 +17,7 @@ from opentelemetry.metrics import Meter, Observation
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from .. import faults, semconv
+from .._schemas.version_tables import namespace
 from ..text import class_name, clean
 from . import provenance
 
@@ -39,6 +40,11 @@ class Target(NamedTuple):
     namespace: str = ""
     system: str = ""
 
+    @staticmethod
+    def namespaced(database: str, schema: str, default: str) -> str:
+        """`db.namespace` of a version table's schema."""
+        return namespace(database, schema, default)
+
     @property
     def labels(self) -> dict[str, Any]:
         """The attributes that a gauge has of it."""
@@ -51,10 +57,11 @@ class Runs:
 
     Args:
         tracer: Makes the spans.
+        off: Whether none is to be made now.
     """
 
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
+    def __init__(self, tracer: Tracer, off: Callable[[], bool] = bool) -> None:
+        self._tracer, self._off = tracer, off
         self._lock = threading.RLock()
         self._ended: dict[tuple[Any, ...], tuple[dict[str, Any], float, float]] = {}
         self._judged: dict[tuple[Any, ...], tuple[dict[str, Any], float]] = {}
@@ -68,13 +75,15 @@ class Runs:
             folder: Of the migrations, whose commit is looked up.
             more: Further attributes of the span, `name` for the span's name instead of `schema.migrate <direction>`.
         """
-        return Run(self, self._tracer, target, direction, folder, more)
+        tracer = trace.NoOpTracer() if self._off() else self._tracer
+        return Run(self, tracer, target, direction, folder, more)
 
     def ended(
-        self, target: Target, direction: semconv.Direction, outcome: semconv.MigrationOutcome, seconds: float
+        self, target: Target, direction: semconv.Direction | None, outcome: semconv.MigrationOutcome, seconds: float
     ) -> None:
-        """A run ended now, after so many seconds."""
-        labels = {**target.labels, semconv.MIGRATION_DIRECTION: direction, semconv.MIGRATION_OUTCOME: outcome}
+        """A run ended now, after so many seconds. One that found nothing to do has no direction."""
+        went = {semconv.MIGRATION_DIRECTION: direction} if direction else {}
+        labels = {**target.labels, **went, semconv.MIGRATION_OUTCOME: outcome}
         self._keep(self._ended, labels, (labels, time(), max(seconds, 1e-6)))  # a time is never 0
 
     def verdict(self, target: Target, verdict: semconv.Verdict, signal: semconv.Signal) -> None:
@@ -83,12 +92,18 @@ class Runs:
         self._keep(self._judged, labels, (labels, time()))
 
     def _keep(self, points: dict[tuple[Any, ...], Any], labels: dict[str, Any], point: Any) -> None:
-        key = tuple(labels.values())
+        key = tuple(labels.items())
         with self._lock:
             points.pop(key, None)  # the latest stands last
             points[key] = point
             while len(points) > MAX_POINTS:
                 del points[next(iter(points))]
+
+    def forked(self) -> None:
+        """In a forked child: its parent tells of its own runs, and nobody holds the lock."""
+        self._lock = threading.RLock()
+        self._ended.clear()
+        self._judged.clear()
 
     @property
     def observers(self) -> dict[str, Callable[[], Iterable[Observation]]]:
@@ -130,6 +145,7 @@ class Run:
         self._span: Span = trace.INVALID_SPAN
         self._token: Any = None
         self._step: tuple[Span, Any] | None = None
+        self._moved = True
         self._open(folder, more)
 
     @faults.guarded(COMPONENT, None)
@@ -163,9 +179,9 @@ class Run:
             context.detach(token)
             _end(span, error)
 
-    def at(self, target: Target, direction: semconv.Direction | None = None) -> None:
-        """What is migrated is known by now."""
-        self._target = target
+    def at(self, target: Target, direction: semconv.Direction | None = None, moved: bool = True) -> None:
+        """What is migrated is known by now, and whether there was anything to do."""
+        self._target, self._moved = target, moved
         self._direction = direction or self._direction
 
     @faults.guarded(COMPONENT, None)
@@ -183,14 +199,15 @@ class Run:
             others: Further databases that the same run migrated.
         """
         self.end_step(error)
-        took = perf_counter() - self._began
-        if outcome is not None:
-            self._runs.ended(self._target, self._direction, outcome, took)
-        for target, theirs in others:
-            self._runs.ended(target, self._direction, theirs, took)
         if self._token is not None:
             context.detach(self._token)
             self._token = None
+        took = perf_counter() - self._began
+        direction = self._direction if self._moved or outcome != "applied" else None
+        if outcome is not None:
+            self._runs.ended(self._target, direction, outcome, took)
+        for target, theirs in others:
+            self._runs.ended(target, direction, theirs, took)
         self._span.set_attributes({**_described(self._target), semconv.MIGRATION_DIRECTION: self._direction})
         if outcome:
             self._span.set_attribute(semconv.MIGRATION_OUTCOME, outcome)
@@ -229,3 +246,20 @@ def status_code(error: BaseException) -> str:
                     return found
         at = driver if isinstance(driver, BaseException) else at.__cause__
     return ""
+
+
+def within(limit: float, *calls: Callable[[], object]) -> bool:
+    """Call all of them at once, for at most so many seconds; says whether each was done by then.
+
+    An exporter retries for as long as it likes, and a server may not answer, so threads wait that end with the process.
+    """
+    threads = [
+        threading.Thread(target=faults.guarded(COMPONENT, None)(each), name="schema-migrations", daemon=True)
+        for each in calls
+    ]
+    for thread in threads:
+        thread.start()
+    until = monotonic() + limit
+    for thread in threads:
+        thread.join(max(0.0, until - monotonic()))
+    return not any(thread.is_alive() for thread in threads)

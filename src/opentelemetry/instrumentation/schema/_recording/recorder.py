@@ -48,6 +48,7 @@ class Recorder:
     Attributes:
         binding: Held while a validator is bound: of threads that use one first at the same time, one builds it.
         instruments: What it measures with.
+        tracer: Makes spans that are no validation's.
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
         sources: Schemas whose versions are still to be told.
@@ -65,7 +66,7 @@ class Recorder:
     spans: spans.Spans
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
-        self.settings, self.closed = settings, False
+        self.settings, self.closed, self.tracer = settings, False, tracer
         self.binding = threading.RLock()
         self.owned = Ownership(settings)
         self.instruments = Instruments(meter, settings.cardinality_limit, settings.aggregation == "fold")

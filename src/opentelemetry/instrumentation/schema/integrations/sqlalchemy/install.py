@@ -31,22 +31,6 @@ from ...text import class_name, clean
 
 REQUIRES = "sqlalchemy >= 1.4, < 2.2"
 
-# What `db.system.name` calls the dialects that name themselves otherwise.
-_SYSTEMS = {
-    "mssql": "microsoft.sql_server",
-    "oracle": "oracle.db",
-    "db2": "ibm.db2",
-    "ibm_db_sa": "ibm.db2",
-    "informix": "ibm.informix",
-    "netezza": "ibm.netezza",
-    "hana": "sap.hana",
-    "redshift": "aws.redshift",
-    "spanner": "gcp.spanner",
-    "spanner+spanner": "gcp.spanner",
-    "firebird": "firebirdsql",
-    "teradatasql": "teradata",
-}
-
 _USUAL = {"SELECT ": "SELECT", "INSERT ": "INSERT", "UPDATE ": "UPDATE", "DELETE ": "DELETE"}
 _OPERATIONS = {
     "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CLOSE", "COMMENT", "COMMIT", "COPY", "CREATE", "DECLARE",
@@ -340,11 +324,8 @@ def _spans_itself(cursor: Any) -> bool:
 
 
 def _system(dialect: Any) -> str:
-    """`db.system.name`: https://opentelemetry.io/docs/specs/semconv/registry/attributes/db/."""
-    if getattr(dialect, "is_mariadb", False):  # also behind a `mysql://` URL
-        return "mariadb"
-    name = clean(dialect.name)
-    return _SYSTEMS.get(name, name)
+    """`db.system.name`."""
+    return semconv.db_system(clean(dialect.name), getattr(dialect, "is_mariadb", False))
 
 
 def _operation(statement: Any, execution: Any) -> str:

@@ -1,0 +1,133 @@
+"""One command of Alembic: the spans of its run, and the outcome of each of its databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from ... import faults, semconv
+from ..._migrations.telemetry import Run, Runs, Target
+from ._database import Database, unreached
+from ._termination import Termination
+
+READ: Final = 5.0
+"""Seconds that all version tables together are waited for: somebody else's run may lock one."""
+
+_COMMANDS: Final = {"upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": "stamp"}
+"""What Alembic calls the function that picks a command's steps → what a span calls the command."""
+
+_WORST: Final[tuple[semconv.MigrationOutcome, ...]] = ("partial", "failed", "rolled_back", "applied")
+
+
+class Tracked:
+    """From a command's begin to its end. A command that turns out to have no steps, and is none of ours, is no run.
+
+    Args:
+        runs: Records it.
+        script: Alembic's directory of scripts.
+        options: Of the command.
+        flush: Exports what waits, for at most so many seconds.
+    """
+
+    def __init__(self, runs: Runs, script: Any, options: Mapping[str, Any], flush: Callable[[float], object]) -> None:
+        self._runs, self._script, self._flush = runs, script, flush
+        self._offline = bool(options.get("as_sql"))
+        self._direction: semconv.Direction = "upgrade"
+        self._databases: dict[Any, Database] = {}
+        self._run: Run | None = None
+        self._termination: Termination | None = None
+        command = _COMMANDS.get(getattr(options.get("fn"), "__name__", ""))
+        if command is not None:
+            self._begin(command)
+
+    def _begin(self, command: str) -> Run:
+        if command == "downgrade":
+            self._direction = "downgrade"
+        more: dict[str, Any] = {semconv.MIGRATION_OFFLINE: True} if self._offline else {}
+        name, folder = f"{semconv.MIGRATION_SPAN_NAME} {command}", Path(str(self._script.dir))
+        self._run = self._runs.begin(Target("alembic"), self._direction, folder, name=name, **more)
+        self._termination = Termination(self._flush)
+        return self._run
+
+    # -- one of its databases
+
+    def enter_database(self, context: Any) -> None:
+        """Its migrations begin."""
+        database = self._databases[context] = Database(context)
+        if self._run is not None:
+            self._run.at(database.target)
+        database.pick = context._migrations_fn
+        if database.pick is not None:
+            context._migrations_fn = self._seen(database.pick, database)
+
+    def leave_database(self, context: Any, error: BaseException | None) -> None:
+        """Its migrations ended; what env.py commits is committed later."""
+        if self._run is not None:
+            self._run.end_step(error)
+        database = self._databases[context]
+        database.close()
+        context._migrations_fn = database.pick
+
+    def _seen(self, pick: Callable[..., Any], database: Database) -> Callable[..., Iterator[Any]]:
+        """The function that picks the steps, with each step seen to begin and, if it did not fail, to end."""
+
+        def steps(heads: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            database.before = frozenset(heads)
+            for step in pick(heads, *args, **kwargs):
+                self._begin_step(step, database)
+                yield step
+                if self._run is not None:
+                    self._run.end_step()
+            database.exhausted = True
+
+        return steps
+
+    @faults.guarded("alembic", None)
+    def _begin_step(self, step: Any, database: Database) -> None:
+        info = step.info
+        self._direction = "upgrade" if info.is_upgrade else "downgrade"
+        run = self._run or self._begin(self._direction)  # by code of the application's own
+        run.at(database.target, self._direction)
+        database.begin_step()
+        revisions = info.up_revision_ids if info.is_stamp else (info.up_revision_id,)
+        run.begin_step(",".join(map(str, revisions)), self._direction)
+
+    def updated(self, context: Any, heads: Any) -> None:
+        """A step told the version table of itself, which holds these heads now, as long as nothing is rolled back."""
+        if context in self._databases:
+            self._databases[context].step_done(heads)
+
+    def committed(self, context: Any) -> None:
+        """What the present step did so far is committed."""
+        if context in self._databases:
+            self._databases[context].committed()
+
+    # -- the run
+
+    def end(self, error: BaseException | None) -> None:
+        """The command ended; each database is asked what it holds."""
+        if self._run is not None:
+            self._run.end_step(error)
+            self._run.end(*(self._outcomes(self._run, error) or (None, error, [])))
+        if self._termination is not None:
+            self._termination.end()
+
+    @faults.guarded("alembic", None)
+    def _outcomes(
+        self, run: Run, error: BaseException | None
+    ) -> tuple[semconv.MigrationOutcome | None, BaseException | None, list[tuple[Target, semconv.MigrationOutcome]]]:
+        """The worst outcome, the error, and what became of the other databases."""
+        until = monotonic() + READ
+        databases = [] if self._offline else list(self._databases.values())
+        found: list[tuple[Target, semconv.MigrationOutcome]] = [
+            (each.target, each.outcome(error, self._direction, until)) for each in databases
+        ]
+        if not found:
+            target = None if error is None else unreached(error)
+            run.at(target or Target("alembic"))
+            return "failed" if target else None, error, []
+        found.sort(key=lambda each: _WORST.index(each[1]))
+        run.at(found[0][0], self._direction, moved=any(each.steps for each in databases))
+        return found[0][1], error, found[1:]

@@ -1,0 +1,152 @@
+"""Projects that Alembic migrates: a stock env.py, sync or async, and revisions written as their statements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent, indent
+
+from alembic.config import Config
+
+INI = """
+[alembic]
+script_location = {folder}/migrations
+sqlalchemy.url = {url}
+[loggers]
+keys = root
+[handlers]
+keys = console
+[formatters]
+keys = plain
+[logger_root]
+level = WARNING
+handlers = console
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+level = NOTSET
+formatter = plain
+[formatter_plain]
+format = %(levelname)s %(name)s %(message)s
+"""
+SYNC = """
+from logging.config import fileConfig
+from alembic import context
+from sqlalchemy import engine_from_config, pool
+
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name)
+
+def offline():
+    context.configure(url=config.get_main_option("sqlalchemy.url"), literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+def online():
+    passed = config.attributes.get("connection")
+    if passed is not None:
+        context.configure(connection=passed{options})
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+    section = config.get_section(config.config_ini_section)
+    connectable = engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
+    with connectable.connect() as connection:
+        context.configure(connection=connection{options})
+        with context.begin_transaction():
+            context.run_migrations()
+
+offline() if context.is_offline_mode() else online()
+"""
+ASYNC = """
+import asyncio
+from logging.config import fileConfig
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name)
+
+def run(connection):
+    context.configure(connection=connection{options})
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def online():
+    connectable = create_async_engine(config.get_main_option("sqlalchemy.url"), poolclass=pool.NullPool)
+    async with connectable.connect() as connection:
+        await connection.run_sync(run)
+    await connectable.dispose()
+
+asyncio.run(online())
+"""
+REVISION = """
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = None
+depends_on = {depends!r}
+
+import sqlalchemy as sa
+from alembic import op
+
+def upgrade():
+{up}
+
+def downgrade():
+{back}
+"""
+
+
+class Project:
+    """A folder with alembic.ini and migrations.
+
+    Args:
+        folder: Empty.
+        url: Of the database.
+        env: env.py, `SYNC` or `ASYNC` or another.
+        options: Further arguments of `context.configure`, such as `, transaction_per_migration=True`.
+    """
+
+    def __init__(self, folder: Path, url: str, env: str = SYNC, options: str = "") -> None:
+        self.folder, self.url = folder, url
+        self.versions = folder / "migrations/versions"
+        self.versions.mkdir(parents=True)
+        (folder / "alembic.ini").write_text(INI.format(folder=folder, url=url.replace("%", "%%")))
+        (folder / "migrations/env.py").write_text(env.replace("{options}", options))
+        (folder / "migrations/script.py.mako").write_text("revision = ${repr(up_revision)}\ndef upgrade():\n    ${upgrades}\n")
+        self._last: str | None = None
+
+    def add(
+        self,
+        revision: str,
+        up: str,
+        back: str = "pass",
+        down: str | tuple[str, ...] | None = "",
+        depends: str | None = None,
+    ) -> Project:
+        """Adds a revision after the last one, unless `down` says after which. `up` and `back` are Python, or SQL."""
+        after = self._last if down == "" else down
+        bodies = {name: indent(_python(body), "    ") for name, body in {"up": up, "back": back}.items()}
+        text = REVISION.format(revision=revision, down=after, depends=depends, **bodies)
+        (self.versions / f"{revision}.py").write_text(text)
+        self._last = revision
+        return self
+
+    @property
+    def config(self) -> Config:
+        return Config(str(self.folder / "alembic.ini"))
+
+
+def _python(body: str) -> str:
+    body = dedent(body).strip()
+    statement = body.split(None, 1)[0].isupper()
+    return "\n".join(f"op.execute({line!r})" for line in body.split(";\n")) if statement else body
+
+
+def leads(project: Project) -> Project:
+    """Three revisions that work everywhere."""
+    project.add("r1", "CREATE TABLE leads (id INTEGER PRIMARY KEY)", "DROP TABLE leads")
+    project.add("r2", "CREATE TABLE notes (id INTEGER PRIMARY KEY)", "DROP TABLE notes")
+    return project.add("r3", "CREATE TABLE calls (id INTEGER PRIMARY KEY)", "DROP TABLE calls")
