@@ -115,7 +115,9 @@ class Project:
         self.versions.mkdir(parents=True)
         (folder / "alembic.ini").write_text(INI.format(folder=folder, url=url.replace("%", "%%")))
         (folder / "migrations/env.py").write_text(env.replace("{options}", options))
-        (folder / "migrations/script.py.mako").write_text("revision = ${repr(up_revision)}\ndef upgrade():\n    ${upgrades}\n")
+        (folder / "migrations/script.py.mako").write_text(
+            "revision = ${repr(up_revision)}\ndown_revision = ${repr(down_revision)}\ndef upgrade():\n    ${upgrades}\n"
+        )
         self._last: str | None = None
 
     def add(
