@@ -10,9 +10,11 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, semconv, validation
+from opentelemetry.instrumentation.schema._live.revisions import Reading
 from opentelemetry.instrumentation.schema._migrations.telemetry import Runs, Target
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
+from opentelemetry.instrumentation.schema._schemas.version_tables import USUAL, VersionTable
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -30,6 +32,7 @@ TABLE = {
     "schema.query.cache.hits": ("counter", "{hit}", "schema_query_cache_hits_total"),
     "schema.query.cache.misses": ("counter", "{miss}", "schema_query_cache_misses_total"),
     "schema.info": ("gauge", "", "schema_info"),
+    "schema.db.info": ("gauge", "", "schema_db_info"),
     "schema.migration.last_run.timestamp": ("gauge", "s", "schema_migration_last_run_timestamp_seconds"),
     "schema.migration.last_run.duration": ("gauge", "s", "schema_migration_last_run_duration_seconds"),
     "schema.migration.pending": ("gauge", "{migration}", "schema_migration_pending"),
@@ -107,6 +110,8 @@ def _use(active: recorder.Recorder) -> None:
     runs.begin(target, "upgrade").end("applied")
     runs.verdict(target, "pass", "errors")
     active.observers |= runs.observers
+    there = VersionTable(USUAL[0], "public", "leads", True, "")
+    active.revisions.database().readings = (Reading(there, ("a",)),)
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}
     active.observers[semconv.MIGRATION_PENDING.name] = lambda: [Observation(1, pending)]
 

@@ -21,6 +21,8 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "disabled": ("marshmallow,flask", ("marshmallow", "flask"), ""),
     "cardinality_limit": ("7", 7, "0"),
     "aggregation": ("SDK", "sdk", "plain"),
+    "revision_interval": ("1.5", 1.5, "-1"),
+    "migrations": ("db/migrations, more", ("db/migrations", "more"), ""),
 }
 BAD = [name for name, (_, _, bad) in CASES.items() if bad]
 

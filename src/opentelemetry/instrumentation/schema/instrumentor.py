@@ -90,6 +90,10 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         versions = Versions(recorder)
         recorder.observers[semconv.SCHEMA_INFO.name] = versions.observe
         recorder.after_fork.append(versions.forked)
+        if chosen.revision_interval:
+            from ._live import revisions
+
+            revisions.watch(recorder)
         try:
             patches.undo(recorder.close)
             if under_instrument:  # an app that sets its own providers up has given them what identity it likes

@@ -39,6 +39,8 @@ DB_OPERATION_NAME: Final = "db.operation.name"
 DB_NAMESPACE: Final = "db.namespace"
 
 MIGRATION_TOOL: Final = "schema.migration.tool"
+DB_REVISION: Final = "schema.db.revision"
+DB_STATE: Final = "schema.db.state"
 MIGRATION_DIRECTION: Final = "schema.migration.direction"
 MIGRATION_OUTCOME: Final = "schema.migration.outcome"
 GUARD_VERDICT: Final = "schema.guard.verdict"
@@ -180,6 +182,13 @@ SCHEMA_INFO: Final = Instrument(
     "1 for each version of a schema that is in use, 0 for one that no longer is.",
     (*SCHEMA, SCHEMA_VERSION, SCHEMA_FINGERPRINT),
 )
+DB_INFO: Final = Instrument(
+    "schema.db.info",
+    "gauge",
+    "",
+    "1 for the revision that a database has and how that fits the migration files, 0 for what no longer is so.",
+    (MIGRATION_TOOL, DB_NAMESPACE, DB_REVISION, DB_STATE),
+)
 _MIGRATION_RUN: Final = (MIGRATION_TOOL, DB_NAMESPACE, MIGRATION_DIRECTION, MIGRATION_OUTCOME)
 MIGRATION_TIMESTAMP: Final = Instrument(
     "schema.migration.last_run.timestamp",
@@ -242,6 +251,7 @@ INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what 
     QUERY_CACHE_HITS,
     QUERY_CACHE_MISSES,
     SCHEMA_INFO,
+    DB_INFO,
     MIGRATION_TIMESTAMP,
     MIGRATION_DURATION,
     MIGRATION_PENDING,

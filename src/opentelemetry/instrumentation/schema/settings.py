@@ -39,6 +39,8 @@ class Arguments(TypedDict, total=False):
     disabled: str | Iterable[str]
     cardinality_limit: int
     aggregation: Literal["fold", "sdk"]
+    revision_interval: float
+    migrations: str | Iterable[str]
     excluded_urls: str | Iterable[str]
     skip_dep_check: bool
     raise_exception_on_conflict: bool
@@ -61,6 +63,13 @@ def _milliseconds(text: str) -> float:
     if not _MILLISECONDS.fullmatch(text):
         raise ValueError("expected a number of milliseconds, 0 or more")
     return float(text)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError("expected a number of seconds, 0 or more")
+    return value
 
 
 def _positive(text: str) -> int:
@@ -90,6 +99,9 @@ class Settings:
         disabled: Libraries to leave alone, such as `marshmallow` or `flask`.
         cardinality_limit: Attribute sets per instrument.
         aggregation: `fold` (buffer, and fold into the SDK at collection) or `sdk` (each measurement through the SDK).
+        revision_interval: Seconds between two reads of a database's revision; 0 reads none.
+        migrations: Directories of migrations, where they are not what alembic.ini, pyproject.toml or DBMate's settings
+            in the working directory say.
         excluded_urls: Framework → comma-separated regular expressions of URLs whose requests do not count. Like
             contrib's: the argument replaces OTEL_PYTHON_<FRAMEWORK>_EXCLUDED_URLS, that OTEL_PYTHON_EXCLUDED_URLS.
     """
@@ -101,6 +113,8 @@ class Settings:
     disabled: tuple[str, ...] = _option(_names, ())
     cardinality_limit: int = _option(_positive, 2000)
     aggregation: Literal["fold", "sdk"] = _option(_one_of("fold", "sdk"), "fold")
+    revision_interval: float = _option(_seconds, 30.0)
+    migrations: tuple[str, ...] = _option(_names, ())
     excluded_urls: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(FRAMEWORKS, ""))
 
     @property

@@ -53,6 +53,7 @@ class Recorder:
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
         sources: Schemas whose versions are still to be told.
         after_fork: Called in a forked child.
+        revisions: What watches the revisions of databases (`_live.revisions`); None if they are not watched.
         workers: What this process shares with its children; None where it may have none.
     """
 
@@ -88,6 +89,7 @@ class Recorder:
         self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._left_out}
         self.after_fork: list[Callable[[], None]] = []
         self._unread = False
+        self.revisions: Any = None
         self.workers: Workers | None = None
         for name, callback in _GAUGES.items():
             spec = callback.args[0]

@@ -28,6 +28,7 @@ from ..._recording.recorder import Recorder
 from ..._recording.schema_cells import SchemaCells, query_attributes
 from ...patching import Patches
 from ...text import class_name, clean
+from . import revision_watch
 
 REQUIRES = "sqlalchemy >= 1.4, < 2.2"
 
@@ -58,6 +59,8 @@ def install(recorder: Recorder, patches: Patches) -> None:
     queries.observe_subclasses(DefaultDialect)
     patches.replace(Connection, "__init__", queries.wrap_connection_init(Connection.__init__))
     patches.undo(queries.forget)
+    if recorder.revisions is not None:
+        revision_watch.install(recorder.revisions, patches)
 
 
 class _Dialect(NamedTuple):

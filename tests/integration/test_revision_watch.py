@@ -1,0 +1,583 @@
+"""`schema.db.info`: the revision of each engine's database, read on real servers with each driver."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from databases import Server, free_port, missing
+from opentelemetry.instrumentation.schema import semconv
+from opentelemetry.instrumentation.schema._live import revisions
+from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from telemetry import Telemetry
+
+LIMIT = 0.05
+"""Seconds by which no request may become longer."""
+
+INTERVAL = 0.001
+"""Seconds between two reads, so that each connection that returns is read."""
+
+DRIVERS = [
+    "sqlite+pysqlite",
+    "sqlite+aiosqlite",
+    "postgresql+psycopg",
+    "postgresql+psycopg_async",
+    "postgresql+asyncpg",
+    "mysql+pymysql",
+    "mysql+aiomysql",
+]
+SERVERS = [each for each in DRIVERS if not each.startswith("sqlite")]
+ASYNC = {"aiosqlite", "psycopg_async", "asyncpg", "aiomysql"}
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """Alembic's files of a project: a, b, c."""
+    folder = tmp_path / "alembic/versions"
+    folder.mkdir(parents=True)
+    for name, down in (("a", None), ("b", "a"), ("c", "b")):
+        (folder / f"{name}.py").write_text(f"revision = {name!r}\ndown_revision = {down!r}\n")
+    return folder
+
+
+@pytest.fixture
+def telemetry(migrations: Path) -> Iterator[Telemetry]:
+    """Switched on for the test."""
+    made = Telemetry(revision_interval=INTERVAL, migrations=[str(migrations)])
+    yield made
+    made.off()
+
+
+class App:
+    """An application with one engine; every request uses a connection and returns it."""
+
+    def __init__(self, driver: str, url: str, **options: Any) -> None:
+        self.is_async = driver.rpartition("+")[2] in ASYNC
+        self._loop = asyncio.new_event_loop() if self.is_async else None
+        self.engine: Any = (create_async_engine if self.is_async else sqlalchemy.create_engine)(url, **options)
+        self.sync_engine = self.engine.sync_engine if self.is_async else self.engine
+
+    def run(self, coroutine: Any) -> Any:
+        assert self._loop is not None
+        return self._loop.run_until_complete(coroutine)
+
+    def request(self, sql: str = "SELECT 1") -> float:
+        """Runs and commits a statement; returns how long that took, in s."""
+
+        async def request_async() -> None:
+            async with self.engine.connect() as connection:
+                await connection.execute(text(sql))
+                await connection.commit()
+
+        before = time.perf_counter()
+        if self.is_async:
+            self.run(request_async())
+        else:
+            with self.engine.connect() as connection:
+                connection.execute(text(sql))
+                connection.commit()
+        took = time.perf_counter() - before
+        time.sleep(2 * INTERVAL)
+        return took
+
+    def close(self) -> None:
+        if self.is_async:
+            self.run(self.engine.dispose())
+            assert self._loop is not None
+            self._loop.close()
+        else:
+            self.engine.dispose()
+
+
+@contextmanager
+def app(driver: str, url: str, **options: Any) -> Iterator[App]:
+    """An application for the time of a test."""
+    made = App(driver, url, **options)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """The URL of a fresh database for a driver."""
+
+    def fresh(driver: str) -> str:
+        if driver.startswith("sqlite"):
+            return f"{driver}:///{tmp_path / 'leads.db'}"
+        server: Server = request.getfixturevalue("postgresql" if driver.startswith("postgresql") else "mariadb")
+        return server.fresh(driver)
+
+    return fresh
+
+
+def versioned(one: App, *heads: str) -> None:
+    """Alembic's table, with these heads."""
+    one.request("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    stamped(one, *heads)
+
+
+def stamped(one: App, *heads: str) -> None:
+    """Other heads in the table."""
+    one.request("DELETE FROM alembic_version")
+    for head in heads:
+        one.request(f"INSERT INTO alembic_version VALUES ('{head}')")
+    one.request()
+
+
+def info(telemetry: Telemetry, zeros: bool = False) -> dict[tuple[Any, Any], float]:
+    """(revision, state) → value."""
+    return telemetry.by("schema.db.info", semconv.DB_REVISION, semconv.DB_STATE, zeros=zeros)
+
+
+def soon(telemetry: Telemetry, one: App, expected: set[tuple[Any, Any]], seconds: float = 20) -> None:
+    """The gauge says this after some requests."""
+    end = time.monotonic() + seconds
+    while set(info(telemetry)) != expected:
+        assert time.monotonic() < end, info(telemetry)
+        for database in databases(one):
+            if database.failed:  # a busy machine was slow: not to wait for the long pause
+                database.due = min(database.due, time.monotonic() + 0.05)
+        one.request()
+
+
+def databases(one: App) -> list[Any]:
+    """What is known of an application's database."""
+    watched = getattr(one.sync_engine.dialect, "_otel_schema_watched", None)
+    return [watched.database] if watched is not None and watched.database is not None else []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_revision_and_state(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """Every driver's engine tells its revision and state, anew when a migration ran, and what ceased is 0."""
+    with app(driver, url(driver)) as one:
+        versioned(one, "b")
+        soon(telemetry, one, {("b", "behind")})
+        stamped(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        assert info(telemetry, zeros=True)["b", "behind"] == 0
+        stamped(one, "z")
+        soon(telemetry, one, {("z", "ahead")})
+        stamped(one, "b", "y")
+        soon(telemetry, one, {("b,y", "diverged")})
+        stamped(one)
+        soon(telemetry, one, {("base", "behind")})
+        one.request("DROP TABLE alembic_version")
+        soon(telemetry, one, {(None, "unknown")})
+        ((attributes, _),) = [each for each in telemetry.points("schema.db.info") if each[1] == 1]
+        assert attributes[semconv.MIGRATION_TOOL] == "alembic"
+
+
+@contextmanager
+def locked(one: App, url: str) -> Iterator[None]:
+    """Somebody else holds an exclusive lock on the version table."""
+    if "sqlite" in url:
+        other: Any = sqlite3.connect(url.partition(":///")[2], isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.rollback()
+        other.close()
+        return
+    sync = url.replace("asyncpg", "psycopg").replace("psycopg_async", "psycopg").replace("aiomysql", "pymysql")
+    engine = sqlalchemy.create_engine(sync, poolclass=NullPool)
+    with engine.connect() as connection:
+        mode = "IN ACCESS EXCLUSIVE MODE" if "postgresql" in url else ""
+        connection.execute(text(f"LOCK TABLE alembic_version {mode}" if mode else "LOCK TABLES alembic_version WRITE"))
+        yield
+        if not mode:
+            connection.execute(text("UNLOCK TABLES"))
+        connection.rollback()
+
+
+@pytest.mark.parametrize("driver", SERVERS)
+def test_a_locked_version_table(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """No request waits for a lock on the version table by more than 50 ms, and its connection stays in use."""
+    at = url(driver)
+    with app(driver, at) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        usual = sorted(one.request() for _ in range(20))[10]
+        connected = connections(one)
+        with locked(one, at):
+            databases(one)[0].due = 0.0
+            took = sorted(reading_request(one) for _ in range(9))
+            assert set(info(telemetry)) == {(None, "unknown")}
+            assert took[2] - usual < LIMIT, took  # on a machine that is busy with other things some take longer
+            assert connections(one) < connected + 6000
+        soon(telemetry, one, {("c", "current")})
+
+
+def reading_request(one: App) -> float:
+    """A request at whose end the revision is read."""
+    databases(one)[0].due = 0.0
+    took = one.request()
+    assert databases(one)[0].due
+    return took
+
+
+def connections(one: App) -> int:
+    """How often the pool connected."""
+    return one.sync_engine.pool.checkedin() + 1000 * len(_invalidated)
+
+
+_invalidated: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def invalidations() -> Iterator[None]:
+    """Counts connections that were thrown away."""
+
+    def count(*_: Any) -> None:
+        _invalidated.append(1)
+
+    _invalidated.clear()
+    sqlalchemy.event.listen(sqlalchemy.pool.Pool, "invalidate", count)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.pool.Pool, "invalidate", count)
+
+
+@pytest.mark.parametrize("driver", ["sqlite+pysqlite", "sqlite+aiosqlite"])
+def test_sqlite_writer(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """A writer that holds SQLite does not hold the read, and the busy time-out is as before."""
+    at = url(driver)
+    with app(driver, at) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        assert busy(one) == 5000
+        returned = pausing(one)
+        with locked(one, at):
+            databases(one)[0].due = 0.0
+            took = returned()
+        assert took < LIMIT
+        assert set(info(telemetry)) == {(None, "unknown")}
+        assert busy(one) == 5000
+        soon(telemetry, one, {("c", "current")})
+
+
+def pausing(one: App) -> Callable[[], float]:
+    """Takes a connection; what is returned gives it back, and says how long that took."""
+    if not one.is_async:
+        connection = one.engine.connect()
+
+        def close() -> float:
+            before = time.perf_counter()
+            connection.close()
+            return time.perf_counter() - before
+
+        return close
+    opened = one.run(one.engine.connect().__aenter__())
+
+    def close_async() -> float:
+        before = time.perf_counter()
+        one.run(opened.close())
+        return time.perf_counter() - before
+
+    return close_async
+
+
+def busy(one: App) -> int:
+    """The busy time-out of the connection in the pool, in ms."""
+    held: list[int] = []
+
+    async def ask() -> None:
+        async with one.engine.connect() as connection:
+            held.append((await connection.execute(text("PRAGMA busy_timeout"))).scalar_one())
+
+    if one.is_async:
+        one.run(ask())
+    else:
+        with one.engine.connect() as connection:
+            held.append(connection.execute(text("PRAGMA busy_timeout")).scalar_one())
+    return held[0]
+
+
+class Proxy:
+    """A TCP proxy to a server that can stop to forward what the server says, as a server that hangs."""
+
+    def __init__(self, port: int) -> None:
+        self.hangs = threading.Event()
+        self._server, self._listener = port, socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._server))
+            self._sockets += [client, server]
+            for source, sink, waits in ((client, server, False), (server, client, True)):
+                thread = threading.Thread(target=self._pump, args=(source, sink, waits))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, waits: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                while waits and self.hangs.is_set():
+                    time.sleep(0.005)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self.hangs.clear()
+        for each in self._sockets:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            each.close()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("driver", SERVERS)
+def test_a_server_that_hangs(telemetry: Telemetry, request: pytest.FixtureRequest, driver: str) -> None:
+    """A server that stops to answer holds a returned connection for less than 50 ms; the next request has a new one."""
+    server: Server = request.getfixturevalue("postgresql" if driver.startswith("postgresql") else "mariadb")
+    proxy = Proxy(server.port)
+    try:
+        at = server.fresh(driver).replace(f":{server.port}/", f":{proxy.port}/")
+        with app(driver, at) as one:
+            versioned(one, "c")
+            soon(telemetry, one, {("c", "current")})
+            real = DRIVERS_OF[driver]
+            original = real.read or real.read_async
+
+            def hang(*arguments: Any) -> Any:
+                proxy.hangs.set()  # after the rollback, before the read
+                return original(*arguments)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(real, "read" if real.read else "read_async", hang)
+                databases(one)[0].due = 0.0
+                returned = pausing(one)
+                took = returned()
+            proxy.hangs.clear()
+            assert took < LIMIT + 0.05  # what a return takes itself, on a busy machine
+            assert len(_invalidated) == 1
+            assert set(info(telemetry)) == {(None, "unknown")}
+            one.request()
+            soon(telemetry, one, {("c", "current")})
+    finally:
+        proxy.close()
+
+
+DRIVERS_OF = {f"{name}": _drivers.DRIVERS[name.rpartition("+")[2]] for name in DRIVERS}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_never_inside_a_transaction(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """Where the pool does not roll back, a connection returns inside a transaction: it is not read, nor rolled back."""
+    with app(driver, url(driver), pool_reset_on_return=None, pool_size=1, max_overflow=0) as one:
+        versioned(one, "c")
+        one.request("CREATE TABLE t (x INTEGER)")
+        soon(telemetry, one, {("c", "current")})
+        leave_open(one)
+        time.sleep(2 * INTERVAL)
+        assert count(one) == 1
+        assert set(info(telemetry)) == {("c", "current")}
+
+
+def leave_open(one: App) -> None:
+    """A row in a transaction that nobody ends, on the one connection of the pool."""
+
+    def insert(connection: sqlalchemy.Connection) -> None:
+        assert connection.connection.dbapi_connection is not None
+        cursor = connection.connection.dbapi_connection.cursor()
+        cursor.execute("INSERT INTO t VALUES (1)")
+        cursor.close()
+
+    async def work() -> None:
+        async with one.engine.connect() as connection:
+            await connection.run_sync(insert)
+
+    if one.is_async:
+        one.run(work())
+    else:
+        with one.engine.connect() as connection:
+            insert(connection)
+
+
+def count(one: App) -> int:
+    """Rows of t, as the pool's connection sees them."""
+    found: list[int] = []
+
+    async def ask() -> None:
+        async with one.engine.connect() as connection:
+            found.append((await connection.execute(text("SELECT count(*) FROM t"))).scalar_one())
+
+    if one.is_async:
+        one.run(ask())
+    else:
+        with one.engine.connect() as connection:
+            found.append(connection.execute(text("SELECT count(*) FROM t")).scalar_one())
+    return found[0]
+
+
+def test_a_collected_connection_is_not_read(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """A connection that the garbage collector returns is not read: any code may be running below."""
+    with app("sqlite+pysqlite", url("sqlite+pysqlite")) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        database = databases(one)[0]
+        connection = one.engine.connect()
+        connection.execute(text("SELECT 1"))
+        database.due = 0.0
+        del connection
+        gc.collect()
+        assert database.due == 0.0
+        one.request()
+        assert database.due > 0
+
+
+def test_an_invalidated_connection_is_not_read(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """A connection that the application invalidated is not read."""
+    with app("sqlite+pysqlite", url("sqlite+pysqlite")) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        database = databases(one)[0]
+        with one.engine.connect() as connection:
+            database.due = 0.0
+            connection.invalidate()
+        assert database.due == 0.0
+
+
+def test_slow_backs_off_tenfold(
+    telemetry: Telemetry, url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that took longer than 20 ms is unknown, and the next comes ten intervals later."""
+    monkeypatch.setattr(revisions, "SLOW", 0.0)
+    with app("sqlite+pysqlite", url("sqlite+pysqlite")) as one:
+        versioned(one, "c")
+        database = databases(one)[0]
+        database.due = 0.0
+        telemetry.instrumentor._recorder.revisions.interval = 100.0  # type: ignore[attr-defined]
+        before = time.monotonic()
+        one.request()
+        assert 999 < database.due - before < 1010
+        assert set(info(telemetry)) == {(None, "unknown")}
+
+
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg_async", "mysql+aiomysql"])
+def test_cancelled_while_it_reads(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """A task that is cancelled during the read is cancelled at its next await, and the pool has its place back."""
+    at = url(driver)
+    with app(driver, at, pool_size=1, max_overflow=0) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+
+        async def scenario() -> tuple[bool, bool]:
+            reached = False
+            connection = await one.engine.connect()
+            await connection.execute(text("SELECT 1"))
+            databases(one)[0].due = 0.0
+
+            async def work() -> None:
+                nonlocal reached
+                from sqlalchemy.util import greenlet_spawn
+
+                await greenlet_spawn(connection.sync_connection.close)
+                reached = True
+                await asyncio.sleep(0)
+
+            task = asyncio.create_task(work())
+            while databases(one)[0].due == 0.0:
+                await asyncio.sleep(0)
+            task.cancel("enough")
+            try:
+                await task
+            except asyncio.CancelledError:
+                return True, reached
+            return False, reached
+
+        with locked(one, at):
+            assert one.run(scenario()) == (True, True)
+        assert one.request() < 30  # not the time-out of a pool without a place
+
+
+def test_pgbouncer(
+    telemetry: Telemetry, postgresql: Server, tmp_path: Path, driver: str = "postgresql+psycopg"
+) -> None:
+    """Behind PgBouncer in transaction mode both drivers read, and leave no setting on a server that others get."""
+    import shutil
+
+    binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if binary is None:
+        missing("no pgbouncer on this machine (apt-get install pgbouncer)")
+        return
+    base = postgresql.fresh()
+    name, port = base.rpartition("/")[2], free_port()
+    folder = postgresql.folder
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n{name} = host=127.0.0.1 port={postgresql.port} user=leads pool_size=1\n[pgbouncer]\n"
+        f"listen_addr=127.0.0.1\nlisten_port={port}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\n"
+        f"logfile={folder / 'pgbouncer.log'}\n"
+    )
+    command = [binary, str(folder / "pgbouncer.ini")]
+    if __import__("os").getuid() == 0:
+        command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--", *command]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < end
+                    time.sleep(0.02)
+            options: dict[str, dict[str, Any]] = {
+                "postgresql+psycopg": {"connect_args": {"prepare_threshold": None}},
+                "postgresql+asyncpg": {"connect_args": {"statement_cache_size": 0, "prepared_statement_cache_size": 0}},
+            }
+            for at, more in options.items():
+                with app(at, f"{at}://leads@127.0.0.1:{port}/{name}", **more) as one:
+                    one.request("DROP TABLE IF EXISTS alembic_version")
+                    versioned(one, "b")
+                    soon(telemetry, one, {("b", "behind")})
+                    assert postgresql.run(name, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == "0"
+                    with one.sync_engine.connect() if not one.is_async else _Skip() as connection:
+                        if connection is not None:
+                            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "0"
+        finally:
+            process.terminate()
+
+
+class _Skip:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_dialect_travels_without_it(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """What is on a dialect is neither copied nor pickled with it, and is gone when the instrumentation is."""
+    with app("sqlite+pysqlite", url("sqlite+pysqlite")) as one:
+        one.request()
+        watched = one.engine.dialect._otel_schema_watched
+        assert pickle.loads(pickle.dumps(watched)) is None
+        telemetry.off()
+        assert not hasattr(one.engine.dialect, "_otel_schema_watched")
+        one.request()
+        assert not hasattr(one.engine.dialect, "_otel_schema_watched")
