@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import pickle
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -372,8 +374,9 @@ def test_a_server_that_hangs(telemetry: Telemetry, request: pytest.FixtureReques
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(real, "read" if real.read else "read_async", hang)
-                databases(one)[0].due = 0.0
+                _invalidated.clear()
                 returned = pausing(one)
+                databases(one)[0].due = 0.0
                 took = returned()
             proxy.hangs.clear()
             assert took < LIMIT + 0.05  # what a return takes itself, on a busy machine
@@ -518,12 +521,8 @@ def test_cancelled_while_it_reads(telemetry: Telemetry, url: Callable[[str], str
         assert one.request() < 30  # not the time-out of a pool without a place
 
 
-def test_pgbouncer(
-    telemetry: Telemetry, postgresql: Server, tmp_path: Path, driver: str = "postgresql+psycopg"
-) -> None:
+def test_pgbouncer(telemetry: Telemetry, postgresql: Server) -> None:
     """Behind PgBouncer in transaction mode both drivers read, and leave no setting on a server that others get."""
-    import shutil
-
     binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if binary is None:
         missing("no pgbouncer on this machine (apt-get install pgbouncer)")
@@ -537,7 +536,7 @@ def test_pgbouncer(
         f"logfile={folder / 'pgbouncer.log'}\n"
     )
     command = [binary, str(folder / "pgbouncer.ini")]
-    if __import__("os").getuid() == 0:
+    if os.getuid() == 0:
         command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--", *command]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -558,17 +557,15 @@ def test_pgbouncer(
                     one.request("DROP TABLE IF EXISTS alembic_version")
                     versioned(one, "b")
                     soon(telemetry, one, {("b", "behind")})
-                    assert postgresql.run(name, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == "0"
-                    with one.sync_engine.connect() if not one.is_async else _Skip() as connection:
-                        if connection is not None:
-                            assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "0"
+                    idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+                    assert postgresql.run(name, idle) == "0"
+            with (
+                app("postgresql+psycopg", f"postgresql+psycopg://leads@127.0.0.1:{port}/{name}") as one,
+                one.engine.connect() as connection,
+            ):
+                assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "0"
         finally:
             process.terminate()
-
-
-class _Skip:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
 
 
 def test_a_dialect_travels_without_it(telemetry: Telemetry, url: Callable[[str], str]) -> None:

@@ -111,7 +111,9 @@ def _use(active: recorder.Recorder) -> None:
     runs.verdict(target, "pass", "errors")
     active.observers |= runs.observers
     there = VersionTable(USUAL[0], "public", "leads", True, "")
-    active.revisions.database().readings = (Reading(there, ("a",)),)
+    database = active.revisions.database()
+    database.readings = (Reading(there, ("a",)),)
+    active.after_fork.append(lambda: database)  # which lives as long as its engine
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}
     active.observers[semconv.MIGRATION_PENDING.name] = lambda: [Observation(1, pending)]
 

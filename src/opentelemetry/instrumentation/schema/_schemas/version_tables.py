@@ -94,13 +94,16 @@ def catalog_sql(tables: Iterable[Wanted], dialect: str) -> str:
     `recognize` reads its rows: database, default schema, schema, table, column, type, in the default schema, readable.
     """
     tables = list(tables)
-    names = ", ".join(_literal(each, dialect) for each in sorted({each.name for each in tables} | {RAILS}))
+    every = sorted({each.name for each in tables} | {RAILS})
+    names = ", ".join(_literal(each, dialect) for each in every)
     schemas = [_literal(each, dialect) for each in sorted({each.schema for each in tables if each.schema})]
     if dialect == "sqlite":
         return _SQLITE.format(names=names)
     if dialect == "postgresql":
         return _POSTGRESQL.format(names=names, elsewhere="".join(f" OR n.nspname = {each}" for each in schemas))
-    return _MYSQL.format(names=names, schemas=", ".join(["DATABASE()", *schemas]))
+    # One SELECT a table: by these two constants the server opens that table alone, by lists it opens all.
+    places = [(schema, _literal(name, dialect)) for schema in ("DATABASE()", *schemas) for name in every]
+    return _MYSQL.format(tables=" UNION ALL ".join(_MYSQL_TABLE.format(schema=at, name=name) for at, name in places))
 
 
 _SQLITE: Final = (
@@ -118,10 +121,10 @@ _POSTGRESQL: Final = (
     "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname IN ({names}) "
     "AND (pg_catalog.pg_table_is_visible(c.oid){elsewhere})) t ON true"
 )
-_MYSQL: Final = (
-    "SELECT DATABASE(), DATABASE(), t.* FROM (SELECT 1) one LEFT JOIN ("
+_MYSQL: Final = "SELECT DATABASE(), DATABASE(), t.* FROM (SELECT 1) one LEFT JOIN ({tables}) t ON true"
+_MYSQL_TABLE: Final = (
     "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, TABLE_SCHEMA = DATABASE(), 1 "
-    "FROM information_schema.COLUMNS WHERE TABLE_NAME IN ({names}) AND TABLE_SCHEMA IN ({schemas})) t ON true"
+    "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}"
 )
 
 

@@ -64,12 +64,14 @@ class _Watch:
             watched = getattr(dialect, _WATCHED, None)
             if watched is None or watched.watch is not self:
                 watched = self._begin(dialect)
-            database = watched.database
-            if database is None or monotonic() < database.due or connection is None or _collected():
+            database, driver = watched.database, watched.driver
+            if database is None or driver is None or monotonic() < database.due:
+                return
+            if connection is None or _collected():
                 return
             if database.reading.acquire(blocking=False):
                 try:
-                    self._read(database, watched.driver, dialect, connection, record)
+                    self._read(database, driver, dialect, connection, record)
                 finally:
                     database.reading.release()
         except Exception as error:
