@@ -24,6 +24,7 @@ from databases import Server
 from opentelemetry.instrumentation.schema import faults
 from opentelemetry.instrumentation.schema.integrations.alembic import _database, _tracked
 from opentelemetry.trace import StatusCode
+from sqlalchemy.engine import Engine, make_url
 from telemetry import Telemetry
 
 import export_path
@@ -32,10 +33,11 @@ from processes import until
 from sink import Sink
 
 TIMESTAMP = "schema.migration.last_run.timestamp"
+PSYCOPG = "postgresql+psycopg2" if sa.__version__.startswith("1.") else "postgresql+psycopg"
 DRIVERS = {
     "sqlite": SYNC,
     "sqlite+aiosqlite": ASYNC,
-    "postgresql+psycopg": SYNC,
+    PSYCOPG: SYNC,
     "postgresql+asyncpg": ASYNC,
     "mysql+pymysql": SYNC,
     "mysql+aiomysql": ASYNC,
@@ -61,8 +63,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Pro
 
 def heads(project: Project) -> set[str]:
     """What the version table holds, by a connection of the test's own."""
-    url = sa.make_url(project.url)
-    sync = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+    url = make_url(project.url)
+    sync = {"sqlite": "sqlite", "postgresql": PSYCOPG, "mysql": "mysql+pymysql"}
     engine = sa.create_engine(url.set(drivername=sync[url.get_backend_name()]))
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_heads()
@@ -98,7 +100,7 @@ def test_up_and_down(driver: str, project: Callable[..., Project], telemetry: Te
     steps = [span for span in telemetry.spans() if span.name.startswith("schema.migrate.step")][:3]
     assert {span.parent.span_id for span in steps if span.parent} == {up.context.span_id}
     kind = driver.partition("+")[0]
-    namespace = {} if kind == "sqlite" else {"db.namespace": sa.make_url(made.url).database}
+    namespace = {} if kind == "sqlite" else {"db.namespace": make_url(made.url).database}
     expected = {
         "schema.migration.tool": "alembic",
         "db.system.name": SYSTEMS[kind],
@@ -119,7 +121,7 @@ def test_up_and_down(driver: str, project: Callable[..., Project], telemetry: Te
 
 def test_statements_are_below_their_step(project: Callable[..., Project], telemetry: Telemetry) -> None:
     """The span of a statement, made by whoever traces SQL, is a child of the revision that runs it."""
-    tracing = sa.event.listens_for(sa.Engine, "before_cursor_execute")
+    tracing = sa.event.listens_for(Engine, "before_cursor_execute")
 
     def traced(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         telemetry.tracer.start_span(statement).end()
@@ -128,7 +130,7 @@ def test_statements_are_below_their_step(project: Callable[..., Project], teleme
     try:
         command.upgrade(leads(project("sqlite")).config, "head")
     finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", traced)
+        sa.event.remove(Engine, "before_cursor_execute", traced)
     spans = {span.name: span for span in telemetry.spans()}
     parent = spans["CREATE TABLE notes (id INTEGER PRIMARY KEY)"].parent
     assert parent is not None
@@ -152,14 +154,14 @@ PER_STEP = ", transaction_per_migration=True"
 @pytest.mark.parametrize(
     ("driver", "options", "steps", "outcome", "holds"),
     [
-        ("postgresql+psycopg", "", ["CREATE TABLE a (id INTEGER)", BROKEN], "failed", set()),
+        (PSYCOPG, "", ["CREATE TABLE a (id INTEGER)", BROKEN], "failed", set()),
         ("postgresql+asyncpg", "", ["CREATE TABLE a (id INTEGER)", BROKEN], "failed", set()),
-        ("postgresql+psycopg", PER_STEP, ["CREATE TABLE a (id INTEGER)", BROKEN], "partial", {"s0"}),
-        ("postgresql+psycopg", PER_STEP, [BROKEN], "failed", set()),
-        ("postgresql+psycopg", "", [DEFERRED], "failed", set()),
-        ("postgresql+psycopg", PER_STEP, [DEFERRED], "failed", set()),
-        ("postgresql+psycopg", "", ["CREATE TABLE b2 (id INTEGER)", AUTOCOMMIT, BROKEN], "partial", {"s0"}),
-        ("postgresql+psycopg", "", [AUTOCOMMIT + "    op.execute('nonsense')\n"], "partial", set()),
+        (PSYCOPG, PER_STEP, ["CREATE TABLE a (id INTEGER)", BROKEN], "partial", {"s0"}),
+        (PSYCOPG, PER_STEP, [BROKEN], "failed", set()),
+        (PSYCOPG, "", [DEFERRED], "failed", set()),
+        (PSYCOPG, PER_STEP, [DEFERRED], "failed", set()),
+        (PSYCOPG, "", ["CREATE TABLE b2 (id INTEGER)", AUTOCOMMIT, BROKEN], "partial", {"s0"}),
+        (PSYCOPG, "", [AUTOCOMMIT + "    op.execute('nonsense')\n"], "partial", set()),
         ("mysql+pymysql", "", [BROKEN], "partial", set()),
         ("mysql+aiomysql", "", ["CREATE TABLE a (id INTEGER)", BROKEN], "partial", {"s0"}),
         ("mysql+pymysql", "", ["ALTER TABLE nothing ADD COLUMN x INTEGER"], "failed", set()),
@@ -199,7 +201,7 @@ def test_what_env_py_never_commits_failed(project: Callable[..., Project], telem
         "        context.run_migrations()\n\noffline",
     )
     assert env != SYNC
-    made = leads(project("postgresql+psycopg", env))
+    made = leads(project(PSYCOPG, env))
     command.upgrade(made.config, "head")
     assert heads(made) == set()
     assert outcomes(telemetry) == [("upgrade", "failed")]
@@ -207,7 +209,7 @@ def test_what_env_py_never_commits_failed(project: Callable[..., Project], telem
 
 def test_an_error_after_the_commit_leaves_an_applied_run(project: Callable[..., Project], telemetry: Telemetry) -> None:
     """An env.py that fails after everything is committed has applied it, and the span says which error there was."""
-    made = leads(project("postgresql+psycopg", SYNC + "\nraise ValueError('later')\n"))
+    made = leads(project(PSYCOPG, SYNC + "\nraise ValueError('later')\n"))
     with pytest.raises(ValueError, match="later"):
         command.upgrade(made.config, "head")
     assert outcomes(telemetry) == [("upgrade", "applied")]
@@ -216,7 +218,7 @@ def test_an_error_after_the_commit_leaves_an_applied_run(project: Callable[..., 
 
 def test_a_transaction_of_the_callers_own(project: Callable[..., Project], telemetry: Telemetry) -> None:
     """A run in a transaction that the caller has open is taken at its word; nobody commits, rolls back or waits."""
-    made = leads(project("postgresql+psycopg"))
+    made = leads(project(PSYCOPG))
     engine, config = sa.create_engine(made.url), made.config
     with engine.connect() as connection, connection.begin() as transaction:
         config.attributes["connection"] = connection
@@ -231,11 +233,11 @@ def test_a_transaction_of_the_callers_own(project: Callable[..., Project], telem
     assert heads(made) == {"r3"}
 
 
-@pytest.mark.parametrize("driver", ["sqlite", "postgresql+psycopg"])
+@pytest.mark.parametrize("driver", ["sqlite", PSYCOPG])
 def test_a_database_that_is_not_reached(driver: str, project: Callable[..., Project], telemetry: Telemetry) -> None:
     """A run that cannot connect failed, and its point names the database, so that the next run's stands beside it."""
     made = leads(project(driver))
-    name = sa.make_url(made.url).database
+    name = make_url(made.url).database
     broken = f"sqlite:////nowhere/{name}" if driver == "sqlite" else f"{driver}://leads@127.0.0.1:1/{name}"
     config = made.config
     config.set_main_option("sqlalchemy.url", broken)
@@ -267,7 +269,7 @@ def test_nothing_to_do_has_no_direction(project: Callable[..., Project], telemet
 
 def test_branches_merges_and_dependencies(project: Callable[..., Project], telemetry: Telemetry) -> None:
     """Several heads, a merge and a dependency are steps like others, up and down, and the outcome is the database's."""
-    made = leads(project("postgresql+psycopg"))
+    made = leads(project(PSYCOPG))
     made.add("b1", "CREATE TABLE b1 (id INTEGER)", "DROP TABLE b1", down="r1")
     made.add("x1", "CREATE TABLE x1 (id INTEGER)", "DROP TABLE x1", down=None, depends="b1")
     command.upgrade(made.config, "heads")
@@ -296,7 +298,7 @@ def test_offline_prints_the_same_sql_and_migrates_nothing(
     project: Callable[..., Project], watch: Callable[..., Telemetry], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--sql` prints what it prints without us; its span says that no database was there, and there is no point."""
-    made = leads(project("postgresql+psycopg"))
+    made = leads(project(PSYCOPG))
     command.upgrade(made.config, "head", sql=True)
     plain = capsys.readouterr().out
     telemetry = watch()
@@ -364,7 +366,7 @@ def test_several_databases_in_one_run(postgresql: Server, tmp_path: Path, teleme
     with pytest.raises(sa.exc.ProgrammingError):
         command.upgrade(config, "head")
     found = {of["db.namespace"]: of["schema.migration.outcome"] for of, _ in telemetry.points(TIMESTAMP)}
-    assert found == {sa.make_url(urls[0]).database: "applied", sa.make_url(urls[1]).database: "failed"}
+    assert found == {make_url(urls[0]).database: "applied", make_url(urls[1]).database: "failed"}
 
 
 def test_file_config_does_not_silence_us(project: Callable[..., Project], telemetry: Telemetry) -> None:
@@ -480,7 +482,7 @@ def _instrumented(folder: Path, environment: dict[str, str], *arguments: str) ->
 
 def test_a_run_that_sigterm_ends_is_told(project: Callable[..., Project]) -> None:
     """The `alembic` command under SIGTERM exports spans and gauges, and dies of the signal; nothing was applied."""
-    made = project("postgresql+psycopg").add("r1", SLOW)
+    made = project(PSYCOPG).add("r1", SLOW)
     with Sink() as sink:
         environment = {**os.environ, **export_path.by_otlp(sink)}
         process = _instrumented(made.folder, environment, "upgrade", "head")
@@ -497,7 +499,7 @@ def test_a_run_that_sigterm_ends_is_told(project: Callable[..., Project]) -> Non
 
 def test_sigterm_with_the_collector_down_ends_the_run_soon(project: Callable[..., Project]) -> None:
     """Where nobody takes the telemetry, SIGTERM ends the run some 2 s later than without us."""
-    made = project("postgresql+psycopg").add("r1", SLOW)
+    made = project(PSYCOPG).add("r1", SLOW)
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     process = _instrumented(made.folder, environment, "upgrade", "head")
     assert until((made.folder / "started").exists, 60), process.communicate(timeout=5)

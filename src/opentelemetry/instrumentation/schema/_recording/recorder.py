@@ -67,7 +67,8 @@ class Recorder:
     spans: spans.Spans
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
-        self.settings, self.closed, self.tracer = settings, False, tracer
+        self.settings, self.closed = settings, False
+        self.tracer: Tracer = tracer
         self.binding = threading.RLock()
         self.owned = Ownership(settings)
         self.instruments = Instruments(meter, settings.cardinality_limit, settings.aggregation == "fold")
