@@ -111,7 +111,7 @@ def _use(active: recorder.Recorder) -> None:
     runs.verdict(target, "pass", "errors")
     active.observers |= runs.observers
     there = VersionTable(USUAL[0], "public", "leads", True, "")
-    database = active.revisions.database()
+    database = active.revisions.database()  # type: ignore[union-attr]
     database.readings = (Reading(there, ("a",)),)
     active.after_fork.append(lambda: database)  # which lives as long as its engine
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}

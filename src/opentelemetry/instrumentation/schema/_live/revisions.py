@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.metrics import Observation
 
 from .. import faults, semconv
+from .._recording.revisions import Database, Questions
 from .._schemas import migrations, version_tables
 from .._schemas.migrations import Migrations
 from .._schemas.revisions import History
@@ -33,9 +34,6 @@ SLOW: Final = 0.02
 BACK_OFF: Final = 10
 """Intervals until the next read after one that failed."""
 
-Questions = Generator[str, Sequence[Sequence[Any]], None]
-"""Yields one SELECT after another, and is sent its rows."""
-
 
 class Reading(NamedTuple):
     """What one version table holds.
@@ -47,25 +45,6 @@ class Reading(NamedTuple):
 
     table: VersionTable
     found: tuple[str, ...] | None
-
-
-class Database:
-    """What is known of the database behind one engine.
-
-    Attributes:
-        due: `monotonic()` at which the next read is due, in s.
-        reading: Held by the thread that reads.
-        tables: The version tables that it has.
-        readings: What they hold.
-        failed: Whether the last read failed.
-        asked: Whether there was one.
-    """
-
-    def __init__(self) -> None:
-        self.due, self.reading = 0.0, threading.Lock()
-        self.tables: list[VersionTable] = []
-        self.readings: tuple[Reading, ...] = ()
-        self.failed = self.asked = False
 
 
 class Revisions:

@@ -27,6 +27,7 @@ from .sources import Sources
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .revisions import Revisions
     from .workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Recorder:
         self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._left_out}
         self.after_fork: list[Callable[[], None]] = []
         self._unread = False
-        self.revisions: Any = None
+        self.revisions: Revisions | None = None
         self.workers: Workers | None = None
         for name, callback in _GAUGES.items():
             spec = callback.args[0]

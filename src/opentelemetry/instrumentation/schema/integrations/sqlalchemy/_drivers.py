@@ -17,6 +17,8 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from time import monotonic
 from typing import Any, Final
 
+from ..._recording.revisions import Questions
+
 SERVER_LIMIT: Final = 0.02
 """Seconds after which the server ends a statement."""
 
@@ -24,7 +26,6 @@ DEADLINE: Final = 0.04
 """Seconds after which we stop waiting."""
 
 Rows = Sequence[Sequence[Any]]
-Questions = Generator[str, Rows, None]
 
 
 class Unusable(Exception):

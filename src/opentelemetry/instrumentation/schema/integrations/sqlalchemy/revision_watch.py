@@ -13,7 +13,7 @@ import logging
 import sys
 import weakref
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import event
@@ -21,11 +21,9 @@ from sqlalchemy.pool import Pool
 from sqlalchemy.util import await_only
 
 from ... import faults
+from ..._recording.revisions import Database, Revisions
 from ...patching import Patches
 from ._drivers import DEADLINE, Driver, Unusable, driver_of
-
-if TYPE_CHECKING:
-    from ..._live.revisions import Database, Revisions
 
 _log = logging.getLogger(__name__)
 _POOL = "_ConnectionRecord__pool"
