@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from .database import Database, VersionTable
+from .errors import MigrationError
 
 Direction = Literal["upgrade", "downgrade"]
 
@@ -31,18 +32,18 @@ class Loss:
     """What a step could lose.
 
     Attributes:
-        action: `drop table`, `drop column`, `truncate`, `delete`, `overwrite` or `narrow`.
+        action: `drop table`, `drop column`, `truncate`, `delete`, `overwrite`, `convert` or `drop schema`.
         table: With its schema, as the step names it.
         column: None for whole rows.
         schema: Of the table; None is the connection's default.
-        length: The new length of a narrowed text.
+        type: The new type of a column that is converted.
     """
 
     action: str
     table: str
     column: str | None = None
     schema: str | None = None
-    length: int | None = None
+    type: str | None = None
 
     @property
     def name(self) -> str:
@@ -164,10 +165,13 @@ class Ended:
         message: One line for people; may hold values.
         lock_timeout: Whether a lock was not to be had in time.
         refused: What the step would have lost, where it was stopped before.
-        snapshots: Digest of the schema after each completed step, by revision.
-        dirty: Whether statements that no transaction undoes had run in the failed step.
+        changed: Whether database or files were not as planned, so that nothing was run.
+        snapshots: After each completed step: the heads, whether the schema could be read, and which of its lines went
+            and came.
+        dirty: Whether the step that did not complete changed rows that no transaction brings back.
         killed: The signal that ended the process.
         sessions: The server's ids of the sessions that it opened.
+        stderr: The end of what the tool printed.
     """
 
     completed: tuple[str, ...] = ()
@@ -176,10 +180,12 @@ class Ended:
     message: str | None = None
     lock_timeout: bool = False
     refused: str | None = None
-    snapshots: dict[str, str]
+    changed: bool = False
+    snapshots: tuple[tuple[tuple[str, ...], bool, list[str], list[str]], ...] = ()
     dirty: bool = False
     killed: int | None = None
     sessions: tuple[int, ...] = ()
+    stderr: str = ""
 
     @property
     def ok(self) -> bool:
@@ -203,7 +209,43 @@ class Limits:
 
 
 Event = Callable[[str, dict[str, Any]], None]
-"""Is told what happens while a run runs: `session` (id), `step` (revision, number), `done` (revision)."""
+"""Is told what happens while a run runs: `session` (id), `step` (revision, number), `applied` (revision), `idle`."""
+
+
+class Standing(NamedTuple):
+    """Where a database stands.
+
+    Attributes:
+        database: Which, as the tool itself would open it.
+        table: Where the tool keeps the revision.
+        heads: The revisions that it holds; of DBMate all versions.
+        applied: Those that are applied below them, the newest first.
+    """
+
+    database: Database
+    table: VersionTable
+    heads: tuple[str, ...]
+    applied: tuple[str, ...]
+
+
+class MissingRevisionError(MigrationError):
+    """The database holds revisions that this checkout has no file of.
+
+    Attributes:
+        database: Which.
+        table: Its version table.
+        missing: The revisions.
+        heads: Of this checkout.
+    """
+
+    def __init__(
+        self, database: Database, table: VersionTable, missing: tuple[str, ...], heads: tuple[str, ...]
+    ) -> None:
+        super().__init__(
+            f"{database} is at {', '.join(missing)}, and this checkout has no file of that revision: newer code, or "
+            "another branch, has migrated it"
+        )
+        self.database, self.table, self.missing, self.heads = database, table, missing, heads
 
 
 class Tool(Protocol):
@@ -231,6 +273,10 @@ class Tool(Protocol):
         Raises:
             MigrationError: if they are not.
         """
+        ...
+
+    def state(self) -> Standing:
+        """Reads where the database stands."""
         ...
 
     def files(self) -> dict[str, Path]:

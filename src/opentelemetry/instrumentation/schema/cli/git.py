@@ -40,6 +40,24 @@ def user(directory: Path) -> str | None:
     return name.strip() if name else None
 
 
+def head(directory: Path) -> str | None:
+    """The commit that is checked out here; None without Git or a repository."""
+    try:
+        commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    except UsageError:
+        return None
+    return commit.strip() if commit else None
+
+
+def commit_with(directory: Path, text: str) -> str | None:
+    """A commit of any branch that added or removed a text below here: its hash and subject."""
+    try:
+        found = _git(directory, "log", "--all", "-1", "--format=%h (%s)", f"-S{text}", "--", ".")
+    except UsageError:
+        return None
+    return found.strip() if found and found.strip() else None
+
+
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 -- no shell, and refs are kept from being options

@@ -16,7 +16,9 @@ COMMANDS: Final = {
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
     "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
+    "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",
     "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",
+    "upgrade": "Apply migrations under a lock, and say what the database holds afterwards.",
 }
 """Each command is the function of the same name in the file of the same name; its help stands here so that listing the
 commands imports none of them."""

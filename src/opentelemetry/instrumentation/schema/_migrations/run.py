@@ -1,0 +1,290 @@
+"""Runs a plan: under the lock, recorded before and after, judged by what the database holds."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from . import losses, mutex, outcome
+from .errors import MigrationError, RefusedError, UnknownError
+from .history import History, Run
+from .locks import Watch
+from .outcome import State, Verdict
+from .plan import Direction, Ended, Limits, Plan, Step, Tool
+from .process import Interrupts
+
+RETRIES: Final = 3
+PAUSE: Final = 10.0  # s between two tries, give or take a fifth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a plan is run.
+
+    Attributes:
+        limits: What it may take and lose.
+        wait: Seconds to wait for another run.
+        retries: Tries after the first that a lock time-out is worth.
+        pause: Seconds between them.
+        accepted: Revisions that are rolled back although their downgrade does nothing, or nobody knows what.
+        commit: Of the checkout.
+        image: Of the release.
+        by_guard: Whether the guard asks.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    wait: float = 0.0
+    retries: int = RETRIES
+    pause: float = PAUSE
+    accepted: frozenset[str] = frozenset()
+    commit: str | None = None
+    image: str | None = None
+    by_guard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        plan: What was to be run.
+        verdict: What the database holds, as a word.
+        before: What it held.
+        after: What it holds; None if that could not be read.
+        ended: What the tool's process said last.
+        duration: Seconds.
+        unread: Why the database could not be read.
+        unrecorded: Why the end of the run is not in the history.
+    """
+
+    plan: Plan
+    verdict: Verdict
+    before: State
+    after: State | None
+    ended: Ended
+    duration: float
+    unread: str | None = None
+    unrecorded: str | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the database is where the plan was to bring it."""
+        return self.verdict.outcome in ("applied", "rolled_back")
+
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def locked(tool: Tool, direction: Direction, target: str | None, options: Options, say: Say) -> Generator[Plan]:
+    """Holds the database's lock with a plan that was made, or still holds, under it.
+
+    Raises:
+        MigrationError: as `Tool.plan` and `mutex.hold` do.
+    """
+    plan = tool.plan(direction, target)
+    if not plan.steps:
+        yield plan
+        return
+    with mutex.hold(plan.database, options.wait, say) as lock:
+        if outcome.read(plan.database, plan.table).heads != tuple(sorted(plan.before)):
+            plan = tool.plan(direction, target)
+        yield plan
+        if not lock.still():
+            say("the lock was lost during the run (was the server restarted?): another run may have begun meanwhile")
+
+
+def check(plan: Plan, options: Options) -> None:
+    """Refuses what nothing undoes, and what would lose rows.
+
+    Raises:
+        RefusedError: with the step, and with table, column and number.
+        UnknownError: if the rows cannot be counted.
+    """
+    for step in plan.steps:
+        if plan.direction == "downgrade" and step.revision not in options.accepted:
+            _refuse(step)
+    lost = estimate(plan, options.limits.lossy)
+    if lost:
+        tables = sorted({each[1] for each in lost})
+        raise RefusedError(
+            f"{'; '.join(each[0] for each in lost)}. Nothing was run. Save the rows first, or accept the loss: "
+            f"{' '.join(f'--allow-data-loss {table}' for table in tables)}"
+        )
+
+
+def _refuse(step: Step) -> None:
+    where = f"revision {step.revision} ({step.file.name})"
+    if step.kind == "irreversible":
+        raise RefusedError(
+            f"{where} cannot be rolled back: {step.why}. Nothing was run. Write its downgrade, or restore a backup"
+        )
+    if step.kind == "fake-reversible":
+        raise RefusedError(
+            f"{where} would not be rolled back: {step.why}, so the schema would stay and the recorded revision be "
+            f"wrong. Nothing was run. Write its downgrade, or say that it may be skipped: --accept {step.revision}"
+        )
+    if step.kind == "unknown":
+        raise RefusedError(
+            f"what rolling back {where} does is not known before it runs: {step.why}. Nothing was run. Read it, and if "
+            f"it is right: --accept {step.revision}"
+        )
+
+
+def estimate(plan: Plan, lossy: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """What the plan would lose as far as tables are there now: the sentence and the table of each loss.
+
+    Tables that an earlier step of the plan changes are counted again right before the step that loses them.
+
+    Raises:
+        UnknownError: if the rows cannot be counted.
+    """
+    wanted = [(step, loss) for step in plan.steps for loss in step.losses]
+    wanted = [(step, loss) for step, loss in wanted if not {loss.name, loss.table} & lossy]
+    if not wanted or (plan.database.dialect == "sqlite" and not plan.database.file.exists()):
+        return []
+    found: list[tuple[str, str]] = []
+    with plan.database.connect() as connection:
+        for step, loss in wanted:
+            try:
+                rows = losses.count(connection, loss)
+            except Exception as error:
+                raise UnknownError(
+                    f"revision {step.revision} would {loss}, and its rows cannot be counted: {outcome.reason(error)}. "
+                    f"If they may be lost: --allow-data-loss {loss.name}"
+                ) from error
+            if rows:
+                found.append((f"revision {step.revision} {losses.sentence(loss, rows, exact=False)}", loss.name))
+    return found
+
+
+def execute(
+    tool: Tool, plan: Plan, history: History, options: Options, say: Say, interrupts: Interrupts | None = None
+) -> Result:
+    """Runs a plan that was checked, under a lock that the caller holds.
+
+    Raises:
+        MigrationError: if nothing was run: the history cannot be written, or the database not read before.
+    """
+    before = outcome.read(plan.database, plan.table)
+    if before.heads != tuple(sorted(plan.before)):
+        raise MigrationError(f"{plan.database} is at another revision than planned: run the command again")
+    if interrupts is not None and interrupts.received is not None:
+        raise MigrationError("interrupted before anything was run")
+    run = history.start(
+        database=plan.database.identity,
+        table=str(plan.table),
+        tool=plan.tool,
+        direction=plan.direction,
+        before=plan.before,
+        target=plan.after,
+        files=plan.files,
+        plan=plan.sha256,
+        commit=options.commit,
+        image=options.image,
+        by_guard=options.by_guard,
+    )
+    began = time.monotonic()
+    result = _attempts(tool, plan, before, options, say, interrupts)
+    took = time.monotonic() - began
+    return _recorded(replace(result, plan=plan, before=before, duration=took), history, run)
+
+
+def _attempts(
+    tool: Tool, plan: Plan, before: State, options: Options, say: Say, interrupts: Interrupts | None
+) -> Result:
+    attempt, tries = 0, options.retries
+    while True:
+        result = _attempt(tool, plan, before, options, say)
+        attempt += 1
+        if not result.ended.lock_timeout or result.reached or result.after is None:
+            return result
+        why_not = _no_retry(plan, result)
+        if why_not:
+            say(f"not tried again: {why_not}")
+            return result
+        if attempt > tries:
+            return result
+        pause = options.pause * random.uniform(0.8, 1.2)
+        say(f"trying again in {pause:.0f} s ({attempt} of {tries})")
+        if not _sleep(pause, interrupts):
+            return result
+        done = set(result.ended.completed) if plan.transaction == "step" else set[str]()
+        steps = tuple(step for step in plan.steps if step.revision not in done)
+        plan, before = replace(plan, before=result.after.heads, steps=steps), result.after
+
+
+def _no_retry(plan: Plan, result: Result) -> str | None:
+    failed = next((step for step in plan.steps if step.revision == result.ended.failed), None)
+    if plan.transaction == "none":
+        return "the step did not run in a transaction that was rolled back whole"
+    if failed is None or failed.autocommit:
+        return "the step commits in its middle"
+    return None if result.verdict.clean else "the database is not as it was before the step"
+
+
+def _sleep(seconds: float, interrupts: Interrupts | None) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if interrupts is not None and interrupts.received is not None:
+            return False
+        time.sleep(min(0.1, max(0.0, end - time.monotonic())))
+    return True
+
+
+def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say) -> Result:
+    watch = Watch(plan.database)
+    total = len(plan.steps)
+
+    def hear(name: str, facts: dict[str, Any]) -> None:
+        watch.hear(name, facts)
+        if name == "step":
+            step = next(step for step in plan.steps if step.revision == facts["revision"])
+            say(f"{plan.direction} {facts['number']}/{total} {step.revision} {step.title}".rstrip())
+
+    began = time.monotonic()
+    try:
+        ended = tool.run(plan, options.limits, hear)
+    finally:
+        watch.close()
+    if ended.lock_timeout:
+        waited = f"lock time-out after {options.limits.lock_timeout:g} s in {ended.failed or 'the run'}"
+        say(f"{waited}: {watch.said()}")
+    unread: str | None = None
+    after: State | None = None
+    try:
+        after = outcome.read(plan.database, plan.table, ended.sessions)
+        verdict = outcome.judge(plan, before, ended, after)
+    except UnknownError as error:
+        unread, verdict = str(error), Verdict("unknown", None)
+    took = time.monotonic() - began
+    return Result(plan=plan, verdict=verdict, before=before, after=after, ended=ended, duration=took, unread=unread)
+
+
+def _recorded(result: Result, history: History, run: Run) -> Result:
+    try:
+        history.finish(
+            run,
+            result.verdict.outcome,
+            result.after.heads if result.after is not None else None,
+            result.duration,
+            result.ended.error,
+        )
+    except MigrationError as error:  # the disk filled meanwhile: what the database holds must be said all the same
+        return replace(result, unrecorded=str(error))
+    return result
+
+
+def way_back(plan: Plan, result: Result) -> str | None:
+    """Why the database cannot be brought back to where the run began without a person; None if it can."""
+    if result.after is None:
+        return "what the database holds is not known"
+    if not result.verdict.clean:
+        return "the database is between two revisions"
+    if result.after.heads == tuple(sorted(plan.before)):
+        return "it is there already"
+    return None

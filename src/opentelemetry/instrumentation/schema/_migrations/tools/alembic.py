@@ -1,0 +1,244 @@
+"""Alembic with a project's alembic.ini and env.py, run in processes of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..._prometheus.text import cleaned
+from ..database import Database, VersionTable, parse
+from ..errors import MigrationError, RefusedError, UnknownError
+from ..plan import Direction, Ended, Event, Limits, Loss, MissingRevisionError, Plan, Standing, Step
+from ..process import Interrupts, events
+
+_PROCESS: Final = "opentelemetry.instrumentation.schema._migrations.tools.alembic_process"
+_LINES: Final = 6  # of stderr that an error shows
+
+
+@dataclass
+class Alembic:
+    """Alembic.
+
+    Attributes:
+        config: Path of alembic.ini.
+        section: Its section.
+        x: Arguments for env.py, as `-x`.
+        url: Instead of the one in alembic.ini; env.py may overrule it.
+        interrupts: What ends a run early.
+    """
+
+    config: Path
+    section: str = "alembic"
+    x: Sequence[str] = ()
+    url: str | None = None
+    interrupts: Interrupts | None = None
+    name: str = "alembic"
+    _files: dict[str, Path] | None = field(default=None, repr=False)
+    _script_heads: tuple[str, ...] = ()
+
+    def plan(self, direction: Direction, target: str | None) -> Plan:
+        """What a run would do: reads the database through env.py, and each step's file."""
+        facts = self._facts(direction, target or ("head" if direction == "upgrade" else "-1"))
+        database = self._database(facts)
+        missing: list[str] = facts["missing"]
+        if missing:
+            raise MissingRevisionError(database, self._table(facts), tuple(missing), tuple(facts["script_heads"]))
+        return Plan(
+            tool=self.name,
+            database=database,
+            table=self._table(facts),
+            direction=direction,
+            before=tuple(facts["heads"]),
+            after=tuple(facts["after"]),
+            steps=tuple(_step(each) for each in facts["steps"]),
+            transaction=facts["transaction"],
+        )
+
+    def state(self) -> Standing:
+        """Where the database stands that env.py opens."""
+        facts = self._facts(None, "head")
+        return Standing(self._database(facts), self._table(facts), tuple(facts["heads"]), tuple(facts["applied"]))
+
+    def run(self, plan: Plan, limits: Limits, event: Event) -> Ended:
+        """Runs a plan."""
+        request = {
+            "direction": plan.direction,
+            "before": list(plan.before),
+            "after": list(plan.after),
+            "steps": [
+                {
+                    "revision": step.revision,
+                    "sha256": step.sha256,
+                    "losses": [asdict(loss) for loss in step.losses],
+                }
+                for step in plan.steps
+            ],
+            "lossy": sorted(limits.lossy),
+            "lock_timeout": limits.lock_timeout,
+            "statement_timeout": limits.statement_timeout,
+            "transaction": plan.transaction,
+            "dialect": plan.database.dialect,
+        }
+        return self._listen(request, plan, event)
+
+    def files(self) -> dict[str, Path]:
+        """The file of each revision."""
+        if self._files is None:
+            self._facts(None, "head")
+        assert self._files is not None
+        return self._files
+
+    def _facts(self, direction: Direction | None, target: str) -> dict[str, Any]:
+        request = {
+            "direction": direction,
+            "target": target,
+            "lock_timeout": Limits().lock_timeout,
+            "statement_timeout": None,
+        }
+        stream, output = events(*self._call("plan", request), None)
+        facts: dict[str, Any] | None = None
+        problem: dict[str, Any] | None = None
+        for each in stream:
+            facts = each if each["event"] == "plan" else facts
+            problem = each if each["event"] == "error" else problem
+        if facts is None:
+            raise self._problem(problem, output.stderr)
+        self._files = {revision: Path(path) for revision, path in facts["files"].items()}
+        self._script_heads = tuple(facts["script_heads"])
+        return facts
+
+    def _call(self, action: str, request: dict[str, Any]) -> tuple[list[str], dict[str, Any], Path]:
+        common = {
+            "action": action,
+            "config": str(self.config.resolve()),
+            "section": self.section,
+            "x": list(self.x),
+            "url": self.url,
+        }
+        return [sys.executable, "-m", _PROCESS], {**common, **request}, Path.cwd()
+
+    def _database(self, facts: dict[str, Any]) -> Database:
+        database = parse(facts["url"])
+        if self.url is not None:
+            given = parse(self.url)
+            if given.identity != database.identity:
+                raise MigrationError(
+                    f"env.py migrates {database}, not {given} as --url says: it takes its URL from somewhere else. "
+                    "Set that, or let env.py read sqlalchemy.url from its config"
+                )
+            return given
+        return database
+
+    def _table(self, facts: dict[str, Any]) -> VersionTable:
+        return VersionTable(facts["version_table"], facts["version_table_schema"])
+
+    def _problem(self, problem: dict[str, Any] | None, stderr: str) -> Exception:
+        tail = " | ".join(cleaned(line) for line in stderr.strip().splitlines()[-_LINES:])
+        if problem is None:
+            return UnknownError(f"Alembic's process ended without an answer: {tail or 'it printed nothing'}")
+        message = cleaned(str(problem["message"]), 1000)
+        if problem["kind"] == "refused":
+            return RefusedError(message)
+        if problem["kind"] in ("files", "environment", "changed"):
+            return MigrationError(message)
+        if problem["kind"] == "command":
+            return MigrationError(f"Alembic: {message}")
+        place = f" ({problem['place']})" if problem.get("place") else ""
+        return UnknownError(f"env.py failed before any migration ran: {problem['type']}: {message}{place}")
+
+    def _listen(self, request: dict[str, Any], plan: Plan, event: Event) -> Ended:
+        command, whole, directory = self._call("run", request)
+        stream, output = events(command, whole, directory, self.interrupts, lambda: event("idle", {}))
+        completed: list[str] = []
+        sessions: list[int] = []
+        change: list[tuple[tuple[str, ...], bool, list[str], list[str]]] = []
+        step: str | None = None
+        told: set[str] = set()
+        problem: dict[str, Any] | None = None
+        ended = False
+        for each in stream:
+            name = each.pop("event")
+            if name == "session":
+                sessions.append(each["id"])
+            elif name == "step":
+                step, told = each["revision"], set()
+            elif name == "applied":
+                completed.append(each["revision"])
+                change.append((tuple(each["heads"]), each["known"], each.get("gone", []), each.get("new", [])))
+                step = None
+            elif name == "changed":
+                told.add(each["what"])
+            elif name == "autocommit":
+                told.add("autocommit")
+            elif name == "error":
+                problem = each
+            elif name == "ended":
+                ended = True
+            event(name, each)
+        killed = self.interrupts.received if self.interrupts is not None else None
+        if killed is None and output.code < 0:
+            killed = -output.code
+        if killed is None and problem is None and not ended:
+            problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
+        if killed is not None and ended:
+            killed = None
+        return Ended(
+            completed=tuple(completed),
+            failed=step,
+            error=_error(problem, killed),
+            message=_message(problem, killed),
+            lock_timeout=bool(problem and problem.get("lock")),
+            refused=str(problem["message"]) if problem and problem["kind"] == "loss" else None,
+            changed=bool(problem and problem["kind"] == "changed"),
+            snapshots=tuple(change),
+            dirty=_dirty(told, plan),
+            killed=killed,
+            sessions=tuple(sessions),
+            stderr=output.stderr,
+        )
+
+
+def _step(data: dict[str, Any]) -> Step:
+    return Step(
+        revision=data["revision"],
+        down=tuple(data["down"]),
+        title=data["title"],
+        file=Path(data["file"]),
+        sha256=data["sha256"],
+        sql=data["sql"],
+        kind=data["kind"],
+        why=data["why"],
+        losses=tuple(Loss(**loss) for loss in data["losses"]),
+        notes=tuple(data["notes"]),
+        autocommit=data["autocommit"],
+    )
+
+
+def _error(problem: dict[str, Any] | None, killed: int | None) -> str | None:
+    if killed is not None:
+        return signal.Signals(killed).name
+    if problem is None:
+        return None
+    code = problem.get("code")
+    return f"{problem.get('type', problem['kind'])}{f' {code}' if code else ''}"
+
+
+def _message(problem: dict[str, Any] | None, killed: int | None) -> str | None:
+    if problem is not None and killed is None:
+        place = f" ({problem['place']})" if problem.get("place") else ""
+        code = f" [{problem['code']}]" if problem.get("code") else ""
+        return f"{cleaned(str(problem['message']), 1000)}{code}{place}"
+    return f"the process was ended by {signal.Signals(killed).name}" if killed is not None else None
+
+
+def _dirty(told: set[str], plan: Plan) -> bool:
+    """Whether rows that the unfinished step changed were committed: no look at the schema shows that."""
+    if any(each.endswith("outside") for each in told) or ("autocommit" in told and "rows" in told):
+        return True
+    if plan.transaction == "none" and plan.database.dialect == "mysql":
+        return "schema after rows" in told
+    return False

@@ -1,0 +1,47 @@
+"""What a migration's error says: its class, the database's code, the line of the revision."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+from alembic.util import CommandError
+
+from ..database import reason
+
+_LOCK_CODES: Final = ("55P03", "1205")
+
+
+def _code(error: BaseException) -> str | None:
+    said: Any = getattr(error, "orig", None)
+    code = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None)
+    arguments = getattr(said, "args", ())
+    if code is None and arguments and isinstance(arguments[0], int):
+        code = arguments[0]
+    return None if code is None else str(code)
+
+
+def _place(error: BaseException, directory: str) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = [each for each in frames if each.filename.startswith(directory)]
+    return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else ""
+
+
+def failure(error: BaseException, directory: str) -> dict[str, Any]:
+    """An error as facts.
+
+    Args:
+        error: What env.py or a revision raised.
+        directory: Of the project, whose lines are worth naming.
+    """
+    code = _code(error)
+    said = getattr(error, "orig", None) or error
+    return {
+        "kind": "command" if isinstance(error, CommandError) else "failed",
+        "type": type(said).__qualname__,
+        "code": code,
+        "message": reason(error),
+        "place": _place(error, directory),
+        "lock": code in _LOCK_CODES or "database is locked" in str(said) or "table is locked" in str(said),
+    }

@@ -1,0 +1,407 @@
+"""The process in which Alembic runs: the project's env.py as it is, our limits on its sessions, events on stdout.
+
+Started as `python -m …`; the request is one line of JSON on stdin, each event one line of JSON on stdout. What env.py
+prints goes to stderr. When stdin closes its parent is dead: the process ends at once, and the server rolls back what no
+transaction holds any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import traceback
+import warnings
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import HeadMaintainer, MigrationContext, MigrationStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import Pool
+
+from .. import losses, snapshot
+from ..classify import kind
+from ..database import VersionTable, reason
+from ..plan import Loss
+from . import alembic_sessions
+from .alembic_errors import failure
+from .alembic_render import Renderer
+
+_ORPHANED: Final = 70
+_READING: Final = frozenset(
+    [
+        "SELECT",
+        "SHOW",
+        "SET",
+        "PRAGMA",
+        "EXPLAIN",
+        "DESCRIBE",
+        "BEGIN",
+        "START",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "USE",
+        "LOCK",
+        "UNLOCK",
+    ]
+)
+_WRITING: Final = frozenset(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "COPY", "CALL", "DO"])
+
+
+class _StoppedError(Exception):
+    """Why a run ends before its end: `kind` tells the parent what to make of it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _die_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(_ORPHANED)
+
+
+class _Heads(HeadMaintainer):
+    """Follows steps without a table."""
+
+    def _insert_version(self, version: str) -> None:
+        self.heads.add(version)
+
+    def _delete_version(self, version: str) -> None:
+        self.heads.discard(version)
+
+    def _update_version(self, from_: str, to_: str) -> None:
+        self.heads.discard(from_)
+        self.heads.add(to_)
+
+
+def _below(script: ScriptDirectory, heads: tuple[str, ...]) -> list[str]:
+    """The revisions below the heads, the newest first."""
+    lines = script.iterate_revisions(heads, "base", inclusive=False) if heads else ()
+    return [each.revision for each in lines if each.revision not in heads]
+
+
+class Driver:
+    """Answers one request.
+
+    Args:
+        request: What the parent asks.
+        out: Where events go.
+    """
+
+    def __init__(self, request: dict[str, Any], out: TextIO) -> None:
+        self._request, self._out = request, out
+        self._lock = threading.Lock()
+        self._contexts: list[MigrationContext] = []
+        self._autocommit = False
+        self._step: str | None = None
+        self._told: set[str] = set()
+        self._table = VersionTable()
+        self._last: snapshot.Snapshot | None = None
+        options = argparse.Namespace(
+            config=request["config"], name=request["section"], x=request["x"] or None, raiseerr=True
+        )
+        self._config = Config(request["config"], ini_section=request["section"], cmd_opts=options)
+        if request.get("url"):
+            self._config.set_main_option("sqlalchemy.url", request["url"].replace("%", "%%"))
+
+    def say(self, name: str, **facts: Any) -> None:
+        """Tells the parent an event."""
+        with self._lock:
+            self._out.write(json.dumps({"event": name, **facts}) + "\n")
+            self._out.flush()
+
+    # -- the files
+
+    def script(self) -> ScriptDirectory:
+        """The revisions of this checkout.
+
+        Raises:
+            CommandError: if they make no line.
+            _StoppedError: likewise, with a message of ours.
+        """
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            script = ScriptDirectory.from_config(self._config)
+            try:
+                _ = script.revision_map.heads
+            except KeyError as error:
+                raise _StoppedError(
+                    "files", f"a revision file is missing: {reason(error)} is named as down_revision and no file has it"
+                ) from error
+        for each in said:
+            text = str(each.message)
+            if "present more than once" in text:
+                raise _StoppedError("files", f"two files have one revision id: {text}. Give one of them another id")
+            if "is not present" in text:
+                raise _StoppedError("files", f"a revision file is missing: {text}. Restore it from version control")
+        return script
+
+    # -- reading
+
+    def plan(self) -> None:
+        """Tells the plan of the request's direction and target, and what it was made from."""
+        script = self.script()
+        direction, target = self._request["direction"], self._request["target"]
+        found: dict[str, Any] = {}
+
+        def read(heads: Any, context: MigrationContext) -> list[Any]:
+            found["heads"], found["context"], found["facts"] = tuple(sorted(heads)), context, self._facts(context)
+            return []
+
+        self._run_env(script, read, target, dont_mutate=True)
+        context: MigrationContext | None = found.get("context")
+        if context is None:
+            raise _StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
+        facts: dict[str, Any] = found["facts"]
+        heads: tuple[str, ...] = found["heads"]
+        facts["heads"] = list(heads)
+        known = {each.revision for each in script.walk_revisions()}
+        facts["files"] = {each.revision: each.path for each in script.walk_revisions()}
+        facts["missing"] = [head for head in heads if head not in known]
+        facts["script_heads"] = sorted(script.get_heads())
+        facts["applied"] = [] if facts["missing"] else _below(script, heads)
+        if facts["missing"] or direction is None:
+            self.say("plan", steps=[], after=list(heads), **facts)
+            return
+        if direction == "downgrade" and len(heads) > 1 and "@" not in str(target):
+            raise _StoppedError(
+                "refused",
+                f"the database has {len(heads)} heads ({', '.join(heads)}): name the branch that goes down, as in "
+                f"{heads[0]}@-1",
+            )
+        steps = self._steps(script, direction, target, heads)
+        renderer = Renderer(self._config, script, context.dialect.name, context.opts)
+        self.say(
+            "plan",
+            steps=[self._describe(renderer, step, direction) for step in steps],
+            after=self._after(script, steps, heads),
+            **facts,
+        )
+
+    def _facts(self, context: MigrationContext) -> dict[str, Any]:
+        connection = context.connection
+        if connection is None:
+            raise _StoppedError("environment", "env.py configured no connection")
+        own = context.impl.transactional_ddl
+        if str(connection.get_isolation_level()).upper() == "AUTOCOMMIT":
+            own = False
+        return {
+            "url": connection.engine.url.render_as_string(hide_password=False),
+            "dialect": context.dialect.name,
+            "version_table": context.version_table,
+            "version_table_schema": context.version_table_schema,
+            "transaction": "none" if not own else "step" if context._transaction_per_migration else "run",  # pyright: ignore[reportPrivateUsage]
+        }
+
+    def _steps(self, script: ScriptDirectory, direction: str, target: str, heads: tuple[str, ...]) -> list[Any]:
+        if direction == "upgrade":
+            return [*script._upgrade_revs(target, heads)]  # pyright: ignore
+        return [*script._downgrade_revs(target, heads)]  # pyright: ignore
+
+    def _after(self, script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> list[str]:
+        heads_then = _Heads(None, heads)  # pyright: ignore[reportArgumentType]
+        for step in steps:
+            heads_then.update_to_step(step)
+        return sorted(heads_then.heads)
+
+    def _describe(self, renderer: Renderer, step: Any, direction: Any) -> dict[str, Any]:
+        revision = step.revision
+        up, up_sql, down, down_sql = renderer.ways(revision)
+        found, why = kind(direction, up, down)
+        mine = up if direction == "upgrade" else down
+        notes = [*mine.source.notes, *(mine.effects.notes if mine.effects else [])]
+        text = Path(revision.path).read_text(encoding="utf-8", errors="replace")
+        return {
+            "revision": revision.revision,
+            "down": list(revision._versioned_down_revisions),
+            "title": (revision.doc or "").partition("\n")[0],
+            "file": revision.path,
+            "sha256": _digest(revision.path),
+            "sql": up_sql if direction == "upgrade" else down_sql,
+            "kind": found,
+            "why": why,
+            "losses": [vars(loss) for loss in (mine.effects.losses if mine.effects else [])],
+            "notes": notes,
+            "autocommit": "autocommit_block" in text,
+        }
+
+    # -- running
+
+    def run(self) -> None:
+        """Runs the plan of the request, if all is as it was when it was made."""
+        script = self.script()
+        direction = self._request["direction"]
+        planned: list[dict[str, Any]] = self._request["steps"]
+
+        def begin(heads: Any, context: MigrationContext) -> Any:
+            return self._begin(script, heads, context, planned)
+
+        begin.__name__ = direction  # what Alembic's own commands call it
+        self._run_env(script, begin, self._request["after"][0] if self._request["after"] else "base")
+        if not self._contexts:
+            raise _StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
+        self.say("ended")
+
+    def _begin(
+        self, script: ScriptDirectory, heads: Any, context: MigrationContext, planned: list[dict[str, Any]]
+    ) -> Any:
+        direction = self._request["direction"]
+        if sorted(heads) != self._request["before"]:
+            raise _StoppedError(
+                "changed", f"the database is at {', '.join(sorted(heads)) or 'base'} now: another run has changed it"
+            )
+        makers = {"upgrade": "upgrade_from_script", "downgrade": "downgrade_from_script"}
+        make = getattr(MigrationStep, makers[direction])
+        self._table = VersionTable(context.version_table, context.version_table_schema)
+        self._last = self._snapshot(context)
+        for number, each in enumerate(planned, 1):
+            revision = script.get_revision(each["revision"])
+            if _digest(revision.path) != each["sha256"]:
+                raise _StoppedError("changed", f"the file of {each['revision']} has changed since the plan was made")
+            step = make(script.revision_map, revision)
+            step.migration_fn = self._guarded(step.migration_fn, each, context)
+            self._step = each["revision"]
+            self._told.clear()
+            self._autocommit = False
+            self.say("step", revision=each["revision"], number=number)
+            yield step
+
+    def _guarded(self, function: Any, planned: dict[str, Any], context: MigrationContext) -> Any:
+        allowed = set(self._request["lossy"])
+
+        def count_first(**arguments: Any) -> None:
+            connection = context.connection
+            assert connection is not None
+            locked = context.dialect.name == "postgresql" and self._request["transaction"] != "none"
+            for data in planned["losses"]:
+                loss = Loss(**data)
+                if loss.name in allowed or loss.table in allowed:
+                    continue
+                lost = losses.count(connection, loss, lock=locked)
+                if lost:
+                    raise _StoppedError("loss", losses.sentence(loss, lost, exact=locked))
+            function(**arguments)
+
+        return count_first
+
+    def _applied(self, ctx: MigrationContext, step: Any, heads: Any, **_: Any) -> None:
+        now = self._snapshot(ctx)
+        before, self._last = self._last, now
+        change: dict[str, Any] = {}
+        if before is not None and now is not None:
+            change = {"gone": sorted({*before} - {*now}), "new": sorted({*now} - {*before})}
+        self.say("applied", revision=self._step, heads=sorted(heads), known=now is not None, **change)
+
+    def _snapshot(self, context: MigrationContext) -> snapshot.Snapshot | None:
+        """In a savepoint where there is a transaction: a read that fails must not fail the migration."""
+        connection: Any = context.connection
+        try:
+            if context.dialect.name == "postgresql" and self._request["transaction"] != "none":
+                with connection.begin_nested():
+                    return snapshot.take(connection, self._table)
+            return snapshot.take(connection, self._table)
+        except SQLAlchemyError:
+            return None
+
+    # -- both
+
+    def _run_env(self, script: ScriptDirectory, function: Any, target: str, **more: Any) -> None:
+        run_migrations, block = MigrationContext.run_migrations, MigrationContext.autocommit_block
+        applied = self._applied if self._request["action"] == "run" else None
+
+        def once(context: MigrationContext, **arguments: Any) -> None:
+            self._contexts.append(context)
+            if len(self._contexts) > 1:
+                raise _StoppedError(
+                    "environment", "env.py migrates more than one database in one run: that is not supported"
+                )
+            if applied is not None:
+                context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, applied)
+            run_migrations(context, **arguments)
+
+        def autocommit(context: MigrationContext) -> Any:
+            self.say("autocommit", revision=self._step)
+            self._autocommit = True
+            return block(context)
+
+        MigrationContext.run_migrations = once  # pyright: ignore[reportAttributeAccessIssue]
+        MigrationContext.autocommit_block = autocommit  # pyright: ignore[reportAttributeAccessIssue]
+        event.listen(Pool, "connect", self._connected)
+        event.listen(Engine, "after_cursor_execute", self._executed)
+        with EnvironmentContext(self._config, script, fn=function, as_sql=False, destination_rev=target, **more):
+            script.run_env()
+
+    def _connected(self, connection: Any, _: object) -> None:
+        dialect = self._request.get("dialect") or alembic_sessions.dialect_of(connection)
+        lock, statement = self._request["lock_timeout"], self._request["statement_timeout"]
+        session = alembic_sessions.prepare(connection, dialect, lock, statement)
+        if session is not None:
+            self.say("session", id=session)
+
+    def _executed(self, _c: Any, _k: Any, statement: str, _p: Any, _x: Any, _m: Any) -> None:
+        if self._step is None:
+            return
+        word = statement.lstrip("( \n\t").partition(" ")[0].upper()
+        if word in _READING:
+            return
+        what = "rows" if word in _WRITING else "schema"
+        if what == "schema" and "rows" in self._told:
+            what = "schema after rows"
+        if self._autocommit:
+            what += " outside"
+        if what not in self._told:
+            self._told.add(what)
+            self.say("changed", revision=self._step, what=what)
+
+
+def _digest(path: str) -> str:
+    return sha256(Path(path).read_bytes()).hexdigest()
+
+
+def main() -> None:
+    """Answers the request on stdin."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    line = b""
+    while not line.endswith(b"\n"):
+        read = os.read(0, 65536)
+        if not read:
+            os._exit(_ORPHANED)
+        line += read
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    request = json.loads(line)
+    sys.path.insert(0, "")
+    code = 1
+    driver: Driver | None = None
+    try:
+        driver = Driver(request, out)
+        {"plan": driver.plan, "run": driver.run}[request["action"]]()
+        code = 0
+    except _StoppedError as error:
+        assert driver is not None
+        driver.say("error", kind=error.kind, message=str(error))
+    except BaseException as error:  # env.py may call sys.exit
+        directory = str(Path(request["config"]).resolve().parent)
+        facts = failure(error, directory)
+        out.write(json.dumps({"event": "error", **facts}) + "\n")
+        out.flush()
+        traceback.print_exc()
+    out.close()
+    sys.stderr.flush()
+    os._exit(code)  # whatever env.py left running
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Renders one step of Alembic as SQL without running it on a database, and hears which operations it is made of."""
+
+from __future__ import annotations
+
+import ast
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic.operations import Operations, ops
+from alembic.operations.batch import BatchOperationsImpl
+from alembic.runtime.environment import EnvironmentContext
+
+from ..classify import Source, Way, is_own, source
+from ..plan import Loss
+from ..sql_text import Effects, effects
+
+_OPTIONS: Final = ("target_metadata", "render_as_batch", "version_table", "version_table_schema")
+
+
+class Renderer:
+    """Renders steps for one database.
+
+    Args:
+        config: Alembic's.
+        script: Its directory.
+        dialect: Name of the dialect.
+        options: Those that env.py configured.
+    """
+
+    def __init__(self, config: Any, script: Any, dialect: str, options: dict[str, Any]) -> None:
+        self._config, self._script, self._dialect = config, script, dialect
+        self._options = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
+        self._version_table = str(options.get("version_table") or "alembic_version")
+
+    def ways(self, revision: Any) -> tuple[Way, str | None, Way, str | None]:
+        """Both directions of a revision, each with its SQL; without SQL where only running it would tell."""
+        try:
+            tree = ast.parse(Path(revision.path).read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            unread = Source(unknown=["cannot be read"])
+            return Way(unread), None, Way(unread), None
+        up, up_sql = self._way(revision, tree, "upgrade")
+        down, down_sql = self._way(revision, tree, "downgrade")
+        return up, up_sql, down, down_sql
+
+    def _way(self, revision: Any, tree: ast.Module, name: str) -> tuple[Way, str | None]:
+        said = source(tree, name, is_own)
+        if said.missing or said.raises:
+            return Way(said), ""
+        if said.unknown:
+            return Way(said), None
+        if said.empty:
+            return Way(said, Effects()), ""
+        try:
+            sql, heard = self._render(getattr(revision.module, name))
+        except NotImplementedError:
+            said.raises = True
+            return Way(said), ""
+        except Exception as error:  # of code that needs a database
+            said.unknown.append(f"cannot be rendered without a database ({type(error).__name__})")
+            return Way(said), None
+        return Way(said, heard), sql
+
+    def _render(self, function: Any) -> tuple[str, Effects]:
+        out = io.StringIO()
+        found = Effects()
+        environment = EnvironmentContext(self._config, self._script, as_sql=True, fn=_nothing, destination_rev="head")
+        with environment:
+            environment.configure(dialect_name=self._dialect, output_buffer=out, literal_binds=True, **self._options)
+            context = environment.get_context()
+            with Operations.context(context), _listening(found, out):
+                function()
+        sql = out.getvalue().strip()
+        said = effects(sql, self._dialect, self._version_table)
+        if said.losses and found.losses:  # SQLite's copies of tables drop the old one
+            said.losses = [loss for loss in said.losses if loss.action not in ("drop table", "convert")]
+        found.add(said)
+        return sql, found
+
+
+def _nothing(_revision: Any, _context: Any) -> list[Any]:
+    return []
+
+
+@contextmanager
+def _listening(found: Effects, out: io.StringIO) -> Generator[None]:
+    """Hears operations before they become SQL: batch mode on SQLite has no SQL before it sees the table."""
+    base: Any = next(each for each in Operations.__mro__ if "invoke" in vars(each))
+    invoke, flush = base.invoke, BatchOperationsImpl.flush
+
+    def listen(self: Any, operation: Any) -> Any:
+        _hear(operation, found)
+        found.statements += 1
+        return invoke(self, operation)
+
+    def describe(self: Any) -> None:
+        if not self._should_recreate() or self.copy_from is not None:
+            flush(self)
+            return
+        out.write(f"-- copies table {self.table_name} with these changes (batch mode):\n")
+        for name, arguments, _ in self.batch:
+            shown = ", ".join(getattr(each, "name", None) or str(each) for each in arguments[1:3])
+            out.write(f"--   {name} {shown}\n")
+
+    base.invoke, BatchOperationsImpl.flush = listen, describe
+    try:
+        yield
+    finally:
+        base.invoke, BatchOperationsImpl.flush = invoke, flush
+
+
+def _hear(operation: Any, found: Effects) -> None:
+    if isinstance(operation, ops.DropTableOp):
+        found.losses.append(Loss("drop table", operation.table_name, None, operation.schema))
+    elif isinstance(operation, ops.DropColumnOp):
+        found.losses.append(Loss("drop column", operation.table_name, operation.column_name, operation.schema))
+    elif isinstance(operation, ops.AlterColumnOp) and operation.modify_type is not None:
+        type_: Any = operation.modify_type
+        found.losses.append(
+            Loss("convert", operation.table_name, operation.column_name, operation.schema, _type_text(type_))
+        )
+
+
+def _type_text(type_: Any) -> str:
+    instance = type_() if isinstance(type_, type) else type_
+    try:
+        return str(instance.compile())
+    except Exception:  # a type that only its own dialect compiles
+        return str(type(instance).__name__).upper()

@@ -1,0 +1,357 @@
+"""DBMate through its own binary: `migrate` and `rollback` alone, one file at a time, its prose never parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..._prometheus.text import cleaned
+from ..._schemas import revisions
+from .. import losses, outcome, snapshot
+from ..classify import Source, Way, kind
+from ..database import Database, VersionTable, parse, read_heads
+from ..errors import MigrationError, UnknownError
+from ..plan import Direction, Ended, Event, Limits, MissingRevisionError, Plan, Standing, Step
+from ..process import Interrupts, events
+from ..sql_text import Effects, effects
+from .dbmate_files import File, binary, binary_version, has_statements, read_file
+
+_VARIABLE: Final = "OTEL_SCHEMA_DBMATE_URL"
+_LOCKING: Final = (2, 37)
+
+
+@dataclass
+class Dbmate:
+    """DBMate.
+
+    Attributes:
+        directory: Of the migrations.
+        url: The database; `DATABASE_URL` where none is given.
+        interrupts: What ends a run early.
+        table: Its version table.
+    """
+
+    directory: Path
+    url: str | None = None
+    interrupts: Interrupts | None = None
+    table: str = "schema_migrations"
+    name: str = "dbmate"
+
+    def plan(self, direction: Direction, target: str | None) -> Plan:
+        """What a run would do."""
+        binary_version()
+        files = self._parsed()
+        standing = self.state()
+        missing = tuple(each for each in standing.heads if each not in files)
+        if missing:
+            raise MissingRevisionError(standing.database, standing.table, missing, tuple(sorted(files)[-1:]))
+        applied = set(standing.heads)
+        if direction == "upgrade":
+            chosen = self._pending(files, applied, target)
+            after = applied | {*chosen}
+        else:
+            chosen = self._reverted(files, applied, target)
+            after = applied - {*chosen}
+        dialect = standing.database.dialect
+        return Plan(
+            tool=self.name,
+            database=standing.database,
+            table=standing.table,
+            direction=direction,
+            before=standing.heads,
+            after=tuple(sorted(after)),
+            steps=tuple(self._step(files[each], direction, standing, applied) for each in chosen),
+            transaction="none" if dialect == "mysql" else "step",
+        )
+
+    def state(self) -> Standing:
+        """The database and the versions that it holds."""
+        database, table = self._database(), VersionTable(self.table, None, "version")
+        if database.dialect == "sqlite" and not database.file.exists():
+            return Standing(database, table, (), ())
+        with database.connect() as connection:
+            self._own_table(connection, table)
+            heads = read_heads(connection, table)
+        return Standing(database, table, heads, tuple(sorted(heads, reverse=True)[1:]))
+
+    def files(self) -> dict[str, Path]:
+        """The file of each version."""
+        return {each.id: each.file for each in revisions.dbmate(self.directory)}
+
+    def run(self, plan: Plan, limits: Limits, event: Event) -> Ended:
+        """Runs a plan, one file and one process at a time, so that no other file can be meant."""
+        completed: list[str] = []
+        sessions: list[int] = []
+        snapshots: list[tuple[tuple[str, ...], bool, list[str], list[str]]] = []
+        state = outcome.read(plan.database, plan.table)
+        for number, step in enumerate(plan.steps, 1):
+            if sha256(step.file.read_bytes()).hexdigest() != step.sha256:
+                return _ended(
+                    completed, step, "changed", f"{step.file.name} has changed since the plan was made", changed=True
+                )
+            refused = self._lost(plan, step, limits)
+            if refused:
+                return _ended(completed, step, "loss", refused, snapshots=snapshots, refused=refused)
+            event("step", {"revision": step.revision, "number": number})
+            code, said = self._one(plan, step, limits, event, sessions)
+            interrupted = self.interrupts.received if self.interrupts is not None else None
+            killed = interrupted or (-code if code < 0 else None)
+            if code == 0 and killed is None:
+                try:
+                    now = outcome.read(plan.database, plan.table, sessions)
+                except UnknownError:
+                    return _ended(completed, step, "lost", "the database cannot be reached", snapshots=snapshots)
+                change = snapshot.difference(state.schema, now.schema)
+                gone = [line[2:] for line in change if line[0] == "-"]
+                snapshots.append((now.heads, True, gone, [line[2:] for line in change if line[0] == "+"]))
+                state = now
+                if (step.revision in now.heads) == (plan.direction == "upgrade"):
+                    completed.append(step.revision)
+                    event("applied", {"revision": step.revision})
+                    continue
+                said = "dbmate ended well, and the version table does not show it"
+            name = signal.Signals(killed).name if killed else f"dbmate {code}"
+            message = f"the process was ended by {name}" if killed else said
+            return Ended(
+                completed=tuple(completed),
+                failed=step.revision,
+                error=name,
+                message=message,
+                lock_timeout=any(each in said for each in _LOCK_WORDS),
+                snapshots=tuple(snapshots),
+                dirty=plan.database.dialect == "mysql" and _mixes(step.sql or ""),
+                killed=killed,
+                sessions=tuple(sessions),
+                stderr=said,
+            )
+        dump = self._dump()
+        return Ended(
+            completed=tuple(completed),
+            snapshots=tuple(snapshots),
+            sessions=tuple(sessions),
+            error="dump" if dump else None,
+            message=dump,
+        )
+
+    # -- the database
+
+    def _database(self) -> Database:
+        return parse(self._given())
+
+    def _given(self) -> str:
+        url = self.url or os.environ.get("DATABASE_URL")
+        if not url:
+            raise MigrationError("which database? Name it with --url, or in DATABASE_URL")
+        return url
+
+    def _own_table(self, connection: Any, table: VersionTable) -> None:
+        """Rails, Ecto and golang-migrate call their tables the same; golang-migrate's holds one number."""
+        try:
+            if not sa.inspect(connection).has_table(table.name):
+                return
+            columns = {each["name"]: each["type"] for each in sa.inspect(connection).get_columns(table.name)}
+        except SQLAlchemyError as error:
+            raise UnknownError(f"cannot read table {table}: {outcome.reason(error)}") from error
+        version = columns.get("version")
+        if version is None or {*columns} - {"version"} or not isinstance(version, sa.types.String):
+            raise MigrationError(
+                f"table {table} is not DBMate's (columns: {', '.join(sorted(columns))}): another tool uses the name. "
+                "Give DBMate a table of its own: --migrations-table"
+            )
+
+    # -- the files
+
+    def _parsed(self) -> dict[str, File]:
+        if not self.directory.is_dir():
+            raise MigrationError(f"{self.directory} does not exist: name DBMate's directory with --config")
+        found: dict[str, File] = {}
+        for version, path in ((each.id, each.file) for each in revisions.dbmate(self.directory)):
+            if version in found:
+                raise MigrationError(f"{found[version].path.name} and {path.name} have one version: rename one of them")
+            found[version] = read_file(version, path)
+        return found
+
+    def _pending(self, files: dict[str, File], applied: set[str], target: str | None) -> list[str]:
+        pending = sorted(each for each in files if each not in applied)
+        if target in (None, "head", "heads"):
+            return pending
+        if str(target).startswith("+") and str(target)[1:].isdigit():
+            return pending[: int(str(target)[1:])]
+        if target not in files:
+            raise MigrationError(
+                f"there is no version {cleaned(str(target))} in {self.directory}: name a file's digits"
+            )
+        return [each for each in pending if each <= str(target)]
+
+    def _reverted(self, files: dict[str, File], applied: set[str], target: str | None) -> list[str]:
+        newest = sorted(applied, reverse=True)
+        if target in (None, "-1"):
+            return newest[:1]
+        if target == "base":
+            return newest
+        if str(target).startswith("-") and str(target)[1:].isdigit():
+            if int(str(target)[1:]) > len(newest):
+                raise MigrationError(f"only {len(newest)} versions are applied: {target} goes too far")
+            return newest[: int(str(target)[1:])]
+        if target not in applied:
+            known = ", ".join(newest[:10]) or "none"
+            raise MigrationError(f"version {cleaned(str(target))} is not applied: name one of {known}, or base")
+        return [each for each in newest if each > str(target)]
+
+    def _step(self, file: File, direction: Direction, standing: Standing, applied: set[str]) -> Step:
+        dialect = standing.database.dialect
+        up = Way(Source(empty=not has_statements(file.up)), effects(file.up, dialect, self.table))
+        if file.down is None:
+            down = Way(Source(missing=True))
+        else:
+            down = Way(Source(empty=not has_statements(file.down)), effects(file.down, dialect, self.table))
+        found, why = kind(direction, up, down)
+        mine: Effects = (up if direction == "upgrade" else down).effects or Effects()
+        notes = list(mine.notes)
+        if direction == "upgrade" and applied and file.version < max(applied):
+            notes.append(f"out of order: {max(applied)} is applied already")
+        text = file.path.read_bytes()
+        return Step(
+            revision=file.version,
+            down=(),
+            title=file.path.stem.partition("_")[2].replace("_", " "),
+            file=file.path,
+            sha256=sha256(text).hexdigest(),
+            sql=file.up if direction == "upgrade" else (file.down or ""),
+            kind=found,
+            why=why,
+            losses=tuple(mine.losses),
+            notes=tuple(notes),
+            autocommit=("up" if direction == "upgrade" else "down") in file.outside,
+        )
+
+    # -- a run
+
+    def _lost(self, plan: Plan, step: Step, limits: Limits) -> str | None:
+        wanted = [loss for loss in step.losses if not {loss.name, loss.table} & limits.lossy]
+        if not wanted:
+            return None
+        with plan.database.connect() as connection:
+            for loss in wanted:
+                rows = losses.count(connection, loss)
+                if rows:
+                    return losses.sentence(loss, rows, exact=False)
+        return None
+
+    def _one(self, plan: Plan, step: Step, limits: Limits, event: Event, sessions: list[int]) -> tuple[int, str]:
+        token = f"otel-schema {uuid.uuid4().hex[:12]}"
+        with tempfile.TemporaryDirectory(prefix="otel-schema-") as name:
+            folder = Path(name)
+            shutil.copy(step.file, folder / step.file.name)
+            command = [binary(), "--env", _VARIABLE, "--migrations-dir", name, "--migrations-table", self.table]
+            command += ["--no-dump-schema"]
+            if plan.database.dialect == "postgresql" and binary_version() >= _LOCKING:
+                command += ["--migration-lock", "--migration-lock-timeout", f"{max(1, round(limits.lock_timeout))}s"]
+            command += ["migrate" if plan.direction == "upgrade" else "rollback"]
+            environment = {**os.environ, _VARIABLE: self._dbmate_url(plan.database, limits, token)}
+            finder = _Sessions(plan.database, token, sessions, event)
+            try:
+                stream, output = events(command, None, folder, self.interrupts, finder.look, environment)
+                for _ in stream:
+                    pass
+            finally:
+                finder.close()
+        lines = [line for line in output.stderr.splitlines() if line.strip()]
+        return output.code, cleaned(" | ".join(lines[-3:]), 1000) or f"dbmate ended with {output.code}"
+
+    def _dbmate_url(self, database: Database, limits: Limits, token: str) -> str:
+        if database.dialect == "sqlite":
+            return f"sqlite:{database.file}?_busy_timeout={round(limits.lock_timeout * 1000)}"
+        query = dict(sa.make_url(self._given()).query)
+        if database.dialect == "postgresql":
+            query |= {"lock_timeout": str(round(limits.lock_timeout * 1000)), "application_name": token}
+            if limits.statement_timeout is not None:
+                query["statement_timeout"] = str(round(limits.statement_timeout * 1000))
+        else:
+            query = {key: value for key, value in query.items() if key not in ("charset", "unix_socket")}
+            seconds = str(max(1, round(limits.lock_timeout)))
+            query |= {"lock_wait_timeout": seconds, "innodb_lock_wait_timeout": seconds}
+            if limits.statement_timeout is not None:
+                query["max_statement_time"] = str(limits.statement_timeout)
+        scheme = {"postgresql": "postgres", "mysql": "mysql"}[database.dialect]
+        url: URL = database.url.set(drivername=scheme, query=query)
+        return url.render_as_string(hide_password=False)
+
+    def _dump(self) -> str | None:
+        """Writes schema.sql again where the project keeps one; says why it could not."""
+        schema = Path("db/schema.sql")
+        if not schema.exists():
+            return None
+        environment = {**os.environ, _VARIABLE: self._dbmate_url(self._database(), Limits(), "otel-schema dump")}
+        command = [
+            binary(),
+            "--env",
+            _VARIABLE,
+            "--migrations-dir",
+            str(self.directory.resolve()),
+            "--migrations-table",
+            self.table,
+            "--schema-file",
+            str(schema.resolve()),
+            "dump",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        if done.returncode == 0:
+            return None
+        return f"{schema} could not be written again: {cleaned(' | '.join(done.stderr.splitlines()[-3:]), 500)}"
+
+
+class _Sessions:
+    """Finds the server's session of a dbmate process by its application name."""
+
+    def __init__(self, database: Database, token: str, found: list[int], event: Event) -> None:
+        self._database, self._token, self._found, self._event = database, token, found, event
+        self._engine = database.engine() if database.dialect == "postgresql" else None
+        self._connection: Any = None
+
+    def look(self) -> None:
+        if self._engine is not None:
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                rows = self._connection.execute(
+                    sa.text("SELECT pid FROM pg_stat_activity WHERE application_name = :token"), {"token": self._token}
+                )
+                for (pid,) in rows:
+                    if pid not in self._found:
+                        self._found.append(pid)
+                        self._event("session", {"id": pid})
+            except SQLAlchemyError:
+                self._engine = None
+        self._event("idle", {})
+
+    def close(self) -> None:
+        self.look()
+        if self._connection is not None:
+            self._connection.close()
+
+
+_LOCK_WORDS: Final = ("lock timeout", "Lock wait timeout", "database is locked", "canceling statement due to lock")
+
+
+def _mixes(sql: str) -> bool:
+    """Whether rows are changed before a statement that MariaDB commits."""
+    return bool(re.search(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", sql, re.I))
+
+
+def _ended(completed: list[str], step: Step, error: str, message: str, **more: Any) -> Ended:
+    more["snapshots"] = tuple(more.get("snapshots", ()))
+    return Ended(completed=tuple(completed), failed=step.revision, error=error, message=message, **more)

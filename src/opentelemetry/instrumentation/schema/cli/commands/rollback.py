@@ -1,0 +1,114 @@
+"""`otel-schema rollback`: reverts migrations under a lock, and says what the database holds afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..._migrations import run
+from ..._migrations.errors import MigrationError, RefusedError
+from ..._migrations.history import recorded
+from ..._migrations.plan import MissingRevisionError
+from ..._migrations.process import interrupts
+from ..._migrations.run import Result
+from .. import migrating
+from ..migrating import Settings, named
+from ..output import echo, echo_json
+
+
+@click.command()
+@click.argument("target", required=False)
+@migrating.tool_options
+@migrating.run_options
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="REVISION",
+    help="Roll this revision back although it is not known what its downgrade does, or although it does nothing.",
+)
+def rollback(target: str | None, tool: str | None, **options: Any) -> None:
+    """Revert migrations down to TARGET, by default to where the last recorded upgrade began.
+
+    TARGET is a revision, or what Alembic takes: -1, base, branch@-1. Write -1 as `otel-schema rollback -- -1`.
+
+    Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
+    if nobody knows what it holds, 130 or 143 if a signal stopped it.
+    """
+    with interrupts() as noted:
+        settings = migrating.settings(tool, interrupts=noted, **options)
+        with migrating.one_line(settings.json):
+            try:
+                _rollback(target, settings)
+            except MissingRevisionError as error:
+                raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
+
+
+def _rollback(target: str | None, settings: Settings) -> None:
+    if target is None:
+        target = _previous(settings)
+    if settings.dry_run:
+        plan = settings.tool.plan("downgrade", target)
+        lost = run.estimate(plan, settings.options.limits.lossy)
+        if settings.json:
+            losses = [sentence for sentence, _ in lost]
+            echo_json(
+                {
+                    "version": 1,
+                    "command": "rollback",
+                    "result": "planned",
+                    "exit_code": 0,
+                    "would_lose": losses,
+                    "plan": plan.as_data(),
+                }
+            )
+            return
+        migrating.print_plan(plan, sql=True)
+        for sentence, _ in lost:
+            echo(f"{sentence}: this would be refused")
+        echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
+        return
+    with run.locked(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
+        if not plan.steps:
+            if settings.json:
+                echo_json(
+                    {"version": 1, "command": "rollback", "result": "nothing", "exit_code": 0, "plan": plan.as_data()}
+                )
+            else:
+                echo(f"nothing to do: {plan.database} is at {named(plan.before)}")
+            return
+        migrating.warn_of_killed(settings, plan)
+        if not settings.json:
+            migrating.print_plan(plan, sql=False)
+        run.check(plan, settings.options)
+        result = run.execute(settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts)
+        if result.ended.changed:
+            raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
+    migrating.end("rollback", settings, result, _next(result))
+
+
+def _previous(settings: Settings) -> str:
+    """The revision that the last recorded upgrade began at."""
+    database, table, heads, known = settings.tool.state()
+    run_ = recorded(settings.history.runs(database.identity, str(table)), heads)
+    if run_ is None or len(run_.before) > 1:
+        choice = ", ".join(known[:10]) + (" …" if len(known) > 10 else "")
+        raise RefusedError(
+            f"the history {settings.history.path} does not say where {database} was before {named(heads)}: name the "
+            f"revision to go back to, as in otel-schema rollback {known[0] if known else 'base'}. "
+            f"There are: {choice or 'none'}, base"
+        )
+    return run_.before[0] if run_.before else "base"
+
+
+def _next(result: Result) -> str:
+    if result.reached:
+        return ""
+    if result.verdict.outcome == "unknown":
+        return "otel-schema status, when the database can be reached"
+    if result.verdict.outcome == "failed" or result.verdict.clean:
+        return f"mend the downgrade of {result.ended.failed}, then run otel-schema rollback {named(result.plan.after)}"
+    after = named(result.after.heads) if result.after else "?"
+    return f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged)"

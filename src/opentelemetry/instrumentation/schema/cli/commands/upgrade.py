@@ -1,0 +1,143 @@
+"""`otel-schema upgrade`: applies migrations under a lock, and says what the database holds afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..._migrations import run
+from ..._migrations.errors import MigrationError
+from ..._migrations.plan import SAFE, MissingRevisionError, Plan
+from ..._migrations.process import interrupts
+from ..._migrations.run import Result
+from .. import migrating
+from ..migrating import Settings, named
+from ..output import echo, echo_json
+
+
+@click.command()
+@click.argument("target", required=False)
+@migrating.tool_options
+@migrating.run_options
+@click.option(
+    "--on-failure",
+    type=click.Choice(("stay", "rollback")),
+    default="stay",
+    show_default=True,
+    help="`rollback` returns to where the run began, where every completed step can be undone without loss.",
+)
+def upgrade(target: str | None, on_failure: str, tool: str | None, **options: Any) -> None:
+    """Apply the pending migrations up to TARGET, by default all.
+
+    TARGET is a revision, or what Alembic takes: head, heads, +1, branch@head.
+
+    Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
+    if nobody knows what it holds, 130 or 143 if a signal stopped it.
+    """
+    with interrupts() as noted:
+        settings = migrating.settings(tool, interrupts=noted, **options)
+        with migrating.one_line(settings.json):
+            try:
+                _upgrade(target, on_failure == "rollback", settings)
+            except MissingRevisionError as error:
+                raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
+
+
+def _upgrade(target: str | None, rollback: bool, settings: Settings) -> None:
+    if settings.dry_run:
+        _dry_run(target, settings)
+        return
+    with run.locked(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
+        if not plan.steps:
+            _nothing(plan, settings)
+            return
+        migrating.warn_of_killed(settings, plan)
+        if not settings.json:
+            migrating.print_plan(plan, sql=False)
+        run.check(plan, settings.options)
+        result = run.execute(settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts)
+        if result.ended.changed:
+            raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
+        next_ = _next(result)
+        if rollback and not result.reached:
+            result, next_ = _back(plan, result, settings, next_)
+    migrating.end("upgrade", settings, result, next_)
+
+
+def _dry_run(target: str | None, settings: Settings) -> None:
+    plan = settings.tool.plan("upgrade", target)
+    lost = run.estimate(plan, settings.options.limits.lossy)
+    if settings.json:
+        losses = [sentence for sentence, _ in lost]
+        echo_json(
+            {
+                "version": 1,
+                "command": "upgrade",
+                "result": "planned",
+                "exit_code": 0,
+                "would_lose": losses,
+                "plan": plan.as_data(),
+            }
+        )
+        return
+    migrating.print_plan(plan, sql=True)
+    for sentence, _ in lost:
+        echo(f"{sentence}: this would be refused")
+    echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
+
+
+def _nothing(plan: Plan, settings: Settings) -> None:
+    if settings.json:
+        echo_json({"version": 1, "command": "upgrade", "result": "nothing", "exit_code": 0, "plan": plan.as_data()})
+    else:
+        echo(f"nothing to do: {plan.database} is at {named(plan.before)}")
+
+
+def _next(result: Result) -> str:
+    if result.reached:
+        return ""
+    if result.verdict.outcome == "unknown":
+        return "otel-schema status, when the database can be reached"
+    mend = (
+        f"mend {result.ended.failed}, then run otel-schema upgrade again"
+        if result.ended.failed
+        else ("run otel-schema upgrade again")
+    )
+    if result.ended.refused:
+        table = "TABLE"
+        step = next((step for step in result.plan.steps if step.revision == result.ended.failed), None)
+        if step is not None and step.losses:
+            table = step.losses[0].name
+        mend = f"save the rows, or accept the loss: otel-schema upgrade --allow-data-loss {table}"
+    if result.verdict.outcome == "failed":
+        return mend
+    if result.verdict.clean:
+        return f"{mend}; or go back: otel-schema rollback {named(result.plan.before)}"
+    after = named(result.after.heads) if result.after else "?"
+    return (
+        f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged), then run otel-schema "
+        f"upgrade again; or complete {result.ended.failed or 'the step'} by hand and stamp it"
+    )
+
+
+def _back(plan: Plan, result: Result, settings: Settings, next_: str) -> tuple[Result, str]:
+    """Returns to where the run began, if that loses nothing; else says why not."""
+    why_not = run.way_back(plan, result)
+    if why_not is None:
+        try:
+            back = settings.tool.plan("downgrade", plan.before[0] if plan.before else "base")
+            unsafe = [step for step in back.steps if step.kind not in SAFE]
+            if unsafe:
+                why_not = f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
+            elif back.after != plan.before:
+                why_not = f"a rollback would lead to {named(back.after)}"
+            else:
+                run.check(back, settings.options)
+                settings.say(f"{' '.join(migrating.outcome_text(result))}. Rolling back to {named(plan.before)}")
+                return run.execute(settings.tool, back, settings.history, settings.options, settings.say), next_
+        except MigrationError as error:
+            why_not = str(error)
+    settings.say(f"no rollback: {why_not}")
+    return result, next_

@@ -1,0 +1,347 @@
+"""What `upgrade` and `rollback` share: options, how a plan and an outcome read, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from .._migrations.database import parse
+from .._migrations.errors import MigrationError
+from .._migrations.history import NAME, History, Run, holders, unfinished
+from .._migrations.plan import Limits, Plan, Tool
+from .._migrations.process import Interrupts
+from .._migrations.run import Options, Result
+from . import git
+from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
+
+TOOLS: Final = ("alembic", "dbmate")
+_SHOWN: Final = 12  # lines of a schema's difference
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Attributes:
+        tool: The migration tool with its settings.
+        history: Where runs are recorded.
+        options: How a plan is run.
+        dry_run: Only say what would be done.
+        json: Print JSON.
+        interrupts: Notes signals.
+    """
+
+    tool: Tool
+    history: History
+    options: Options
+    dry_run: bool
+    json: bool
+    interrupts: Interrupts
+
+    def say(self, message: str) -> None:
+        """Prints progress, on stderr: stdout is for the result."""
+        echo(message, err=True)
+
+
+def tool_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which database and which migrations."""
+    for option in reversed(
+        (
+            click.option("--tool", type=click.Choice(TOOLS), help="The migration tool.  [default: the one found here]"),
+            click.option(
+                "--url",
+                envvar="OTEL_SCHEMA_DATABASE_URL",
+                help="The database; of the server itself, not of a transaction pooler.  [default: env.py's; for DBMate "
+                "DATABASE_URL]",
+            ),
+            click.option(
+                "--config",
+                type=click.Path(path_type=Path),
+                help="alembic.ini, or DBMate's directory of migrations.  [default: alembic.ini, db/migrations]",
+            ),
+            click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Passed to env.py, as by Alembic."),
+            click.option(
+                "--history",
+                type=click.Path(dir_okay=False, path_type=Path),
+                default=NAME,
+                show_default=True,
+                envvar="OTEL_SCHEMA_HISTORY",
+                help="Where runs are recorded, as JSON lines. Keep it on a disk that outlives the container.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def run_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how a plan is run."""
+    for option in reversed(
+        (
+            click.option("--dry-run", is_flag=True, help="Print the plan with its SQL, and run nothing."),
+            click.option(
+                "--allow-data-loss",
+                "lossy",
+                multiple=True,
+                metavar="TABLE",
+                help="This table may lose rows; name each table.",
+            ),
+            click.option(
+                "--lock-timeout",
+                type=click.FloatRange(min=0.001),
+                default=5.0,
+                show_default=True,
+                help="Seconds that a statement waits for a lock.",
+            ),
+            click.option(
+                "--statement-timeout",
+                type=click.FloatRange(min=0.001),
+                help="Seconds that a statement runs.  [default: as long as it takes]",
+            ),
+            click.option(
+                "--retries",
+                type=click.IntRange(min=0),
+                default=3,
+                show_default=True,
+                help="Further tries after a lock time-out, 10 s apart.",
+            ),
+            click.option(
+                "--wait",
+                type=click.FloatRange(min=0),
+                default=30.0,
+                show_default=True,
+                help="Seconds to wait for another run on this database.",
+            ),
+            click.option(
+                "--image", envvar="OTEL_SCHEMA_IMAGE", help="The image or release that runs, for the history."
+            ),
+            click.option("--json", "json_", is_flag=True, help="Print JSON."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def find_tool(
+    name: str | None, config: Path | None, url: str | None, x: tuple[str, ...], interrupts: Interrupts | None
+) -> Tool:
+    """The migration tool of the project in the current directory.
+
+    Raises:
+        UsageError: if none is found, or two are.
+    """
+    from .._migrations.tools.alembic import Alembic
+    from .._migrations.tools.dbmate import Dbmate
+
+    ini, directory = Path("alembic.ini"), Path("db/migrations")
+    if name is None and config is not None:
+        name = "dbmate" if config.is_dir() else "alembic"
+    if name is None:
+        found = [tool for tool, there in (("alembic", ini.exists()), ("dbmate", any(directory.glob("*.sql")))) if there]
+        if not found:
+            raise UsageError(
+                "no migrations here: neither alembic.ini nor db/migrations. Run in the directory that holds them, or "
+                "name alembic.ini or DBMate's directory with --config"
+            )
+        if len(found) == 2:
+            raise UsageError("alembic.ini and db/migrations are both here: say which with --tool alembic or dbmate")
+        name = found[0]
+    path = config or (ini if name == "alembic" else directory)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: name it with --config")
+    if name == "dbmate":
+        return Dbmate(path, url, interrupts)
+    return Alembic(path, x=x, url=url, interrupts=interrupts)
+
+
+@contextmanager
+def one_line(json: bool = False) -> Generator[None]:
+    """Ends with the exit code of a migration's error and one line; as JSON too where that was asked for."""
+    try:
+        yield
+    except MigrationError as error:
+        message = " ".join(str(error).split())
+        if json:
+            echo_json({"version": 1, "result": "error", "exit_code": error.code, "message": message})
+        echo(f"Error: {message}", err=True)
+        sys.exit(error.code)
+
+
+def named(heads: tuple[str, ...]) -> str:
+    """Revisions for people; `base` where there is none."""
+    return ", ".join(heads) or "base"
+
+
+def print_plan(plan: Plan, sql: bool) -> None:
+    """The plan for people."""
+    span = {"run": "all in one transaction", "step": "each step in a transaction", "none": "without a transaction"}
+    echo(
+        f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from {named(plan.before)} to "
+        f"{named(plan.after)}, {span[plan.transaction]}:"
+    )
+    for number, step in enumerate(plan.steps, 1):
+        echo(f"  {number}. {step.revision} {step.title}: {step.kind}{f' ({step.why})' if step.why else ''}")
+        for note in step.notes:
+            echo(f"     {note}")
+        if sql:
+            text = step.sql if step.sql is not None else "-- unknown: cannot be told without running it"
+            for line in text.splitlines() or ["-- nothing"]:
+                echo(f"     {line}".rstrip())
+
+
+def where_it_is(history: History, error: Any, directory: Path) -> MigrationError:
+    """The error of a revision that this checkout lacks, with what the history and Git know of it."""
+    runs = history.runs(error.database.identity, str(error.table))
+    said: list[str] = []
+    for revision in error.missing:
+        found = next((run for run in holders(runs, revision) if run.commit or run.image), None)
+        if found is not None:
+            said.append(f"{revision} was applied by {_origin(found)}")
+        elif commit := git.commit_with(directory, revision):
+            said.append(f"{revision} is in commit {commit}")
+        else:
+            said.append(f"neither the history {history.path} nor Git knows where {revision} is")
+    return MigrationError(f"{error}. {'; '.join(said)}. Run this command from that code; nothing was run")
+
+
+def _origin(run: Run) -> str:
+    places = [f"image {run.image}" if run.image else "", f"commit {run.commit}" if run.commit else ""]
+    return f"{' and '.join(filter(None, places))} on {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')}"
+
+
+def warn_of_killed(settings: Settings, plan: Plan) -> None:
+    """Says that an earlier run did not end, which a killed one leaves behind."""
+    for run in unfinished(settings.history.runs(plan.database.identity, str(plan.table)))[-1:]:
+        settings.say(
+            f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
+            f"({named(run.before)} to {named(run.target)}) never said how it ended: it was killed, or still runs"
+        )
+
+
+def outcome_text(result: Result) -> list[str]:
+    """How a run ended, for people: what the database holds, what failed, and what to do."""
+    plan, ended, verdict = result.plan, result.ended, result.verdict
+    was, target = named(plan.before), named(plan.after)
+    failed = f" in {ended.failed}" if ended.failed else ""
+    said = f"{ended.refused or ended.message}" if (ended.refused or ended.message) else ""
+    lines: list[str] = []
+    if verdict.outcome in ("applied", "rolled_back"):
+        lines.append(f"{verdict.outcome}: {plan.database} is at {target} (was {was}), {result.duration:.1f} s")
+        if said:
+            lines.append(f"and then {plan.tool} failed: {said}")
+        if verdict.difference:
+            lines.append("its schema is not what the last step left: somebody else changes it too")
+            lines += _lines(verdict.difference)
+    elif verdict.outcome == "unknown":
+        lines.append(f"unknown: {said or plan.tool + ' ended'}{failed}. {result.unread}")
+    else:
+        after = named(result.after.heads) if result.after else "?"
+        what = "refused" if ended.refused else verdict.outcome
+        lines.append(f"{what}{failed}: {said or f'{plan.tool} said nothing of an error'}")
+        if verdict.outcome == "failed":
+            lines.append(f"{plan.database} is as it was, at {after}")
+        elif verdict.clean:
+            lines.append(
+                f"{plan.database} is at {after}, between {was} and {target}; its schema is exactly that of {after}"
+            )
+        else:
+            lines.append(f"{plan.database} records {after}, and holds something else:")
+            lines += _lines(verdict.difference)
+            if ended.dirty:
+                lines.append(f"  rows that {ended.failed or 'the step'} changed before it failed may be committed")
+            if verdict.clean is None:
+                lines.append("  how its schema differs is not known")
+    if result.unrecorded:
+        lines.append(f"this is not in the history: {result.unrecorded}")
+    return lines
+
+
+def _lines(difference: tuple[str, ...]) -> list[str]:
+    more = len(difference) - _SHOWN
+    shown = [f"  {line}" for line in difference[:_SHOWN]]
+    return [*shown, f"  … {more} more"] if more > 0 else shown
+
+
+def exit_code(result: Result) -> int:
+    """Of an outcome: 0 reached, 1 not, 3 not known; 128 + n where signal n interrupted it."""
+    if result.ended.killed is not None and result.ended.killed in (signal.SIGINT, signal.SIGTERM):
+        return 128 + result.ended.killed
+    if result.verdict.outcome == "unknown":
+        return INCONCLUSIVE
+    return FINE if result.reached and result.ended.ok else FINDING
+
+
+def as_data(command: str, result: Result, code: int, next_: str) -> dict[str, Any]:
+    """The outcome for machines."""
+    return {
+        "version": 1,
+        "command": command,
+        "result": result.verdict.outcome,
+        "exit_code": code,
+        "before": list(result.before.heads),
+        "after": list(result.after.heads) if result.after else None,
+        "target": list(result.plan.after),
+        "clean": result.verdict.clean,
+        "difference": list(result.verdict.difference),
+        "failed": result.ended.failed,
+        "error": result.ended.error,
+        "refused": result.ended.refused,
+        "message": " ".join(outcome_text(result)),
+        "duration": round(result.duration, 3),
+        "next": next_,
+        "plan": result.plan.as_data(),
+    }
+
+
+def settings(
+    tool: str | None,
+    url: str | None,
+    config: Path | None,
+    x: tuple[str, ...],
+    history: Path,
+    interrupts: Interrupts,
+    *,
+    dry_run: bool,
+    lossy: tuple[str, ...],
+    lock_timeout: float,
+    statement_timeout: float | None,
+    retries: int,
+    wait: float,
+    image: str | None,
+    json_: bool,
+    accepted: tuple[str, ...] = (),
+) -> Settings:
+    """What the options say."""
+    if url is not None:
+        with one_line(json_):
+            parse(url)
+    found = find_tool(tool, config, url, x, interrupts)
+    options = Options(
+        limits=Limits(lock_timeout=lock_timeout, statement_timeout=statement_timeout, lossy=frozenset(lossy)),
+        wait=wait,
+        retries=retries,
+        accepted=frozenset(accepted),
+        commit=git.head(Path.cwd()),
+        image=image,
+    )
+    return Settings(found, History(history), options, dry_run, json_, interrupts)
+
+
+def end(command: str, settings: Settings, result: Result, next_: str) -> None:
+    """Prints an outcome and ends with its exit code."""
+    code = exit_code(result)
+    if settings.json:
+        echo_json(as_data(command, result, code, next_))
+    else:
+        for line in outcome_text(result):
+            echo(line)
+        if next_:
+            echo(f"next: {next_}")
+    finish(code)
