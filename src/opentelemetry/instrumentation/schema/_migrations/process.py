@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -109,6 +111,7 @@ def events(
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,  # Ctrl-C at the terminal comes to us alone, and we pass it on
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             try:
                 with interrupts.ending(process) if interrupts is not None else contextlib.nullcontext():
@@ -122,6 +125,8 @@ def events(
                             found: Any = json.loads(line)
                             if isinstance(found, dict) and "event" in found:
                                 yield cast("dict[str, Any]", found)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(GRACE)
             finally:
                 if process.poll() is None:
                     _kill(process)
@@ -134,6 +139,16 @@ def events(
                 output.stderr = stderr.read().decode("utf-8", "replace")
 
     return run(), output
+
+
+_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before a fork, not after it
+
+
+def _die_with_parent() -> None:
+    """Our lock is free when we are killed, so what we started must not go on without it."""
+    if _LIBC is not None:
+        _LIBC.prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _lines(

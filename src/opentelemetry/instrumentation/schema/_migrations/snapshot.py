@@ -28,7 +28,7 @@ SELECT name, 'table' FROM relations WHERE relkind IN ('r', 'p', 'f') AND oid NOT
 UNION ALL
 SELECT r.name, 'column ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
   || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
-  || CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity END
+  || CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity::text END
   || CASE a.attgenerated WHEN '' THEN '' ELSE ' generated' END
   || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
   FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
