@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from databases import Server
+
 from migrated import TABLE, Project
 
 Make = Callable[..., Project]
@@ -54,15 +55,18 @@ def test_up_and_down_again(project: Project) -> None:
     assert project.truth() == (["r1"], {"a": {"id"}})
     events = [(line["event"], line.get("outcome")) for line in project.history()]
     assert events == [
-        ("started", None), ("finished", "applied"),
-        ("started", None), ("finished", "applied"),
-        ("started", None), ("finished", "rolled_back"),
+        ("started", None),
+        ("finished", "applied"),
+        ("started", None),
+        ("finished", "applied"),
+        ("started", None),
+        ("finished", "rolled_back"),
     ]
     assert not any("@127" in str(line) for line in project.history())  # neither user nor password
 
 
 def test_a_step_fails(project: Project) -> None:
-    """A failed step is `failed` where its transaction was rolled back, and `partial` with the stray column where not."""
+    """A failed step is `failed` where its transaction was rolled back, else `partial` with the stray column."""
     project.do("upgrade", "r1")
     project.revision(
         "r3", "r2", 'op.add_column("a", sa.Column("x", sa.Integer()))\nop.drop_table("missing")', 'op.drop_table("c")'

@@ -142,7 +142,7 @@ def events(
 
 
 _DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
-_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before a fork, not after it
+_LIBC: Final[Any] = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before a fork, not after it
 
 
 def _die_with_parent() -> None:
