@@ -95,8 +95,11 @@ class Verdicts(NamedTuple):
     at: npt.NDArray[np.int64]
 
 
-def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA) -> Verdicts:
-    """What the rule says of each run: history and watch in one array of blocks."""
+def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together: int = 1) -> Verdicts:
+    """What the rule says of each run: history and watch in one array of blocks.
+
+    So many runs one after the other are the endpoints of one service, judged together.
+    """
     now = n.shape[1] - watch
     scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
     past = []
@@ -117,6 +120,7 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA) -> Verdi
     for wn, wx, base in past if enough else ():
         shape = 1 / (scatter / (base.x + 0.5) + wander)
         bar = np.maximum(bar, looks(wn, wx, base.rate, scatter, shape, hole)[0].max(1))
+    bar = bar.reshape(-1, together).max(1).repeat(together)
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     shape = 1 / (scatter / (base.x + 0.5) + wander)
@@ -160,8 +164,10 @@ def z_rule(n: Array, x: Array, watch: int) -> npt.NDArray[np.bool_]:
 
 
 def mann_whitney(n: Array, x: Array, watch: int) -> npt.NDArray[np.bool_]:
-    """At the end of the watch: the rates of its minutes against those of the hour before, one-sided, 98 %, ties
-    corrected, and the median rate a quarter higher: as Kayenta's judge."""
+    """Minutes of the watch against those of the hour before at its end, as Kayenta's judge.
+
+    One-sided, 98 %, corrected for ties; and the mean rate has to be a quarter higher.
+    """
     now = n.shape[1] - watch
     start = max(0, now - rule.BASELINE)
     parts = []
@@ -173,11 +179,13 @@ def mann_whitney(n: Array, x: Array, watch: int) -> npt.NDArray[np.bool_]:
         parts.append(np.where(minute_n > 0, minute_x / np.maximum(minute_n, 1), 0.0))
     before, after = parts
     a, b = after.shape[1], before.shape[1]
-    more = (after[:, :, None] > before[:, None, :]).sum((1, 2)) + 0.5 * (
-        after[:, :, None] == before[:, None, :]
-    ).sum((1, 2))
+    more = (after[:, :, None] > before[:, None, :]).sum((1, 2)) + 0.5 * (after[:, :, None] == before[:, None, :]).sum(
+        (1, 2)
+    )
     pooled = np.sort(np.concatenate(parts, 1), 1)
-    ties = np.array([(counts**3 - counts).sum() for counts in (np.unique(row, return_counts=True)[1] for row in pooled)])
+    ties = np.array(
+        [(counts**3 - counts).sum() for counts in (np.unique(row, return_counts=True)[1] for row in pooled)]
+    )
     variance = a * b / 12 * (a + b + 1 - ties / ((a + b) * (a + b - 1)))
     z = (more - a * b / 2 - 0.5) / np.sqrt(np.maximum(variance, 1e-9))
     return (z > 2.054) & (after.mean(1) > 1.25 * before.mean(1))

@@ -54,6 +54,7 @@ VALIDATION_SECONDS: Final = "schema.validation.duration"
 SPAN_NAME: Final = "schema.validate"
 MIGRATION_SPAN_NAME: Final = "schema.migrate"
 MIGRATION_STEP_SPAN_NAME: Final = "schema.migrate.step"
+GUARD_SPAN_NAME: Final = "schema.guard"
 MIGRATION_REVISION: Final = "schema.migration.revision"
 MIGRATION_OFFLINE: Final = "schema.migration.offline"
 # In development: https://opentelemetry.io/docs/specs/semconv/registry/attributes/vcs/ and …/cicd/; the last is stable.

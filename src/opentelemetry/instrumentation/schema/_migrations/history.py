@@ -111,6 +111,14 @@ class History:
         identity = {"run": run.run, "database": run.database, "table": run.table, "tool": run.tool}
         self._append({"version": VERSION, "event": "finished", **identity, **data})
 
+    def judged(self, incident: str, numbers: Mapping[str, Any]) -> None:
+        """Writes what the guard decided, with the numbers behind it.
+
+        Raises:
+            MigrationError: if the file cannot be written.
+        """
+        self._append({"version": VERSION, "event": "judged", "at": _now(), "incident": incident, **numbers})
+
     def runs(self, database: str | None = None, table: str | None = None) -> list[Run]:
         """The runs in the order in which they began; of one database and version table, where they are given.
 

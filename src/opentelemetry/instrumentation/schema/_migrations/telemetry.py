@@ -91,6 +91,16 @@ class Runs:
         labels = {**target.labels, semconv.GUARD_VERDICT: verdict, semconv.GUARD_SIGNAL: signal}
         self._keep(self._judged, labels, (labels, time()))
 
+    @faults.guarded(COMPONENT, None)
+    def judged(self, target: Target, verdict: semconv.Verdict, since: float, numbers: dict[str, Any]) -> None:
+        """The guard's watch ended now: its span, since so many seconds of Unix time."""
+        attributes = {**_described(target), semconv.GUARD_VERDICT: verdict, **numbers}
+        start = int(min(since, time()) * 1e9)
+        span = self._tracer.start_span(
+            semconv.GUARD_SPAN_NAME, kind=SpanKind.INTERNAL, attributes=attributes, start_time=start
+        )
+        span.end()
+
     def _keep(self, points: dict[tuple[Any, ...], Any], labels: dict[str, Any], point: Any) -> None:
         key = tuple(labels.items())
         with self._lock:

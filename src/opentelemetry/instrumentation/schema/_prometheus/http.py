@@ -1,4 +1,4 @@
-"""GET, as every command does it: with credentials, a deadline and a size limit, and nothing secret in a message."""
+"""GET and POST, as every command does it: with credentials, deadline and size limit, nothing secret in a message."""
 
 from __future__ import annotations
 
@@ -91,9 +91,37 @@ def get(
         StatusError: if the status is an error.
         SourceError: if it is no URL, or nobody answers in time, or too much, or redirects elsewhere.
     """
+    return _ask(url, access, parameters, below, {"Accept": accept}, None)
+
+
+def post(url: str, access: Access, below: str, body: str) -> Answer:
+    """Sends a JSON document.
+
+    Args:
+        url: As for `get`.
+        access: As for `get`.
+        below: Added to the URL's path.
+        body: The document.
+
+    Raises:
+        StatusError: if the status is an error.
+        SourceError: if it is no URL, or nobody answers in time, or redirects.
+    """
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    return _ask(url, access, None, below, headers, body.encode())
+
+
+def _ask(
+    url: str,
+    access: Access,
+    parameters: Mapping[str, str | float] | None,
+    below: str,
+    more: Mapping[str, str],
+    body: bytes | None,
+) -> Answer:
     first = _split(url)
     shown = masked(url)
-    headers = {"User-Agent": "otel-schema", "Accept": accept, **access.headers}
+    headers = {"User-Agent": "otel-schema", **more, **access.headers}
     if first.username is not None:
         login = f"{unquote(first.username)}:{unquote(first.password or '')}"
         headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
@@ -108,12 +136,14 @@ def get(
     opener = _opener(end, access.context)
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            request = Request(at.geturl(), headers=headers)  # noqa: S310 (the scheme is checked)
+            request = Request(at.geturl(), body, headers)  # noqa: S310 (the scheme is checked)
             # without the handlers that follow redirects and raise for a status: it is what http.client answers
             with cast("HTTPResponse", opener.open(request, timeout=_left(end))) as answer:
                 location = answer.headers.get("Location")
                 if answer.status not in _REDIRECTS or not location:
                     return _read(answer, shown)
+                if body is not None:  # what is sent would change on the way, as POST becomes GET
+                    raise SourceError(f"{shown} redirects what is sent to it: give the URL that answers")
             to = _redirected(at, location, shown)
             if _origin(to) != _origin(at):
                 headers = {name: headers[name] for name in ("User-Agent", "Accept")}

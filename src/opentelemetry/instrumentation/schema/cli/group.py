@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "diff": "Say which schema changes break clients, in requests and in responses.",
     "doctor": "Find what loses data in an app's environment, at an endpoint or in a Prometheus.",
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
+    "guard": "Watch an app after a migration or a deployment, and judge whether it made the app worse.",
     "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
     "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",

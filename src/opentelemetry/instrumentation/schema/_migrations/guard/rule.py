@@ -1,9 +1,9 @@
 """The rule: from counts in blocks before and after a change, whether the change made the service worse.
 
 A signal is a count of events `n` and of bad ones `x` in each block. The rule compares what came after the change with
-what the service does without a change: how its rate scatters from minute to minute, how it wanders from watch to watch,
-and how high the evidence went in each watch of the past in which nothing changed (the placebos). docs/guard.md says it in
-words, and shows what the rule finds and what it misses.
+what the service does without a change: how its rate scatters from minute to minute, how it wanders from watch to
+watch, and how high the evidence went in each watch of the past in which nothing changed (the placebos). docs/guard.md
+says it in words, and shows what the rule finds and what it misses.
 
 Nothing here knows of seconds: a block is as long as the export interval of the apps.
 
@@ -17,10 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-Verdict = Literal["pass", "degraded", "inconclusive"]
-Signal = Literal["errors", "time", "queries"]
+from ...semconv import Signal, Verdict
 
 ALPHA: Final = 0.01
 """The chance of a false alarm over a whole watch, all signals and endpoints together."""
@@ -190,16 +189,15 @@ def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
     base = _steady(baseline, _BASELINE_TRIM)
     rates = sorted(each.rate for _, each in windows)
     incident = enough and base.x >= BAD and base.rate > limit(rates[len(rates) // 2])
-    return Null(
-        base.rate, _usual(base, baseline), base.n, base.x, scatter, wander, hole, bar, len(windows), incident
-    )
+    return Null(base.rate, _usual(base, baseline), base.n, base.x, scatter, wander, hole, bar, len(windows), incident)
 
 
 def judge(past: Null, after: Counts, watch: int) -> Judgement:
     """What the blocks since a change say, the settling's first among them; a pass only of a whole watch."""
     highest, at = -math.inf, 0
     for block, look in enumerate(
-        _looks(after, past.rate, past.scatter, _shape(past.x, past.scatter, past.wander), past.hole), SETTLING + past.hole
+        _looks(after, past.rate, past.scatter, _shape(past.x, past.scatter, past.wander), past.hole),
+        SETTLING + past.hole,
     ):
         highest = max(highest, look.evidence)
         if look.evidence >= past.bar and past.n >= EVENTS:

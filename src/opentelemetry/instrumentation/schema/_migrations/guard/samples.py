@@ -70,7 +70,7 @@ class Grid:
 
     def complete(self, until: float) -> int:
         """Blocks after the change that end by then."""
-        return max(0, math.floor((until - self.end) / self.block))
+        return math.floor((until - self.end) / self.block) if until > self.end else 0
 
     def spread(self, cells: dict[int, float], since: float, until: float, count: float) -> float:
         """Adds what was counted between two samples, evenly, to the blocks; returns what belongs to neither side.
@@ -115,9 +115,11 @@ class Processes:
     """
 
     def __init__(self, grid: Grid, known: Iterable[Process] = ()) -> None:
-        """Args:
-        grid: How long a gap is.
-        known: Those that were sampled before the first sample that will be read.
+        """Knows nobody but those who were there before.
+
+        Args:
+            grid: How long a gap is.
+            known: Those that were sampled before the first sample that will be read.
         """
         self._gap = GAP * grid.block
         self._born = dict.fromkeys(known, -math.inf)
@@ -218,11 +220,13 @@ class Reader:
     """
 
     def __init__(self, grid: Grid, processes: Processes, attributes: Sequence[str], kept: Sequence[str]) -> None:
-        """Args:
-        grid: Where blocks begin.
-        processes: Shared by the metrics of one app.
-        attributes: Labels that the metric's own attributes become; every other label is of the path.
-        kept: Those of them that `cells` tells apart.
+        """Has counted nothing yet.
+
+        Args:
+            grid: Where blocks begin.
+            processes: Shared by the metrics of one app.
+            attributes: Labels that the metric's own attributes become; every other label is of the path.
+            kept: Those of them that `cells` tells apart.
         """
         self._grid = grid
         self._processes = processes

@@ -1,0 +1,74 @@
+"""How often the rule would have called a past without a change degraded: what to know before it may undo anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ..._prometheus.report import endpoint_name
+from ...semconv import Signal
+from . import rule
+from .signals import SIGNALS, Signals
+
+
+class Alarm(NamedTuple):
+    """One watch of the past that would have been called degraded.
+
+    Attributes:
+        at: When it would have been told, Unix time in seconds.
+        signal: Which.
+        endpoint: Whose; None for all requests together.
+        before: Rate of its baseline.
+        after: Rate of the watch.
+    """
+
+    at: float
+    signal: Signal
+    endpoint: str | None
+    before: float
+    after: float
+
+
+class Backtest(NamedTuple):
+    """What the rule would have said.
+
+    Attributes:
+        watches: How many watches of the past were judged.
+        short: How many of them had less history than a real one has.
+        alarms: Those that would have been called degraded, in time's order.
+    """
+
+    watches: int
+    short: int
+    alarms: list[Alarm]
+
+
+def backtest(signals: Signals, blocks: int, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Backtest:
+    """Slides the watch over the last blocks before the grid's change, each against its own past.
+
+    Args:
+        signals: With the history and these blocks read.
+        blocks: How far back.
+        progress: Is told how many of how many watches are judged.
+    """
+    alarms: list[Alarm] = []
+    ends = [end for end in range(-blocks + signals.watch, 1, signals.watch) if end - signals.watch > signals.first]
+    short = 0
+    for i, end in enumerate(ends):
+        progress(i, len(ends))
+        start = end - signals.watch
+        first = max(signals.first, start - signals.history)
+        short += start - first < rule.BASELINE + rule.PLACEBOS * signals.watch
+        for signal in SIGNALS:
+            if signals.tracked(signal):
+                alarms += _judged(signals, signal, first, start)
+    return Backtest(len(ends), short, sorted(alarms))
+
+
+def _judged(signals: Signals, signal: Signal, first: int, start: int) -> Iterator[Alarm]:
+    overall, endpoints = signals.nulls(signal, first, start)
+    for key, past in [(None, overall), *endpoints.items()]:
+        judged = rule.judge(past, signals.counts(signal, key, start, start + signals.watch), signals.watch)
+        if judged.verdict == "degraded":
+            at = signals.grid.start + (start + judged.at) * signals.grid.block
+            yield Alarm(at, signal, endpoint_name(*key) if key else None, past.usual, judged.rate)

@@ -1,0 +1,162 @@
+"""Notifies of an incident's progress by Alertmanager: degraded, rolling back, rolled back, recovered, failed.
+
+Alertmanager notifies of an alert once, and of a changed annotation not at all; it calls an alert resolved when nobody
+keeps its `endsAt` ahead; and it sorts what comes in one message. So each phase is an alert and a group of its own, all
+are posted again while the incident is open, and the next phase is posted only when the message about the one before
+has left. Nothing here raises, and nobody waits for it but at the end, for a bounded time.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any, Final, Literal, NamedTuple
+
+from ..._prometheus.http import Access, SourceError, post
+from ..._prometheus.text import cleaned
+
+Phase = Literal["degraded", "rolling_back", "rolled_back", "recovered", "failed"]
+
+ALERT: Final = "SchemaIncidentProgress"
+GROUP_WAIT: Final = 1.0
+"""Seconds that the shipped config waits before it sends a message about a new phase."""
+
+GROUP_INTERVAL: Final = 10.0
+"""Seconds that it waits before a message about a phase that it has notified of already."""
+
+_AHEAD: Final = 300.0
+"""Seconds by which an alert's end is kept ahead; the shipped `resolve_timeout` is as long."""
+
+_AGAIN: Final = 60.0
+_SPARE: Final = 1.0
+"""Seconds that a message takes to leave after the group wait."""
+
+
+class Told(NamedTuple):
+    """One phase.
+
+    Attributes:
+        number: From 1, in order.
+        phase: Which.
+        summary: What happened, in one line.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    phase: Phase
+    summary: str
+    at: float
+
+
+class Incident:
+    """Posts the phases of one incident in their order, from a thread of its own."""
+
+    def __init__(
+        self,
+        url: str | None,
+        access: Access,
+        labels: Mapping[str, str],
+        notice: Callable[[str], None] = lambda _: None,
+        group_wait: float = GROUP_WAIT,
+    ) -> None:
+        """Posts nothing yet.
+
+        Args:
+            url: Base URL of Alertmanager; None notifies nobody.
+            access: How it is talked to.
+            labels: Of every phase: which database, which tool.
+            notice: Is told once that Alertmanager cannot be reached.
+            group_wait: Seconds, as in Alertmanager's config.
+        """
+        self.id = uuid.uuid4().hex[:12]
+        self._url, self._access, self._labels, self._notice = url, access, labels, notice
+        self._pause = group_wait + _SPARE
+        self._changed = threading.Condition()
+        self._told: list[Told] = []
+        self._posted = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def told(self) -> list[Told]:
+        """The phases so far, posted or not."""
+        return [*self._told]
+
+    def tell(self, phase: Phase, summary: str) -> Told:
+        """Adds a phase; it is posted as soon as those before it have left."""
+        with self._changed:
+            told = Told(len(self._told) + 1, phase, cleaned(summary), time.time())
+            self._told.append(told)
+            if self._url is not None and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="schema-notify", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        return told
+
+    def close(self, timeout: float = 20.0) -> bool:
+        """Waits until every phase was posted, for at most so many seconds; whether they were."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._url is None or self._posted == len(self._told)
+
+    def _run(self) -> None:
+        last, complained = -float("inf"), False
+        while True:
+            with self._changed:
+                if self._closed and self._posted == len(self._told):
+                    return
+                waiting = self._posted < len(self._told)
+                if not waiting:
+                    self._changed.wait(_AGAIN)
+                count = self._posted
+            due = count < len(self._told)
+            if due:
+                phases = [each.phase for each in self._told[: count + 1]]
+                pause = GROUP_INTERVAL + _SPARE if phases[-1] in phases[:-1] else self._pause
+                time.sleep(max(0.0, last + pause - time.monotonic()))
+                count += 1
+            if not count:
+                continue
+            try:
+                # those before are posted again: their end stays ahead
+                self._post(self._told[:count])
+            except SourceError as error:
+                if not complained:
+                    complained = True
+                    self._notice(f"Alertmanager was not notified, and will be asked again: {error}")
+                time.sleep(1.0)
+                continue
+            if due:
+                self._posted, last = count, time.monotonic()
+
+    def _post(self, told: list[Told]) -> None:
+        ends = _when(time.time() + _AHEAD)
+        alerts: list[dict[str, Any]] = [
+            {
+                "labels": {
+                    **self._labels,
+                    "alertname": ALERT,
+                    "notification": "progress",
+                    "incident_id": self.id,
+                    "phase": each.phase,
+                    "sequence": str(each.number),
+                    "severity": "info" if each.phase == "recovered" else "critical",
+                },
+                "annotations": {"summary": each.summary},
+                "startsAt": _when(each.at),
+                "endsAt": ends,
+            }
+            for each in told
+        ]
+        post(self._url or "", self._access, "/api/v2/alerts", json.dumps(alerts))
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")

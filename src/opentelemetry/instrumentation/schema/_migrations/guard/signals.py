@@ -1,0 +1,345 @@
+"""The signals of one app: which counters they are made of, what their past says, and what they show since a change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from ... import semconv
+from ..._prometheus.quantile import Counts as Distribution
+from ..._prometheus.quantile import histogram_quantile
+from ..._prometheus.reading import label_names
+from ..._prometheus.report import endpoint_name
+from ...semconv import Instrument, Signal, Verdict
+from . import rule
+from .rule import ALPHA, BASELINE, ENDPOINTS, SHARES, Counts, Judgement, Null
+from .samples import Grid, Processes, Reader, Values
+from .source import Samples, matcher
+
+SIGNALS: Final[tuple[Signal, ...]] = ("errors", "time", "queries")
+
+HISTORY: Final = 36
+"""Watches of history that are read, and six hours at least."""
+
+HISTORY_LEAST: Final = 1440
+"""Blocks: six hours of 15 s."""
+
+SLOW_LEAST: Final = 1e-3
+"""Seconds: what takes no longer than this is never slow, however fast it was before."""
+
+_SLOW_SHARE: Final = 0.05
+_ENDPOINT_EVENTS: Final = 20
+"""Events of the baseline without which an endpoint is not judged."""
+
+_UNPLACED: Final = 0.1
+"""Share of a watch's events that may be unknown to either side."""
+
+_ENDPOINT_LABELS: Final[Values] = tuple(name.replace(".", "_") for name in semconv.ENDPOINT)
+_SLOW: Final[Mapping[Signal, Instrument]] = {
+    "time": semconv.VALIDATION_DURATION,
+    "queries": semconv.QUERY_DURATION,
+}
+_END: Final = repr(math.inf)
+
+Progress = Callable[[str], None]
+
+
+class Figures(NamedTuple):
+    """What is shown of a signal beside its verdict.
+
+    Attributes:
+        before: The rate of the baseline, or the 95th percentile in seconds; NaN where there were no events.
+        after: The same since the change.
+    """
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class State:
+    """What a signal shows so far.
+
+    Attributes:
+        signal: Which.
+        verdict: Of all requests and all endpoints together.
+        overall: Of all requests together.
+        endpoints: Of each endpoint that the baseline has, by name; the worst first.
+        null: What the past said of all requests; None where it said nothing.
+        slow: Seconds above which an event is bad; None for errors.
+        why: What is missing for a verdict, or speaks against one; empty where nothing does.
+    """
+
+    signal: Signal
+    verdict: Verdict
+    overall: Judgement
+    endpoints: Mapping[str, Judgement]
+    null: Null | None
+    slow: float | None
+    why: str
+
+    @property
+    def degraded(self) -> list[str]:
+        """The endpoints that are degraded by themselves."""
+        return [name for name, judged in self.endpoints.items() if judged.verdict == "degraded"]
+
+
+@dataclass
+class _Tracked:
+    """One signal's counters, and what its past says.
+
+    Attributes:
+        events: Counts n.
+        bad: Counts x; for a histogram what is at most the boundary, which is taken from n.
+        slow: The boundary.
+    """
+
+    events: Reader
+    bad: Reader
+    slow: float | None = None
+    overall: Null | None = None
+    endpoints: dict[Values, Null] = field(default_factory=dict[Values, Null])
+
+
+class Signals:
+    """All signals of one app on one grid."""
+
+    def __init__(self, samples: Samples, grid: Grid, watch: int) -> None:
+        """Reads nothing yet.
+
+        Args:
+            samples: Of the app.
+            grid: Around the change.
+            watch: Blocks of the watch, the settling among them.
+        """
+        self._samples = samples
+        self.grid = grid
+        self.watch = watch
+        self.history = max(HISTORY * watch, HISTORY_LEAST)
+        self._until = -math.inf
+        self._first = 0
+        self.processes = Processes(grid)
+        self._tracked: dict[Signal, _Tracked] = {}
+        self._cache: tuple[Reader, Reader] | None = None
+        self._before: dict[Signal, Distribution] = {}
+
+    @property
+    def newest(self) -> float:
+        """Until when every process was sampled."""
+        return self.processes.complete()
+
+    @property
+    def complete(self) -> int:
+        """Blocks after the change that samples cover."""
+        return min(self.watch, self.grid.complete(self.newest))
+
+    def read_history(self, progress: Progress = lambda _: None, further: int = 0) -> None:
+        """Reads the blocks before the change, and learns what is usual.
+
+        Args:
+            progress: Is told what is being read.
+            further: Blocks beyond the history, for a backtest.
+
+        Raises:
+            SourceError: if Prometheus does not answer.
+        """
+        since = self.grid.start - (self.history + further) * self.grid.block
+        baseline = self.grid.start - BASELINE * self.grid.block
+        progress("which processes there are")
+        self.processes = Processes(self.grid, self._samples.known(since))
+        self.processes.observed(self._samples.scraped(since, self.grid.start))
+        for signal, instrument in _SLOW.items():
+            progress(f"how long {_NOUNS[signal]} take")
+            self._before[signal] = self._samples.distribution(instrument, baseline, self.grid.start)
+        self._track()
+        self._read(since, self.grid.start, progress)
+        earliest = (self.processes.first - self.grid.start) / self.grid.block
+        self._first = max(-(self.history + further), math.ceil(earliest)) if earliest < 0 else 0
+        self._learn()
+
+    def read_on(self) -> None:
+        """Reads what is new since the last reading.
+
+        Raises:
+            SourceError: if Prometheus does not answer.
+        """
+        # samples that came late stand between others: the readers pass over what they know
+        self._read(self._until - 2 * self.grid.block, self._samples.now(), lambda _: None)
+
+    def states(self) -> dict[Signal, State]:
+        """What every signal shows now."""
+        return {signal: self._state(signal) for signal in SIGNALS}
+
+    def figures(self, signal: Signal, state: State) -> Figures:
+        """What to show of a signal: rates of errors, the 95th percentile of durations.
+
+        Raises:
+            SourceError: if Prometheus does not answer.
+        """
+        if signal == "errors":
+            return Figures(state.null.usual if state.null else math.nan, state.overall.rate)
+        since = self.grid.settled
+        after = self._samples.distribution(
+            _SLOW[signal], since, max(since, min(self.newest, self.grid.end + self.watch * self.grid.block))
+        )
+        return Figures(histogram_quantile(0.95, self._before.get(signal, {})), histogram_quantile(0.95, after))
+
+    def hit_rates(self) -> Figures:
+        """The caches' hit rate in the baseline and since the change: shown, and never judged."""
+        if self._cache is None:
+            return Figures(math.nan, math.nan)
+        hits, misses = self._cache
+        sums = [
+            (math.fsum(hits.counts((), *span)), math.fsum(misses.counts((), *span)))
+            for span in ((-BASELINE, 0), (rule.SETTLING, self.complete))
+        ]
+        return Figures(*(found / (found + missed) if found + missed else math.nan for found, missed in sums))
+
+    def counts(self, signal: Signal, key: Values | None, first: int, last: int) -> Counts:
+        """The counts of one endpoint, None for all together, in the blocks from `first` to before `last`."""
+        tracked = self._tracked[signal]
+        keys = self._keys(tracked) if key is None else [key]
+        n = [0.0] * (last - first)
+        x = [0.0] * (last - first)
+        for each in keys:
+            if tracked.slow is None:
+                events, bad = tracked.events.counts(each, first, last), tracked.bad.counts(each, first, last)
+            else:
+                events = tracked.events.counts((*each, _END), first, last)
+                fast = tracked.events.counts((*each, repr(tracked.slow)), first, last)
+                bad = [max(0.0, all_ - quick) for all_, quick in zip(events, fast, strict=True)]
+            n = [a + b for a, b in zip(n, events, strict=True)]
+            x = [a + b for a, b in zip(x, bad, strict=True)]
+        return Counts(n, x)
+
+    def nulls(self, signal: Signal, first: int, last: int) -> tuple[Null, dict[Values, Null]]:
+        """What the blocks from `first` to before `last` say of all requests, and of each endpoint that may decide."""
+        tracked = self._tracked[signal]
+        keys = [
+            key
+            for key in self._keys(tracked)
+            if any(key) and math.fsum(self.counts(signal, key, max(first, last - BASELINE), last).n) >= _ENDPOINT_EVENTS
+        ]
+        alpha = ALPHA * SHARES[signal]
+        several = len(keys) > 1
+        overall = rule.null(
+            self.counts(signal, None, first, last), self.watch, alpha * (1 - ENDPOINTS if several else 1)
+        )
+        if not several:
+            return overall, {}
+        each = [
+            rule.null(self.counts(signal, key, first, last), self.watch, alpha * ENDPOINTS / len(keys)) for key in keys
+        ]
+        return overall, dict(zip(keys, rule.together(each), strict=True))
+
+    @property
+    def first(self) -> int:
+        """The first block with samples, as a negative number."""
+        return self._first
+
+    def tracked(self, signal: Signal) -> bool:
+        """Whether a signal has any events at all to judge by."""
+        return signal in self._tracked
+
+    def _keys(self, tracked: _Tracked) -> list[Values]:
+        if tracked.slow is None:
+            return sorted(tracked.events.cells)
+        return sorted({key[:-1] for key in tracked.events.cells})
+
+    def _track(self) -> None:
+        def reader(instrument: Instrument, *kept: str) -> Reader:
+            return Reader(self.grid, self.processes, label_names(instrument), kept)
+
+        self._tracked["errors"] = _Tracked(
+            reader(semconv.API_REQUESTS, *_ENDPOINT_LABELS), reader(semconv.VALIDATION_ERRORS, *_ENDPOINT_LABELS)
+        )
+        for signal, instrument in _SLOW.items():
+            bound = slow_from(self._before[signal])
+            if bound is not None:
+                kept = (*(_ENDPOINT_LABELS if signal == "time" else ()), "le")
+                shared = reader(instrument, *kept)
+                self._tracked[signal] = _Tracked(shared, shared, bound)
+        self._cache = reader(semconv.CACHE_HITS), reader(semconv.CACHE_MISSES)
+
+    def _read(self, since: float, until: float, progress: Progress) -> None:
+        for signal, tracked in self._tracked.items():
+            progress(f"{_NOUNS[signal]} of {(until - since) / 3600:.1f} h")
+            if signal == "errors":
+                requests = self._samples.raw(semconv.API_REQUESTS, since, until)
+                errors = self._samples.raw(semconv.VALIDATION_ERRORS, since, until)
+                self.processes.see([*requests, *errors])
+                tracked.events.feed(requests)
+                tracked.bad.feed(errors)
+            else:
+                bounds = (tracked.slow,) if tracked.slow is not None else ()
+                series = self._samples.raw(_SLOW[signal], since, until, matcher(bounds))
+                self.processes.see(series)
+                tracked.events.feed(series)
+        if self._cache is not None:
+            cached = max(since, self.grid.start - BASELINE * self.grid.block)
+            for instrument, reader in zip((semconv.CACHE_HITS, semconv.CACHE_MISSES), self._cache, strict=True):
+                reader.feed(self._samples.raw(instrument, cached, until))
+        self._until = until
+
+    def _learn(self) -> None:
+        for signal, tracked in self._tracked.items():
+            tracked.overall, tracked.endpoints = self.nulls(signal, self._first, 0)
+
+    def _state(self, signal: Signal) -> State:
+        tracked = self._tracked.get(signal)
+        if tracked is None or tracked.overall is None:
+            nothing = Judgement("inconclusive", 0, math.nan, math.nan, 0.0, 0.0, -math.inf)
+            return State(signal, "inconclusive", nothing, {}, None, None, f"no {_NOUNS[signal]} in the baseline")
+        done = self.complete
+        overall = rule.judge(tracked.overall, self.counts(signal, None, 0, done), self.watch)
+        judged = {
+            endpoint_name(*key): rule.judge(null, self.counts(signal, key, 0, done), self.watch)
+            for key, null in tracked.endpoints.items()
+        }
+        ordered = dict(sorted(judged.items(), key=lambda item: -item[1].evidence))
+        verdict: Verdict = overall.verdict
+        if any(each.verdict == "degraded" for each in ordered.values()):
+            verdict = "degraded"
+        why = "" if verdict == "degraded" else self._missing(tracked, tracked.overall, overall)
+        lost = tracked.events.unplaced
+        if verdict == "pass" and lost > _UNPLACED * max(overall.n, 1.0):
+            verdict = "inconclusive"
+            why = f"{lost:,.0f} {_NOUNS[signal]} are of neither side: samples are missing around the change"
+        return State(signal, verdict, overall, ordered, tracked.overall, tracked.slow, why)
+
+    def _missing(self, tracked: _Tracked, past: Null, judged: Judgement) -> str:
+        if past.n < rule.EVENTS:
+            return f"the baseline has {past.n:.0f} events, fewer than {rule.EVENTS}"
+        if past.incident:
+            return "the baseline was itself in an incident, so it shows nothing of what is usual"
+        if judged.verdict == "pass":
+            return ""
+        if self.complete < self.watch:
+            return f"{self.complete} of {self.watch} blocks"
+        worst = rule.limit(past.usual)
+        return (
+            f"up to {judged.most:.2%} is possible, above {worst:.2%} is degraded: more traffic or a longer watch tells"
+        )
+
+
+def slow_from(before: Distribution) -> float | None:
+    """The smallest boundary that at most a twentieth of the values exceeded; None without values."""
+    total = before.get(math.inf, 0.0)
+    if not total > 0:
+        return None
+    fitting = [
+        bound
+        for bound, count in before.items()
+        if SLOW_LEAST <= bound < math.inf and 1 - count / total <= _SLOW_SHARE + 1e-9
+    ]
+    highest = max((bound for bound in before if bound < math.inf), default=None)
+    return min(fitting, default=highest)
+
+
+_NOUNS: Final[Mapping[Signal, str]] = {
+    "errors": "requests",
+    "time": "validations",
+    "queries": "linked queries",
+}

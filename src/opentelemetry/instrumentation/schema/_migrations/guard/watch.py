@@ -1,0 +1,198 @@
+"""Watches an app after a change until there is a verdict, and after a rollback until it has recovered."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from ..._prometheus.http import SourceError
+from ...semconv import Signal, Verdict
+from . import rule
+from .rule import MINUTE, SETTLING
+from .signals import Figures, Signals, State
+
+STALLED: Final = 8
+"""Blocks without a newer sample after which the app, or its path to Prometheus, is taken as gone."""
+
+RECOVERY: Final = 2 * MINUTE
+"""Blocks in which a service must be as before to count as recovered."""
+
+
+class View(NamedTuple):
+    """What is known at one moment, for who looks on.
+
+    Attributes:
+        states: Of every signal.
+        complete: Blocks since the change that samples cover.
+        watch: Blocks of the whole watch.
+        note: What is waited for; empty where that is only time.
+    """
+
+    states: Mapping[Signal, State]
+    complete: int
+    watch: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a watch ended.
+
+    Attributes:
+        verdict: Of all signals together.
+        deciding: Signals that are degraded and may decide.
+        states: Of every signal.
+        figures: What to show of each.
+        hit_rates: Of the caches, before and after; never judged.
+        why: The reason of an inconclusive verdict.
+        seconds: From the change to the newest sample.
+    """
+
+    verdict: Verdict
+    deciding: tuple[Signal, ...]
+    states: Mapping[Signal, State]
+    figures: Mapping[Signal, Figures]
+    hit_rates: Figures
+    why: str
+    seconds: float
+
+    @property
+    def degraded(self) -> list[Signal]:
+        """Every signal that is degraded."""
+        return [signal for signal, state in self.states.items() if state.verdict == "degraded"]
+
+
+def watch(
+    signals: Signals,
+    decide: Collection[Signal],
+    show: Callable[[View], None],
+    degraded: Callable[[Mapping[Signal, Figures], Mapping[Signal, State]], None] = lambda _figures, _states: None,
+) -> Outcome:
+    """Looks whenever there are newer samples, until a signal that decides is degraded or the watch is over.
+
+    Args:
+        signals: With their history read.
+        decide: Those that end the watch.
+        show: Is told what is known, after every look.
+        degraded: Is told once of each signal that is degraded, of those of one look together.
+    """
+    told: set[Signal] = set()
+    stall = _Stall(signals)
+    while True:
+        try:
+            signals.read_on()
+        except SourceError as error:
+            return _ended(signals, decide, str(error))
+        states = signals.states()
+        newly = {each for each, state in states.items() if state.verdict == "degraded"} - told
+        if newly:
+            told |= newly
+            degraded({each: _figures(signals, states[each]) for each in states if each in newly}, states)
+        show(View(states, signals.complete, signals.watch, stall.note()))
+        if told & set(decide) or signals.complete >= signals.watch:
+            return _ended(signals, decide, "")
+        if stall.over():
+            return _ended(signals, decide, stall.note())
+        time.sleep(signals.grid.block / 3)
+
+
+Recovery = Literal["recovered", "failed"]
+
+
+def recover(
+    signals: Signals, degraded: Collection[State], since: float, show: Callable[[str], None]
+) -> tuple[Recovery, str]:
+    """Watches until what was degraded is as before; `failed` with the reason where it is not within one watch.
+
+    Args:
+        signals: Of the change that was undone.
+        degraded: What was wrong.
+        since: When it was undone, by the clock of Prometheus.
+        show: Is told what is waited for.
+    """
+    grid = signals.grid
+    first = math.ceil((since - grid.end) / grid.block) + SETTLING
+    end = first + signals.watch
+    stall = _Stall(signals)
+    reason = "no newer samples"
+    while True:
+        try:
+            signals.read_on()
+        except SourceError as error:
+            return "failed", str(error)
+        last = grid.complete(signals.newest)
+        if last >= first + RECOVERY:
+            reasons = [_still(signals, state, last) for state in degraded]
+            reason = "; ".join(filter(None, reasons))
+            if not reason:
+                return "recovered", ""
+        show(f"{max(0, last - first)} blocks since the rollback{f', {reason}' if last >= first + RECOVERY else ''}")
+        if last >= end or stall.over():
+            return "failed", reason
+        time.sleep(grid.block / 3)
+
+
+def _still(signals: Signals, state: State, last: int) -> str:
+    """What is still wrong in the last minutes; empty where nothing is."""
+    counts = signals.counts(state.signal, None, last - RECOVERY, last)
+    n, x = math.fsum(counts.n), math.fsum(counts.x)
+    if n < rule.EVENTS:
+        return f"{state.signal}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
+    past = state.null
+    if past is not None and x > rule.limit(past.usual) * n:
+        return f"{state.signal}: {x / n:.2%}, before the migration {past.usual:.2%}"
+    return ""
+
+
+class _Stall:
+    """Notices that no newer samples come."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+        self._newest = signals.newest
+        self._since = time.monotonic()
+
+    def _quiet(self) -> float:
+        """Blocks since the newest sample changed."""
+        if self._signals.newest > self._newest:
+            self._newest, self._since = self._signals.newest, time.monotonic()
+        return (time.monotonic() - self._since) / self._signals.grid.block
+
+    def note(self) -> str:
+        quiet = self._quiet()
+        if self._newest == -math.inf:
+            return "no samples of this app: check --match, and that it exports"
+        return "no newer samples: the app exports none, or Prometheus cannot scrape them" if quiet > 4 else ""
+
+    def over(self) -> bool:
+        return self._quiet() > STALLED
+
+
+def _figures(signals: Signals, state: State) -> Figures:
+    try:
+        return signals.figures(state.signal, state)
+    except SourceError:
+        return Figures(math.nan, math.nan)
+
+
+def _ended(signals: Signals, decide: Collection[Signal], why: str) -> Outcome:
+    states = signals.states()
+    degraded: list[Signal] = [signal for signal, state in states.items() if state.verdict == "degraded"]
+    verdict: Verdict = "inconclusive"
+    if degraded:
+        verdict = "degraded"
+    elif not why and all(states[signal].verdict == "pass" for signal in decide):
+        verdict = "pass"
+    reasons = [f"{signal}: {states[signal].why}" for signal in decide if states[signal].why]
+    return Outcome(
+        verdict,
+        tuple(signal for signal in degraded if signal in decide),
+        states,
+        {signal: _figures(signals, state) for signal, state in states.items()},
+        signals.hit_rates(),
+        why or ("; ".join(reasons) if verdict == "inconclusive" else ""),
+        max(0.0, signals.newest - signals.grid.end),
+    )

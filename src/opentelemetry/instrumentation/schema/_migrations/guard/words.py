@@ -1,0 +1,130 @@
+"""What a verdict says to people, in one line each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...semconv import Signal
+from .signals import Figures, State
+from .watch import Outcome
+
+NAMES: Final[Mapping[Signal, str]] = {
+    "errors": "validation errors",
+    "time": "validation time",
+    "queries": "linked queries",
+}
+"""What people call a signal."""
+
+
+def percent(share: float) -> str:
+    """A share in percent with two digits that count; "?" for NaN."""
+    if math.isnan(share):
+        return "?"
+    shown = 100 * share
+    return f"{shown:.0f} %" if shown >= 10 else f"{shown:.1f} %" if shown >= 0.1 or not shown else f"{shown:.2g} %"
+
+
+def duration(seconds: float) -> str:
+    """A duration with two digits that count; "?" for NaN."""
+    if math.isnan(seconds):
+        return "?"
+    for factor, unit in ((1e6, "µs"), (1e3, "ms")):
+        if seconds * factor < 999.5:
+            return f"{seconds * factor:.2g} {unit}" if seconds * factor < 99.5 else f"{seconds * factor:.0f} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def change(signal: Signal, figures: Figures) -> str:
+    """From what to what: `1.0 % → 30 %`, `4 → 40 ms`."""
+    if signal == "errors":
+        return f"{percent(figures.before)} → {percent(figures.after)}"
+    before, after = duration(figures.before), duration(figures.after)
+    (number, _, unit), (_, _, same) = before.partition(" "), after.partition(" ")
+    return f"{number if unit == same else before} → {after}"
+
+
+def sentence(state: State, figures: Figures) -> str:
+    """One signal: `degraded: validation time 4 → 40 ms`."""
+    name, judged = NAMES[state.signal], state.overall
+    where = f" at {', '.join(state.degraded[:3])}" if state.degraded else ""
+    if state.verdict == "degraded":
+        return f"degraded: {name} {change(state.signal, figures)}{where}"
+    past = state.null
+    if past is None or math.isnan(judged.rate):
+        return f"{state.verdict}: {name}{f' ({state.why})' if state.why else ''}"
+    slow = f" slower than {duration(state.slow)}" if state.slow is not None else ""
+    text = f"{name} {percent(judged.rate)} (at most {percent(judged.most)}){slow}, before {percent(past.usual)}"
+    return f"{state.verdict}: {text}{f': {state.why}' if state.why and state.verdict == 'inconclusive' else ''}"
+
+
+def summary(outcome: Outcome) -> str:
+    """The whole watch in one line."""
+    if outcome.verdict == "degraded":
+        return "; ".join(sentence(outcome.states[each], outcome.figures[each]) for each in outcome.degraded)
+    if outcome.verdict == "inconclusive":
+        return f"inconclusive: {outcome.why}"
+    return "; ".join(
+        sentence(state, outcome.figures[signal]) for signal, state in outcome.states.items() if state.verdict == "pass"
+    )
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The numbers behind a verdict, for machines and for the history; null where a number is not known."""
+    return {
+        "verdict": outcome.verdict,
+        "why": outcome.why,
+        "seconds": round(outcome.seconds, 3),
+        "cache_hit_rate": _finite({"before": outcome.hit_rates.before, "after": outcome.hit_rates.after}),
+        "signals": {
+            signal: {
+                "verdict": state.verdict,
+                "says": sentence(state, outcome.figures[signal]),
+                **_finite(
+                    {
+                        "before": outcome.figures[signal].before,
+                        "after": outcome.figures[signal].after,
+                        "events": state.overall.n,
+                        "bad": state.overall.x,
+                        "rate": state.overall.rate,
+                        "at_most": state.overall.most,
+                        "evidence": state.overall.evidence,
+                        **_past(state),
+                    }
+                ),
+                "endpoints": state.degraded,
+            }
+            for signal, state in outcome.states.items()
+        },
+    }
+
+
+def attributes(outcome: Outcome) -> dict[str, Any]:
+    """The numbers behind a verdict as attributes of a span."""
+    found: dict[str, Any] = {}
+    for signal, state in outcome.states.items():
+        before, after = outcome.figures[signal]
+        found[f"schema.guard.{signal}.verdict"] = state.verdict
+        numbers = {"before": before, "after": after, "at_most": state.overall.most, "events": state.overall.n}
+        found |= {f"schema.guard.{signal}.{name}": value for name, value in numbers.items() if math.isfinite(value)}
+    return found
+
+
+def _past(state: State) -> dict[str, float]:
+    past = state.null
+    if past is None:
+        return {}
+    return {
+        "usual": past.usual,
+        "limit": past.limit,
+        "bar": past.bar,
+        "scatter": past.scatter,
+        "wander": past.wander,
+        "placebos": float(past.placebos),
+        "slow_seconds": math.nan if state.slow is None else state.slow,
+    }
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in numbers.items()}

@@ -1,0 +1,183 @@
+"""`otel-schema guard`: judges a deployment or a migration by what production does after it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+
+from ..._migrations.errors import MigrationError
+from ..._migrations.guard import words
+from ..._migrations.guard.backtest import Backtest, backtest
+from ..._migrations.guard.signals import SIGNALS
+from ..._migrations.guard.watch import Outcome
+from ..._migrations.history import NAME, History
+from ..._migrations.sdk import recording
+from ..._migrations.telemetry import Target
+from ..._prometheus.http import Access
+from ..._prometheus.selector import Selector
+from ..._prometheus.server import duration
+from ...semconv import Signal, Verdict
+from ..connection import match_option, reads_urls
+from ..guarding import Guarding, duration_option, guard_options, notified
+from ..output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
+
+CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}
+
+
+@click.command()
+@click.option("--prometheus", "url", metavar="URL", required=True, help="Where the app's metrics are stored.")
+@match_option
+@duration_option("--watch", "How long to watch after the change.", "10m")
+@click.option(
+    "--changed", metavar="TIME", help="When the change was: 5m (ago), or 2026-11-29T05:00:00Z.  [default: now]"
+)
+@guard_options
+@duration_option("--backtest", "Judge each watch of the last 24h, 7d, ... as if there had been a change.")
+@click.option("--dry-run", is_flag=True, help="Watch and tell; exit with 0 whatever the verdict.")
+@click.option("--tool", default="", help="The migration tool, for gauges and messages.")
+@click.option("--database", "namespace", default="", metavar="NAME", help="The database, for gauges and messages.")
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=NAME,
+    show_default=True,
+    envvar="OTEL_SCHEMA_HISTORY",
+    help="Where the verdict is recorded, as a JSON line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@reads_urls
+def guard(
+    url: str,
+    selector: Selector,
+    watch: float,
+    changed: str | None,
+    decide: tuple[Signal, ...],
+    export_interval: float,
+    alertmanager: str | None,
+    group_wait: float,
+    backtest: float | None,
+    dry_run: bool,
+    tool: str,
+    namespace: str,
+    history: Path,
+    as_json: bool,
+    access: Access,
+) -> None:
+    """Watch an app after a change, and judge whether the change made it worse.
+
+    The guard compares errors, validation time and linked queries with the hours before the change: run it right after
+    a deployment, or over a change of the past with --changed.
+
+    Exits with 0 for pass, 1 for degraded, 3 for inconclusive, 2 if it cannot read Prometheus.
+    """
+    guarding = Guarding(url, selector, access, watch, export_interval, decide, alertmanager, group_wait, as_json)
+    samples = guarding.samples()
+    if backtest is not None:
+        _backtest(guarding, samples.now(), backtest, as_json)
+        return
+    at = samples.at(_time(changed))
+    target = Target(tool, namespace)
+    labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items() if value}
+    with recording() as runs, notified(guarding, labels) as incident:
+        outcome = guarding.watched(guarding.signals(samples, at, at), incident)
+        for signal in SIGNALS:
+            runs.verdict(target, outcome.states[signal].verdict, signal)
+        runs.judged(target, outcome.verdict, at, words.attributes(outcome))
+        record(History(history), incident.id, outcome)
+    code = FINE if dry_run else CODES[outcome.verdict]
+    if as_json:
+        echo_json(
+            {
+                "version": 1,
+                "command": "guard",
+                "exit_code": code,
+                "changed": _iso(at),
+                "dry_run": dry_run,
+                **words.document(outcome),
+                "incident": incident.id if incident.told else None,
+                "told": [[each.number, each.phase, each.summary] for each in incident.told],
+            }
+        )
+    else:
+        report(outcome, dry_run)
+    finish(code)
+
+
+def report(outcome: Outcome, dry_run: bool = False) -> None:
+    """The verdict for people: one line for each signal, and the whole."""
+    for signal, state in outcome.states.items():
+        echo(words.sentence(state, outcome.figures[signal]))
+    rates = outcome.hit_rates
+    echo(f"cache hit rate {words.percent(rates.before)} → {words.percent(rates.after)}, which is not judged")
+    if any(state.null is not None and state.null.short for state in outcome.states.values()):
+        echo("short history: fewer than ten watches to compare with, so less is found")
+    echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")
+
+
+def record(history: History, incident: str, outcome: Outcome) -> None:
+    """Writes a verdict into the history; that it cannot be written is told, and changes nothing."""
+    try:
+        history.judged(incident, words.document(outcome))
+    except MigrationError as error:
+        echo(str(error), err=True)
+
+
+def _backtest(guarding: Guarding, now: float, length: float, as_json: bool) -> None:
+    blocks = round(length / guarding.block) // guarding.blocks * guarding.blocks
+    if blocks < guarding.blocks:
+        raise UsageError(f"--backtest of {length:g} s is shorter than one watch of {guarding.watch:g} s")
+    signals = guarding.signals(guarding.samples(), now, now, blocks)
+    found = backtest(signals, blocks, lambda i, n: guarding.say(f"watch {i} of {n}") if i % 36 == 0 else None)
+    if as_json:
+        echo_json(
+            {
+                "version": 1,
+                "command": "guard --backtest",
+                "watches": found.watches,
+                "short_history": found.short,
+                "alarms": [{**alarm._asdict(), "at": _iso(alarm.at)} for alarm in found.alarms],
+            }
+        )
+    else:
+        _report_backtest(found, guarding)
+    finish(FINE if found.watches else INCONCLUSIVE)
+
+
+def _report_backtest(found: Backtest, guarding: Guarding) -> None:
+    if not found.watches:
+        echo("no watch of the past can be judged: Prometheus has less than an hour of this app")
+        return
+    for alarm in found.alarms:
+        where = f" at {alarm.endpoint}" if alarm.endpoint else ""
+        rates = f"{words.percent(alarm.before)} → {words.percent(alarm.after)}"
+        may = "" if alarm.signal in guarding.decide else ", does not decide"
+        echo(f"{_iso(alarm.at)} {words.NAMES[alarm.signal]}{where}, bad events {rates}{may}")
+    fired = {alarm.at for alarm in found.alarms if alarm.signal in guarding.decide}
+    echo(f"{len(fired)} of {found.watches} watches without a change would have been called degraded")
+    if found.short:
+        echo(f"{found.short} of them had a short history, with which less is found")
+
+
+def _time(changed: str | None) -> float:
+    if changed is None:
+        return time.time()
+    try:
+        return time.time() - duration(changed)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(changed.replace("Z", "+00:00"))
+    except ValueError:
+        raise UsageError(f"--changed {changed!r} is neither a duration such as 5m nor an ISO 8601 time") from None
+    if at.tzinfo is None:
+        raise UsageError(f"--changed {changed!r} has no time zone: write {changed}Z for UTC")
+    if at.timestamp() > time.time():
+        raise UsageError(f"--changed {changed!r} is in the future")
+    return at.timestamp()
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

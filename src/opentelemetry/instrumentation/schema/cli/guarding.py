@@ -1,0 +1,238 @@
+"""What `guard` and `upgrade --guard` share: options, the live display, and where a verdict is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from .._migrations.guard import words
+from .._migrations.guard.notify import GROUP_WAIT, Incident
+from .._migrations.guard.rule import SETTLING
+from .._migrations.guard.samples import Grid
+from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
+from .._migrations.guard.source import Samples
+from .._migrations.guard.watch import Outcome, View, watch
+from .._prometheus.http import Access, masked
+from .._prometheus.selector import Selector
+from .._prometheus.server import Prometheus, duration
+from .._prometheus.sources import open_source
+from ..semconv import Signal
+from .output import Screen, UsageError, echo, text
+
+_C = TypeVar("_C", bound=Callable[..., None])
+
+LEAST: Final = 16
+"""Blocks: a shorter watch has fewer than two minutes beside the settling and the worst stretch."""
+
+STYLES: Final = {"pass": "green", "degraded": "bold red", "inconclusive": "yellow"}
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """What the command line says of the guard.
+
+    Attributes:
+        url: Of the Prometheus.
+        selector: Which app.
+        access: How Prometheus and Alertmanager are talked to.
+        watch: Seconds.
+        block: Seconds: the export interval of the apps.
+        decide: Signals that may decide.
+        alertmanager: Its URL; None notifies nobody.
+        group_wait: Seconds, of Alertmanager's route for progress.
+        quiet: Whether nothing but the result is printed.
+    """
+
+    url: str
+    selector: Selector
+    access: Access
+    watch: float
+    block: float
+    decide: tuple[Signal, ...]
+    alertmanager: str | None
+    group_wait: float
+    quiet: bool
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a watch."""
+        return round(self.watch / self.block)
+
+    def samples(self) -> Samples:
+        """The samples of the app.
+
+        Raises:
+            UsageError: if the URL is no Prometheus, or the watch is too short.
+            SourceError: if it does not answer.
+        """
+        if self.blocks < LEAST:
+            raise UsageError(
+                f"a watch of {self.watch:g} s is too short: choose at least {LEAST * self.block:g} s, which is {LEAST} "
+                f"export intervals of {self.block:g} s"
+            )
+        source = open_source(self.url, None, self.access, self.selector)
+        if not isinstance(source, Prometheus):
+            raise UsageError(f"{masked(self.url)} is one process's endpoint, which knows no past: give a Prometheus")
+        return Samples(source, self.block, 8 * self.block)
+
+    def signals(self, samples: Samples, start: float, end: float, further: int = 0) -> Signals:
+        """The signals around a change, with their past read.
+
+        Args:
+            samples: Of the app.
+            start: When the change started, by the clock of Prometheus.
+            end: When it ended, likewise.
+            further: Blocks to read beyond the history.
+
+        Raises:
+            SourceError: if Prometheus does not answer.
+        """
+        signals = Signals(samples, Grid(start, end, self.block), self.blocks)
+        signals.read_history(lambda what: self.say(f"reading {what}"), further)
+        return signals
+
+    def watched(self, signals: Signals, incident: Incident) -> Outcome:
+        """Watches until there is a verdict; shows what is known, and notifies of what is degraded."""
+
+        def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
+            sentence = "; ".join(words.sentence(states[each], figures[each]) for each in figures)
+            incident.tell("degraded", sentence)
+            self.say(sentence)
+
+        with self._display() as show:
+            return watch(signals, self.decide, show, degraded)
+
+    def say(self, message: str) -> None:
+        """Prints progress, on stderr: stdout is for the result."""
+        if not self.quiet:
+            echo(message, err=True)
+
+    @contextmanager
+    def _display(self) -> Generator[Callable[[View], None]]:
+        console = Screen(stderr=True)
+        if self.quiet or not console.is_terminal:
+            with _lines(self) as show:
+                yield show
+            return
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda view: live.update(screen(view, self), refresh=True)
+
+
+@contextmanager
+def _lines(guarding: Guarding) -> Generator[Callable[[View], None]]:
+    """Where there is no terminal: one line a minute, and one for each thing that is waited for."""
+    last: tuple[int, str] = (-1, "")
+
+    def show(view: View) -> None:
+        nonlocal last
+        now = view.complete // 4, view.note
+        if now != last:
+            last = now
+            states = ", ".join(f"{words.NAMES[each]} {state.verdict}" for each, state in view.states.items())
+            guarding.say(f"{progress(view, guarding)}: {states}{f'; {view.note}' if view.note else ''}")
+
+    yield show
+
+
+def progress(view: View, guarding: Guarding) -> str:
+    """How far the watch is."""
+    done = view.complete * guarding.block
+    if view.complete <= SETTLING:
+        return f"settling, {done:.0f} of {guarding.watch:.0f} s"
+    return f"{done:.0f} of {guarding.watch:.0f} s"
+
+
+def screen(view: View, guarding: Guarding) -> Group:
+    """What is known, and what is missing for a verdict."""
+    table = Table(title=f"Guard, {progress(view, guarding)}", title_justify="left", border_style="dim")
+    for name in ("Signal", "Verdict", "Before", "Since", "At most", "Degraded above", "Evidence", "Missing"):
+        table.add_column(name, justify="left" if name in ("Signal", "Verdict", "Missing") else "right")
+    for signal, state in view.states.items():
+        past, judged = state.null, state.overall
+        usual, above = (words.percent(past.usual), words.percent(past.limit)) if past else ("?", "?")
+        evidence = "-" if judged.evidence < 0 or past is None else f"{judged.evidence:.1f} of {past.bar:.1f}"
+        may = "" if signal in guarding.decide else " (does not decide)"
+        slow = f" above {words.duration(state.slow)}" if state.slow is not None else ""
+        table.add_row(
+            text(f"{words.NAMES[signal]}{slow}{may}"),
+            text(state.verdict, STYLES[state.verdict]),
+            usual,
+            words.percent(judged.rate),
+            words.percent(judged.most),
+            above,
+            evidence,
+            text(state.why or ", ".join(state.degraded)),
+        )
+    return Group(table, text(view.note, "yellow")) if view.note else Group(table)
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _decide(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Signal, ...]:
+    named = [each.strip() for each in value.split(",") if each.strip()]
+    unknown = [each for each in named if each not in SIGNALS]
+    if unknown or not named:
+        raise click.BadParameter(f"choose from {', '.join(SIGNALS)}, separated by commas")
+    return tuple(signal for signal in SIGNALS if signal in named)
+
+
+def duration_option(name: str, help: str, default: str | None = None, **more: Any) -> Callable[[_C], _C]:
+    """An option that takes 10m or 1h30m, in seconds."""
+    return click.option(
+        name, metavar="DURATION", default=default, show_default=bool(default), callback=_duration, help=help, **more
+    )
+
+
+def guard_options(function: _C) -> _C:
+    """The options of the guard beside the watch's length: `otel-schema guard` and `otel-schema upgrade` have them."""
+    for option in reversed(
+        (
+            click.option(
+                "--decide",
+                default="errors",
+                show_default=True,
+                callback=_decide,
+                help="Signals that may decide: errors, time, queries. All of them are judged and told.",
+            ),
+            duration_option(
+                "--export-interval", "OTEL_METRIC_EXPORT_INTERVAL of the app: the guard counts in blocks of it.", "15s"
+            ),
+            click.option("--alertmanager", metavar="URL", help="Notify of degraded, rolled back, recovered, failed."),
+            duration_option("--group-wait", "`group_wait` of Alertmanager's route for progress.", f"{GROUP_WAIT:.0f}s"),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def notified(guarding: Guarding, labels: dict[str, str]) -> Generator[Incident]:
+    """An incident, whose phases are posted by the end."""
+    incident = Incident(
+        guarding.alertmanager,
+        guarding.access,
+        labels,
+        lambda message: echo(message, err=True),
+        guarding.group_wait,
+    )
+    began = time.monotonic()
+    try:
+        yield incident
+    finally:
+        if not incident.close():
+            echo(f"Alertmanager was not notified of everything in {time.monotonic() - began:.0f} s", err=True)

@@ -1,0 +1,161 @@
+"""`otel-schema guard` against real Prometheus whose past was written before: verdicts, exit codes, what is told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+from opentelemetry.instrumentation.schema.cli.group import otel_schema
+
+from store import Past, Store, app
+
+AGO = 1200.0
+HOURS = 7 * 3600.0
+
+
+class Shop(NamedTuple):
+    """A Prometheus with several apps, each with a job of its own, all changed at one time."""
+
+    url: str
+    changed: str
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Apps after a change, as `job`: harmless, broken (errors and time), slow, quiet, staging."""
+    home = tmp_path_factory.mktemp("shop")
+    now = time.time()
+    past, changed = Past(), now - AGO
+    common: dict[str, Any] = {"seconds": HOURS, "changed": changed, "workers": 1}
+    app(past, now, job="harmless", rates=(0.01, 0.01), requests=6, slow=(0.01, 0.01), **common)
+    app(past, now, job="broken", rates=(0.01, 0.3), slow=(0.02, 0.3), more={"environment": "prod"}, **common)
+    app(past, now, job="slow", rates=(0.01, 0.01), requests=6, slow=(0.02, 0.3), queries=(0.02, 0.02), **common)
+    app(past, now, job="quiet", rates=(0.0, 0.0), requests=0.02, **common)
+    app(past, now, job="busy", rates=(0.01, 0.01), requests=6, more={"environment": "prod"}, **common)
+    app(past, now, job="busy", rates=(0.01, 0.9), requests=6, more={"environment": "staging"}, seed=3, **common)
+    with Store(home, past) as store:
+        yield Shop(store.url, datetime.fromtimestamp(changed, timezone.utc).isoformat(), home)
+
+
+def guard(shop: Shop, job: str, *more: str, match: str = "") -> Result:
+    """Runs the command over the change of an app."""
+    selector = f'job="{job}"{f", {match}" if match else ""}'
+    history = shop.home / f"{job}.jsonl"
+    common = ["guard", "--prometheus", shop.url, "--match", selector, "--history", str(history)]
+    return CliRunner().invoke(
+        otel_schema, [*common, *(("--changed", shop.changed) if "--backtest" not in more else ()), *more]
+    )
+
+
+def told(result: Result) -> dict[str, Any]:
+    """The JSON object that a command printed."""
+    return json.loads(result.stdout)
+
+
+def test_a_harmless_change_passes(shop: Shop) -> None:
+    """After a harmless change the guard exits with 0, and prints the limit below which the error rate lies."""
+    result = guard(shop, "harmless")
+    assert result.exit_code == 0, result.output
+    assert "pass: validation errors" in result.stdout
+    assert "at most" in result.stdout
+    assert result.stdout.rstrip().endswith("pass")
+
+
+def test_a_change_for_the_worse_is_degraded(shop: Shop) -> None:
+    """After a change for the worse the guard exits with 1, and names what became of what."""
+    result = guard(shop, "broken", "--json")
+    found = told(result)
+    assert result.exit_code == 1 == found["exit_code"]
+    assert found["verdict"] == "degraded"
+    assert found["signals"]["errors"]["before"] == pytest.approx(0.01, rel=0.4)
+    assert found["signals"]["errors"]["after"] == pytest.approx(0.3, rel=0.2)
+    assert "degraded: validation time" in found["signals"]["time"]["says"]
+    assert [(number, phase) for number, phase, _ in found["told"]] == [(1, "degraded")]
+    line = json.loads((shop.home / "broken.jsonl").read_text().splitlines()[-1])
+    assert (line["event"], line["verdict"]) == ("judged", "degraded")
+    assert line["signals"]["errors"]["events"] == found["signals"]["errors"]["events"]
+
+
+def test_every_signal_is_judged_and_told(shop: Shop) -> None:
+    """A change that makes validation slow is degraded too, whichever signals decide; linked queries have a verdict."""
+    found = told(guard(shop, "slow", "--json"))
+    assert {name: each["verdict"] for name, each in found["signals"].items()} == {
+        "errors": "pass",
+        "time": "degraded",
+        "queries": "pass",
+    }
+    assert found["verdict"] == "degraded"
+
+
+def test_little_traffic_is_inconclusive(shop: Shop) -> None:
+    """With twelve requests in the watch the guard exits with 3, and says what is missing."""
+    result = guard(shop, "quiet")
+    assert result.exit_code == 3, result.output
+    assert "more traffic or a longer watch" in result.stdout
+
+
+def test_staging_never_decides_on_production(shop: Shop) -> None:
+    """What breaks in staging does not touch the verdict on production, which --match names."""
+    assert guard(shop, "busy", match='environment="prod"').exit_code == 0
+    assert guard(shop, "busy", match='environment="staging"').exit_code == 1
+
+
+def test_a_dry_run_tells_and_fails_nothing(shop: Shop) -> None:
+    """A dry run prints the verdict and exits with 0."""
+    result = guard(shop, "broken", "--dry-run")
+    assert result.exit_code == 0
+    assert "dry run: degraded" in result.stdout
+
+
+def test_a_backtest_of_a_steady_service_has_no_alarm(shop: Shop) -> None:
+    """The backtest says how many watches without a change would have been called degraded, and when."""
+    result = guard(shop, "harmless", "--backtest", "3h", "--json")
+    found = told(result)
+    assert (result.exit_code, found["watches"], found["alarms"]) == (0, 18, [])
+
+
+def test_a_backtest_finds_what_happened(shop: Shop) -> None:
+    """Over a past in which something broke, the backtest says when it would have been told."""
+    found = told(guard(shop, "broken", "--backtest", "1h", "--json"))
+    changed = datetime.fromisoformat(shop.changed)
+    times = [datetime.fromisoformat(alarm["at"].replace("Z", "+00:00")) for alarm in found["alarms"]]
+    assert times
+    assert all(changed <= at for at in times)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--watch", "60s"], "too short"),
+        (["--changed", "yesterday"], "neither a duration"),
+        (["--changed", "2026-01-01T00:00:00"], "no time zone"),
+        (["--changed", "2999-01-01T00:00:00Z"], "in the future"),
+        (["--decide", "speed"], "choose from errors, time, queries"),
+        (["--backtest", "60s"], "shorter than one watch"),
+    ],
+)
+def test_bad_options_are_usage_errors(shop: Shop, arguments: list[str], says: str) -> None:
+    """An option that makes no sense exits with 2 and names the fix."""
+    result = guard(shop, "harmless", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_no_prometheus_is_an_environment_error(tmp_path: Path) -> None:
+    """A Prometheus that nobody listens at ends with 2 before anything is watched."""
+    nothing = Shop("http://127.0.0.1:9", "5m", tmp_path)
+    assert guard(nothing, "harmless", "--export-interval", "250ms", "--watch", "4s").exit_code == 2
+
+
+def test_another_app_is_inconclusive(shop: Shop) -> None:
+    """Where no series match, the guard exits with 3 and says so."""
+    result = guard(shop, "nobody", "--export-interval", "250ms", "--watch", "4s")
+    assert result.exit_code == 3
+    assert "no samples of this app" in result.stdout

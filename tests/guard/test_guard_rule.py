@@ -1,0 +1,164 @@
+"""The guard's rule: what it finds, what it leaves alone, and that the simulation tells of this rule and no other."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.instrumentation.schema._migrations.guard import rule
+from opentelemetry.instrumentation.schema._migrations.guard.rule import Counts
+
+import scenarios
+import simulation
+import vectors
+from simulation import MANY, ROWS, WATCH
+
+CODES = {"degraded": 1, "pass": 0, "inconclusive": -1}
+ROW = {row.name: row for row in (*ROWS, *MANY)}
+
+
+def _judged(n: list[float], x: list[float], alpha: float = rule.ALPHA) -> rule.Judgement:
+    past = rule.null(Counts(n[:-WATCH], x[:-WATCH]), WATCH, alpha)
+    return rule.judge(past, Counts(n[-WATCH:], x[-WATCH:]), WATCH)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.reader], ids=lambda row: row.name)
+def test_the_simulation_is_of_this_rule(row: scenarios.Row) -> None:
+    """Plain Python and numpy give the same verdict at the same block, for every kind of service."""
+    for rate in row.rates[-1:]:
+        n, x = scenarios.data(np.random.default_rng([5, round(rate * 100)]), 2, rate, **row.facts)
+        verdicts = vectors.verdicts(n, x, WATCH)
+        for i in range(2):
+            judged = _judged(n[i].tolist(), x[i].tolist())
+            assert (CODES[judged.verdict], judged.at) == (verdicts.verdict[i], verdicts.at[i])
+
+
+def test_endpoints_share_a_bar_in_both() -> None:
+    """Endpoints that are judged together have the highest bar of any of them, in plain Python as in numpy."""
+    g = np.random.default_rng(3)
+    n, x = scenarios.data(g, 4, 1, p0=0.01, bursts=(6, 20, 0.25))
+    x[0, -30:] = np.minimum(n[0, -30:], 4)
+    found = vectors.verdicts(n, x, WATCH, 0.001, together=4)
+    pasts = rule.together(
+        rule.null(Counts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()), WATCH, 0.001) for i in range(4)
+    )
+    judged = [
+        rule.judge(past, Counts(n[i, -WATCH:].tolist(), x[i, -WATCH:].tolist()), WATCH) for i, past in enumerate(pasts)
+    ]
+    assert len({past.bar for past in pasts}) == 1
+    assert [(CODES[each.verdict], each.at) for each in judged] == list(zip(found.verdict, found.at, strict=True))
+    assert judged[0].verdict == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "least", "most"),
+    [
+        ("steady, 1 %", 20, 0, 0),
+        ("bursts: 6 an hour, 20 s, 25 % fail", 20, 0, 5),
+        ("a deployment: 60 s of 50 %", 20, 0, 3),
+        ("1 → 4 %", 20, 97, 100),
+        ("1 → 30 %", 0.2, 95, 100),
+        ("samples: workers restart, 1 %", 20, 0, 0),
+        ("samples: workers restart, 1 → 4 %", 20, 96, 100),
+        ("samples: workers move to another gateway, 1 → 4 %", 20, 96, 100),
+        ("20 endpoints, steady", 1, 0, 2),
+    ],
+)
+def test_a_short_simulation(name: str, rate: float, least: float, most: float) -> None:
+    """Some runs of the table's rows alarm about as often as the table says."""
+    runs = 30 if ROW[name].reader else 25 if ROW[name] in MANY else 100
+    counts = simulation.simulated(ROW[name], rate, runs, seed=99)
+    assert least <= 100 * counts["degraded"] / runs <= most
+
+
+def test_a_doubling_does_not_pass() -> None:
+    """Of a rate that doubled at most one watch in twenty is called a pass, with much traffic or little."""
+    for name in ("1 → 2 %", "6 → 12 %"):
+        for rate in (1, 20):
+            counts = simulation.simulated(ROW[name], rate, 100, seed=98)
+            assert counts["pass"] <= 10, name
+
+
+def test_few_requests_are_inconclusive() -> None:
+    """Nine requests after a change never pass, though none of them failed."""
+    n = [1.0] * 1440 + [9 / WATCH] * WATCH
+    judged = _judged(n, [0.0] * len(n))
+    assert judged.verdict == "inconclusive"
+    assert judged.most > 0.1
+
+
+def test_an_incident_before_the_change_never_passes() -> None:
+    """A change during an incident is inconclusive, since the baseline shows nothing of what is usual."""
+    g = np.random.default_rng(8)
+    n = g.poisson(300, 1480).astype(float)
+    p = np.where(np.arange(1480) >= 1440 - 200, 0.2, 0.01)
+    p[1440:] = 0.01
+    x = g.binomial(n.astype(int), p).astype(float)
+    past = rule.null(Counts(n[:1440].tolist(), x[:1440].tolist()), WATCH)
+    assert past.incident
+    assert rule.judge(past, Counts(n[1440:].tolist(), x[1440:].tolist()), WATCH).verdict == "inconclusive"
+
+
+def test_a_watch_that_is_not_over_says_nothing_good() -> None:
+    """A pass needs the whole watch: until then a harmless change is inconclusive."""
+    n, x = [300.0] * 1480, [3.0] * 1480
+    past = rule.null(Counts(n[:1440], x[:1440]), WATCH)
+    for blocks in range(WATCH):
+        assert rule.judge(past, Counts(n[:blocks], x[:blocks]), WATCH).verdict == "inconclusive"
+    assert rule.judge(past, Counts(n[:WATCH], x[:WATCH]), WATCH).verdict == "pass"
+
+
+@settings(max_examples=20)
+@given(st.floats(1, 100), st.floats(0.5, 500))
+def test_evidence_is_an_e_value(mean: float, shape: float) -> None:
+    """Without a change the evidence is 1 in the mean, whatever is expected: that is what alpha rests on."""
+    total, logs = 0.0, 0.0
+    for x in range(int(mean * 12 + 300)):
+        logs = (
+            math.lgamma(shape + x)
+            - math.lgamma(shape)
+            - math.lgamma(x + 1)
+            + shape * math.log(shape / (shape + mean))
+            + x * math.log(mean / (shape + mean))
+        )
+        total += math.exp(logs + rule.log_evidence(x, mean, shape))
+    assert total <= 1.0001
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.floats(0, 1), st.integers(1, 60)), min_size=2, max_size=30),
+    st.integers(16, 60),
+)
+def test_any_counts_have_a_verdict(stretches: list[tuple[int, float, int]], watch: int) -> None:
+    """Whatever was counted, the rule ends with a verdict and finite numbers, and degraded means above the limit."""
+    blocks = [(count, share) for count, share, length in stretches for _ in range(length)]
+    blocks = [(3, 0.0)] * max(0, watch - len(blocks)) + blocks
+    n = [float(count) for count, _ in blocks]
+    x = [float(int(count * share)) for count, share in blocks]
+    past = rule.null(Counts(n[:-watch], x[:-watch]), watch)
+    judged = rule.judge(past, Counts(n[-watch:], x[-watch:]), watch)
+    assert math.isfinite(past.rate + past.usual + past.scatter + past.wander + past.bar)
+    assert math.isfinite(judged.most)
+    assert past.usual >= 0
+    assert past.scatter >= 1
+    if judged.verdict == "degraded":
+        assert judged.x >= rule.BAD
+        assert judged.at >= rule.SETTLING + past.hole
+
+
+def test_the_rule_needs_no_numpy() -> None:
+    """The command runs where numpy is not installed."""
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import opentelemetry.instrumentation.schema.cli.commands.guard\n"
+        "from opentelemetry.instrumentation.schema._migrations.guard import rule\n"
+        "print(rule.null(rule.Counts([9.0] * 999, [0.0] * 999), 40).placebos)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "18\n", done.stderr
