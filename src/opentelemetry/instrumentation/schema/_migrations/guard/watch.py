@@ -87,7 +87,9 @@ def watch(
         except SourceError as error:
             return _ended(signals, decide, str(error))
         states = signals.states()
-        newly = {each for each, state in states.items() if state.verdict == "degraded"} - told
+        newly: set[Signal] = {
+            each for each, state in states.items() if state.verdict == "degraded" and each not in told
+        }
         if newly:
             told |= newly
             degraded({each: _figures(signals, states[each]) for each in states if each in newly}, states)
