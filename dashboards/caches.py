@@ -40,7 +40,7 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Cache Efficiency",
-                    "Share of the look-ups of ten minutes that were hits, by cache. Dashed: the limit of "
+                    "Share of look-ups in ten minutes that were hits, by cache. The dashed line is the limit of "
                     "LowCacheHitRate.",
                     "percentunit",
                     query(recorded("cache:cache_hits:ratio_rate10m"), f"{{{{schema_cache_name}}}} {WHERE}"),
@@ -53,7 +53,7 @@ def dashboard() -> Any:
         placed(
             figure(
                 "Lifetime Cache Efficiency",
-                "Hits over look-ups since the processes started. It hides a cache that died today: look at the "
+                "Hits divided by look-ups since the processes started. It hides a cache that failed today: look at the "
                 "panel beside it.",
                 "percentunit",
                 query(f"{hits} / ({hits} + {misses})"),
@@ -64,8 +64,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Calls That Build Their Validator",
-                    "Share of a schema's validations that built the validator first: near 100 % it is made per call. "
-                    "Dashed: the limit of ValidatorBuiltPerCall.",
+                    "Share of a schema's validations that first built the validator. Near 100 %, the app builds it per call. "
+                    "The dashed line is the limit of ValidatorBuiltPerCall.",
                     "percentunit",
                     query(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA), f"{NAMED} {WHERE}"),
                 ).max(1),
@@ -77,7 +77,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Compiled Cache of SQLAlchemy",
-                    "Share of cacheable statements that were compiled before.",
+                    "Share of cacheable statements that SQLAlchemy had compiled before.",
                     "percentunit",
                     query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]})", f"{{{{db_system_name}}}} {WHERE}"),
                 ).max(1),
@@ -90,8 +90,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Query Latency",
-                        "95 % of the queries linked to a schema take at most this, by relation and operation. Dashed: "
-                        "the limit of SlowLinkedQueries.",
+                        "95 % of the queries linked to a schema take at most this time, by relation and operation. The dashed "
+                        "line is the limit of SlowLinkedQueries.",
                         "s",
                         query(
                             recorded("schema:schema_query_duration_seconds:p95_rate5m", OF_SCHEMA),
@@ -108,7 +108,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Query Latency, During Against After",
-                    "During: the validation waits for it. After: the rest of the request does.",
+                    "During: the validation waits for the query. After: the rest of the request waits for it.",
                     "s",
                     query(
                         f"histogram_quantile(0.95, sum by ({OWN}, schema_query_relation, le) ({queries}))",
@@ -123,7 +123,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Queries",
-                    "Queries a second that are linked to a schema, by when they run and what they do.",
+                    "Queries a second that are linked to a schema, by relation and operation.",
                     "ops",
                     query(
                         f"sum by ({OWN}, schema_query_relation, db_operation_name) "

@@ -1,4 +1,4 @@
-"""Schema health: where one lands. Is anything wrong, and where to look next."""
+"""Schema health: the first page. Is anything wrong, and where to look next."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def dashboard() -> Any:
             1, 4, 0, 4, 4,
         ),
         placed(
-            figure("Validations", "Outermost validations, a second, of whatever outcome.", "ops", query(validations)),
+            figure("Validations", "Outermost validations a second, with any outcome.", "ops", query(validations)),
             2, 8, 0, 4, 4,
         ),
         placed(
             figure(
                 "p95 of All Validations",
-                "Of all validations together; red above the limit of HighValidationTime.",
+                "Of all validations together. Red above the limit of HighValidationTime.",
                 "s",
                 query(f"histogram_quantile(0.95, {slowest})"),
             ).thresholds(above("@{p95_seconds}")),
@@ -97,7 +97,7 @@ def dashboard() -> Any:
         placed(
             figure(
                 "Cache Hits",
-                "Share of look-ups that were hits, all caches; red below the limit of LowCacheHitRate.",
+                "Share of look-ups that were hits, over all caches. Red below the limit of LowCacheHitRate.",
                 "percentunit",
                 query(f"{hits} / ({hits} + {misses})"),
             ).thresholds(below("@{hit_ratio}")),
@@ -116,8 +116,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Validation Errors per Request",
-                    "Failed validations over requests; a request may fail several, so it may pass 100 %. All apps, in "
-                    "windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
+                    "Failed validations divided by requests, of all apps, over one minute: HighValidationErrorRate compares "
+                    "it with the dashed limit. One request may fail several validations, so it may exceed 100 %.",
                     "percentunit",
                     query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
                     query(f"(sum({errors()}) or 0 * sum({requests()})) / sum({requests()})", "chosen apps", "B"),
@@ -130,7 +130,7 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Firing Alerts",
-                    "What these rules fire now, from Prometheus's ALERTS series; the dead-man's switch is left out.",
+                    "The alerts of these rules that fire now, from Prometheus's ALERTS series, without the Watchdog.",
                     {
                         "alertname": ("Alert", ""),
                         "severity": ("Severity", ""),
@@ -168,8 +168,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Error Budget Burn",
-                    "How many times faster than allowed validations crash or are slow, over the windows of "
-                    "ValidationBudgetBurn. Dashed: where it becomes critical.",
+                    "How many times faster than allowed validations use up the error budget, over the windows of "
+                    "ValidationBudgetBurn. At the dashed line it becomes critical.",
                     "short",
                     *(burn(window, ref) for window, ref in zip(("1h", "6h", "1d", "3d"), "ABCD", strict=True)),
                 ),

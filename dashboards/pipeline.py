@@ -1,4 +1,4 @@
-"""Telemetry pipeline: can the other dashboards be believed?"""
+"""Telemetry pipeline: can you trust the other dashboards?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from panels import EVERY, TARGET, WHERE, above, empty, figure, limited, page, placed, query, recorded, series
 
-NO_COLLECTOR = "No collector is scraped: the app's own endpoint is the road"
+NO_COLLECTOR = "Prometheus scrapes no collector: it scrapes the apps themselves"
 
 
 def dashboard() -> Any:
@@ -44,7 +44,7 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Internal Errors",
-                        "Errors of the instrumentation itself, kept from the app, in ten minutes.",
+                        "Errors of the instrumentation itself in ten minutes. The app does not see them.",
                         "short",
                         query(
                             recorded("component:schema_telemetry_errors:increase10m"),
@@ -80,7 +80,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Collectors Up",
-                    "1: Prometheus scrapes it; 0: it cannot. And how many are gone that were there in the last hour.",
+                    "1: Prometheus scrapes the collector. 0: it cannot. Gone: collectors that it found within the last hour, and not now.",
                     "short",
                     query("max by (@{collector:own}, instance) (up@{collector:only})", "{{instance}}"),
                     query("@{prefix:recorded}job:otelcol_gone:count@{collector:only}", "gone of {{job}}", "B"),
@@ -103,7 +103,7 @@ def dashboard() -> Any:
             limited(
                 collector(
                     "Queue Fill",
-                    "How full each exporter's queue on disk is. Dashed: the limit of CollectorQueueFilling.",
+                    "How full each exporter's queue on disk is. The dashed line is the limit of CollectorQueueFilling.",
                     "percentunit",
                     query(
                         "@{prefix:recorded}exporter:otelcol_queue:ratio_min1m@{collector:only}",
@@ -117,7 +117,7 @@ def dashboard() -> Any:
         placed(
             collector(
                 "Accepted",
-                "Spans and metric points that collectors took, a second.",
+                "Spans and metric points a second that collectors accepted.",
                 "ops",
                 *accepted,
             ),
@@ -128,11 +128,11 @@ def dashboard() -> Any:
                 empty(
                     series(
                         "Export Failures",
-                        "What exporters gave up, a second: it is lost.",
+                        "Spans and metric points a second that exporters gave up. They are lost.",
                         "ops",
                         collectors("exporter:otelcol_send_failed:rate5m", "exporter"),
                     ),
-                    "None: nothing was given up",
+                    "None: exporters gave up nothing",
                 ),
                 above("@{export_failed}"),
             ),
@@ -142,7 +142,7 @@ def dashboard() -> Any:
             limited(
                 collector(
                     "Refused",
-                    "What collectors refused, a second: the sender tries again, an SDK for ten seconds.",
+                    "Spans and metric points a second that collectors refused. The sender tries again, an SDK for ten seconds.",
                     "ops",
                     collectors("receiver:otelcol_refused:rate5m", "receiver"),
                 ),

@@ -1,4 +1,4 @@
-"""Validation: how long it takes, what fails, and the way from a point to its trace."""
+"""Validation: how long it takes, what fails, and the link from a value to its trace."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Validation Time (95th Percentile)",
-                    "95 % of the validations of a schema take at most this. Dots are single slow validations with "
-                    "their traces. Dashed: the limit of HighValidationTime.",
+                    "95 % of the validations of a schema take at most this time. Each dot is one slow validation and links "
+                    "to its trace. The dashed line is the limit of HighValidationTime.",
                     "s",
                     query(
                         recorded("schema:schema_validation_duration_seconds:p95_rate5m", OF_SCHEMA),
@@ -106,7 +106,7 @@ def dashboard() -> Any:
         placed(
             heat(
                 "Validation Time Distribution",
-                "How many validations a second took how long, all chosen schemas together.",
+                "How many validations a second took how long, for all chosen schemas together.",
                 "s",
                 with_exemplars(query(f"sum by (le) ({BUCKETS})", "{{le}}")),
             ),
@@ -116,8 +116,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Error Rate by Endpoint",
-                    "Failed validations over requests. One request may fail several validations: it may pass 100 %. "
-                    "Dashed: the limit of HighEndpointErrorRate.",
+                    "Failed validations divided by requests. One request may fail several validations, so this may exceed "
+                    "100 %. The dashed line is the limit of HighEndpointErrorRate.",
                     "percentunit",
                     query(
                         recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA),
@@ -132,7 +132,7 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Problems by Field and Rule",
-                    "Which field broke which rule, problems a second. Paths are the schema's, never values.",
+                    "Which field broke which rule, in problems a second. Paths contain the schema's names, never values.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
@@ -164,7 +164,7 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Slowest Validations",
-                    "The slowest hundredth by schema and endpoint. Dots are single validations: follow them, or the "
+                    "The 99th percentile by schema and endpoint. Each dot is one validation: follow it, or the "
                     "links, to their traces.",
                     "s",
                     with_exemplars(
@@ -181,7 +181,7 @@ def dashboard() -> Any:
         placed(
             rows(
                 "Validation Time by Schema and Endpoint",
-                "Median, 95th and 99th percentile, and how often.",
+                "Median, 95th and 99th percentile, and validations a second.",
                 {
                     "schema_name": ("Schema", ""),
                     "schema_module": ("Module", ""),
@@ -209,7 +209,7 @@ def dashboard() -> Any:
                     series(
                         "Crashed Validators",
                         "Validations in the last five minutes whose validator raised something other than a validation "
-                        "error. Dashed: the limit of CrashedValidators.",
+                        "error. The dashed line is the limit of CrashedValidators.",
                         "short",
                         query(
                             recorded("schema:schema_validation_crashes:increase5m", OF_SCHEMA), f"{NAMED} {WHERE}"

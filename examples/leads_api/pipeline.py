@@ -1,4 +1,4 @@
-"""What `make pipeline` runs: the leads API in four processes, and the whole road behind it with the real programs.
+"""What `make pipeline` runs: the leads API in four processes, and the whole path behind it with the real programs.
 
     app (4 workers) ──OTLP──► collector ──scraped by──► Prometheus ──► Alertmanager
                                       └─────OTLP──────► Jaeger
