@@ -64,8 +64,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Calls That Build Their Validator",
-                    "Share of a schema's validations that first built the validator. Near 100 %, the app builds it per call. "
-                    "The dashed line is the limit of ValidatorBuiltPerCall.",
+                    "Share of a schema's validations that first built the validator. Near 100 %, the app builds it "
+                    "per call. The dashed line is the limit of ValidatorBuiltPerCall.",
                     "percentunit",
                     query(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA), f"{NAMED} {WHERE}"),
                 ).max(1),
@@ -90,8 +90,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Query Latency",
-                        "95 % of the queries linked to a schema take at most this time, by relation and operation. The dashed "
-                        "line is the limit of SlowLinkedQueries.",
+                        "95 % of the queries linked to a schema take at most this time, by relation and operation. "
+                        "The dashed line is the limit of SlowLinkedQueries.",
                         "s",
                         query(
                             recorded("schema:schema_query_duration_seconds:p95_rate5m", OF_SCHEMA),

@@ -116,8 +116,9 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Validation Errors per Request",
-                    "Failed validations divided by requests, of all apps, over one minute: HighValidationErrorRate compares "
-                    "it with the dashed limit. One request may fail several validations, so it may exceed 100 %.",
+                    "Failed validations divided by requests, of all apps, over one minute: HighValidationErrorRate "
+                    "compares it with the dashed limit. One request may fail several validations, so it may exceed "
+                    "100 %.",
                     "percentunit",
                     query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
                     query(f"(sum({errors()}) or 0 * sum({requests()})) / sum({requests()})", "chosen apps", "B"),

@@ -80,7 +80,8 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Collectors Up",
-                    "1: Prometheus scrapes the collector. 0: it cannot. Gone: collectors that it found within the last hour, and not now.",
+                    "1: Prometheus scrapes the collector. 0: it cannot. Gone: collectors that it found within the "
+                    "last hour, and not now.",
                     "short",
                     query("max by (@{collector:own}, instance) (up@{collector:only})", "{{instance}}"),
                     query("@{prefix:recorded}job:otelcol_gone:count@{collector:only}", "gone of {{job}}", "B"),
@@ -142,7 +143,8 @@ def dashboard() -> Any:
             limited(
                 collector(
                     "Refused",
-                    "Spans and metric points a second that collectors refused. The sender tries again, an SDK for ten seconds.",
+                    "Spans and metric points a second that collectors refused. The sender tries again, an SDK for "
+                    "ten seconds.",
                     "ops",
                     collectors("receiver:otelcol_refused:rate5m", "receiver"),
                 ),

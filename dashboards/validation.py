@@ -89,8 +89,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Validation Time (95th Percentile)",
-                    "95 % of the validations of a schema take at most this time. Each dot is one slow validation and links "
-                    "to its trace. The dashed line is the limit of HighValidationTime.",
+                    "95 % of the validations of a schema take at most this time. Each dot is one slow validation "
+                    "and links to its trace. The dashed line is the limit of HighValidationTime.",
                     "s",
                     query(
                         recorded("schema:schema_validation_duration_seconds:p95_rate5m", OF_SCHEMA),
@@ -116,8 +116,8 @@ def dashboard() -> Any:
             limited(
                 series(
                     "Error Rate by Endpoint",
-                    "Failed validations divided by requests. One request may fail several validations, so this may exceed "
-                    "100 %. The dashed line is the limit of HighEndpointErrorRate.",
+                    "Failed validations divided by requests. One request may fail several validations, so this may "
+                    "exceed 100 %. The dashed line is the limit of HighEndpointErrorRate.",
                     "percentunit",
                     query(
                         recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA),
@@ -132,7 +132,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Problems by Field and Rule",
-                    "Which field broke which rule, in problems a second. Paths contain the schema's names, never values.",
+                    "Which field broke which rule, in problems a second. Paths contain the schema's names, never "
+                    "values.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),

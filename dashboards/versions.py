@@ -39,8 +39,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Active Schema Versions",
-                    "Each schema that was used, with its version by instance: the declared one, else the fingerprint. Two "
-                    "fingerprints with one declared version mean that the author forgot to raise it.",
+                    "Each schema that was used, with its version by instance: the declared one, else the "
+                    "fingerprint. Two fingerprints with one declared version mean that the author forgot to raise it.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
