@@ -23,7 +23,8 @@ class Database:
     """
 
     def __init__(self) -> None:
-        self.due, self.reading = 0.0, threading.Lock()
+        self.due: float = 0.0
+        self.reading: threading.Lock = threading.Lock()
         self.tables: list[Any] = []
         self.readings: tuple[Any, ...] = ()
         self.failed = self.asked = False

@@ -72,7 +72,7 @@ class Incident:
             notice: Is told once that Alertmanager cannot be reached.
             group_wait: Seconds, as in Alertmanager's config.
         """
-        self.id = uuid.uuid4().hex[:12]
+        self.id: str = uuid.uuid4().hex[:12]
         self._url, self._access, self._labels, self._notice = url, access, labels, notice
         self._pause = group_wait + _SPARE
         self._changed = threading.Condition()

@@ -124,7 +124,7 @@ class Processes:
         self._gap = GAP * grid.block
         self._born = dict.fromkeys(known, -math.inf)
         self._sampled: list[float] = []
-        self.first = math.inf
+        self.first: float = math.inf
         self.newest: dict[Process, float] = {}
 
     def observed(self, times: Iterable[float]) -> None:

@@ -117,10 +117,10 @@ class Signals:
         self._samples = samples
         self.grid = grid
         self.watch = watch
-        self.history = max(HISTORY * watch, HISTORY_LEAST)
+        self.history: int = max(HISTORY * watch, HISTORY_LEAST)
         self._until = -math.inf
         self._first = 0
-        self.processes = Processes(grid)
+        self.processes: Processes = Processes(grid)
         self._tracked: dict[Signal, _Tracked] = {}
         self._cache: tuple[Reader, Reader] | None = None
         self._before: dict[Signal, Distribution] = {}
