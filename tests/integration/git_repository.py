@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 from opentelemetry.instrumentation.schema._migrations.git_hooks.check import Asked, Checked, check
 from opentelemetry.instrumentation.schema._migrations.git_hooks.line import Place
 from opentelemetry.instrumentation.schema._migrations.git_hooks.staged import Staged
+from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 BIN = Path(sys.executable).parent
 ALEMBIC = Place("alembic", ("migrations/versions",), "alembic_version")
@@ -57,8 +61,30 @@ class Repository:
         assert code is None or ran.code == code, ran
         return ran
 
+    @contextmanager
+    def _inside(self, environment: dict[str, str]) -> Iterator[None]:
+        """This process as one that was started in the repository."""
+        old, directory = dict(os.environ), os.getcwd()
+        os.environ.clear()
+        os.environ.update(self.environment | environment)
+        os.chdir(self.root)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(old)
+            os.chdir(directory)
+
     def otel_schema(self, *arguments: str, **environment: str) -> Ran:
-        return self.run(str(BIN / "otel-schema"), *arguments, **environment)
+        """The command in this process, which saves the start of another; the hooks start one."""
+        out, err = io.StringIO(), io.StringIO()
+        code: object = None
+        with self._inside(environment), redirect_stdout(out), redirect_stderr(err):
+            try:
+                otel_schema.main(args=list(arguments), prog_name="otel-schema")
+            except SystemExit as end:
+                code = end.code
+        return Ran(int(str(code)), out.getvalue(), err.getvalue())
 
     def write(self, name: str, text: str | bytes, stage: bool = True) -> Path:
         file = self.root / name
@@ -84,15 +110,9 @@ class Repository:
 
     def check(self, base: str | None = None, downgrades: bool = True) -> Checked:
         """What the check finds, in this process."""
-        old = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(self.environment)
-        try:
+        with self._inside({}):
             places = tuple(each for each in (ALEMBIC, DBMATE) if (self.root / each.directories[0]).is_dir())
             return check(Staged(self.root, base), Asked(places=places, downgrades=downgrades))
-        finally:
-            os.environ.clear()
-            os.environ.update(old)
 
     def codes(self, base: str | None = None, downgrades: bool = True) -> list[str]:
         return [each.code for each in self.check(base, downgrades).findings]

@@ -209,14 +209,19 @@ def _github(report: Report) -> Iterator[str]:
                 said = f"approved by {item.approval}: {said}"
             if more > 0 and number == GITHUB_MOST:
                 said += f"\nand {more} more: see the log, or run otel-schema {report.command}"
-            place = {"file": item.file, "line": item.line, "title": f"{item.subject} {item.group}".strip()}
+            place = {"file": item.file, "line": item.line, "title": _title(report, item)}
             properties = ",".join(f"{key}={_property(value)}" for key, value in place.items() if value is not None)
             yield f"::{kind} {properties}::{_data(said)}"
         for item in items[GITHUB_MOST:]:
-            yield f"{_where(item)} {item.subject} {item.group} {_sentence(item)}".strip()
+            yield f"{_where(item)} {_title(report, item)} {_sentence(item)}".strip()
     for remark in report.remarks:
         yield _plain(remark)
     yield _plain(report.summary)
+
+
+def _title(report: Report, item: Item) -> str:
+    """What a finding is listed under, where its place is said anyway."""
+    return item.code if report.lines else f"{item.subject} {item.group}".strip()
 
 
 def _data(text: object) -> str:
@@ -274,8 +279,14 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "| | where | change | what happens |"
         yield "|---|---|---|---|"
         for item in _worst_first(shown):
-            where = " ".join(filter(None, (f"`{item.subject}`", item.group, _where(item) and f"({_where(item)})")))
-            said = f"`{item.path}` {item.message}" if item.path else item.message
+            place = f"({_where(item)})" if _where(item) else ""
+            where = (
+                f"`{_where(item)}`"
+                if report.lines
+                else " ".join(filter(None, (f"`{item.subject}`", item.group, place)))
+            )
+            about = item.code if report.lines else item.path
+            said = f"`{about}` {item.message}" if about else item.message
             remarks = [*item.remarks, *((f"approved by {item.approval}",) if item.approval else ())]
             why = "<br>".join([item.why, *remarks, *((f"`{item.fingerprint}`",) if item.fingerprint else ())])
             yield f"| {' | '.join(_cell(each) for each in (word(item), where, said, why))} |"

@@ -60,9 +60,12 @@ def check(staged: Staged, asked: Asked) -> Checked:
     lines = [Line(each, staged, files, before) for each in asked.places]
     migrating = [each for each in staged.changes if any(here.place.holds(each) for here in lines)]
     tables = models.changed_tables(staged, asked.root, lines)
-    everything = not staged.changes  # `pre-commit run --all-files`, or by hand
+    # with nothing staged it is `pre-commit run --all-files`, or by hand; a merge may join what was fine on each side
+    everything = not staged.changes or len(staged.parents) > 1
     found: list[Finding] = []
-    if not any(staged.changes[each].new for each in migrating) and lines:
+    # what else stands beside the migrations may be one of the project's own kind
+    migrated = any(each.new and any(here.place.beside(path) for here in lines) for path, each in staged.changes.items())
+    if lines and not migrated:
         found += tables
     for here in lines:
         if everything or any(here.place.holds(each) for each in migrating):

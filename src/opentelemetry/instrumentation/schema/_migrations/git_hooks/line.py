@@ -32,8 +32,10 @@ class Place(NamedTuple):
 
     def holds(self, name: str) -> bool:
         """Whether a file is in one of the directories and may be a migration."""
-        if not name.endswith(".sql" if self.tool == "dbmate" else ".py"):
-            return False
+        return name.endswith(".sql" if self.tool == "dbmate" else ".py") and self.beside(name)
+
+    def beside(self, name: str) -> bool:
+        """Whether a file is in one of the directories."""
         return any(each == "." or name.startswith(f"{each}/") for each in self.directories)
 
 

@@ -87,7 +87,8 @@ class Staged(Git):
         return {path: Change(tuple(side[path][0] for side in sides), sides[0][path][1]) for path in sorted(both)}
 
     def _changes(self, commit: str) -> dict[str, tuple[str | None, str | None]]:
-        parts = split(self.must("diff-index", "--cached", "--no-renames", "--raw", "--no-abbrev", "-z", commit))
+        options = ("--cached", "--ita-invisible-in-index", "--no-renames", "--raw", "--no-abbrev", "-z")
+        parts = split(self.must("diff-index", *options, commit))
         found: dict[str, tuple[str | None, str | None]] = {}
         for facts in parts:
             old_mode, new_mode, old, new, _ = facts.removeprefix(b":").split(b" ")

@@ -6,16 +6,23 @@ import ast
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_COLUMNS: Final = frozenset({"Column", "mapped_column", "Field"})
+_COLUMNS: Final = frozenset({"Column", "mapped_column"})
 _PYTHON_ONLY: Final = frozenset(
     {
         "active_history", "compare", "default", "default_factory", "deferred", "deferred_group", "deferred_raiseload",
         "doc", "hash", "info", "init", "insert_default", "key", "kw_only", "onupdate", "repr", "sort_order",
         "alias", "description", "examples", "title", "schema_extra", "regex", "pattern", "ge", "gt", "le", "lt",
+        "values_callable", "validate_strings", "as_uuid", "asdecimal", "use_existing_column", "extend_existing",
     }
 )  # fmt: skip
 """What a column says that no database has."""
-_DECLARED: Final = frozenset({"__tablename__", "__table_args__", "__table__"})
+_NO_TYPES: Final = frozenset({"ForeignKey", "Identity", "Computed", "Sequence", "CheckConstraint", "FetchedValue"})
+_USUAL: Final = {
+    "str": "String", "int": "Integer", "bool": "Boolean", "float": "Float", "bytes": "LargeBinary",
+    "datetime": "DateTime", "date": "Date", "time": "Time", "timedelta": "Interval", "UUID": "Uuid",
+    "Decimal": "Numeric",
+}  # fmt: skip
+"""What SQLAlchemy makes of an annotation."""
 
 
 class Table(NamedTuple):
@@ -36,15 +43,29 @@ def tables_of(text: bytes) -> dict[str, Table]:
     Raises:
         SyntaxError: if the text is no Python.
     """
+    if not any(word in text for word in (b"olumn", b"Table", b"Field", b"Mapped")):
+        return {}
     try:
-        module = ast.parse(text)
+        module = _Names().visit(ast.parse(text))
+        return dict(_tables(module.body, ""))
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error)) from error
-    return (
-        dict(_tables(module.body, ""))
-        if b"olumn" in text or b"Table" in text or b"Field" in text or b"Mapped" in text
-        else {}
-    )
+
+
+class _Names(ast.NodeTransformer):
+    """Gives names that were imported as others their own back: `UUID as PG_UUID`."""
+
+    def __init__(self) -> None:
+        self._own: dict[str, str] = {}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        self._own |= {each.asname: each.name for each in node.names if each.asname}
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        if node.id in self._own:
+            node.id = self._own[node.id]
+        return node
 
 
 def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Table]]:
@@ -58,61 +79,109 @@ def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Table]]:
             yield from _tables(node.body, prefix)
         elif not prefix and isinstance(node, (ast.Assign, ast.AnnAssign)):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(node.value, ast.Call) and _called(node.value) == "Table":
-                yield ast.unparse(target), Table(node.lineno, _fact(node.value))
+            if isinstance(node.value, ast.Call) and _name(node.value.func) == "Table":
+                yield ast.unparse(target), Table(node.lineno, "\n".join(sorted(map(_fact, node.value.args))))
 
 
 def _columns(node: ast.ClassDef) -> Iterator[str]:
-    sqlmodel = any(
-        each.arg == "table" and isinstance(each.value, ast.Constant) and each.value.value is True
-        for each in node.keywords
-    )
+    """A fact each for the columns, and for what else a class says of its table."""
+    sqlmodel = any(each.arg == "table" and ast.unparse(each.value) == "True" for each in node.keywords)
     for each in node.body:
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
             name, value, annotation = each.targets[0].id, each.value, None
         elif isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
             name, value, annotation = each.target.id, each.value, each.annotation
+        elif isinstance(each, ast.FunctionDef) and any(
+            "declared_attr" in ast.unparse(one) for one in each.decorator_list
+        ):
+            name, annotation = each.name, each.returns
+            value = next((one.value for one in ast.walk(each) if isinstance(one, ast.Return)), None)
         else:
             continue
-        called = _called(value)
-        if name in _DECLARED and value is not None:
-            yield f"{name} = {_fact(value)}"
-        elif value is not None and (called in ("Column", "mapped_column") or (sqlmodel and called == "Field")):
-            yield f"{name}: {_annotated(annotation)} = {_fact(value)}"
-        elif (value is None and _mapped(annotation)) or (
-            sqlmodel and annotation is not None and called != "Relationship" and name != "model_config"
-        ):
-            yield f"{name}: {_annotated(annotation)}"
+        column = _column_call(value)
+        if name == "__table_args__" and isinstance(value, (ast.Tuple, ast.List)):
+            yield from (f"{name}: {_fact(one)}" for one in value.elts)
+        elif name in ("__tablename__", "__table__", "__table_args__") and value is not None:
+            yield f"{name}: {_fact(value)}"
+        elif column is not None or (value is None and _mapped(annotation)):
+            yield f"{name}: {_column(column, annotation)}"
+        elif sqlmodel and annotation is not None and name != "model_config":
+            field = value if isinstance(value, ast.Call) and _name(value.func) == "Field" else None
+            if field is not None or not isinstance(value, ast.Call):
+                yield f"{name}: {_column(field, annotation)}"
 
 
-def _called(node: ast.expr | None) -> str:
-    """The name of what is called; that of a column in what wraps it, such as `deferred(Column(…))`."""
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _column_call(node: ast.expr | None) -> ast.Call | None:
+    """The call that makes a column, also inside of what wraps it, such as `deferred(Column(…))`."""
     if not isinstance(node, ast.Call):
-        return ""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if name not in _COLUMNS and node.args:
-        inner = _called(node.args[0])
-        if inner in _COLUMNS:
-            return inner
-    return name
+        return None
+    if _name(node.func) in _COLUMNS:
+        return node
+    return _column_call(node.args[0]) if node.args else None
 
 
 def _mapped(annotation: ast.expr | None) -> bool:
-    if not isinstance(annotation, ast.Subscript):
-        return False
-    name = annotation.value
-    return (name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "")) == "Mapped"
+    return isinstance(annotation, ast.Subscript) and _name(annotation.value) == "Mapped"
 
 
-def _annotated(annotation: ast.expr | None) -> str:
-    return "" if annotation is None else ast.unparse(annotation)
+def _column(call: ast.Call | None, annotation: ast.expr | None) -> str:
+    """What a column is in the database: the same of `Column(String)` and `Mapped[str | None]`."""
+    inner, optional = _annotated(annotation)
+    keywords = {each.arg or "**": each.value for each in call.keywords} if call else {}
+    given = list(call.args) if call else []
+    name = ast.unparse(given.pop(0)) if given and isinstance(given[0], ast.Constant) else ""
+    type_ = keywords.pop("type_", None)
+    if type_ is None and given and not (isinstance(given[0], ast.Call) and _name(given[0].func) in _NO_TYPES):
+        type_ = given.pop(0)
+    nullable = keywords.pop("nullable", None)
+    null = ast.unparse(nullable) if nullable is not None else str(annotation is None or optional)
+    if nullable is None and "primary_key" in keywords:
+        null = "False"
+    kept = sorted(f"{key}={_fact(each)}" for key, each in keywords.items() if not _nothing(key, each))
+    said = "" if _keyed(given) else _fact(type_) if type_ is not None else _USUAL.get(inner, inner)
+    return " ".join([name, said.lower(), f"null={null}", *map(_fact, given), *kept])
+
+
+def _keyed(given: list[ast.expr]) -> bool:
+    """Whether a foreign key says the type: that of the column that it names."""
+    return any(isinstance(each, ast.Call) and _name(each.func) == "ForeignKey" for each in given)
+
+
+def _nothing(key: str, value: ast.expr) -> bool:
+    """Whether an argument is Python's alone, or says what is so without it."""
+    return key in _PYTHON_ONLY or (isinstance(value, ast.Constant) and value.value in (None, False))
+
+
+def _annotated(annotation: ast.expr | None) -> tuple[str, bool]:
+    """The type in `Mapped[…]` without `None`, and whether that was there."""
+    if annotation is None:
+        return "", False
+    node = annotation.slice if isinstance(annotation, ast.Subscript) and _mapped(annotation) else annotation
+    text = ast.unparse(node).strip("'\"")
+    parts = [each.strip() for each in text.split("|")]
+    optional = "None" in parts or text.startswith(("Optional[", "typing.Optional["))
+    text = " | ".join(each for each in parts if each != "None")
+    if optional and "Optional[" in text:
+        text = text[text.index("[") + 1 : -1]
+    return (text.rpartition(".")[2] if text.replace(".", "").isidentifier() else text), optional
 
 
 def _fact(node: ast.expr) -> str:
-    """An expression as text, without what stays in Python."""
+    """An expression as text, without modules, without what stays in Python, and with one way to write a type."""
     if isinstance(node, ast.Call):
-        kept = [f"{each.arg}={_fact(each.value)}" for each in node.keywords if each.arg not in _PYTHON_ONLY]
-        return f"{ast.unparse(node.func)}({', '.join([*(_fact(each) for each in node.args), *sorted(kept)])})"
+        name = _name(node.func) or ast.unparse(node.func)
+        if name == "as_mutable" and node.args:
+            return _fact(node.args[0])
+        given = [_fact(each) for each in node.args]
+        named = {each.arg or "**": each.value for each in node.keywords}
+        if "length" in named and not given:
+            given.append(_fact(named.pop("length")))
+        given += sorted(f"{key}={_fact(each)}" for key, each in named.items() if not _nothing(key, each))
+        return f"{'Column' if name in _COLUMNS else name}({', '.join(given)})" if given else name
     if isinstance(node, (ast.Tuple, ast.List)):
-        return f"({', '.join(_fact(each) for each in node.elts)})"
-    return ast.unparse(node)
+        return f"({', '.join(map(_fact, node.elts))})"
+    return node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
