@@ -105,7 +105,7 @@ def test_never_over_what_was_edited(tmp_path: Path, name: str) -> None:
     """A file that was edited is not replaced, nor anything else; --only leaves it out, --force replaces it."""
     assert run(str(tmp_path))[0] == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
-    assert len(before) == len(list(rendering.files(thresholds.DEFAULTS)))
+    assert len(before) == len([*rendering.files(thresholds.DEFAULTS), *rendering.configs()])
     edited = tmp_path / name
     text = edited.read_text().replace("alert", "alarm", 1)
     edited.write_text(text)
@@ -224,7 +224,7 @@ def test_secrets_directory_is_absolute(tmp_path: Path, monkeypatch: pytest.Monke
 def test_every_file_is_written_as_rendered(tmp_path: Path) -> None:
     """A file's seal changes nothing of what it says: JSON and YAML are the same without it."""
     assert run(str(tmp_path))[0] == 0
-    for path, text in rendering.files(thresholds.DEFAULTS):
+    for path, text in [*rendering.files(thresholds.DEFAULTS), *rendering.configs()]:
         written = (tmp_path / path).read_text()
         assert writing.unsealed(written) == text
         if path.endswith(".json"):

@@ -6,6 +6,8 @@ A comment right before a block says what it cannot say itself:
 - `<!-- test: serves 8000 -->` starts the block, waits until the port answers, and ends it with the page;
 - `<!-- test: nightly -->` runs it in `make nightly` alone, in the repository;
 - `<!-- test: not run, because … -->` counts it among the few that no test runs.
+
+`<!-- tested by tests/some/test_file.py -->`, anywhere in a page, says that this file runs its blocks of Python and SQL.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"(?:^[ \t]*<!-- test: (.+?) -->[ \t]*\n\s*)?^([ \t]*)```(\w*)[^\n]*\n(.*?)^\2```", re.M | re.S)
+_PAGE = re.compile(r"<!-- tested by (\S+) -->")
 _INDENTED = re.compile(r"(?:\A|\n[ \t]*\n)((?: {4}[^\n]*\n)+)")
 
 
@@ -28,6 +31,7 @@ class Block(NamedTuple):
         line: Where it begins, counted from 1.
         language: After the fence; "" where there is none.
         text: What it holds.
+        elsewhere: The file of tests that runs it, None where the tests of this folder do.
         file: Where a test writes it; "" elsewhere.
         serves: The port that it opens; 0 where it ends by itself.
         nightly: Whether it takes too long for each change.
@@ -38,6 +42,7 @@ class Block(NamedTuple):
     line: int
     language: str
     text: str
+    elsewhere: Path | None
     file: str
     serves: int
     nightly: bool
@@ -48,6 +53,12 @@ def pages() -> list[Path]:
     """What people read: the README and the docs, but no runbook, whose blocks are queries with tests of their own."""
     docs = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "runbooks")
     return [ROOT / "README.md", *docs, ROOT / "dashboards/README.md", ROOT / "examples/leads_api/README.md"]
+
+
+def runner_of(page: Path) -> Path | None:
+    """The file of tests that runs a page's programs; None where none is named."""
+    named = _PAGE.search(page.read_text())
+    return ROOT / named[1] if named else None
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -61,6 +72,7 @@ def blocks(page: Path) -> Iterator[Block]:
     bare = _INDENTED.search(re.sub(r"^[ \t]*```.*?^[ \t]*```", "", text, flags=re.M | re.S))
     if bare and not re.match(r"\s*(?:[-*]|\d+\.)\s", bare[1]):
         raise ValueError(f"{name}: a block without a fence: {bare[1].strip().splitlines()[0]!r}")
+    elsewhere = runner_of(page)
     for found in _BLOCK.finditer(text):
         note, indent, language, content = found.groups()
         line = text.count("\n", 0, found.start(2)) + 1
@@ -74,6 +86,7 @@ def blocks(page: Path) -> Iterator[Block]:
             line,
             language,
             re.sub(f"^{indent}", "", content, flags=re.M),
+            elsewhere if language in ("python", "sql") else None,
             rest if kind == "file" else "",
             int(rest) if kind == "serves" else 0,
             kind == "nightly",

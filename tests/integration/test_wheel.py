@@ -44,7 +44,7 @@ def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
-    """The wheel holds the package with its type marker and licence, and neither tests nor a file of the namespace."""
+    """The wheel holds the package, its type marker, its licence and all that `export` writes, and nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
     source = {
         file.relative_to(ROOT / "src").as_posix()
@@ -53,6 +53,14 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     }
     assert source | {f"{PACKAGE}/py.typed"} <= set(names)
     assert {"opentelemetry/__init__.py", "opentelemetry/instrumentation/__init__.py"} & set(names) == set()
+    configs = {
+        file.relative_to(ROOT / "collector-config").as_posix()
+        for pattern in ("*.yaml", "*s/*.yaml", "prometheus/*.yml")
+        for file in (ROOT / "collector-config").glob(pattern)
+    }
+    templates = {file.name for file in (ROOT / "dashboards" / "templates").iterdir()}
+    assert {f"{PACKAGE}/_monitoring/configs/{name}" for name in configs} <= set(names)
+    assert {f"{PACKAGE}/_monitoring/templates/{name}" for name in templates} <= set(names)
     others = [name for name in names if not name.startswith(f"{PACKAGE}/") and ".dist-info/" not in name]
     assert others == []
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -154,6 +154,15 @@ def files(
         yield f"grafana/{prefix}{name}.json", dashboard(name, values)
 
 
+def configs() -> Iterator[tuple[str, str]]:
+    """Path and content of the collector's and Prometheus' configs, the same for all: their settings are variables."""
+    packaged = Path(__file__).with_name("configs")
+    root = packaged if packaged.is_dir() else Path(__file__).parents[5] / "collector-config"
+    for folder, pattern in (("collector", "*.yaml"), ("collector", "*s/*.yaml"), ("", "prometheus/*.yml")):
+        for path in sorted(root.glob(pattern)):
+            yield Path(folder, path.relative_to(root)).as_posix(), path.read_text(encoding="utf-8")
+
+
 def _template(name: str) -> str:
     return (templates() / name).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""`otel-schema export`: rules, dashboards and Alertmanager's config, with your thresholds, labels and addresses."""
+"""`otel-schema export`: rules, dashboards and configs, with your thresholds, labels and addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..._monitoring import writing
-from ..._monitoring.rendering import RECEIVERS, files
+from ..._monitoring.rendering import RECEIVERS, configs, files
 from ..._monitoring.thresholds import PARAMETERS
 from ..._monitoring.values import ParameterError, checked, checked_labels
 from ..output import UsageError, echo
@@ -59,7 +59,7 @@ def _list(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
 def export(
     directory: Path, given: dict[str, str], labels: dict[str, str], only: tuple[str, ...], diff: bool, force: bool
 ) -> None:
-    """Write Prometheus rules, Grafana dashboards and Alertmanager's config.
+    """Write rules, dashboards, and the configs of collector, Prometheus, Alertmanager.
 
     Writes them below DIRECTORY. Replaces a file only if export wrote it and nobody edited it since. Exits with 2 if a
     value is not valid, or if it must not replace a file.
@@ -69,7 +69,7 @@ def export(
     try:
         values = checked(given)
         receivers = _edited_receivers(directory / "alertmanager" / RECEIVERS)
-        texts = dict(files(values, checked_labels(labels, values), receivers))
+        texts = dict([*files(values, checked_labels(labels, values), receivers), *configs()])
         if receivers is not None:
             _check_receivers(directory, texts["alertmanager/alertmanager.yml"], receivers)
             del texts[f"alertmanager/{RECEIVERS}"]
