@@ -27,7 +27,8 @@ class Database:
         self.reading: threading.Lock = threading.Lock()
         self.tables: list[Any] = []
         self.readings: tuple[Any, ...] = ()
-        self.failed = self.asked = False
+        self.failed: bool = False
+        self.asked: bool = False
 
 
 class Revisions(Protocol):
