@@ -13,14 +13,21 @@ from panels import (
     WHERE,
     above,
     below,
+    busiest_ten,
+    chosen_ten,
     empty,
-    figure,
+    failures,
+    latency,
     limited,
+    limits,
+    now,
     page,
     placed,
     query,
     recorded,
+    row,
     series,
+    tile,
 )
 
 NAMED = "{{schema_name}} {{schema_module}}"
@@ -34,106 +41,126 @@ def dashboard() -> Any:
         for what in ("hits", "misses")
     ]
     queries = f"rate(schema_query_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
+    slowest = recorded("schema:schema_query_duration_seconds:p95_rate5m", OF_SCHEMA)
+    caches = recorded("cache:cache_hits:ratio_rate10m")
     no_query = "No query was linked to a schema in this time"
     panels = [
+        row("Caches", 30, 0),
         placed(
-            limited(
-                series(
-                    "Cache Efficiency",
-                    "Share of look-ups in ten minutes that were hits, by cache. The dashed line is the limit of "
-                    "LowCacheHitRate.",
-                    "percentunit",
-                    query(recorded("cache:cache_hits:ratio_rate10m"), f"{{{{schema_cache_name}}}} {WHERE}"),
-                    worst="lowest",
-                ).max(1),
-                below("@{hit_ratio}"),
+            empty(
+                limited(
+                    series(
+                        "Cache Efficiency",
+                        "Share of the look-ups of ten minutes that were hits; the ten worst caches of the time range. "
+                        "Dashed: the limit of LowCacheHitRate, which asks for @{hit_lookups} look-ups in a window.",
+                        "percentunit",
+                        query(chosen_ten(caches, "min_over_time", "bottomk"), f"{{{{schema_cache_name}}}} {WHERE}"),
+                        worst="lowest",
+                    ).max(1),
+                    below("@{hit_ratio}"),
+                ),
+                "No look-up in this time",
             ),
-            1, 0, 0, 18, 9,
+            1, 0, 1, 18, 9,
         ),
         placed(
-            figure(
-                "Lifetime Cache Efficiency",
-                "Hits divided by look-ups since the processes started. It hides a cache that failed today: look at the "
-                "panel beside it.",
-                "percentunit",
-                query(f"{hits} / ({hits} + {misses})"),
-            ).thresholds(below("@{hit_ratio}")),
-            3, 18, 0, 6, 9,
+            empty(
+                tile(
+                    "Lifetime Cache Efficiency",
+                    "Hits over look-ups since the processes started. No limit applies to it, because it hides a cache "
+                    "that died today: look at the panel beside it.",
+                    "percentunit",
+                    now(f"{hits} / ({hits} + {misses}) >= 0", "all caches"),
+                ).thresholds(limits((None, "blue"))),
+                "No look-up yet",
+            ),
+            3, 18, 1, 6, 9,
         ),
         placed(
-            limited(
-                series(
-                    "Calls That Build Their Validator",
-                    "Share of a schema's validations that first built the validator. Near 100 %, the app builds it "
-                    "per call. The dashed line is the limit of ValidatorBuiltPerCall.",
-                    "percentunit",
-                    query(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA), f"{NAMED} {WHERE}"),
-                ).max(1),
-                above("@{build_ratio}"),
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Calls That Build Their Validator",
+                            "Share of a schema's validations in ten minutes that built the validator first: near 100 % "
+                            "it is made per call. The ten worst schemas of the time range. Dashed: the limit of "
+                            "ValidatorBuiltPerCall, which asks for @{build_count} builds in a window.",
+                            "percentunit",
+                            query(
+                                chosen_ten(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA)),
+                                f"{NAMED} {WHERE}",
+                            ),
+                        ).max(1),
+                        above("@{build_ratio}"),
+                    ),
+                    "orange",
+                ),
+                "No validation in this time",
             ),
-            2, 0, 9, 12, 9,
+            2, 0, 10, 12, 9,
         ),
         placed(
             empty(
                 series(
                     "Compiled Cache of SQLAlchemy",
-                    "Share of cacheable statements that SQLAlchemy had compiled before.",
+                    "Share of cacheable statements that were compiled before.",
                     "percentunit",
-                    query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]})", f"{{{{db_system_name}}}} {WHERE}"),
+                    query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]}) >= 0", f"{{{{db_system_name}}}} {WHERE}"),
                 ).max(1),
                 "No SQLAlchemy statement in this time",
             ),
-            5, 12, 9, 12, 9,
+            5, 12, 10, 12, 9,
         ),
+        row("Queries", 31, 19),
         placed(
             empty(
-                limited(
-                    series(
-                        "Query Latency",
-                        "95 % of the queries linked to a schema take at most this time, by relation and operation. "
-                        "The dashed line is the limit of SlowLinkedQueries.",
-                        "s",
-                        query(
-                            recorded("schema:schema_query_duration_seconds:p95_rate5m", OF_SCHEMA),
-                            f"{NAMED} {{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
-                        ),
-                    ),
-                    above("@{query_seconds}"),
-                ),
-                no_query,
-            ),
-            4, 0, 18, 12, 9,
-        ),
-        placed(
-            empty(
-                series(
-                    "Query Latency, During Against After",
-                    "During: the validation waits for the query. After: the rest of the request waits for it.",
-                    "s",
+                latency(
+                    "Query Latency",
+                    "95 % of the queries linked to a schema take at most this, in windows of five minutes, during and "
+                    "after the validation apart; the ten slowest of the time range. Dashed: the limit of "
+                    "SlowLinkedQueries, which asks for @{query_count} queries in a window.",
                     query(
-                        f"histogram_quantile(0.95, sum by ({OWN}, schema_query_relation, le) ({queries}))",
-                        f"{{{{schema_query_relation}}}}, p95 {WHERE}",
+                        chosen_ten(slowest),
+                        f"{NAMED} {{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
+                    ),
+                    limit="@{query_seconds}",
+                    shown=slowest,
+                ),
+                no_query,
+            ),
+            4, 0, 20, 12, 9,
+        ),
+        placed(
+            empty(
+                latency(
+                    "Query Latency, During Against After",
+                    "During: the validation waits for it. After: the rest of the request does.",
+                    query(
+                        f"histogram_quantile(0.95, sum by (schema_query_relation, le) ({queries})) >= 0",
+                        "{{schema_query_relation}}, p95",
                     ),
                 ),
                 no_query,
             ),
-            6, 12, 18, 12, 9,
+            6, 12, 20, 12, 9,
         ),
         placed(
             empty(
                 series(
                     "Queries",
-                    "Queries a second that are linked to a schema, by relation and operation.",
-                    "ops",
+                    "Queries a second that are linked to a schema, by when they run and what they do.",
+                    "suffix: queries/s",
                     query(
-                        f"sum by ({OWN}, schema_query_relation, db_operation_name) "
-                        f"(rate(schema_query_duration_seconds_count{{{SCHEMA}}}[{EVERY}]))",
+                        busiest_ten(
+                            f"rate(schema_query_duration_seconds_count{{{SCHEMA}}}[{EVERY}])",
+                            f"{OWN}, schema_query_relation, db_operation_name",
+                        ),
                         f"{{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
                     ),
                 ),
                 no_query,
             ),
-            7, 0, 27, 24, 8,
+            7, 0, 29, 24, 8,
         ),
     ]  # fmt: skip
     return page(

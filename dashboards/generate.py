@@ -33,21 +33,43 @@ PAGES = {
 }
 
 
+UNASKED = {
+    "variables": ("auto", "auto_count", "auto_min", "definition"),
+    "links": ("placement",),  # hides a link in a menu, from Grafana 12.3 on
+    "annotations": ("placement", "builtIn"),
+    "panels": ("repeatDirection",),
+    "options": ("footer",),
+}
+"""What the SDK adds without being asked, and Grafana's classic schema does not know or does not mean well."""
+
+
 def built(name: str) -> Any:
-    """A dashboard with its marks, without what the SDK adds and Grafana's classic schema does not know."""
+    """A dashboard with its marks, without what the SDK adds of its own."""
     document = json.loads(JSONEncoder(sort_keys=True).encode(PAGES[name]()))
-    for variable in document["templating"]["list"]:
-        for key in ("auto", "auto_count", "auto_min", "definition"):
-            variable.pop(key, None)
-    for panel in document["panels"]:
+    _drop("variables", document["templating"]["list"])
+    _drop("links", document["links"])
+    _drop("annotations", document["annotations"]["list"])
+    for panel in _panels(document):
+        _drop("panels", [panel])
+        _drop("options", [panel.get("options", {})] if panel["type"] == "table" else [])
         defaults = panel.get("fieldConfig", {}).get("defaults", {})
         if "links" in defaults:
             defaults["links"] = [
                 {key: link[key] for key in ("title", "url", "targetBlank")} for link in defaults["links"]
             ]
-        if panel["type"] == "table":
-            panel["options"].pop("footer", None)
     return document
+
+
+def _panels(document: Any) -> Iterator[Any]:
+    for panel in document.get("panels") or []:
+        yield panel
+        yield from _panels(panel)
+
+
+def _drop(kind: str, found: list[Any]) -> None:
+    for one in found:
+        for key in UNASKED[kind]:
+            one.pop(key, None)
 
 
 def outputs() -> Iterator[tuple[Path, str]]:

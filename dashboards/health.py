@@ -1,36 +1,53 @@
-"""Schema health: the first page. Is anything wrong, and where to look next."""
+"""Schema health: where one lands. Is anything wrong, where, since when, and where to look next."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from grafana_foundation_sdk.models import dashboard as models
+
 from panels import (
-    APP_ALERTS,
     BY_SCHEMA,
-    COLLECTOR_ALERTS,
     EVERY,
+    GREY,
+    LOADED,
+    OURS,
+    OUTCOMES,
     OWN,
+    RANGE,
+    SEVERITIES,
     TARGET,
-    TELEMETRY_ALERTS,
+    TEN,
+    UNKNOWN,
     WHERE,
+    Column,
     above,
+    alerts,
     below,
+    busiest_ten,
+    coloured,
+    drill,
     empty,
-    errors,
-    figure,
+    failures,
+    firing,
     instant,
+    judged,
     limited,
     limits,
-    mapped,
+    now,
     page,
     placed,
     prose,
     query,
     recorded,
     requests,
+    row,
     rows,
     series,
+    tile,
+    worded,
 )
+from pipeline import LOST
 
 HELP = """\
 **Nothing here?** In this order:
@@ -39,145 +56,318 @@ HELP = """\
 2. `OTEL_METRICS_EXPORTER` is `prometheus` or `otlp`, and its target or collector is up: *Schema telemetry pipeline*.
 3. `OTEL_METRIC_EXPORT_INTERVAL=15000`: the SDK's 60 s are too slow for windows of one minute.
 4. Schemas of installed distributions are left out unless `OTEL_PYTHON_SCHEMA_INCLUDE` names them.
+5. *rules not loaded*: Prometheus does not evaluate the files of `otel-schema export`. No alert can fire.
 """
+QUERIES = """\
+These three work as they stand, in Explore or in a dashboard of your own:
+
+    histogram_quantile(0.95, rate(schema_validation_duration_seconds_bucket[5m]))
+
+    sum(rate(validation_errors_total[1m])) / sum(rate(api_requests_total[1m]))
+
+    sum(cache_hits_total) / (sum(cache_hits_total) + sum(cache_misses_total))
+"""
+PAIRS = (("1h", "5m", "burn_1h"), ("6h", "30m", "burn_6h"), ("1d", "2h", "burn_1d"), ("3d", "6h", "burn_3d"))
+"""Windows of ValidationBudgetBurn, the long and the short one, and the limit of both."""
+ABOUT = (
+    "http_request_method", "http_route", "schema_endpoint", "schema_cache_name", "schema_telemetry_component",
+    "schema_telemetry_instrument", "instance", "exporter", "receiver", "long",
+)  # fmt: skip
+"""What an alert may be about, beside a schema and a job."""
+IN_RANGE = f'increase(validation_errors_total{{schema_name!="", {TARGET}}}[{RANGE}])'
+WORST = f"topk({TEN}, sum by ({BY_SCHEMA}) ({IN_RANGE}) > 0)"
+BUCKETS = f"increase(schema_validation_duration_seconds_bucket{{{TARGET}}}[{RANGE}])"
+COUNT = f"increase(schema_validation_duration_seconds_count{{{TARGET}}}[{RANGE}])"
+P95 = f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({BUCKETS})) >= 0"
+SLOWEST = f"topk({TEN}, {P95} and on ({BY_SCHEMA}) sum by ({BY_SCHEMA}) ({COUNT}) >= @{{p95_validations}})"
+SCHEMA_COLUMNS = {
+    "schema_name": Column("Schema", links=[drill("This schema", "schema-validation", schema="schema_name")]),
+    "schema_module": Column("Module"),
+    "job": Column("Job"),
+    "@{label}": Column("@{label}"),
+}
+
+
+def burn() -> str:
+    """How near each job is to each limit of ValidationBudgetBurn: the lower of both windows, over the limit."""
+    found = []
+    for long, short, limit in PAIRS:
+        first, second = (recorded(f"job:schema_validation_bad:ratio_rate{window}") for window in (long, short))
+        enough = recorded(f"job:schema_validations:increase{long}") + " >= @{slo_validations}"
+        lower = f"({first} < {second} or {second}) / (@{{{limit}}} * (1 - @{{slo_objective}})) and {enough}"
+        found.append(f'label_replace({lower}, "long", "{long}", "", "")')
+    return " or ".join(found)
+
+
+def firing_since() -> str:
+    """Since when each alert is beyond its limit (ms), with a rank to sort by and the panel that its link opens."""
+    since = f"({firing('ALERTS_FOR_STATE{')}) * 1000 and ignoring (alertstate) ({firing()})"
+    silent = f'label_replace(vector(time() * 1000) unless on () {LOADED}, "alertname", "Watchdog", "", "")'
+    silent = f'label_replace({silent}, "severity", "critical", "", "")'
+    parts = ", ".join(f'"{label}"' for label in ABOUT)
+    expr = f'label_join({since} or {silent}, "about", " ", {parts})'
+    panels: dict[str, list[str]] = {"@{prefix}schema-health/schema-health?viewPanel=11": ["Watchdog"]}
+    for alert in alerts():
+        panels.setdefault(alert.panel, []).append(alert.name)
+    for panel, names in panels.items():
+        expr = f'label_replace({expr}, "panel", "{panel}", "alertname", "{"|".join(names)}")'
+    for rank, severity in enumerate(SEVERITIES, 1):
+        expr = f'label_replace({expr}, "rank", "{rank}", "severity", "{severity}")'
+    for label in ("job", "schema_name"):  # an alert over all of them leads to a panel of all of them
+        expr = f'label_replace({expr}, "{label}", "$$__all", "{label}", "")'
+    return f"max by (rank, alertname, schema_name, about, panel, {OWN}) ({expr})"
+
+
+def tiles() -> list[Any]:
+    """The first row: whether something is wrong, what and where."""
+    counted = []
+    for severity in SEVERITIES:
+        ours = firing(more=f', severity="{severity}"')
+        counted.append(f"(count({ours}) or vector(0)) and on () {LOADED}")
+    counted[0] = f"{counted[0]} or on () vector(-2)"
+    busy = f"0 * (sum({requests()}) > 0) and on () {LOADED}"
+    ratio = "max(@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0)"
+    slow = recorded("schema:schema_validation_duration_seconds:p95_rate5m")
+    enough = recorded("schema:schema_validations:increase5m") + " >= @{p95_validations}"
+    cache = recorded("cache:cache_hits:ratio_rate10m")
+    lookups = recorded("cache:cache_lookups:increase10m") + " >= @{hit_lookups}"
+    reporting = f'count(count by ({OWN}, instance) ({{__name__=~"{OURS}", {TARGET}}})) or vector(0)'
+
+    alerting = tile(
+        "Firing Alerts",
+        "How many alerts of these rules fire now, by severity.",
+        "none",
+        *(now(expr, severity, ref) for expr, severity, ref in zip(counted, SEVERITIES, "ABC", strict=True)),
+    )
+    for severity, colour in SEVERITIES.items():
+        steps = [{"value": None, "color": "green"}, {"value": 1, "color": colour}]
+        value = {"mode": "absolute", "steps": steps}
+        alerting = alerting.override_by_name(severity, [models.DynamicConfigValue(id_val="thresholds", value=value)])
+
+    telemetry = tile(
+        "Telemetry",
+        "Whether Prometheus evaluates our rules and the Watchdog fires, how many processes report, and how many "
+        "collectors are down or gone. Without a collector there is no number for it.",
+        "none",
+        now(f"count({LOADED}) or vector(0)", "rules", "A"),
+        now(reporting, "processes report", "B"),
+        now(LOST, "collectors down", "C"),
+    ).thresholds(limits((None, "red"), (1, "green")))
+    down = {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 1, "color": "red"}]}
+    told = {"type": "value", "options": {"0": {"text": "not loaded", "color": "red"}, "1": {"text": "loaded"}}}
+    telemetry = telemetry.override_by_name(
+        "collectors down", [models.DynamicConfigValue(id_val="thresholds", value=down)]
+    ).override_by_name("rules", [models.DynamicConfigValue(id_val="mappings", value=[told])])
+
+    return [
+        worded(alerting, {"-2": UNKNOWN["-2"]}),
+        worded(
+            tile(
+                "Errors per Request",
+                "Failed validations over requests of all apps in the last minute; red above the limit of "
+                "HighValidationErrorRate.",
+                "percentunit",
+                now(judged(f"{ratio} or on () ({busy})", "what", "no request in the last minute"), "{{what}}"),
+            ).thresholds(above("@{error_ratio}")),
+            UNKNOWN,
+        ),
+        worded(
+            tile(
+                "Slowest Schema, p95",
+                "The schema of which 95 % of the validations take longest, in windows of five minutes; red above the "
+                "limit of HighValidationTime, which asks for @{p95_validations} validations.",
+                "s",
+                now(
+                    judged(f"topk(1, {slow} and {enough})", "schema_name", "no schema with enough validations"),
+                    f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}",
+                ),
+            ).thresholds(above("@{p95_seconds}")),
+            UNKNOWN,
+        ),
+        worded(
+            tile(
+                "Worst Cache, Hits",
+                "The cache with the lowest share of hits in ten minutes; red below the limit of LowCacheHitRate, which "
+                "asks for @{hit_lookups} look-ups.",
+                "percentunit",
+                now(
+                    judged(f"bottomk(1, {cache} and {lookups})", "schema_cache_name", "no cache with enough look-ups"),
+                    f"{{{{schema_cache_name}}}} {WHERE}",
+                ),
+            ).thresholds(below("@{hit_ratio}")),
+            UNKNOWN | {"-1": ("no look-ups", GREY)},
+        ),
+        worded(
+            tile(
+                "Budget Burn, of the Limit",
+                "How near the worst job is to a limit of ValidationBudgetBurn: at 100 % the alert fires. The budget is "
+                "for validations that crash or take longer than @{slo_seconds:ms}.",
+                "percentunit",
+                now(judged(f"topk(1, {burn()})", "job", "too few validations"), f"{WHERE} {{{{long}}}}"),
+            ).thresholds(limits((None, "green"), (1, "red"))),
+            UNKNOWN,
+        ),
+        telemetry,
+    ]
 
 
 def dashboard() -> Any:
-    validations = f"sum(rate(schema_validation_duration_seconds_count{{{TARGET}}}[{EVERY}]))"
-    hits, misses = (
-        f'sum(rate(cache_{what}_total{{schema_cache_name!="", {TARGET}}}[{EVERY}]))' for what in ("hits", "misses")
-    )
-    slowest = f"sum by (le) (rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}]))"
-    durations = f"rate(schema_validation_duration_seconds_bucket{{{TARGET}}}[{EVERY}])"
-    firing = " or ".join(
-        f'ALERTS{{alertstate="firing", alertname=~"{"|".join(alerts)}"@{{{chosen}}}}}'
-        for alerts, chosen in (
-            (APP_ALERTS, "selector:more"),
-            (TELEMETRY_ALERTS, "selector:telemetry"),
-            (COLLECTOR_ALERTS, "collector:more"),
-        )
-    )
-    loaded = 'count(ALERTS{alertname="Watchdog", alertstate="firing"}) and on () @{prefix:recorded}schema_rules:loaded'
-
-    def burn(window: str, ref: str) -> Any:
-        ratio = recorded(f"job:schema_validation_bad:ratio_rate{window}")
-        return query(f"{ratio} / (1 - @{{slo_objective}})", f"{WHERE}, {window}", ref)
-
+    outcomes = f"rate(schema_validation_duration_seconds_count{{{TARGET}}}[{EVERY}])"
     panels = [
+        *(placed(panel, identity, 4 * at, 0, 4, 5) for at, (panel, identity) in
+          enumerate(zip(tiles(), (20, 21, 22, 23, 24, 11), strict=True))),
+        row("Traffic", 30, 5),
         placed(
-            mapped(
-                figure(
-                    "Rules",
-                    "Whether the rules of these dashboards are loaded and the Watchdog fires: without them no alert "
-                    "can.",
-                    "short",
-                    query(f"({loaded}) or vector(0)"),
-                ).thresholds(limits((None, "red"), (1, "green"))),
-                {"0": "not loaded", "1": "loaded"},
-            ),
-            11, 0, 0, 4, 4,
-        ),
-        placed(
-            figure("Requests", "Requests and endpoint() blocks a second.", "reqps", query(f"sum({requests()})")),
-            1, 4, 0, 4, 4,
-        ),
-        placed(
-            figure("Validations", "Outermost validations a second, with any outcome.", "ops", query(validations)),
-            2, 8, 0, 4, 4,
-        ),
-        placed(
-            figure(
-                "p95 of All Validations",
-                "Of all validations together. Red above the limit of HighValidationTime.",
-                "s",
-                query(f"histogram_quantile(0.95, {slowest})"),
-            ).thresholds(above("@{p95_seconds}")),
-            4, 12, 0, 4, 4,
-        ),
-        placed(
-            figure(
-                "Cache Hits",
-                "Share of look-ups that were hits, over all caches. Red below the limit of LowCacheHitRate.",
-                "percentunit",
-                query(f"{hits} / ({hits} + {misses})"),
-            ).thresholds(below("@{hit_ratio}")),
-            5, 16, 0, 4, 4,
-        ),
-        placed(
-            figure(
-                "Processes Reporting",
-                "Processes that report schema telemetry now.",
-                "short",
-                query(f"count(count by ({OWN}, instance) (schema_validation_duration_seconds_count{{{TARGET}}}))"),
-            ),
-            10, 20, 0, 4, 4,
-        ),
-        placed(
-            limited(
+            empty(
                 series(
-                    "Validation Errors per Request",
-                    "Failed validations divided by requests, of all apps, over one minute: HighValidationErrorRate "
-                    "compares it with the dashed limit. One request may fail several validations, so it may exceed "
-                    "100 %.",
-                    "percentunit",
-                    query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
-                    query(f"(sum({errors()}) or 0 * sum({requests()})) / sum({requests()})", "chosen apps", "B"),
+                    "Requests by Job",
+                    "Requests and endpoint() blocks a second; the ten busiest jobs of the time range.",
+                    "reqps",
+                    query(busiest_ten(requests(), OWN), WHERE),
                 ),
-                above("@{error_ratio}"),
+                "No request in this time",
             ),
-            3, 0, 4, 12, 8,
+            1, 0, 6, 12, 7,
         ),
         placed(
             empty(
+                coloured(
+                    series(
+                        "Validations by Outcome",
+                        "valid; invalid: the data broke the schema; error: the validator crashed.",
+                        "suffix: validations/s",
+                        query(f"sum by (schema_validation_outcome) ({outcomes})", "{{schema_validation_outcome}}"),
+                    ),
+                    OUTCOMES,
+                ),
+                "No validation in this time",
+            ),
+            2, 12, 6, 12, 7,
+        ),
+        row("What to look at next", 31, 13),
+        placed(
+            empty(
                 rows(
-                    "Firing Alerts",
-                    "The alerts of these rules that fire now, from Prometheus's ALERTS series, without the Watchdog.",
+                    "Alerts That Fire",
+                    "What these rules fire now, the gravest first, and since when the value is beyond its limit. A "
+                    "click on the alert opens its runbook, a click on its panel the panel.",
                     {
-                        "alertname": ("Alert", ""),
-                        "severity": ("Severity", ""),
-                        "job": ("Job", ""),
-                        "@{label}": ("@{label}", ""),
-                        "Value": ("Firing", "short"),
+                        "rank": Column(
+                            "Severity",
+                            texts={
+                                str(rank): (severity, colour)
+                                for rank, (severity, colour) in enumerate(SEVERITIES.items(), 1)
+                            },
+                            width=90,
+                        ),
+                        "alertname": Column(
+                            "Alert",
+                            links=[RUNBOOK],
+                            texts={"Watchdog": ("Watchdog is silent: rules not loaded", "")},
+                        ),
+                        "schema_name": Column("Schema", texts={"$__all": ("–", "")}),
+                        "about": Column("About"),
+                        "job": Column("Job", texts={"$__all": ("all", "")}),
+                        "@{label}": Column("@{label}"),
+                        "Value": Column("Since", "dateTimeFromNow", width=130),
+                        "panel": Column(
+                            "Open",
+                            links=[
+                                {
+                                    "title": "Panel",
+                                    "url": "/d/${__value.raw}&${__url_time_range}@{own:drill}"
+                                    "&var-schema=${__data.fields.schema_name:percentencode}",
+                                }
+                            ],
+                            texts={"/.+/": ("panel", "")},
+                            width=70,
+                        ),
                     },
-                    instant(f"count by (alertname, severity, {OWN}) ({firing})"),
+                    instant(firing_since()),
+                    sort="Severity",
+                    descending=False,
                 ),
                 "No alert fires",
             ),
-            6, 12, 4, 12, 8,
+            6, 0, 14, 24, 7,
         ),
         placed(
             empty(
                 rows(
                     "Schemas by Errors",
-                    "Failed validations a second by schema, worst first, and how slow the schema is.",
-                    {
-                        "schema_name": ("Schema", ""),
-                        "schema_module": ("Module", ""),
-                        "job": ("Job", ""),
-                        "@{label}": ("@{label}", ""),
-                        "Value #A": ("Errors", "ops"),
-                        "Value #B": ("p95", "s"),
+                    "Failed validations inside requests in the time range, by schema, and how many of its validations "
+                    "take how long.",
+                    SCHEMA_COLUMNS
+                    | {
+                        "Value #A": Column("Errors", "short"),
+                        "Value #B": Column("Validations", "short"),
+                        "Value #C": Column("p95", "s"),
                     },
-                    instant(f"topk(10, sum by ({BY_SCHEMA}) ({errors()}))", "A"),
-                    instant(f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({durations}))", "B"),
+                    instant(WORST, "A"),
+                    instant(f"sum by ({BY_SCHEMA}) ({COUNT}) and on ({BY_SCHEMA}) {WORST}", "B"),
+                    instant(f"({P95}) and on ({BY_SCHEMA}) {WORST}", "C"),
+                    sort="Errors",
                 ),
-                "No validation in this time",
+                "No validation failed in this time",
             ),
-            7, 0, 12, 12, 8,
+            7, 0, 21, 12, 8,
         ),
         placed(
-            limited(
-                series(
-                    "Error Budget Burn",
-                    "How many times faster than allowed validations use up the error budget, over the windows of "
-                    "ValidationBudgetBurn. At the dashed line it becomes critical.",
-                    "short",
-                    *(burn(window, ref) for window, ref in zip(("1h", "6h", "1d", "3d"), "ABCD", strict=True)),
+            empty(
+                rows(
+                    "Slowest Schemas",
+                    "The 95th percentile of the time range, of schemas with at least @{p95_validations} validations.",
+                    SCHEMA_COLUMNS | {"Value #A": Column("p95", "s"), "Value #B": Column("Validations", "short")},
+                    instant(SLOWEST, "A"),
+                    instant(f"sum by ({BY_SCHEMA}) ({COUNT}) and on ({BY_SCHEMA}) {SLOWEST}", "B"),
+                    sort="p95",
                 ),
-                limits((None, "green"), ("@{burn_6h}", "orange"), ("@{burn_1h}", "red")),
+                "No schema has enough validations in this time",
             ),
-            8, 12, 12, 12, 8,
+            12, 12, 21, 12, 8,
         ),
-        placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 20, 24, 5),
+        row("Limits over time", 32, 29),
+        placed(
+            failures(
+                limited(
+                    series(
+                        "Validation Errors per Request",
+                        "Failed validations over requests; a request may fail several, so it may pass 100 %. All apps, "
+                        "in windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
+                        "percentunit",
+                        query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
+                    ),
+                    above("@{error_ratio}"),
+                ),
+                "orange",
+            ),
+            3, 0, 30, 12, 8,
+        ),
+        placed(
+            failures(
+                limited(
+                    series(
+                        "Error Budget Burn, of the Limit",
+                        "How near a job is to the limits of ValidationBudgetBurn, each in its two windows: at 100 % it "
+                        "fires. The ten worst of the time range.",
+                        "percentunit",
+                        query(
+                            f"({burn()}) and on ({OWN}, long) topk({TEN}, max_over_time(({burn()})[{RANGE}:1m] @ "
+                            f"end()))",
+                            f"{WHERE} {{{{long}}}}",
+                        ),
+                    ),
+                    limits((None, "green"), (1, "red")),
+                )
+            ),
+            8, 12, 30, 12, 8,
+        ),
+        row(
+            "Help",
+            33,
+            38,
+            placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 39, 12, 6),
+            placed(prose("Queries to Copy", "The queries that stay as they are.", QUERIES), 10, 12, 39, 12, 6),
+        ),
     ]  # fmt: skip
     return page("schema-health", "Schema health", "Is anything wrong with the schemas of your APIs?", panels)

@@ -1,156 +1,254 @@
-"""Telemetry pipeline: can you trust the other dashboards?"""
+"""Telemetry pipeline: can the other dashboards be believed?"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from panels import EVERY, TARGET, WHERE, above, empty, figure, limited, page, placed, query, recorded, series
+from panels import (
+    EVERY,
+    GREY,
+    LOADED,
+    RANGE,
+    TARGET,
+    TEN,
+    WHERE,
+    above,
+    chosen_ten,
+    empty,
+    failures,
+    limited,
+    limits,
+    now,
+    of_signals,
+    page,
+    placed,
+    query,
+    recorded,
+    row,
+    series,
+    tile,
+    worded,
+)
 
-NO_COLLECTOR = "Prometheus scrapes no collector: it scrapes the apps themselves"
+NO_COLLECTOR = "No collector is scraped"
+UP = "max by (@{collector:own}, instance) (up@{collector:only})"
+GONE = "@{prefix:recorded}job:otelcol_gone:count@{collector:only}"
+LOST = f"(count({UP} == 0) or vector(0)) + (sum({GONE}) or vector(0)) and on () ({UP} or {GONE})"
+"""How many collectors are down or gone; nothing where there never was one."""
 
 
 def dashboard() -> Any:
-    def collector(title: str, description: str, unit: str, *targets: Any) -> Any:
-        return empty(series(title, description, unit, *targets), NO_COLLECTOR)
-
-    def collectors(name: str, by: str) -> Any:
-        return query(f"@{{prefix:recorded}}{name}@{{collector:only}}", f"{{{{instance}}}} {{{{{by}}}}} {{{{signal}}}}")
+    def of_exporters(name: str) -> str:
+        return chosen_ten(f"@{{prefix:recorded}}{name}@{{collector:only}}")
 
     accepted = [
         query(
-            f"sum by (@{{collector:own}}, instance, receiver) "
+            f"sum by (@{{collector:own}}, receiver) "
             f"(rate(otelcol_receiver_accepted_{kind}_total@{{collector:only}}[{EVERY}]))",
-            f"{{{{instance}}}} {{{{receiver}}}} {kind}",
+            f"{{{{job}}}} {{{{receiver}}}} {kind.replace('_', ' ')}",
             ref,
         )
         for kind, ref in (("spans", "A"), ("metric_points", "B"))
     ]
     panels = [
+        row("The instrumentation", 30, 0),
         placed(
             empty(
                 series(
                     "Processes Reporting, by Job",
                     "Processes that report requests or validations. A fall without a deployment is telemetry that "
-                    "went missing.",
-                    "short",
-                    query(recorded("job:schema_telemetry_processes:count"), WHERE),
+                    "went missing. The ten largest jobs.",
+                    "suffix: processes",
+                    query(chosen_ten(recorded("job:schema_telemetry_processes:count")), WHERE),
                 ),
                 "No app reports anything",
             ),
-            1, 0, 0, 8, 8,
+            1, 0, 1, 8, 8,
         ),
         placed(
             empty(
-                limited(
-                    series(
-                        "Internal Errors",
-                        "Errors of the instrumentation itself in ten minutes. The app does not see them.",
-                        "short",
-                        query(
-                            recorded("component:schema_telemetry_errors:increase10m"),
-                            f"{{{{schema_telemetry_component}}}} {{{{error_type}}}} {WHERE}",
+                failures(
+                    limited(
+                        series(
+                            "Internal Errors",
+                            "Errors of the instrumentation itself, kept from the app, in ten minutes. Dashed: the "
+                            "limit of SchemaTelemetryErrors.",
+                            "suffix: errors",
+                            query(
+                                chosen_ten(recorded("component:schema_telemetry_errors:increase10m")),
+                                f"{{{{schema_telemetry_component}}}} {{{{error_type}}}} {WHERE}",
+                            ),
                         ),
-                    ),
-                    above("@{internal_errors}"),
+                        above("@{internal_errors}"),
+                    )
                 ),
-                "None: the instrumentation has not failed",
+                "No error is recorded",
             ),
-            2, 8, 0, 8, 8,
+            2, 8, 1, 8, 8,
         ),
         placed(
             empty(
-                limited(
-                    series(
-                        "Dropped Measurements",
-                        "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums stay "
-                        "right.",
-                        "short",
-                        query(
-                            recorded("instrument:schema_telemetry_dropped:increase10m"),
-                            f"{{{{schema_telemetry_instrument}}}} {WHERE}",
+                failures(
+                    limited(
+                        series(
+                            "Dropped Measurements",
+                            "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums "
+                            "stay right. Dashed: the limit of MeasurementsDropped.",
+                            "suffix: measurements",
+                            query(
+                                chosen_ten(recorded("instrument:schema_telemetry_dropped:increase10m")),
+                                f"{{{{schema_telemetry_instrument}}}} {WHERE}",
+                            ),
                         ),
+                        above("@{dropped}"),
                     ),
-                    above("@{dropped}"),
+                    "orange",
                 ),
-                "None: no limit was reached",
+                "No dropped measurement is recorded",
             ),
-            3, 16, 0, 8, 8,
+            3, 16, 1, 8, 8,
+        ),
+        row("What the limits rest on", 31, 9),
+        placed(
+            worded(
+                tile(
+                    "Rules",
+                    "Whether Prometheus evaluates our rules and the Watchdog fires. Without them no alert can.",
+                    "none",
+                    now(f"count({LOADED}) or vector(0)", "rules"),
+                ).thresholds(limits((None, "red"), (1, "green"))),
+                {"0": ("not loaded", "red"), "1": ("loaded", "green")},
+            ),
+            11, 0, 10, 8, 4,
         ),
         placed(
-            empty(
-                series(
-                    "Collectors Up",
-                    "1: Prometheus scrapes the collector. 0: it cannot. Gone: collectors that it found within the "
-                    "last hour, and not now.",
-                    "short",
-                    query("max by (@{collector:own}, instance) (up@{collector:only})", "{{instance}}"),
-                    query("@{prefix:recorded}job:otelcol_gone:count@{collector:only}", "gone of {{job}}", "B"),
-                ),
-                NO_COLLECTOR,
-            ),
-            4, 0, 8, 4, 8,
-        ),
-        placed(
-            figure(
-                "Bucket at the Limit",
-                "Series of the validation histogram that have a boundary at the objective's limit. None: a view of the "
-                "app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
-                "short",
-                query(f'count(schema_validation_duration_seconds_bucket{{{TARGET}, @{{slo_seconds:le}}}})'),
-            ),
-            8, 4, 8, 4, 8,
-        ),
-        placed(
-            limited(
-                collector(
-                    "Queue Fill",
-                    "How full each exporter's queue on disk is. The dashed line is the limit of CollectorQueueFilling.",
-                    "percentunit",
-                    query(
-                        "@{prefix:recorded}exporter:otelcol_queue:ratio_min1m@{collector:only}",
-                        "{{instance}} {{exporter}} {{data_type}}",
+            worded(
+                tile(
+                    "Bucket at the Limit",
+                    "Series of the validation histogram that have a boundary at the objective's limit. None: a view of "
+                    "the app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
+                    "suffix: series",
+                    now(
+                        f"(count(schema_validation_duration_seconds_bucket{{{TARGET}, @{{slo_seconds:le}}}}) "
+                        f"or 0 * count(schema_validation_duration_seconds_count{{{TARGET}}}) or vector(-1))",
+                        "at @{slo_seconds:ms}",
                     ),
-                ).max(1),
-                above("@{queue_ratio}"),
+                ).thresholds(limits((None, "red"), (1, "green"))),
+                {"-1": ("no validation", GREY), "0": ("none", "red")},
             ),
-            5, 8, 8, 8, 8,
+            8, 8, 10, 8, 4,
         ),
         placed(
-            collector(
-                "Accepted",
-                "Spans and metric points a second that collectors accepted.",
-                "ops",
-                *accepted,
+            worded(
+                tile(
+                    "Collectors Lost",
+                    "Collectors that Prometheus cannot scrape, or does not find any more since the last hour; red "
+                    "above 0, as CollectorDown.",
+                    "suffix: down or gone",
+                    now(f"{LOST} or vector(-1)", "collectors"),
+                ).thresholds(limits((None, "green"), (1, "red"))),
+                {"-1": ("none is scraped", GREY), "0": ("all are up", "green")},
             ),
-            9, 16, 8, 8, 8,
+            12, 16, 10, 8, 4,
         ),
-        placed(
-            limited(
+        row(
+            "Collectors: open this row if you run one",
+            32,
+            14,
+            placed(
                 empty(
                     series(
-                        "Export Failures",
-                        "Spans and metric points a second that exporters gave up. They are lost.",
-                        "ops",
-                        collectors("exporter:otelcol_send_failed:rate5m", "exporter"),
+                        "Collectors Up",
+                        "1: Prometheus scrapes it; 0: it cannot; the ten worst. And how many are gone that were there "
+                        "in the last hour.",
+                        "short",
+                        query(
+                            f"{UP} and on (@{{collector:own}}, instance) "
+                            f"bottomk({TEN}, max by (@{{collector:own}}, instance) "
+                            f"(min_over_time(up@{{collector:only}}[{RANGE}] @ end())))",
+                            "{{instance}}",
+                        ),
+                        query(GONE, "gone of {{job}}", "B"),
                     ),
-                    "None: exporters gave up nothing",
+                    NO_COLLECTOR,
                 ),
-                above("@{export_failed}"),
+                4, 0, 15, 8, 8,
             ),
-            6, 0, 16, 12, 8,
-        ),
-        placed(
-            limited(
-                collector(
-                    "Refused",
-                    "Spans and metric points a second that collectors refused. The sender tries again, an SDK for "
-                    "ten seconds.",
-                    "ops",
-                    collectors("receiver:otelcol_refused:rate5m", "receiver"),
+            placed(
+                empty(
+                    limited(
+                        series(
+                            "Queue Fill",
+                            "How full each exporter's queue on disk is; the ten fullest. Dashed: the limit of "
+                            "CollectorQueueFilling.",
+                            "percentunit",
+                            query(
+                                of_exporters("exporter:otelcol_queue:ratio_min1m"),
+                                "{{instance}} {{exporter}} {{data_type}}",
+                            ),
+                        ).max(1),
+                        above("@{queue_ratio}"),
+                    ),
+                    NO_COLLECTOR,
                 ),
-                above("@{refused}"),
+                5, 8, 15, 8, 8,
             ),
-            7, 12, 16, 12, 8,
+            placed(
+                empty(
+                    of_signals(
+                        series("Accepted", "Spans and metric points that collectors took.", "suffix: points/s", *accepted)
+                    ),
+                    NO_COLLECTOR,
+                ),
+                9, 16, 15, 8, 8,
+            ),
+            placed(
+                empty(
+                    failures(
+                        of_signals(
+                            limited(
+                                series(
+                                    "Export Failures",
+                                    "What exporters gave up, a second: it is lost. The ten worst. Dashed: the limit of "
+                                    "CollectorExportFailing.",
+                                    "suffix: points/s",
+                                    query(
+                                        of_exporters("exporter:otelcol_send_failed:rate5m"),
+                                        "{{instance}} {{exporter}} {{signal}}",
+                                    ),
+                                ),
+                                above("@{export_failed}"),
+                            )
+                        )
+                    ),
+                    NO_COLLECTOR,
+                ),
+                6, 0, 23, 12, 8,
+            ),
+            placed(
+                empty(
+                    failures(
+                        of_signals(
+                            limited(
+                                series(
+                                    "Refused",
+                                    "What collectors refused, a second: the sender tries again, an SDK for ten "
+                                    "seconds. The ten worst. Dashed: the limit of CollectorRefusing.",
+                                    "suffix: points/s",
+                                    query(
+                                        of_exporters("receiver:otelcol_refused:rate5m"),
+                                        "{{instance}} {{receiver}} {{signal}}",
+                                    ),
+                                ),
+                                above("@{refused}"),
+                            )
+                        ),
+                        "orange",
+                    ),
+                    NO_COLLECTOR,
+                ),
+                7, 12, 23, 12, 8,
+            ),
         ),
     ]  # fmt: skip
     return page(

@@ -1,4 +1,4 @@
-"""Validation: how long it takes, what fails, and the link from a value to its trace."""
+"""Validation: how long it takes, what fails, and the way from a point to its trace."""
 
 from __future__ import annotations
 
@@ -8,27 +8,41 @@ from urllib.parse import quote
 from panels import (
     BY_SCHEMA,
     EVERY,
+    OUTCOMES,
     OWN,
+    RANGE,
     RECORDED,
     SCHEMA,
     WHERE,
+    Column,
     above,
+    chosen_ten,
+    coloured,
+    drill,
     empty,
+    failures,
     heat,
     instant,
+    latency,
     limited,
     link,
     page,
     placed,
     query,
+    ranked_ten,
     recorded,
+    requests,
+    row,
     rows,
     series,
+    unseen,
     with_exemplars,
 )
 
 BUCKETS = f"rate(schema_validation_duration_seconds_bucket{{{SCHEMA}}}[{EVERY}])"
 COUNT = f"rate(schema_validation_duration_seconds_count{{{SCHEMA}}}[{EVERY}])"
+GROWN_BUCKETS = f"increase(schema_validation_duration_seconds_bucket{{{SCHEMA}}}[{RANGE}])"
+GROWN_COUNT = f"increase(schema_validation_duration_seconds_count{{{SCHEMA}}}[{RANGE}])"
 ENDPOINT = "http_request_method, http_route, schema_endpoint"
 NAMED = "{{schema_name}} {{schema_module}}"
 OF_SCHEMA = f'{RECORDED}, schema_name=~"$schema"'
@@ -76,151 +90,218 @@ def _in_url(text: str) -> str:
     return quote(text, safe="${}@:._")
 
 
+def quantile(q: str, by: str, buckets: str) -> str:
+    """A quantile of each group in which anything was validated."""
+    return f"histogram_quantile({q}, sum by ({by}, le) ({buckets})) >= 0"
+
+
 def dashboard() -> Any:
-    by_schema = f"sum by ({BY_SCHEMA}, le) ({BUCKETS})"
-    both = f"sum by ({BY_SCHEMA}, {ENDPOINT}, le) ({BUCKETS})"
+    both = f"{BY_SCHEMA}, {ENDPOINT}"
+    p95 = recorded("schema:schema_validation_duration_seconds:p95_rate5m", OF_SCHEMA)
+    crashes = recorded("schema:schema_validation_crashes:increase5m", OF_SCHEMA)
+    slowest = f"topk(50, {quantile('0.95', both, GROWN_BUCKETS)})"
+    at_end = GROWN_BUCKETS.replace(f"[{RANGE}]", f"[{RANGE}] @ end()")
     traces = [
         link("Traces in Tempo", explore("tempo", TEMPO_QUERY)),
         link("Traces in Jaeger, in Grafana", explore("jaeger", JAEGER_QUERY)),
         link("Traces in Jaeger", jaeger()),
     ]
+    where_columns = {
+        "job": Column("Job"),
+        "@{label}": Column("@{label}"),
+        "http_request_method": Column("Method"),
+        "http_route": Column("Route", width=220),
+        "schema_endpoint": Column("Block"),
+    }
+    schema_columns = {
+        "schema_name": Column("Schema", links=[drill("This schema", "schema-validation", schema="schema_name")]),
+        "schema_module": Column("Module"),
+    }
+    served = requests(RANGE).replace("rate(", "increase(")
+    busiest = f"topk(50, sum by ({OWN}, {ENDPOINT}) ({served}) > 0)"
+    observed = f"(sum by ({OWN}, {ENDPOINT}) ({GROWN_COUNT}) > 0)"
+    failed = f'sum by ({OWN}, {ENDPOINT}) (increase(validation_errors_total{{schema_name!="", {SCHEMA}}}[{RANGE}]))'
     panels = [
+        row("Time", 30, 0),
         placed(
-            limited(
-                series(
-                    "Validation Time (95th Percentile)",
-                    "95 % of the validations of a schema take at most this time. Each dot is one slow validation "
-                    "and links to its trace. The dashed line is the limit of HighValidationTime.",
-                    "s",
-                    query(
-                        recorded("schema:schema_validation_duration_seconds:p95_rate5m", OF_SCHEMA),
-                        f"{NAMED} {WHERE}",
-                    ),
-                    # what is recorded has no exemplars; this query asks for them and is not drawn
-                    with_exemplars(query(f"histogram_quantile(0.95, {by_schema})", f"{NAMED} {WHERE}", "B")),
-                ).data_links(traces),
-                above("@{p95_seconds}"),
-            ),
-            1, 0, 0, 12, 9,
-        ),
-        placed(
-            heat(
-                "Validation Time Distribution",
-                "How many validations a second took how long, for all chosen schemas together.",
-                "s",
-                with_exemplars(query(f"sum by (le) ({BUCKETS})", "{{le}}")),
-            ),
-            2, 12, 0, 12, 9,
-        ),
-        placed(
-            limited(
-                series(
-                    "Error Rate by Endpoint",
-                    "Failed validations divided by requests. One request may fail several validations, so this may "
-                    "exceed 100 %. The dashed line is the limit of HighEndpointErrorRate.",
-                    "percentunit",
-                    query(
-                        recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA),
-                        f"{ENDPOINT_LEGEND} {{{{schema_name}}}} {WHERE}",
-                    ),
+            empty(
+                unseen(
+                    latency(
+                        "Validation Time (95th Percentile)",
+                        "95 % of the validations of a schema take at most this, in windows of five minutes; the ten "
+                        "slowest schemas of the time range. Dots are single slow validations: a click opens the trace. "
+                        "Dashed: the limit of HighValidationTime, which asks for @{p95_validations} validations in a "
+                        "window.",
+                        query(chosen_ten(p95), f"{NAMED} {WHERE}"),
+                        # what is recorded has no exemplars: this query asks for them
+                        with_exemplars(query(f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({BUCKETS}))", NAMED, "B")),
+                        limit="@{p95_seconds}",
+                        shown=p95,
+                    ).data_links(traces),
+                    "B",
                 ),
-                above("@{endpoint_error_ratio}"),
+                "No validation in this time",
             ),
-            3, 0, 9, 12, 9,
+            1, 0, 1, 12, 9,
+        ),
+        placed(
+            empty(
+                heat(
+                    "Validation Time Distribution",
+                    "How many validations a second took how long, all chosen schemas together.",
+                    "s",
+                    with_exemplars(query(f"sum by (le) ({BUCKETS})", "{{le}}")),
+                ),
+                "No validation in this time",
+            ),
+            2, 12, 1, 12, 9,
+        ),
+        row("Failures", 31, 10),
+        placed(
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Error Rate by Endpoint",
+                            "Failed validations over requests in windows of five minutes; the ten worst of the time "
+                            "range. One request may fail several validations: it may pass 100 %. Dashed: the limit of "
+                            "HighEndpointErrorRate, which asks for @{endpoint_requests} requests in a window.",
+                            "percentunit",
+                            query(
+                                chosen_ten(recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA)),
+                                f"{ENDPOINT_LEGEND} {NAMED} {WHERE}",
+                            ),
+                        ),
+                        above("@{endpoint_error_ratio}"),
+                    ),
+                    "orange",
+                ),
+                "No request with an observed schema in this time",
+            ),
+            3, 0, 11, 12, 9,
         ),
         placed(
             empty(
                 rows(
                     "Problems by Field and Rule",
-                    "Which field broke which rule, in problems a second. Paths contain the schema's names, never "
+                    "Which field broke which rule, and how often in the time range. Paths are the schema's, never "
                     "values.",
-                    {
-                        "schema_name": ("Schema", ""),
-                        "schema_module": ("Module", ""),
-                        "schema_problem_path": ("Field", ""),
-                        "schema_problem_rule": ("Rule", ""),
-                        "Value": ("Problems", "ops"),
+                    schema_columns
+                    | {
+                        "job": Column("Job"),
+                        "@{label}": Column("@{label}"),
+                        "schema_problem_path": Column("Field"),
+                        "schema_problem_rule": Column("Rule"),
+                        "Value": Column("Problems", "short"),
                     },
                     instant(
                         f"topk(20, sum by ({BY_SCHEMA}, schema_problem_path, schema_problem_rule) "
-                        f"(rate(schema_validation_problems_total{{{SCHEMA}}}[{EVERY}])) > 0)"
+                        f"(increase(schema_validation_problems_total{{{SCHEMA}}}[{RANGE}])) > 0)"
                     ),
+                    sort="Problems",
                 ),
                 "No problem in this time",
             ),
-            4, 12, 9, 12, 9,
+            4, 12, 11, 12, 9,
         ),
         placed(
-            series(
-                "Validations by Outcome",
-                "valid; invalid: the data broke the schema; error: the validator crashed.",
-                "ops",
-                query(
-                    f"sum by ({OWN}, schema_validation_outcome) ({COUNT})", f"{{{{schema_validation_outcome}}}} {WHERE}"
+            empty(
+                coloured(
+                    series(
+                        "Validations by Outcome",
+                        "valid; invalid: the data broke the schema; error: the validator crashed.",
+                        "suffix: validations/s",
+                        query(f"sum by (schema_validation_outcome) ({COUNT})", "{{schema_validation_outcome}}"),
+                    ),
+                    OUTCOMES,
                 ),
+                "No validation in this time",
             ),
-            5, 0, 18, 12, 8,
+            5, 0, 20, 12, 8,
         ),
         placed(
-            limited(
-                series(
-                    "Slowest Validations",
-                    "The 99th percentile by schema and endpoint. Each dot is one validation: follow it, or the "
-                    "links, to their traces.",
-                    "s",
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Crashed Validators",
+                            "Validations in the last five minutes whose validator raised something other than a "
+                            "validation error. Dashed: the limit of CrashedValidators.",
+                            "suffix: crashes",
+                            query(chosen_ten(crashes), f"{NAMED} {WHERE}"),
+                        ),
+                        above("@{crashes}"),
+                    )
+                ),
+                "No validator has crashed",
+            ),
+            8, 12, 20, 12, 8,
+        ),
+        row("By schema and endpoint", 32, 28),
+        placed(
+            empty(
+                rows(
+                    "Endpoints",
+                    "Requests of the time range, and how many of them failed a validation of the chosen schemas. –: no "
+                    "schema was observed there. The fifty busiest.",
+                    where_columns
+                    | {
+                        "Value #A": Column("Requests", "short"),
+                        "Value #B": Column("Errors", "percentunit"),
+                        "Value #C": Column("Validations", "short"),
+                    },
+                    instant(busiest, "A"),
+                    instant(
+                        f"({failed} and on ({OWN}, {ENDPOINT}) {observed} or 0 * {observed}) "
+                        f"/ on ({OWN}, {ENDPOINT}) {busiest}",
+                        "B",
+                    ),
+                    instant(f"{observed} and on ({OWN}, {ENDPOINT}) {busiest}", "C"),
+                    sort="Errors",
+                ),
+                "No request in this time",
+            ),
+            9, 0, 29, 12, 9,
+        ),
+        placed(
+            empty(
+                latency(
+                    "Slowest Validations (99th Percentile)",
+                    "The slowest hundredth by schema and endpoint; the ten slowest of the time range. Dots are single "
+                    "validations: follow them, or the links, to their traces.",
                     with_exemplars(
                         query(
-                            f"histogram_quantile(0.99, sum by ({BY_SCHEMA}, {ENDPOINT}, le) ({BUCKETS}))",
+                            ranked_ten(quantile("0.99", both, BUCKETS), both, quantile("0.99", both, at_end)),
                             f"{NAMED} {ENDPOINT_LEGEND} {WHERE}",
                         )
                     ),
                 ).data_links(traces),
-                above("@{p95_seconds}"),
+                "No validation in this time",
             ),
-            6, 12, 18, 12, 8,
-        ),
-        placed(
-            rows(
-                "Validation Time by Schema and Endpoint",
-                "Median, 95th and 99th percentile, and validations a second.",
-                {
-                    "schema_name": ("Schema", ""),
-                    "schema_module": ("Module", ""),
-                    "job": ("Job", ""),
-                    "@{label}": ("@{label}", ""),
-                    "http_request_method": ("Method", ""),
-                    "http_route": ("Route", ""),
-                    "schema_endpoint": ("Block", ""),
-                    "Value #A": ("p50", "s"),
-                    "Value #B": ("p95", "s"),
-                    "Value #C": ("p99", "s"),
-                    "Value #D": ("Rate", "ops"),
-                },
-                *(
-                    instant(f"histogram_quantile({q}, {both})", ref)
-                    for q, ref in (("0.5", "A"), ("0.95", "B"), ("0.99", "C"))
-                ),
-                instant(f"sum by ({BY_SCHEMA}, {ENDPOINT}) ({COUNT})", "D"),
-            ),
-            7, 0, 26, 24, 10,
+            6, 12, 29, 12, 9,
         ),
         placed(
             empty(
-                limited(
-                    series(
-                        "Crashed Validators",
-                        "Validations in the last five minutes whose validator raised something other than a validation "
-                        "error. The dashed line is the limit of CrashedValidators.",
-                        "short",
-                        query(
-                            recorded("schema:schema_validation_crashes:increase5m", OF_SCHEMA), f"{NAMED} {WHERE}"
-                        ),
-                    ),
-                    above("@{crashes}"),
+                rows(
+                    "Validation Time by Schema and Endpoint",
+                    "Median, 95th and 99th percentile of the time range, and how often; the fifty slowest.",
+                    schema_columns
+                    | where_columns
+                    | {
+                        "Value #A": Column("p95", "s"),
+                        "Value #B": Column("p50", "s"),
+                        "Value #C": Column("p99", "s"),
+                        "Value #D": Column("Validations", "short"),
+                    },
+                    instant(slowest, "A"),
+                    instant(f"({quantile('0.5', both, GROWN_BUCKETS)}) and on ({both}) {slowest}", "B"),
+                    instant(f"({quantile('0.99', both, GROWN_BUCKETS)}) and on ({both}) {slowest}", "C"),
+                    instant(f"sum by ({both}) ({GROWN_COUNT}) and on ({both}) {slowest}", "D"),
+                    sort="p95",
                 ),
-                "No validator has crashed",
+                "No validation in this time",
             ),
-            8, 0, 36, 24, 8,
+            7, 0, 38, 24, 10,
         ),
     ]  # fmt: skip
     return page(

@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from panels import (
+    BY_SCHEMA,
     EVERY,
     OWN,
+    RANGE,
     RECORDED,
     SCHEMA,
     WHERE,
     above,
+    chosen_ten,
     empty,
     errors,
+    failures,
     figure,
     instant,
     limited,
     page,
     placed,
     query,
+    ranked_ten,
     recorded,
     rows,
     series,
@@ -28,19 +33,21 @@ IN_USE = f"schema_info{{{SCHEMA}}} == 1"
 VERSION = "{{schema_name}} {{schema_module}} {{schema_version}}"
 BY_VERSION = f"{OWN}, schema_name, schema_module, schema_version"
 JOIN = f"on ({OWN}, instance, schema_name, schema_module, schema_library) group_left (schema_version)"
+USED = f"count by ({BY_VERSION}) (max_over_time(schema_info{{{SCHEMA}}}[{RANGE}] @ end()) == 1)"
 VERSIONS = recorded("schema:schema_versions:count", f'{RECORDED}, schema_name=~"$schema"')
 
 
 def dashboard() -> Any:
     failed = f"{errors(EVERY, SCHEMA)} * {JOIN} ({IN_USE})"
+    grown = errors(RANGE, SCHEMA).replace("rate(", "increase(").replace(f"[{RANGE}]", f"[{RANGE}] @ end()")
     no_version = "No schema with a name was used since the processes started"
     panels = [
         placed(
             empty(
                 rows(
                     "Active Schema Versions",
-                    "Each schema that was used, with its version by instance: the declared one, else the "
-                    "fingerprint. Two fingerprints with one declared version mean that the author forgot to raise it.",
+                    "Each schema that was used, with its version by instance: as declared, else its fingerprint. Two "
+                    "fingerprints under one declared version say that somebody forgot to raise it.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
@@ -64,9 +71,9 @@ def dashboard() -> Any:
                     "Instances by Version",
                     "How many instances use each version of a schema. During a rolling deployment one line falls while "
                     "the next one rises.",
-                    "short",
+                    "suffix: instances",
                     query(
-                        f"count by ({BY_VERSION}) ({IN_USE})",
+                        ranked_ten(f"count by ({BY_VERSION}) ({IN_USE})", BY_VERSION, USED),
                         f"{VERSION} {WHERE}",
                     ),
                 ),
@@ -79,10 +86,10 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Versions by Schema",
-                        "How many versions of a schema are in use at once. The dashed line is the limit of "
-                        "SeveralSchemaVersions; during a deployment the number may exceed it.",
-                        "short",
-                        query(VERSIONS, f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
+                        "How many versions of a schema are in use at once. Dashed: the limit of SeveralSchemaVersions, "
+                        "which a deployment may pass for a while.",
+                        "suffix: versions",
+                        query(chosen_ten(VERSIONS), f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
                     ),
                     above("@{schema_versions}"),
                 ),
@@ -92,16 +99,16 @@ def dashboard() -> Any:
         ),
         placed(
             empty(
-                series(
+                failures(series(
                     "Errors by Version",
-                    "Failed validations a second, by the version that the instance uses. An error that a version "
-                    "introduced shows in that version's line only.",
-                    "ops",
+                    "Failed validations a second, by the version that the instance uses: an error that came with a "
+                    "version shows in its line alone.",
+                    "suffix: errors/s",
                     query(
-                        f"sum by ({BY_VERSION}) ({failed})",
+                        ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, f"sum by ({BY_SCHEMA}) ({grown}) > 0"),
                         f"{VERSION} {WHERE}",
                     ),
-                ),
+                )),
                 "No validation failed in this time",
             ),
             4, 0, 19, 18, 9,
@@ -109,7 +116,7 @@ def dashboard() -> Any:
         placed(
             figure(
                 "Schemas with Several Versions",
-                "Schemas with more than one version in use in one job now.",
+                "Schemas of which more than one version is in use now, in one job.",
                 "short",
                 query(f"count({VERSIONS} > @{{schema_versions}}) or vector(0)"),
             ),

@@ -21,7 +21,7 @@ VARIABLE = re.compile(r"\$\{?([A-Za-z]\w*)")
 RATES = re.compile(r"\b(?:rate|irate)\s*\([^\[\]]*\[([^\]]+)\]")
 COUNTING = re.compile(r"\b(?:rate|irate|increase|resets|sum|count|topk|absent)\s*(?:by\s*\([^)]*\)\s*)?\(")
 WITHOUT_QUERIES = {"row", "text", "news", "dashlist", "alertlist"}
-TARGETLESS = re.compile(r"^(?:\w+:|ALERTS$|up$|otelcol_)")
+TARGETLESS = re.compile(r"^(?:\w+:|ALERTS(?:_FOR_STATE)?$|up$|otelcol_)")
 """Series without the apps' instances: recorded, Prometheus's own, the collectors'. Their panels cannot filter by the
 variable `instance`, and those of the collectors, and of what is recorded over all jobs, not by `job` either."""
 JOBLESS = re.compile(r"^(?:all:|schema_rules:|\w+:otelcol_)")

@@ -104,6 +104,10 @@ def unguarded(expr: str) -> Iterator[str]:
             yield f"{selector.name} without {' or '.join(sorted(wanted))}"
 
 
+TOGETHER = {"le", "schema_validation_outcome", "schema_query_relation"}
+"""Labels by which everything that is chosen is told apart: no series of anybody is named, so that none is lost."""
+
+
 def merged(expr: str, labels: set[str]) -> Iterator[str]:
     """Aggregations and joins by name that lose one of the labels; those of everything that is chosen keep none."""
     for node in promql.nodes(expr):
@@ -111,6 +115,10 @@ def merged(expr: str, labels: set[str]) -> Iterator[str]:
         if isinstance(node, promql_parser.AggregateExpr):
             kept = node.modifier.labels if node.modifier else None
         elif isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching:
+            if str(node.modifier.matching.type).endswith("Exclude"):  # `ignoring` keeps all others
+                if labels & set(node.modifier.matching.labels):
+                    yield f"{str(node)[:80]} ignores {', '.join(sorted(labels))}"
+                continue
             kept = node.modifier.matching.labels or None  # `on ()` asks whether there is anything at all
-        if kept not in (None, ["le"]) and (missing := labels - set(kept)):
+        if kept is not None and not set(kept) <= TOGETHER and (missing := labels - set(kept)):
             yield f"{str(node)[:80]} loses {', '.join(sorted(missing))}"

@@ -73,3 +73,12 @@ def kept_labels(expr: str) -> set[str]:
         for label in group.split(",")
         if label.strip()
     }
+
+
+def made_labels(expr: str) -> set[str]:
+    """Labels that an expression writes itself."""
+    return {
+        str(node.args[1].val)
+        for node in nodes(expr)
+        if isinstance(node, promql_parser.Call) and node.func.name in ("label_replace", "label_join")
+    }

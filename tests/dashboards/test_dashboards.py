@@ -64,12 +64,12 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
 
 DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "template-datasource": _set("templating", "list", 0, "label", to="Prometheus"),
-    "template-job": _set("templating", "list", 2, "multi", to=False),
-    "template-instance": _set("templating", "list", 3, "includeAll", to=False),
+    "template-job": _set("templating", "list", 1, "multi", to=False),
+    "template-instance": _set("templating", "list", 2, "includeAll", to=False),
     "template-on-time-change-reload": _set("templating", "list", 2, "refresh", to=1),
     "template-label-promql": _set("templating", "list", 2, "query", to="label_values(x{, job)"),
     "undefined-variable": _set("first", "title", to="of $cluster"),
-    "unused-variable": _set("templating", "list", 4, "name", to="nobody"),
+    "unused-variable": _set("templating", "list", 3, "name", to="nobody"),
     "panel-id": _set("first", "id", to=0),
     "exported-leftover": _set("__inputs", to=[]),
     "no-uid": _set("uid", to=""),
@@ -98,6 +98,10 @@ def test_linter_finds(rule: str) -> None:
     assert rule in {finding.rule for finding in lint(dashboard)}
 
 
+OF_PROMETHEUS = {"target", "titleFormat", "textFormat", "tagKeys"}
+"""What an annotation of the Prometheus data source has: Grafana publishes the type of its own annotations alone."""
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_schema(name: str) -> None:
     """A dashboard and each of its panels hold nothing but what Grafana's published types name."""
@@ -107,8 +111,15 @@ def test_schema(name: str) -> None:
         found = [f"{schema}: {e.json_path}: {e.message}" for e in validator(schema).iter_errors(instance)]
         assert found == []
 
-    check("dashboard", {**dashboard, "panels": []})
-    for panel in dashboard["panels"]:
+    notes = [
+        {key: value for key, value in note.items() if key not in OF_PROMETHEUS}
+        for note in dashboard["annotations"]["list"]
+    ]
+    check("dashboard", {**dashboard, "panels": [], "annotations": {"list": notes}})
+    for panel in panels(dashboard):
+        if panel["type"] == "row":
+            check("dashboard", {**dashboard, "panels": [{**panel, "panels": []}], "annotations": {"list": []}})
+            continue
         check("panel", panel)
         check(f"{panel['type']}.options", panel["options"])
         if f"{panel['type']}.custom" in SCHEMAS:
@@ -118,10 +129,11 @@ def test_schema(name: str) -> None:
 def test_the_landing_page_counts_every_alert() -> None:
     """The landing page asks for every alert of the rules but the dead-man's switch, and for no other."""
     names = {str(rule["alert"]) for rule in rules() if "alert" in rule} - {"Watchdog"}
-    (panel,) = [panel for panel in panels(DASHBOARDS["schema-health"]) if panel["title"] == "Firing Alerts"]
-    asked = [value for one in promql.selectors(panel["targets"][0]["expr"]) for label, _, value in one.matchers
-             if label == "alertname"]  # fmt: skip
-    assert sorted("|".join(asked).split("|")) == sorted(names)
+    (panel,) = [panel for panel in panels(DASHBOARDS["schema-health"]) if panel["title"] == "Alerts That Fire"]
+    for state in ("ALERTS", "ALERTS_FOR_STATE"):
+        asked = [value for one in promql.selectors(panel["targets"][0]["expr"]) for label, _, value in one.matchers
+                 if one.name == state and label == "alertname" and value != "Watchdog"]  # fmt: skip
+        assert sorted("|".join(asked).split("|")) == sorted(names)
 
 
 def validator(schema: str) -> jsonschema.Draft7Validator:
@@ -148,7 +160,15 @@ def expressions() -> list[tuple[str, str]]:
         for panel in panels(dashboard)
         for target in panel.get("targets", [])
     ]
+    found += [
+        (f"{name}: {note['name']}", note["target"]["expr"])
+        for name, dashboard in DASHBOARDS.items()
+        for note in dashboard["annotations"]["list"]
+    ]
     return found + [(str(rule.get("alert", rule.get("record"))), str(rule["expr"])) for rule in rules()]
+
+
+RECORDED = {str(rule["record"]): str(rule["expr"]) for rule in rules() if "record" in rule}
 
 
 def test_series_and_labels_exist() -> None:
@@ -161,6 +181,7 @@ def test_series_and_labels_exist() -> None:
                 assert name in SERIES, (where, name)
                 assert selector.labels <= SERIES[name], (where, name, selector.labels - SERIES[name])
                 known |= SERIES[name]
+        known |= promql.made_labels(expr)
         assert promql.kept_labels(expr) <= known, (where, promql.kept_labels(expr) - known)
 
 
@@ -178,24 +199,85 @@ def test_alert_links() -> None:
         if "viewPanel" in query:
             (panel,) = [panel for panel in panels(dashboard) if panel["id"] == int(query["viewPanel"][0])]
             shown = {name for target in panel["targets"] for name in promql.metrics(target["expr"])}
+            shown |= {name for record in shown & RECORDED.keys() for name in promql.metrics(RECORDED[record])}
             compared = promql.metrics(str(rule["expr"])) or {"ALERTS"}  # the Watchdog compares nothing
             assert shown & compared, (rule["alert"], panel["title"])
 
 
-def test_thresholds_are_the_alerts() -> None:
-    """A panel's limit is the very parameter of the alert that links to it, so that no export can part them."""
+TEMPLATES = ROOT / "dashboards" / "templates"
+MARK = re.compile(r"@\{(\w+)(?::\w+)?\}")
+UNJUDGED = {"p95_validations", "endpoint_requests"}
+"""Marks of guards: how much traffic a limit asks for."""
+
+
+def compared() -> dict[str, list[str]]:
+    """Mark of a limit → names of the alerts that compare with it."""
+    found: dict[str, list[str]] = {}
     for file in rendering.RULES:
-        for rule in (ROOT / "dashboards" / "templates" / file).read_text().split("      - alert: ")[1:]:
+        for rule in (TEMPLATES / file).read_text().split("      - alert: ")[1:]:
+            name, _, rest = rule.partition("\n")
+            for mark in re.findall(r"(?<![>=])[<>] \(?@\{(\w+)\}", rest.partition("annotations:")[0]):
+                if name not in found.setdefault(mark, []):
+                    found[mark].append(name)
+    return found
+
+
+LIMITS = compared()
+
+
+def drawn() -> list[tuple[str, dict[str, Any], set[str]]]:
+    """Dashboard, panel and marks of the limits that it draws: as threshold, or as what its values are divided by."""
+    found = []
+    for name in DASHBOARDS:
+        for panel in panels(json.loads((TEMPLATES / f"{name}.json").read_text())):
+            steps = json.dumps(panel.get("fieldConfig", {}).get("defaults", {}).get("thresholds", {}))
+            divided = "".join(re.findall(r"/ \(@\{\w+\}", json.dumps(panel.get("targets", []))))
+            marks = set(MARK.findall(steps + divided)) & LIMITS.keys()
+            if marks:
+                found.append((name, panel, marks))
+    return found
+
+
+def test_every_alert_with_a_limit_has_it_drawn() -> None:
+    """Every alert's limit is drawn in the panel that its link opens, as the very parameter: no export can part them."""
+    for file in rendering.RULES:
+        for rule in (TEMPLATES / file).read_text().split("      - alert: ")[1:]:
             link = re.search(r"/d/@{prefix}([\w-]+)/[\w-]+\?viewPanel=(\d+)", rule)
             limit = re.search(r"(?:[<>]|> \()\s*\(?@\{(\w+)\}", rule)
-            if not link or not limit or limit[1] in UNDRAWN:
-                continue
-            uid, identity = link[1], int(link[2])
-            template = json.loads((ROOT / "dashboards" / "templates" / f"{uid}.json").read_text())
-            (panel,) = [panel for panel in template["panels"] if panel["id"] == identity]
-            drawn = [step.get("value") for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
-            assert f"@{{{limit[1]}}}" in drawn, (rule.split("\n")[0], limit[1], drawn)
+            if not link or not limit or limit[1] in ("missing_after", "absent_for"):
+                continue  # who is missing has no number
+            drawn_there = [marks for name, panel, marks in drawn() if (name, panel["id"]) == (link[1], int(link[2]))]
+            assert any(limit[1] in marks for marks in drawn_there), (rule.split("\n")[0], limit[1])
 
 
-UNDRAWN = {"burn_1d", "burn_3d", "missing_after"}
-"""Slow burning is no line in the panel of four windows; who is missing has no number."""
+@pytest.mark.parametrize(("name", "panel", "marks"), drawn())
+def test_a_limit_is_over_its_alerts_population_and_window(name: str, panel: dict[str, Any], marks: set[str]) -> None:
+    """A panel with a limit shows the very recorded series that the limit's alert compares: its grouping, its window."""
+    alerts = {alert for mark in marks for alert in LIMITS[mark]}
+    read = set[str]()
+    for rule in rules():
+        if rule.get("alert") in alerts:
+            expr = str(rule["expr"])
+            read |= promql.metrics(expr)
+            read |= {record for record, recorded in RECORDED.items() if expr.startswith(recorded.strip())}
+    (committed,) = [one for one in panels(DASHBOARDS[name]) if one["id"] == panel["id"]]
+    for target in committed["targets"]:
+        value = target["expr"].split(" or on () ")[0]  # what follows says why there is no value
+        if target.get("legendFormat") == "limit" or hidden(committed, target["refId"]):
+            continue
+        names = promql.metrics(value)
+        assert names <= read, (panel["title"], names - read)
+        assert all(":" in one for one in names), (panel["title"], names)
+        assert not re.search(r"\b(?:rate|increase|sum|avg|count|histogram_quantile)\b ?(?:by )?\(", value), panel[
+            "title"
+        ]
+        assert set(re.findall(r"\[([^\]]+)\]", value)) <= {"$__range", "$__range:1m"}, panel["title"]
+
+
+def hidden(panel: dict[str, Any], ref: str) -> bool:
+    """Whether a query is asked for its exemplars alone."""
+    return any(
+        override["matcher"] == {"id": "byFrameRefID", "options": ref}
+        and {"id": "custom.hideFrom", "value": {"legend": True, "tooltip": True, "viz": True}} in override["properties"]
+        for override in panel["fieldConfig"]["overrides"]
+    )

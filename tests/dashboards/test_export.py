@@ -35,8 +35,9 @@ def test_thresholds_reach_rules_dashboards_and_alertmanager(tmp_path: Path) -> N
     assert alert["annotations"]["description"] == "Validation errors have exceeded 2% for the past 90 seconds."
     assert alert["annotations"]["dashboard_url"].startswith("https://grafana.shop.example/d/")
     board = json.loads((tmp_path / "grafana/schema-validation.json").read_text())
-    assert board["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] == 0.05
-    assert "50ms" in board["panels"][0]["fieldConfig"]["defaults"]["links"][0]["url"]
+    panel = board["panels"][1]
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] == 0.05
+    assert "50ms" in panel["fieldConfig"]["defaults"]["links"][0]["url"]
     checks = [
         ["promtool", "check", "rules", *map(str, (tmp_path / "prometheus/rules").glob("*.yml"))],
         ["amtool", "check-config", str(tmp_path / "alertmanager/alertmanager.yml")],

@@ -27,8 +27,9 @@ COLLECTOR = {
 RULES_LABELS = {"signal"}
 PROMETHEUS = {
     "up": set[str](),
-    "target_info": {"deployment_environment_name"},
-    "ALERTS": {"alertname", "alertstate", "severity"},
+    "target_info": {"service_version"},
+    "ALERTS": {"alertname", "alertstate", "severity", "schema_name"},
+    "ALERTS_FOR_STATE": {"alertname", "severity", "schema_name"},
 }
 
 

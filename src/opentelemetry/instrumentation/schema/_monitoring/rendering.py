@@ -106,7 +106,7 @@ def filled(node: Any, values: Mapping[str, str]) -> Any:
     if isinstance(node, str):
         rendered = render(node, values)
         mark = _MARK.fullmatch(node)
-        return float(rendered) if mark and mark[2] is None and _NUMBER.fullmatch(rendered) else rendered
+        return float(rendered) if mark and mark[2] in (None, "above") and _NUMBER.fullmatch(rendered) else rendered
     if isinstance(node, dict):
         pairs = cast("dict[str, Any]", node).items()
         return {

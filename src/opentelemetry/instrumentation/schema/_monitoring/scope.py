@@ -79,6 +79,8 @@ class Scope:
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in ["job", *further])
         if form == "further":  # likewise, where there is no job
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in further)
+        if form == "drill":  # in a link from a table's row
+            return "".join(f"&var-{label}=${{__data.fields.{label}:percentencode}}" for label in ["job", *further])
         if form == "where":
             return "{{ $labels.job }}" + self._own("beside")
         if form == "beside":

@@ -131,7 +131,7 @@ def formatted(name: str, value: str, form: str | None) -> str:
         name: of the parameter.
         value: of the parameter.
         form: `percent`, `ms`, `short`, `words`; `le` (a matcher), `half` (a duration), `most` (nine tenths, in
-            minutes), `why`.
+            minutes), `above` (a number somewhat above it), `why`.
     """
     if form == "why":
         return _WHY[name]
@@ -144,6 +144,8 @@ def formatted(name: str, value: str, form: str | None) -> str:
     if form == "le":
         bound = spellings(value)
         return f'le{"=~" if "|" in bound else "="}"{bound}"'
+    if form == "above":
+        return f"{float(value) * 1.25 or 1:g}"
     if form == "half":
         return f"{seconds(value) // 2}s" if seconds(value) % 2 == 0 else f"{seconds(value) * 500}ms"
     if form == "most":
