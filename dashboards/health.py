@@ -74,6 +74,7 @@ ABOUT = (
     "schema_telemetry_instrument", "instance", "exporter", "receiver", "long",
 )  # fmt: skip
 """What an alert may be about, beside a schema and a job."""
+RUNBOOK = {"title": "Runbook", "url": "@{runbook_url}/${__value.raw}.md", "targetBlank": True}
 IN_RANGE = f'increase(validation_errors_total{{schema_name!="", {TARGET}}}[{RANGE}])'
 WORST = f"topk({TEN}, sum by ({BY_SCHEMA}) ({IN_RANGE}) > 0)"
 BUCKETS = f"increase(schema_validation_duration_seconds_bucket{{{TARGET}}}[{RANGE}])"

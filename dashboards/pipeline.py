@@ -196,7 +196,7 @@ def dashboard() -> Any:
             placed(
                 empty(
                     of_signals(
-                        series("Accepted", "Spans and metric points that collectors took.", "suffix: points/s", *accepted)
+                        series("Accepted", "What collectors took.", "suffix: points/s", *accepted)
                     ),
                     NO_COLLECTOR,
                 ),

@@ -134,7 +134,7 @@ def dashboard() -> Any:
                         "window.",
                         query(chosen_ten(p95), f"{NAMED} {WHERE}"),
                         # what is recorded has no exemplars: this query asks for them
-                        with_exemplars(query(f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({BUCKETS}))", NAMED, "B")),
+                        with_exemplars(query(quantile("0.95", BY_SCHEMA, BUCKETS), NAMED, "B")),
                         limit="@{p95_seconds}",
                         shown=p95,
                     ).data_links(traces),

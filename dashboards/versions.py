@@ -40,6 +40,7 @@ VERSIONS = recorded("schema:schema_versions:count", f'{RECORDED}, schema_name=~"
 def dashboard() -> Any:
     failed = f"{errors(EVERY, SCHEMA)} * {JOIN} ({IN_USE})"
     grown = errors(RANGE, SCHEMA).replace("rate(", "increase(").replace(f"[{RANGE}]", f"[{RANGE}] @ end()")
+    grown = f"sum by ({BY_SCHEMA}) ({grown}) > 0"
     no_version = "No schema with a name was used since the processes started"
     panels = [
         placed(
@@ -105,7 +106,7 @@ def dashboard() -> Any:
                     "version shows in its line alone.",
                     "suffix: errors/s",
                     query(
-                        ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, f"sum by ({BY_SCHEMA}) ({grown}) > 0"),
+                        ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, grown),
                         f"{VERSION} {WHERE}",
                     ),
                 )),
