@@ -318,8 +318,8 @@ def rows(
     Args:
         title: of the panel.
         description: of the panel.
-        columns: field (`Value #A`, or a label) → column, in order; all others are hidden. Grafana writes `Value` without
-            a letter where only one query has an answer: then it is the first.
+        columns: field (`Value #A`, or a label) → column, in order; all others are hidden. Grafana writes `Value`
+            without a letter where only one query has an answer: then it is the first.
         targets: instant queries; all but the first are limited to the rows of the first.
         sort: heading of the column to sort by.
         descending: whether the highest comes first.
