@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.common import VizOrientation
 
 from panels import (
     BY_SCHEMA,
@@ -71,7 +72,7 @@ PAIRS = (("1h", "5m", "burn_1h"), ("6h", "30m", "burn_6h"), ("1d", "2h", "burn_1
 """Windows of ValidationBudgetBurn, the long and the short one, and the limit of both."""
 ABOUT = (
     "http_request_method", "http_route", "schema_endpoint", "schema_cache_name", "schema_telemetry_component",
-    "schema_telemetry_instrument", "instance", "exporter", "receiver", "long",
+    "schema_telemetry_instrument", "schema_migration_tool", "db_namespace", "instance", "exporter", "receiver", "long",
 )  # fmt: skip
 """What an alert may be about, beside a schema and a job."""
 RUNBOOK = {"title": "Runbook", "url": "@{runbook_url}/${__value.raw}.md", "targetBlank": True}
@@ -114,8 +115,12 @@ def firing_since() -> str:
         expr = f'label_replace({expr}, "panel", "{panel}", "alertname", "{"|".join(names)}")'
     for rank, severity in enumerate(SEVERITIES, 1):
         expr = f'label_replace({expr}, "rank", "{rank}", "severity", "{severity}")'
-    for label in ("job", "schema_name"):  # an alert over all of them leads to a panel of all of them
-        expr = f'label_replace({expr}, "{label}", "$$__all", "{label}", "")'
+    for variable, label in (("job", "job"), ("schema", "schema_name")):
+        # of an alert over all of them the panel shows all; a cell's own text is nothing to build an address from, as
+        # Grafana takes the text that the cell shows
+        expr = f'label_replace({expr}, "chosen", "$1", "{label}", "(.*)")'
+        expr = f'label_replace({expr}, "chosen", "$$__all", "chosen", "")'
+        expr = f'label_join({expr}, "panel", "&var-{variable}=", "panel", "chosen")'
     return f"max by (rank, alertname, schema_name, about, panel, {OWN}) ({expr})"
 
 
@@ -127,7 +132,8 @@ def tiles() -> list[Any]:
         counted.append(f"(count({ours}) or vector(0)) and on () {LOADED}")
     counted[0] = f"{counted[0]} or on () vector(-2)"
     busy = f"0 * (sum({requests()}) > 0) and on () {LOADED}"
-    ratio = "max(@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0)"
+    recent = "max(@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0)"
+    ratio = f'label_replace({recent} or on () ({busy}), "what", "all apps", "", "")'
     slow = recorded("schema:schema_validation_duration_seconds:p95_rate5m")
     enough = recorded("schema:schema_validations:increase5m") + " >= @{p95_validations}"
     cache = recorded("cache:cache_hits:ratio_rate10m")
@@ -151,13 +157,20 @@ def tiles() -> list[Any]:
         "collectors are down or gone. Without a collector there is no number for it.",
         "none",
         now(f"count({LOADED}) or vector(0)", "rules", "A"),
-        now(reporting, "processes report", "B"),
-        now(LOST, "collectors down", "C"),
+        now(reporting, "processes", "B"),
+        now(LOST, "collectors", "C"),
     ).thresholds(limits((None, "red"), (1, "green")))
+    telemetry = telemetry.orientation(VizOrientation.HORIZONTAL)
     down = {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 1, "color": "red"}]}
+    up = {"type": "value", "options": {"0": {"text": "all up"}}}
     told = {"type": "value", "options": {"0": {"text": "not loaded", "color": "red"}, "1": {"text": "loaded"}}}
     telemetry = telemetry.override_by_name(
-        "collectors down", [models.DynamicConfigValue(id_val="thresholds", value=down)]
+        "collectors",
+        [
+            models.DynamicConfigValue(id_val="thresholds", value=down),
+            models.DynamicConfigValue(id_val="mappings", value=[up]),
+            models.DynamicConfigValue(id_val="unit", value="suffix: lost"),
+        ],
     ).override_by_name("rules", [models.DynamicConfigValue(id_val="mappings", value=[told])])
 
     return [
@@ -168,7 +181,7 @@ def tiles() -> list[Any]:
                 "Failed validations over requests of all apps in the last minute; red above the limit of "
                 "HighValidationErrorRate.",
                 "percentunit",
-                now(judged(f"{ratio} or on () ({busy})", "what", "no request in the last minute"), "{{what}}"),
+                now(judged(ratio, "what", "no request in the last minute"), "{{what}}"),
             ).thresholds(above("@{error_ratio}")),
             UNKNOWN,
         ),
@@ -266,9 +279,9 @@ def dashboard() -> Any:
                             links=[RUNBOOK],
                             texts={"Watchdog": ("Watchdog is silent: rules not loaded", "")},
                         ),
-                        "schema_name": Column("Schema", texts={"$__all": ("–", "")}),
+                        "schema_name": Column("Schema"),
                         "about": Column("About"),
-                        "job": Column("Job", texts={"$__all": ("all", "")}),
+                        "job": Column("Job"),
                         "@{label}": Column("@{label}"),
                         "Value": Column("Since", "dateTimeFromNow", width=130),
                         "panel": Column(
@@ -276,8 +289,7 @@ def dashboard() -> Any:
                             links=[
                                 {
                                     "title": "Panel",
-                                    "url": "/d/${__value.raw}&${__url_time_range}@{own:drill}"
-                                    "&var-schema=${__data.fields.schema_name:percentencode}",
+                                    "url": "/d/${__value.raw}&${__url_time_range}@{own:drill_further}",
                                 }
                             ],
                             texts={"/.+/": ("panel", "")},
@@ -300,9 +312,9 @@ def dashboard() -> Any:
                     "take how long.",
                     SCHEMA_COLUMNS
                     | {
-                        "Value #A": Column("Errors", "short"),
-                        "Value #B": Column("Validations", "short"),
-                        "Value #C": Column("p95", "s"),
+                        "Value #A": Column("Errors", "short", width=90),
+                        "Value #B": Column("Validations", "short", width=110),
+                        "Value #C": Column("p95", "s", width=90),
                     },
                     instant(WORST, "A"),
                     instant(f"sum by ({BY_SCHEMA}) ({COUNT}) and on ({BY_SCHEMA}) {WORST}", "B"),
@@ -318,7 +330,8 @@ def dashboard() -> Any:
                 rows(
                     "Slowest Schemas",
                     "The 95th percentile of the time range, of schemas with at least @{p95_validations} validations.",
-                    SCHEMA_COLUMNS | {"Value #A": Column("p95", "s"), "Value #B": Column("Validations", "short")},
+                    SCHEMA_COLUMNS
+                    | {"Value #A": Column("p95", "s", width=90), "Value #B": Column("Validations", "short", width=110)},
                     instant(SLOWEST, "A"),
                     instant(f"sum by ({BY_SCHEMA}) ({COUNT}) and on ({BY_SCHEMA}) {SLOWEST}", "B"),
                     sort="p95",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 from opentelemetry.instrumentation.schema import observe_cache
 from pydantic import BaseModel, ValidationError, field_validator
@@ -22,6 +23,22 @@ class Fragile(BaseModel):
 
 class Strict(BaseModel):
     value: int
+
+
+class Archive(BaseModel):
+    value: int
+
+    @field_validator("value")
+    @classmethod
+    def wait(cls, value: int) -> int:
+        time.sleep(0.4 + value % 10 / 10)
+        return value
+
+
+@app.post("/archive", response_model=None)
+def archive() -> None:
+    """A schema that is slow, beside many that are quick."""
+    Archive(value=time.monotonic_ns() // 1000)
 
 
 @app.post("/fragile", response_model=None)

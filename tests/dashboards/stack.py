@@ -164,7 +164,7 @@ class Stack:
         end = time.monotonic() + seconds
         seed = 1
         while time.monotonic() < end:
-            for path in ("/fragile", "/flood"):
+            for path in ("/fragile", "/flood", "/archive"):
                 urllib.request.urlopen(urllib.request.Request(self.app.url + path, method="POST"), timeout=10).close()
             traffic.run(self.app.url, "demo", seed=seed, requests=60, rate=30, threads=2)
             seed += 1

@@ -79,8 +79,9 @@ class Scope:
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in ["job", *further])
         if form == "further":  # likewise, where there is no job
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in further)
-        if form == "drill":  # in a link from a table's row
-            return "".join(f"&var-{label}=${{__data.fields.{label}:percentencode}}" for label in ["job", *further])
+        if form in ("drill", "drill_further"):  # in a link from a table's row, with the job or without
+            named = [*(["job"] if form == "drill" else []), *further]
+            return "".join(f"&var-{label}=${{__data.fields.{label}:percentencode}}" for label in named)
         if form == "where":
             return "{{ $labels.job }}" + self._own("beside")
         if form == "beside":
