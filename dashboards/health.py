@@ -133,7 +133,7 @@ def tiles() -> list[Any]:
     counted[0] = f"{counted[0]} or on () vector(-2)"
     busy = f"0 * (sum({requests()}) > 0) and on () {LOADED}"
     recent = "max(@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0)"
-    ratio = f'label_replace({recent} or on () ({busy}), "what", "all apps", "", "")'
+    ratio = " or on () ".join(f'label_replace({one}, "what", "all apps", "", "")' for one in (recent, busy))
     slow = recorded("schema:schema_validation_duration_seconds:p95_rate5m")
     enough = recorded("schema:schema_validations:increase5m") + " >= @{p95_validations}"
     cache = recorded("cache:cache_hits:ratio_rate10m")
