@@ -52,7 +52,8 @@ def dashboard() -> Any:
                     series(
                         "Cache Efficiency",
                         "Share of the look-ups of ten minutes that were hits; the ten worst caches of the time range. "
-                        "Dashed: the limit of LowCacheHitRate, which asks for @{hit_lookups} look-ups in a window.",
+                        "The dashed line is the limit of LowCacheHitRate, which asks for @{hit_lookups} look-ups in a "
+                        "window.",
                         "percentunit",
                         query(chosen_ten(caches, "min_over_time", "bottomk"), f"{{{{schema_cache_name}}}} {WHERE}"),
                         worst="lowest",
@@ -83,8 +84,8 @@ def dashboard() -> Any:
                         series(
                             "Calls That Build Their Validator",
                             "Share of a schema's validations in ten minutes that built the validator first: near 100 % "
-                            "it is made per call. The ten worst schemas of the time range. Dashed: the limit of "
-                            "ValidatorBuiltPerCall, which asks for @{build_count} builds in a window.",
+                            "it is made per call. The ten worst schemas of the time range. The dashed line is the "
+                            "limit of ValidatorBuiltPerCall, which asks for @{build_count} builds in a window.",
                             "percentunit",
                             query(
                                 chosen_ten(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA)),
@@ -117,7 +118,7 @@ def dashboard() -> Any:
                 latency(
                     "Query Latency",
                     "95 % of the queries linked to a schema take at most this, in windows of five minutes, during and "
-                    "after the validation apart; the ten slowest of the time range. Dashed: the limit of "
+                    "after the validation apart; the ten slowest of the time range. The dashed line is the limit of "
                     "SlowLinkedQueries, which asks for @{query_count} queries in a window.",
                     query(
                         chosen_ten(slowest),

@@ -346,8 +346,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Validation Errors per Request",
-                        "Failed validations over requests; a request may fail several, so it may pass 100 %. All apps, "
-                        "in windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
+                        "Failed validations over requests; a request may fail several, so it may exceed 100 %. All "
+                        "apps, in windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
                         "percentunit",
                         query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
                     ),

@@ -1,4 +1,4 @@
-"""Telemetry pipeline: can the other dashboards be believed?"""
+"""Telemetry pipeline: can you trust the other dashboards?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from panels import (
     worded,
 )
 
-NO_COLLECTOR = "No collector is scraped"
+NO_COLLECTOR = "Prometheus scrapes no collector: it scrapes the apps themselves"
 UP = "max by (@{collector:own}, instance) (up@{collector:only})"
 GONE = "@{prefix:recorded}job:otelcol_gone:count@{collector:only}"
 LOST = f"(count({UP} == 0) or vector(0)) + (sum({GONE}) or vector(0)) and on () ({UP} or {GONE})"
@@ -71,8 +71,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Internal Errors",
-                            "Errors of the instrumentation itself, kept from the app, in ten minutes. Dashed: the "
-                            "limit of SchemaTelemetryErrors.",
+                            "Errors of the instrumentation itself, kept from the app, in ten minutes. The dashed line "
+                            "is the limit of SchemaTelemetryErrors.",
                             "suffix: errors",
                             query(
                                 chosen_ten(recorded("component:schema_telemetry_errors:increase10m")),
@@ -93,7 +93,7 @@ def dashboard() -> Any:
                         series(
                             "Dropped Measurements",
                             "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums "
-                            "stay right. Dashed: the limit of MeasurementsDropped.",
+                            "stay right. The dashed line is the limit of MeasurementsDropped.",
                             "suffix: measurements",
                             query(
                                 chosen_ten(recorded("instrument:schema_telemetry_dropped:increase10m")),
@@ -179,8 +179,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Queue Fill",
-                            "How full each exporter's queue on disk is; the ten fullest. Dashed: the limit of "
-                            "CollectorQueueFilling.",
+                            "How full each exporter's queue on disk is; the ten fullest. The dashed line is the limit "
+                            "of CollectorQueueFilling.",
                             "percentunit",
                             query(
                                 of_exporters("exporter:otelcol_queue:ratio_min1m"),
@@ -209,8 +209,8 @@ def dashboard() -> Any:
                             limited(
                                 series(
                                     "Export Failures",
-                                    "What exporters gave up, a second: it is lost. The ten worst. Dashed: the limit of "
-                                    "CollectorExportFailing.",
+                                    "What exporters gave up, a second: it is lost. The ten worst. The dashed line is "
+                                    "the limit of CollectorExportFailing.",
                                     "suffix: points/s",
                                     query(
                                         of_exporters("exporter:otelcol_send_failed:rate5m"),
@@ -233,7 +233,7 @@ def dashboard() -> Any:
                                 series(
                                     "Refused",
                                     "What collectors refused, a second: the sender tries again, an SDK for ten "
-                                    "seconds. The ten worst. Dashed: the limit of CollectorRefusing.",
+                                    "seconds. The ten worst. The dashed line is the limit of CollectorRefusing.",
                                     "suffix: points/s",
                                     query(
                                         of_exporters("receiver:otelcol_refused:rate5m"),

@@ -1,4 +1,4 @@
-"""Validation: how long it takes, what fails, and the way from a point to its trace."""
+"""Validation: how long it takes, what fails, and the link from a value to its trace."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def dashboard() -> Any:
                         "Validation Time (95th Percentile)",
                         "95 % of the validations of a schema take at most this, in windows of five minutes; the ten "
                         "slowest schemas of the time range. Dots are single slow validations: a click opens the trace. "
-                        "Dashed: the limit of HighValidationTime, which asks for @{p95_validations} validations in a "
-                        "window.",
+                        "The dashed line is the limit of HighValidationTime, which asks for @{p95_validations} "
+                        "validations in a window.",
                         query(chosen_ten(p95), f"{NAMED} {WHERE}"),
                         # what is recorded has no exemplars: this query asks for them
                         with_exemplars(query(quantile("0.95", BY_SCHEMA, BUCKETS), NAMED, "B")),
@@ -164,8 +164,9 @@ def dashboard() -> Any:
                         series(
                             "Error Rate by Endpoint",
                             "Failed validations over requests in windows of five minutes; the ten worst of the time "
-                            "range. One request may fail several validations: it may pass 100 %. Dashed: the limit of "
-                            "HighEndpointErrorRate, which asks for @{endpoint_requests} requests in a window.",
+                            "range. One request may fail several validations: it may exceed 100 %. The dashed line is "
+                            "the limit of HighEndpointErrorRate, which asks for @{endpoint_requests} requests in a "
+                            "window.",
                             "percentunit",
                             query(
                                 chosen_ten(recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA)),
@@ -226,7 +227,7 @@ def dashboard() -> Any:
                         series(
                             "Crashed Validators",
                             "Validations in the last five minutes whose validator raised something other than a "
-                            "validation error. Dashed: the limit of CrashedValidators.",
+                            "validation error. The dashed line is the limit of CrashedValidators.",
                             "suffix: crashes",
                             query(chosen_ten(crashes), f"{NAMED} {WHERE}"),
                         ),

@@ -47,8 +47,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Active Schema Versions",
-                    "Each schema that was used, with its version by instance: as declared, else its fingerprint. Two "
-                    "fingerprints under one declared version say that somebody forgot to raise it.",
+                    "Each schema that was used, with its version by instance: the declared one, else the "
+                    "fingerprint. Two fingerprints with one declared version mean that the author forgot to raise it.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
@@ -87,8 +87,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Versions by Schema",
-                        "How many versions of a schema are in use at once. Dashed: the limit of SeveralSchemaVersions, "
-                        "which a deployment may pass for a while.",
+                        "How many versions of a schema are in use at once. The dashed line is the limit of "
+                        "SeveralSchemaVersions; during a deployment the number may exceed it.",
                         "suffix: versions",
                         query(chosen_ten(VERSIONS), f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
                     ),
@@ -102,8 +102,8 @@ def dashboard() -> Any:
             empty(
                 failures(series(
                     "Errors by Version",
-                    "Failed validations a second, by the version that the instance uses: an error that came with a "
-                    "version shows in its line alone.",
+                    "Failed validations a second, by the version that the instance uses. An error that a "
+                    "version introduced shows in that version's line only.",
                     "suffix: errors/s",
                     query(
                         ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, grown),
@@ -117,7 +117,7 @@ def dashboard() -> Any:
         placed(
             figure(
                 "Schemas with Several Versions",
-                "Schemas of which more than one version is in use now, in one job.",
+                "Schemas with more than one version in use in one job now.",
                 "short",
                 query(f"count({VERSIONS} > @{{schema_versions}}) or vector(0)"),
             ),
