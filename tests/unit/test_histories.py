@@ -77,6 +77,7 @@ def test_pending_comes_after_what_it_needs() -> None:
     assert [each.id for each in APART.pending([])] in (["a", "b", "x", "y"], ["x", "a", "b", "y"])
     assert [each.id for each in MERGED.pending(["b"])] == ["c", "m"]
     assert {each.id for each in CIRCLE.pending([])} == {"a", "b", "c"}
+    assert STRAIGHT.pending(["z"]) == ()
 
 
 def test_duplicates_stay_visible() -> None:

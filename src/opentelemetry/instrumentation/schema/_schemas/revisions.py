@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
@@ -178,8 +178,13 @@ class History:
         """
         return frozenset(found) & self.by_id.keys() if self.tool == "dbmate" else self.ancestors(found)
 
-    def pending(self, found: Iterable[str]) -> tuple[Revision, ...]:
-        """The revisions that a database has not run, each after all that it needs."""
+    def pending(self, found: Collection[str]) -> tuple[Revision, ...]:
+        """The revisions that a database has not run, each after all that it needs.
+
+        None where it holds a revision of Alembic's that no file does: what that one followed is not known.
+        """
+        if self.tool == "alembic" and self.missing(found):
+            return ()
         done = set(self.applied(found))
         ordered: list[Revision] = []
         for start in self.revisions:

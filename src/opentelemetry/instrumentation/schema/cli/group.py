@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
     "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",
+    "status": "Show environments side by side: revisions, pending migrations, Git refs, releases, API versions.",
     "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",
     "upgrade": "Apply migrations under a lock, and say what the database holds afterwards.",
 }
