@@ -11,10 +11,17 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from sqlalchemy.pool import NullPool
+
+KINDS = [
+    "postgresql",
+    pytest.param("mariadb", marks=pytest.mark.nightly),
+    pytest.param("sqlite", marks=pytest.mark.nightly),
+]
 
 ENV = """
 from alembic import context
@@ -125,3 +132,21 @@ class Project:
 
 
 TABLE = 'op.create_table("a", sa.Column("id", sa.Integer(), primary_key=True))'
+
+
+class Folder(Project):
+    """A folder with DBMate's migrations; `plain` is the URL as DBMate takes it."""
+
+    def __init__(self, path: Path, url: str, plain: str) -> None:
+        self.path, self.url, self.plain = path, url, plain
+        (path / "db/migrations").mkdir(parents=True)
+
+    def migration(self, name: str, up: str, down: str | None) -> Path:
+        """Writes a migration."""
+        file = self.path / f"db/migrations/{name}.sql"
+        file.write_text(f"-- migrate:up\n{up}\n" + ("" if down is None else f"\n-- migrate:down\n{down}\n"))
+        return file
+
+    def do(self, *arguments: str, url: str | None = None) -> Said:
+        """Runs otel-schema in this process."""
+        return super().do(*arguments, "--url", url or self.plain)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from databases import Server
 
-from migrated import TABLE, Project
+from migrated import KINDS, TABLE, Project
 
 Make = Callable[..., Project]
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+@pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
     if request.param == "sqlite":

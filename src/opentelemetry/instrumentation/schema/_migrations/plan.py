@@ -200,12 +200,16 @@ class Limits:
     Attributes:
         lock_timeout: Seconds that a statement waits for a lock.
         statement_timeout: Seconds that a statement runs; None is as long as it takes.
-        lossy: Tables that may lose rows.
+        lossy: Tables that may lose rows; None is every table.
     """
 
     lock_timeout: float = 5.0
     statement_timeout: float | None = None
-    lossy: frozenset[str] = frozenset()
+    lossy: frozenset[str] | None = frozenset()
+
+    def may_lose(self, loss: Loss) -> bool:
+        """Whether it was said that these rows may be lost."""
+        return self.lossy is None or bool({loss.name, loss.table} & self.lossy)
 
 
 Event = Callable[[str, dict[str, Any]], None]
@@ -248,6 +252,13 @@ class MissingRevisionError(MigrationError):
         self.database, self.table, self.missing, self.heads = database, table, missing, heads
 
 
+def named(heads: Sequence[str], tool: str) -> str:
+    """Revisions as a person names them: DBMate's newest version stands for those before it; `base` is none."""
+    if not heads:
+        return "base"
+    return max(heads) if tool == "dbmate" else ", ".join(heads)
+
+
 class Tool(Protocol):
     """A migration tool with a project's settings."""
 
@@ -272,6 +283,18 @@ class Tool(Protocol):
 
         Raises:
             MigrationError: if they are not.
+        """
+        ...
+
+    def rehearse(self, event: Event) -> Ended:
+        """Takes each revision up, down and up again, on an empty database.
+
+        Args:
+            event: Is told `step` (revision, way, number, total) before each, and `stop` (revision, way, difference,
+                missing) after it; ways are `up`, `down` and `up again`.
+
+        Raises:
+            MigrationError: if no step could be run.
         """
         ...
 

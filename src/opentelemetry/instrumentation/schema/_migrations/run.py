@@ -108,7 +108,7 @@ def check(plan: Plan, options: Options) -> None:
     for step in plan.steps:
         if plan.direction == "downgrade" and step.revision not in options.accepted:
             _refuse(step)
-    lost = estimate(plan, options.limits.lossy)
+    lost = estimate(plan, options.limits)
     if lost:
         tables = sorted({each[1] for each in lost})
         raise RefusedError(
@@ -135,7 +135,7 @@ def _refuse(step: Step) -> None:
         )
 
 
-def estimate(plan: Plan, lossy: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+def estimate(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
     """What the plan would lose as far as tables are there now: the sentence and the table of each loss.
 
     Tables that an earlier step of the plan changes are counted again right before the step that loses them.
@@ -144,7 +144,7 @@ def estimate(plan: Plan, lossy: frozenset[str] = frozenset()) -> list[tuple[str,
         UnknownError: if the rows cannot be counted.
     """
     wanted = [(step, loss) for step in plan.steps for loss in step.losses]
-    wanted = [(step, loss) for step, loss in wanted if not {loss.name, loss.table} & lossy]
+    wanted = [(step, loss) for step, loss in wanted if not limits.may_lose(loss)]
     if not wanted or (plan.database.dialect == "sqlite" and not plan.database.file.exists()):
         return []
     found: list[tuple[str, str]] = []

@@ -116,6 +116,11 @@ def take(connection: Connection, table: VersionTable) -> Snapshot:
     return tuple(sorted({f"{name}: {what}" for name, what in lines if name.rpartition(".")[2] != table.name}))
 
 
+def tables(snapshot: Snapshot) -> list[str]:
+    """What is there of an application's: all but schemas and extensions, which a server may bring."""
+    return [line for line in snapshot if not line.endswith((": schema", ": extension"))]
+
+
 def digest(snapshot: Snapshot) -> str:
     """The same for the same schema."""
     return sha256("\n".join(snapshot).encode("utf-8", "surrogatepass")).hexdigest()

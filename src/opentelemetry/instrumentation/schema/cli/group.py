@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "guard": "Watch an app after a migration or a deployment, and judge whether it made the app worse.",
     "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
+    "rehearse": "Take each migration up, down and up again on an empty database.",
     "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",
     "status": "Show environments side by side: revisions, pending migrations, Git refs, releases, API versions.",
     "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",

@@ -15,7 +15,7 @@ import click
 from .._migrations.database import parse
 from .._migrations.errors import MigrationError
 from .._migrations.history import NAME, History, Run, holders, unfinished
-from .._migrations.plan import Limits, Plan, Tool
+from .._migrations.plan import Limits, Plan, Tool, named
 from .._migrations.process import Interrupts
 from .._migrations.run import Options, Result
 from . import git
@@ -174,17 +174,12 @@ def one_line(json: bool = False) -> Generator[None]:
         sys.exit(error.code)
 
 
-def named(heads: tuple[str, ...]) -> str:
-    """Revisions for people; `base` where there is none."""
-    return ", ".join(heads) or "base"
-
-
 def print_plan(plan: Plan, sql: bool) -> None:
     """The plan for people."""
     span = {"run": "all in one transaction", "step": "each step in a transaction", "none": "without a transaction"}
     echo(
-        f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from {named(plan.before)} to "
-        f"{named(plan.after)}, {span[plan.transaction]}:"
+        f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from {named(plan.before, plan.tool)} to "
+        f"{named(plan.after, plan.tool)}, {span[plan.transaction]}:"
     )
     for number, step in enumerate(plan.steps, 1):
         echo(f"  {number}. {step.revision} {step.title}: {step.kind}{f' ({step.why})' if step.why else ''}")
@@ -221,14 +216,15 @@ def warn_of_killed(settings: Settings, plan: Plan) -> None:
     for run in unfinished(settings.history.runs(plan.database.identity, str(plan.table)))[-1:]:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-            f"({named(run.before)} to {named(run.target)}) never said how it ended: it was killed, or still runs"
+            f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) never said how it ended: it was killed, "
+            "or still runs"
         )
 
 
 def outcome_text(result: Result) -> list[str]:
     """How a run ended, for people: what the database holds, what failed, and what to do."""
     plan, ended, verdict = result.plan, result.ended, result.verdict
-    was, target = named(plan.before), named(plan.after)
+    was, target = named(plan.before, plan.tool), named(plan.after, plan.tool)
     failed = f" in {ended.failed}" if ended.failed else ""
     said = f"{ended.refused or ended.message}" if (ended.refused or ended.message) else ""
     lines: list[str] = []
@@ -242,7 +238,7 @@ def outcome_text(result: Result) -> list[str]:
     elif verdict.outcome == "unknown":
         lines.append(f"unknown: {said or plan.tool + ' ended'}{failed}. {result.unread}")
     else:
-        after = named(result.after.heads) if result.after else "?"
+        after = named(result.after.heads, plan.tool) if result.after else "?"
         what = "refused" if ended.refused else verdict.outcome
         lines.append(f"{what}{failed}: {said or f'{plan.tool} said nothing of an error'}")
         if verdict.outcome == "failed":

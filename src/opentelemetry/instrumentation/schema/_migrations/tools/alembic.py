@@ -73,17 +73,47 @@ class Alembic:
                 {
                     "revision": step.revision,
                     "sha256": step.sha256,
-                    "losses": [asdict(loss) for loss in step.losses],
+                    "losses": [asdict(loss) for loss in step.losses if not limits.may_lose(loss)],
                 }
                 for step in plan.steps
             ],
-            "lossy": sorted(limits.lossy),
             "lock_timeout": limits.lock_timeout,
             "statement_timeout": limits.statement_timeout,
             "transaction": plan.transaction,
             "dialect": plan.database.dialect,
         }
         return self._listen(request, plan, event)
+
+    def rehearse(self, event: Event) -> Ended:
+        """Each revision up, down and up again on an empty database."""
+        request = {
+            "lock_timeout": Limits().lock_timeout,
+            "statement_timeout": None,
+            "transaction": "step",
+        }
+        command, whole, directory = self._call("rehearse", request)
+        stream, output = events(command, whole, directory, self.interrupts)
+        problem: dict[str, Any] | None = None
+        step, ended = "", False
+        for each in stream:
+            name = each.pop("event")
+            if name == "error":
+                problem = each
+            elif name == "step":
+                step = each["revision"]
+            ended = ended or name == "ended"
+            event(name, each)
+        killed = self._killed(output.code, ended)
+        if killed is None and problem is None and not ended:
+            problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
+        if problem is not None and not step:
+            raise self._problem(problem, output.stderr)
+        return Ended(
+            failed=None if ended else step,
+            error=_error(problem, killed),
+            message=_message(problem, killed),
+            killed=killed,
+        )
 
     def files(self) -> dict[str, Path]:
         """The file of each revision."""
@@ -150,6 +180,13 @@ class Alembic:
         place = f" ({problem['place']})" if problem.get("place") else ""
         return UnknownError(f"env.py failed before any migration ran: {problem['type']}: {message}{place}")
 
+    def _killed(self, code: int, ended: bool) -> int | None:
+        """The signal that ended the process before it was done."""
+        if ended:
+            return None
+        received = self.interrupts.received if self.interrupts is not None else None
+        return received if received is not None else -code if code < 0 else None
+
     def _listen(self, request: dict[str, Any], plan: Plan, event: Event) -> Ended:
         command, whole, directory = self._call("run", request)
         stream, output = events(command, whole, directory, self.interrupts, lambda: event("idle", {}))
@@ -179,13 +216,9 @@ class Alembic:
             elif name == "ended":
                 ended = True
             event(name, each)
-        killed = self.interrupts.received if self.interrupts is not None else None
-        if killed is None and output.code < 0:
-            killed = -output.code
+        killed = self._killed(output.code, ended)
         if killed is None and problem is None and not ended:
             problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
-        if killed is not None and ended:
-            killed = None
         return Ended(
             completed=tuple(completed),
             failed=step,

@@ -33,6 +33,7 @@ from ..database import VersionTable, reason
 from ..plan import Loss
 from . import alembic_sessions
 from .alembic_errors import failure
+from .alembic_rehearsal import rehearse
 from .alembic_render import Renderer
 
 _ORPHANED: Final = 70
@@ -279,16 +280,12 @@ class Driver:
             yield step
 
     def _guarded(self, function: Any, planned: dict[str, Any], context: MigrationContext) -> Any:
-        allowed = set(self._request["lossy"])
-
         def count_first(**arguments: Any) -> None:
             connection = context.connection
             assert connection is not None
             locked = context.dialect.name == "postgresql" and self._request["transaction"] != "none"
             for data in planned["losses"]:
                 loss = Loss(**data)
-                if loss.name in allowed or loss.table in allowed:
-                    continue
                 lost = losses.count(connection, loss, lock=locked)
                 if lost:
                     raise _StoppedError("loss", losses.sentence(loss, lost, exact=locked))
@@ -315,11 +312,37 @@ class Driver:
         except SQLAlchemyError:
             return None
 
+    # -- rehearsing
+
+    def rehearse(self) -> None:
+        """Takes each revision up, down and up again, and tells how the schema differs where it must not."""
+        script = self.script()
+
+        def upgrade(heads: Any, context: MigrationContext) -> Any:
+            if heads:
+                raise _StoppedError(
+                    "environment", f"the database is at {', '.join(heads)}: rehearse needs an empty one"
+                )
+            self._table = VersionTable(context.version_table, context.version_table_schema)
+            yield from rehearse(script, self.say, lambda: self._snapshot(context))
+
+        self._run_env(script, upgrade, "heads")
+        self.say("ended")
+
     # -- both
 
     def _run_env(self, script: ScriptDirectory, function: Any, target: str, **more: Any) -> None:
         run_migrations, block = MigrationContext.run_migrations, MigrationContext.autocommit_block
         applied = self._applied if self._request["action"] == "run" else None
+
+        rehearsing = self._request["action"] == "rehearse"
+        if rehearsing:  # as in production, where each revision is deployed by itself
+            configured = MigrationContext.__init__
+
+            def each_by_itself(context: MigrationContext, dialect: Any, connection: Any, opts: Any, *rest: Any) -> None:
+                configured(context, dialect, connection, {**opts, "transaction_per_migration": True}, *rest)
+
+            MigrationContext.__init__ = each_by_itself  # pyright: ignore[reportAttributeAccessIssue]
 
         def once(context: MigrationContext, **arguments: Any) -> None:
             self._contexts.append(context)
@@ -387,7 +410,7 @@ def main() -> None:
     driver: Driver | None = None
     try:
         driver = Driver(request, out)
-        {"plan": driver.plan, "run": driver.run}[request["action"]]()
+        {"plan": driver.plan, "run": driver.run, "rehearse": driver.rehearse}[request["action"]]()
         code = 0
     except _StoppedError as error:
         assert driver is not None

@@ -10,11 +10,11 @@ import click
 from ..._migrations import run
 from ..._migrations.errors import MigrationError, RefusedError
 from ..._migrations.history import recorded
-from ..._migrations.plan import MissingRevisionError
+from ..._migrations.plan import MissingRevisionError, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
 from .. import migrating
-from ..migrating import Settings, named
+from ..migrating import Settings
 from ..output import echo, echo_json
 
 
@@ -51,7 +51,7 @@ def _rollback(target: str | None, settings: Settings) -> None:
         target = _previous(settings)
     if settings.dry_run:
         plan = settings.tool.plan("downgrade", target)
-        lost = run.estimate(plan, settings.options.limits.lossy)
+        lost = run.estimate(plan, settings.options.limits)
         if settings.json:
             losses = [sentence for sentence, _ in lost]
             echo_json(
@@ -77,7 +77,7 @@ def _rollback(target: str | None, settings: Settings) -> None:
                     {"version": 1, "command": "rollback", "result": "nothing", "exit_code": 0, "plan": plan.as_data()}
                 )
             else:
-                echo(f"nothing to do: {plan.database} is at {named(plan.before)}")
+                echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
             return
         migrating.warn_of_killed(settings, plan)
         if not settings.json:
@@ -93,14 +93,15 @@ def _previous(settings: Settings) -> str:
     """The revision that the last recorded upgrade began at."""
     database, table, heads, known = settings.tool.state()
     run_ = recorded(settings.history.runs(database.identity, str(table)), heads)
-    if run_ is None or len(run_.before) > 1:
+    if run_ is None or (len(run_.before) > 1 and settings.tool.name == "alembic"):
         choice = ", ".join(known[:10]) + (" …" if len(known) > 10 else "")
         raise RefusedError(
-            f"the history {settings.history.path} does not say where {database} was before {named(heads)}: name the "
-            f"revision to go back to, as in otel-schema rollback {known[0] if known else 'base'}. "
+            f"the history {settings.history.path} does not say where {database} was before "
+            f"{named(heads, settings.tool.name)}: name the revision to go back to, as in "
+            f"otel-schema rollback {known[0] if known else 'base'}. "
             f"There are: {choice or 'none'}, base"
         )
-    return run_.before[0] if run_.before else "base"
+    return named(run_.before, run_.tool)
 
 
 def _next(result: Result) -> str:
@@ -109,6 +110,7 @@ def _next(result: Result) -> str:
     if result.verdict.outcome == "unknown":
         return "otel-schema status, when the database can be reached"
     if result.verdict.outcome == "failed" or result.verdict.clean:
-        return f"mend the downgrade of {result.ended.failed}, then run otel-schema rollback {named(result.plan.after)}"
-    after = named(result.after.heads) if result.after else "?"
+        target = named(result.plan.after, result.plan.tool)
+        return f"mend the downgrade of {result.ended.failed}, then run otel-schema rollback {target}"
+    after = named(result.after.heads, result.plan.tool) if result.after else "?"
     return f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged)"

@@ -9,11 +9,11 @@ import click
 
 from ..._migrations import run
 from ..._migrations.errors import MigrationError
-from ..._migrations.plan import SAFE, MissingRevisionError, Plan
+from ..._migrations.plan import SAFE, MissingRevisionError, Plan, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
 from .. import migrating
-from ..migrating import Settings, named
+from ..migrating import Settings
 from ..output import echo, echo_json
 
 
@@ -68,7 +68,7 @@ def _upgrade(target: str | None, rollback: bool, settings: Settings) -> None:
 
 def _dry_run(target: str | None, settings: Settings) -> None:
     plan = settings.tool.plan("upgrade", target)
-    lost = run.estimate(plan, settings.options.limits.lossy)
+    lost = run.estimate(plan, settings.options.limits)
     if settings.json:
         losses = [sentence for sentence, _ in lost]
         echo_json(
@@ -92,7 +92,7 @@ def _nothing(plan: Plan, settings: Settings) -> None:
     if settings.json:
         echo_json({"version": 1, "command": "upgrade", "result": "nothing", "exit_code": 0, "plan": plan.as_data()})
     else:
-        echo(f"nothing to do: {plan.database} is at {named(plan.before)}")
+        echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
 
 
 def _next(result: Result) -> str:
@@ -114,8 +114,8 @@ def _next(result: Result) -> str:
     if result.verdict.outcome == "failed":
         return mend
     if result.verdict.clean:
-        return f"{mend}; or go back: otel-schema rollback {named(result.plan.before)}"
-    after = named(result.after.heads) if result.after else "?"
+        return f"{mend}; or go back: otel-schema rollback {named(result.plan.before, result.plan.tool)}"
+    after = named(result.after.heads, result.plan.tool) if result.after else "?"
     return (
         f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged), then run otel-schema "
         f"upgrade again; or complete {result.ended.failed or 'the step'} by hand and stamp it"
@@ -127,15 +127,17 @@ def _back(plan: Plan, result: Result, settings: Settings, next_: str) -> tuple[R
     why_not = run.way_back(plan, result)
     if why_not is None:
         try:
-            back = settings.tool.plan("downgrade", plan.before[0] if plan.before else "base")
+            back = settings.tool.plan("downgrade", named(plan.before, plan.tool))
             unsafe = [step for step in back.steps if step.kind not in SAFE]
             if unsafe:
                 why_not = f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
             elif back.after != plan.before:
-                why_not = f"a rollback would lead to {named(back.after)}"
+                why_not = f"a rollback would lead to {named(back.after, back.tool)}"
             else:
                 run.check(back, settings.options)
-                settings.say(f"{' '.join(migrating.outcome_text(result))}. Rolling back to {named(plan.before)}")
+                settings.say(
+                    f"{' '.join(migrating.outcome_text(result))}. Rolling back to {named(plan.before, plan.tool)}"
+                )
                 return run.execute(settings.tool, back, settings.history, settings.options, settings.say), next_
         except MigrationError as error:
             why_not = str(error)

@@ -1,0 +1,170 @@
+"""`otel-schema rehearse`: each revision up, down and up again on an empty scratch database."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..._migrations import outcome, snapshot
+from ..._migrations.database import Database, parse
+from ..._migrations.errors import MigrationError
+from ..._migrations.plan import Ended
+from ..._migrations.process import interrupts
+from .. import migrating, reporting
+from ..output import UsageError, echo, finish
+from ..reporting import Item, Report
+
+_SHOWN: Final = 8  # lines of a difference
+_VARIABLES: Final = ("DATABASE_URL", "OTEL_SCHEMA_DATABASE_URL", "SQLALCHEMY_DATABASE_URI")
+_NAMES: Final = {"postgresql": "PostgreSQL", "mysql": "MariaDB or MySQL", "sqlite": "SQLite"}
+
+
+@click.command()
+@click.option("--url", required=True, envvar="OTEL_SCHEMA_SCRATCH_URL", help="An empty database of the same kind.")
+@click.option("--tool", type=click.Choice(migrating.TOOLS), help="The migration tool.  [default: the one found here]")
+@click.option("--config", type=click.Path(path_type=Path), help="alembic.ini, or DBMate's directory of migrations.")
+@click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Passed to env.py, as by Alembic.")
+@reporting.format_option
+def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...], format_: str) -> None:
+    """Take every revision up, down and up again on an empty database, and compare the schema at each stop.
+
+    Finds downgrades that do nothing, or not all, and upgrades that cannot be repeated. The database must be empty and
+    of the kind that the migrations are for; it holds all migrations afterwards.
+
+    Exits with 0 if every revision came back, 1 if one did not, 2 if the database is not empty or not of the right kind,
+    3 if it cannot be read, 130 or 143 if a signal stopped it.
+    """
+    with interrupts() as noted, migrating.one_line(format_ == "json"):
+        scratch = parse(url)
+        used = migrating.find_tool(tool, config, url, x, noted)
+        _refuse_stand_in(scratch, used.name, config)
+        standing = used.state()
+        there = outcome.read(standing.database, standing.table)
+        if there.heads or snapshot.tables(there.schema):
+            found = snapshot.tables(there.schema)[:3] or [f"revision {there.heads[0]}"]
+            raise MigrationError(
+                f"{scratch} is not empty: it holds {', '.join(found)} …. Name a database that nobody uses, and empty it"
+            )
+        heard = _Heard()
+        ended = used.rehearse(heard)
+    report = heard.report(ended)
+    echo(reporting.render(report, format_))
+    if ended.killed in (2, 15):
+        finish(128 + ended.killed)
+    finish(report.exit_code)
+
+
+def _refuse_stand_in(scratch: Database, tool: str, config: Path | None) -> None:
+    """SQLite, or another server, would answer differently than the one that the migrations are for."""
+    real = _real_dialect(tool, config)
+    if real is not None and real != scratch.dialect:
+        raise UsageError(
+            f"the migrations are for {_NAMES[real]}, and {scratch} is {_NAMES[scratch.dialect]}, which answers "
+            f"differently: name an empty {_NAMES[real]} database with --url"
+        )
+
+
+def _real_dialect(tool: str, config: Path | None) -> str | None:
+    """The dialect that the project names in its settings or in its revisions; None where it names none."""
+    found: list[str] = []
+    if tool == "alembic":
+        ini = config or Path("alembic.ini")
+        text = ini.read_text(encoding="utf-8", errors="replace")
+        line = re.search(r"^\s*sqlalchemy\.url\s*=\s*(\w+)(?:\+\w+)?:", text, re.M)
+        if line and line[1] != "driver":  # of the template
+            found.append(line[1])
+        for file in sorted(ini.parent.rglob("versions/*.py"))[:1000]:
+            said = re.search(r"dialects(?:\.| import )(postgresql|mysql)", file.read_text(errors="replace"))
+            if said:
+                found.append(said[1])
+                break
+    variables = (os.environ.get(each) for each in _VARIABLES)
+    found.extend(each.partition(":")[0].partition("+")[0] for each in variables if each)
+    known = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+    real = next((known[each] for each in found if each in known), None)
+    return real or ("sqlite" if any(each.startswith("sqlite") for each in found) else None)
+
+
+class _Heard:
+    """What the rehearsal told, as a report."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+        self._verdicts: dict[str, dict[str, str]] = {}
+        self._way, self._file, self._total = "up", "", 0
+
+    def __call__(self, name: str, facts: dict[str, Any]) -> None:
+        if name == "step":
+            self._way = facts["way"]
+            self._file = Path(facts.get("file") or "").name
+            self._total = facts["total"]
+            if self._way == "up":
+                echo(f"{facts['number']}/{facts['total']} {facts['revision']}", err=True)
+            return
+        if name != "stop":
+            return
+        revision, way = facts["revision"], facts["way"]
+        row = self._verdicts.setdefault(revision, {"subject": revision, "up": "", "down": "", "up again": ""})
+        difference: list[str] = facts["difference"]
+        row[way] = "missing" if facts.get("missing") else "differs" if difference else "ok"
+        file = Path(facts.get("file") or "").name
+        if facts.get("missing"):
+            self._add("no-downgrade", "warning", revision, file, "there is no downgrade", "A rollback stops here.")
+        elif difference:
+            message = {
+                "down": "its downgrade does not bring back the schema that was before",
+                "up again": "applied a second time it makes another schema",
+            }[way]
+            why = "A rollback would leave a schema that no revision describes." if way == "down" else ""
+            self._add(
+                "fake-reversible" if way == "down" else "not-repeatable",
+                "error",
+                revision,
+                file,
+                message,
+                why,
+                tuple(difference),
+            )
+
+    def _add(
+        self, code: str, level: Any, revision: str, file: str, message: str, why: str, lines: tuple[str, ...] = ()
+    ) -> None:
+        more = (f"… {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
+        self._items.append(
+            Item(
+                code=code,
+                level=level,
+                subject=revision,
+                message=f"{message} ({file})" if file else message,
+                why=why,
+                remarks=(*lines[:_SHOWN], *more),
+                details={"word": "wrong" if level == "error" else "warning"},
+            )
+        )
+
+    def report(self, ended: Ended) -> Report:
+        """The report of what was told."""
+        done = sum(bool(row["up again"] or row["down"] == "missing") for row in self._verdicts.values())
+        if ended.killed is not None:
+            self._add("interrupted", "unknown", ended.failed or "", self._file, f"{ended.message}", "Run it again.")
+        elif ended.failed is not None and ended.message:
+            code = {"up": "upgrade-fails", "down": "downgrade-fails", "up again": "not-repeatable"}[self._way]
+            self._add(code, "error", ended.failed, self._file, f"{self._way} failed: {ended.message}", "")
+        wrong = len({each.subject for each in self._items if each.level == "error"})
+        rest = self._total - done
+        summary = f"{done} of {self._total} revisions rehearsed"
+        if wrong:
+            summary += f", {wrong} did not come back"
+        if ended.failed is not None and rest:
+            summary += f"; {rest} not rehearsed: it stopped at {ended.failed}"
+        return Report(
+            command="rehearse",
+            result="findings" if wrong else "fine",
+            summary=summary,
+            items=self._items,
+            verdicts=list(self._verdicts.values()),
+        )
