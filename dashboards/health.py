@@ -26,6 +26,7 @@ from panels import (
     alerts,
     below,
     busiest_ten,
+    chosen_ten,
     coloured,
     drill,
     empty,
@@ -68,8 +69,7 @@ These three work as they stand, in Explore or in a dashboard of your own:
 
     sum(cache_hits_total) / (sum(cache_hits_total) + sum(cache_misses_total))
 """
-PAIRS = (("1h", "5m", "burn_1h"), ("6h", "30m", "burn_6h"), ("1d", "2h", "burn_1d"), ("3d", "6h", "burn_3d"))
-"""Windows of ValidationBudgetBurn, the long and the short one, and the limit of both."""
+BURN = recorded("job:schema_budget_burn:of_limit")
 ABOUT = (
     "http_request_method", "http_route", "schema_endpoint", "schema_cache_name", "schema_telemetry_component",
     "schema_telemetry_instrument", "schema_migration_tool", "db_namespace", "instance", "exporter", "receiver", "long",
@@ -88,17 +88,6 @@ SCHEMA_COLUMNS = {
     "job": Column("Job"),
     "@{label}": Column("@{label}"),
 }
-
-
-def burn() -> str:
-    """How near each job is to each limit of ValidationBudgetBurn: the lower of both windows, over the limit."""
-    found = []
-    for long, short, limit in PAIRS:
-        first, second = (recorded(f"job:schema_validation_bad:ratio_rate{window}") for window in (long, short))
-        enough = recorded(f"job:schema_validations:increase{long}") + " >= @{slo_validations}"
-        lower = f"({first} < {second} or {second}) / (@{{{limit}}} * (1 - @{{slo_objective}})) and {enough}"
-        found.append(f'label_replace({lower}, "long", "{long}", "", "")')
-    return " or ".join(found)
 
 
 def firing_since() -> str:
@@ -217,7 +206,7 @@ def tiles() -> list[Any]:
                 "How near the worst job is to a limit of ValidationBudgetBurn: at 100 % the alert fires. The budget is "
                 "for validations that crash or take longer than @{slo_seconds:ms}.",
                 "percentunit",
-                now(judged(f"topk(1, {burn()})", "job", "too few validations"), f"{WHERE} {{{{long}}}}"),
+                now(judged(f"topk(1, {BURN})", "job", "too few validations"), f"{WHERE} {{{{long}}}}"),
             ).thresholds(limits((None, "green"), (1, "red"))),
             UNKNOWN,
         ),
@@ -365,11 +354,7 @@ def dashboard() -> Any:
                         "How near a job is to the limits of ValidationBudgetBurn, each in its two windows: at 100 % it "
                         "fires. The ten worst of the time range.",
                         "percentunit",
-                        query(
-                            f"({burn()}) and on ({OWN}, long) topk({TEN}, max_over_time(({burn()})[{RANGE}:1m] @ "
-                            f"end()))",
-                            f"{WHERE} {{{{long}}}}",
-                        ),
+                        query(chosen_ten(BURN), f"{WHERE} {{{{long}}}}"),
                     ),
                     limits((None, "green"), (1, "red")),
                 )

@@ -206,8 +206,6 @@ def test_alert_links() -> None:
 
 TEMPLATES = ROOT / "dashboards" / "templates"
 MARK = re.compile(r"@\{(\w+)(?::\w+)?\}")
-UNJUDGED = {"p95_validations", "endpoint_requests"}
-"""Marks of guards: how much traffic a limit asks for."""
 
 
 def compared() -> dict[str, list[str]]:
@@ -231,8 +229,7 @@ def drawn() -> list[tuple[str, dict[str, Any], set[str]]]:
     for name in DASHBOARDS:
         for panel in panels(json.loads((TEMPLATES / f"{name}.json").read_text())):
             steps = json.dumps(panel.get("fieldConfig", {}).get("defaults", {}).get("thresholds", {}))
-            divided = "".join(re.findall(r"/ \(@\{\w+\}", json.dumps(panel.get("targets", []))))
-            marks = set(MARK.findall(steps + divided)) & LIMITS.keys()
+            marks = set(MARK.findall(steps)) & LIMITS.keys()
             if marks:
                 found.append((name, panel, marks))
     return found
@@ -271,7 +268,17 @@ def test_a_limit_is_over_its_alerts_population_and_window(name: str, panel: dict
         assert not re.search(r"\b(?:rate|increase|sum|avg|count|histogram_quantile)\b ?(?:by )?\(", value), panel[
             "title"
         ]
-        assert set(re.findall(r"\[([^\]]+)\]", value)) <= {"$__range", "$__range:1m"}, panel["title"]
+        assert set(re.findall(r"\[([^\]]+)\]", value)) <= {"$__range"}, panel["title"]
+
+
+def test_the_budgets_limit_is_one() -> None:
+    """What is recorded of the budget is a share of each limit: alert and panels draw the line at 1."""
+    burn = "job:schema_budget_burn:of_limit"
+    for rule in rules():
+        if rule.get("alert") == "ValidationBudgetBurn":
+            assert re.fullmatch(rf'{burn}{{long="\w+"}} > 1\n?', str(rule["expr"])), rule["expr"]
+    shown = [panel for panel in panels(DASHBOARDS["schema-health"]) if burn in json.dumps(panel.get("targets", []))]
+    assert [panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] for panel in shown] == [1, 1]
 
 
 def hidden(panel: dict[str, Any], ref: str) -> bool:

@@ -24,7 +24,7 @@ COLLECTOR = {
     "otelcol_receiver_refused_spans_total": {"receiver", "transport"},
     "otelcol_receiver_refused_metric_points_total": {"receiver", "transport"},
 }
-RULES_LABELS = {"signal"}
+RULES_LABELS = {"signal", "long"}
 PROMETHEUS = {
     "up": set[str](),
     "target_info": {"service_version"},
