@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check nightly clean
+.PHONY: help venv demo test check coverage nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python tests/typing/complete.py
 	$(BIN)/codespell
+
+coverage: $(READY) ## which branches of the package `make test` runs, also in the processes that it starts
+	$(BIN)/python -m pip install -q -c constraints.txt coverage
+	$(BIN)/python -m coverage erase
+	-$(BIN)/python -m coverage run -m pytest -q -m "not nightly" $(PARALLEL)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --sort=cover
 
 nightly: $(READY) ## every test, also those too long for each change
 	$(BIN)/python -m pytest -q --hypothesis-profile=nightly
