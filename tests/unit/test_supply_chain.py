@@ -132,7 +132,7 @@ def test_runtime_dependencies_are_few_and_complete() -> None:
         for name in modules(node)
         if name not in sys.stdlib_module_names and name not in always
     }
-    optional = {"click", "rich", "prometheus_client", "google", "sqlalchemy"}
+    optional = {"click", "rich", "prometheus_client", "google", "sqlalchemy", "alembic", "sqlglot"}
     assert {entry for entry in imported if entry[0] not in optional} == set()
 
 
