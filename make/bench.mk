@@ -1,8 +1,11 @@
 # Benchmarks. Times depend on the machine, so no test asserts any: `bench-check` compares ratios within one run.
 
-.PHONY: bench bench-load bench-check bench-baseline coexistence
+.PHONY: bench bench-hooks bench-load bench-check bench-baseline coexistence
 bench: .venv-bench/.ready ## what it costs, side by side: docs/performance.md (ONLY=word: some rows; valgrind: instructions)
 	.venv-bench/bin/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
+
+bench-hooks: $(READY) ## git commit with our hook and with an empty one, at 50, 500 and 5,000 migrations
+	$(BIN)/python tests/benchmarks/git_hooks.py
 
 bench-load: .venv-bench/.ready ## requests a second of a FastAPI app, plain and ours in turn (needs wrk)
 	.venv-bench/bin/python tests/benchmarks/load.py

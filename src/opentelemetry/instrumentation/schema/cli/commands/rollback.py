@@ -13,7 +13,7 @@ from ..._migrations.history import recorded
 from ..._migrations.plan import MissingRevisionError, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
-from .. import migrating
+from .. import migrating, project
 from ..migrating import Settings
 from ..output import echo, echo_json
 
@@ -40,10 +40,20 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     with interrupts() as noted:
         settings = migrating.settings(tool, interrupts=noted, **options)
         with migrating.one_line(settings.json):
+            _refuse_where_there_are_none(Path.cwd())
             try:
                 _rollback(target, settings)
             except MissingRevisionError as error:
                 raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
+
+
+def _refuse_where_there_are_none(directory: Path) -> None:
+    """Refuses for a project that says that its migrations have no downgrades."""
+    if not project.load(directory).downgrades:
+        raise RefusedError(
+            "rollback is off: this project's migrations have no downgrades (pyproject.toml, [tool.otel-schema] "
+            "downgrades = false). Write a migration that goes forward, or restore a copy of the database"
+        )
 
 
 def _rollback(target: str | None, settings: Settings) -> None:
