@@ -303,11 +303,14 @@ def test_setting_of_the_trunk(repository: Repository) -> None:
 
 
 def test_projects_that_never_roll_back(repository: Repository) -> None:
-    """With `downgrades = false` no migration needs a downgrade."""
+    """With `downgrades = false` no migration needs a downgrade, and rollback is off and says so."""
     repository.migration("0002", "0001", back="pass")
     assert "no-downgrade downgrade() does nothing and upgrade() does" in repository.otel_schema("hooks", "check").out
     repository.write("pyproject.toml", "[tool.otel-schema]\ndowngrades = false\n")
     assert repository.otel_schema("hooks", "check").code == 0
+    ran = repository.otel_schema("rollback", "--json", "--url", "sqlite:///x.db")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("Error: rollback is off: this project's migrations have no downgrades (pyproject.toml")
     repository.write("pyproject.toml", '[tool.otel-schema]\ndowngrades = "no"\n')
     ran = repository.otel_schema("hooks", "check")
     assert ran == (2, "", "Error: pyproject.toml: [tool.otel-schema] downgrades must be a bool\n")
