@@ -18,6 +18,7 @@ from opentelemetry.instrumentation.schema._monitoring import rendering, threshol
 
 import caches
 import health
+import migrations
 import pipeline
 import validation
 import versions
@@ -29,6 +30,7 @@ PAGES = {
     "schema-validation": validation.dashboard,
     "schema-cache": caches.dashboard,
     "schema-versions": versions.dashboard,
+    "schema-migrations": migrations.dashboard,
     "schema-pipeline": pipeline.dashboard,
 }
 

@@ -41,7 +41,10 @@ RECORDED = 'job=~"$job"@{own:filters}@{selector:more}'
 """Of what rules record: it has no instance."""
 TARGET = 'job=~"$job", instance=~"$instance"@{own:filters}@{selector:more}'
 SCHEMA = f'{TARGET}, schema_name=~"$schema"'
-OURS = "schema_validation_duration_seconds_count|schema_left_out|schema_telemetry_errors_total"
+OURS = (
+    "schema_validation_duration_seconds_count|schema_left_out|schema_telemetry_errors_total|schema_migration_pending"
+    "|schema_migration_last_run_timestamp_seconds"
+)
 """Series that nobody else has: they say which jobs there are."""
 EVERY = "$__rate_interval"
 RANGE = "$__range"
@@ -528,6 +531,23 @@ def _annotations() -> Iterator[builders.AnnotationQuery]:
     ours = f"and on ({OWN}) {recorded('job:schema_telemetry_processes:count')}"
     deployments = f"count by ({OWN}, service_version) ({new} {known} {ours})"
     yield _annotation("Deployments", deployments, "blue", "{{job}} {{service_version}}", "new processes")
+    yield _runs("Migrations", "purple", "applied|rolled_back")
+    yield _runs("Failed migrations", "orange", "failed|partial")
+
+
+def _runs(name: str, colour: str, outcomes: str) -> builders.AnnotationQuery:
+    """Runs of migration tools, each at the time that is its gauge's value: Grafana takes that in ms.
+
+    Such a series lives two minutes, which the steps of a long range pass over: hence last_over_time(). A run that found
+    nothing to do has no direction.
+    """
+    matchers = f'schema_migration_direction!="", schema_migration_outcome=~"{outcomes}", {RECORDED}'
+    labels = "schema_migration_tool, db_namespace, schema_migration_direction, schema_migration_outcome"
+    last = f"last_over_time(schema_migration_last_run_timestamp_seconds{{{matchers}}}[{EVERY}])"
+    title = "{{schema_migration_direction}} {{schema_migration_outcome}}"
+    content = f"{{{{schema_migration_tool}}}} {{{{db_namespace}}}} {WHERE}"
+    made = _annotation(name, f"max by ({OWN}, {labels}) ({last}) * 1000", colour, title, content)
+    return made.use_value_for_time(True).tag_keys("schema_migration_tool,schema_migration_outcome")
 
 
 def _annotation(name: str, expr: str, colour: str, title: str, content: str) -> builders.AnnotationQuery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from promtool import Case, Value
@@ -88,6 +89,18 @@ def versions(
         ),
         f'schema_info{{{in_b}, schema_version="{new}", schema_fingerprint="{second}"}}': constant(1),
     }
+
+
+DATABASE = 'schema_migration_tool="alembic", db_namespace="leads"'
+PENDING = f'schema_migration_pending{{job="shop", instance="a", {DATABASE}}}'
+DAY = 86400
+
+
+def run(outcome: str, at: int, *, direction: str = "upgrade", database: str = DATABASE) -> dict[str, Value]:
+    """A run of migrations that ended at a time: its series lives two minutes, or one scrape."""
+    labels = f'job="shop", instance="run-{at}", {database}, schema_migration_direction="{direction}"'
+    selector = f'schema_migration_last_run_timestamp_seconds{{{labels}, schema_migration_outcome="{outcome}"}}'
+    return {selector: lambda now: float(at) if at <= now < at + 120 else None}
 
 
 PROMISED = [
@@ -394,7 +407,82 @@ COLLECTOR = [
     Case("CollectorDown", "another job is down", {'up{job="shop", instance="c"}': constant(0)}),
 ]
 
-CASES = [*PROMISED, *ENDPOINTS, *BUDGET, *CAUSES, *TELEMETRY, *COLLECTOR]
+MIGRATIONS = [
+    Case(
+        "MigrationsPending",
+        "two wait for half an hour",
+        {PENDING: lambda at: 2.0 if 600 <= at < 3000 else 0.0},
+        fires=2400,
+        resolved=3120,  # two minutes later, as a scrape may be missing
+    ),
+    Case(
+        "MigrationsPending",
+        "a scrape fails now and then",
+        {PENDING: lambda at: None if at % 600 < 60 else 2.0},
+        fires=60 + 1800,
+    ),
+    Case(
+        "MigrationsPending",
+        "a deployment of 27 minutes that migrates after its code",
+        {PENDING: lambda at: 2.0 if 600 <= at < 600 + 27 * 60 else 0.0},
+        until=4000,
+    ),
+    *(
+        case
+        for alert, outcome, other in (
+            ("MigrationFailed", "failed", "partial"),
+            ("MigrationPartial", "partial", "failed"),
+        )
+        for case in (
+            Case(alert, "the series lives two minutes, the alert on", run(outcome, 600), fires=600, until=3600),
+            Case(alert, "still so an hour later", run(outcome, 600), fires=4200, exact=False),
+            Case(
+                alert,
+                "remembered for 30 days",
+                run(outcome, 3600),
+                fires=30 * DAY,
+                resolved=31 * DAY,
+                every=3600,
+                scrape=3600,
+                exact=False,
+            ),
+            Case(
+                alert,
+                "until a later run is applied",
+                run(outcome, 600) | run("applied", 1200),
+                fires=600,
+                resolved=1200,
+            ),
+            Case(
+                alert,
+                "until it is rolled back",
+                run(outcome, 600) | run("rolled_back", 1200, direction="downgrade"),
+                fires=600,
+                resolved=1200,
+            ),
+            Case(alert, "after one that was applied", run("applied", 600) | run(outcome, 900), fires=900),
+            Case(
+                alert,
+                "another database's run does not help",
+                run(outcome, 600) | run("applied", 900, database=DATABASE.replace("leads", "shop")),
+                fires=1200,
+                exact=False,
+            ),
+            Case(
+                alert,
+                "another tool's run does not help",
+                run(outcome, 600) | run("applied", 900, database=DATABASE.replace("alembic", "dbmate")),
+                fires=1200,
+                exact=False,
+            ),
+            Case(alert, "the next one fails otherwise", run(outcome, 600) | run(other, 900), fires=1200, exact=False),
+            Case(alert, "all is applied", run("applied", 600) | run("applied", 1200)),
+            Case(alert, "the other outcome", run(other, 600)),
+        )
+    ),
+]
+
+CASES = [*PROMISED, *ENDPOINTS, *BUDGET, *CAUSES, *MIGRATIONS, *TELEMETRY, *COLLECTOR]
 
 HEALTHY: dict[str, Value] = {
     **durations({0.005: 0.99, 0.01: 1.0, 0.025: 1.0}, 5),
@@ -405,6 +493,8 @@ HEALTHY: dict[str, Value] = {
     CRASHES: constant(0),
     DROPPED: constant(0),
     INTERNAL: constant(0),
+    PENDING: constant(0),
+    next(iter(run("applied", 0))): constant(1e6),
     **queue(0.01),
     f"otelcol_exporter_send_failed_spans_total{{{EXPORTER}}}": constant(0),
     'otelcol_receiver_refused_spans_total{job="otelcol", instance="c", receiver="otlp"}': constant(0),
@@ -414,8 +504,9 @@ HEALTHY: dict[str, Value] = {
 
 
 def changed(histories: Mapping[str, Value], change: Callable[[Value], Value]) -> dict[str, Value]:
-    """What the app counts, changed; what is said of the collector stays."""
-    return {selector: value if 'job="otelcol"' in selector else change(value) for selector, value in histories.items()}
+    """What the app counts, changed; what is said of the collector and of migrations stays."""
+    kept = re.compile('job="otelcol"|^schema_migration')
+    return {selector: value if kept.search(selector) else change(value) for selector, value in histories.items()}
 
 
 OLD_FAULTS = HEALTHY | {CRASHES: constant(4000), INTERNAL: constant(4000), DROPPED: constant(4000)}

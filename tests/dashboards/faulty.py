@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
+from pathlib import Path
 
-from opentelemetry.instrumentation.schema import observe_cache
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from opentelemetry.instrumentation.schema import observe_cache, semconv
+from opentelemetry.instrumentation.schema._migrations.telemetry import Runs, Target
+from opentelemetry.instrumentation.schema._recording import recorder
+from opentelemetry.trace import NoOpTracer
 from pydantic import BaseModel, ValidationError, field_validator
 
 from leads_api.app import app
@@ -61,6 +69,64 @@ def fail(times: int) -> None:
         with contextlib.suppress(ValidationError):
             Strict.model_validate({})
 
+
+ENV = """
+from alembic import context
+with context.config.attributes["engine"].connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = """
+from alembic import op
+revision, down_revision = "{revision}", {down!r}
+def upgrade():
+    {up}
+def downgrade():
+    op.execute("DROP TABLE {revision}")
+"""
+
+
+def migrate() -> None:
+    """Runs of Alembic on a database beside the app's: applied, rolled back, failed, and stopped half-way."""
+    with tempfile.TemporaryDirectory() as name:
+        versions = Path(name) / "versions"
+        versions.mkdir()
+        (Path(name) / "env.py").write_text(ENV)
+
+        def add(revision: str, down: str | None, up: str) -> None:
+            text = REVISION.format(revision=revision, down=down, up=up)
+            (versions / f"{revision}.py").write_text(text)
+
+        config = Config()
+        config.set_main_option("script_location", name)
+        config.attributes["engine"] = engine = sa.create_engine(f"sqlite:///{name}/crm.sqlite3")
+        add("r1", None, 'op.execute("CREATE TABLE r1 (id INTEGER)")')
+        add("r2", "r1", 'op.execute("CREATE TABLE r2 (id INTEGER)")')
+        command.upgrade(config, "head")
+        command.downgrade(config, "-1")
+        for broken in (
+            'op.execute("nonsense")',
+            'op.execute("CREATE TABLE half (id INTEGER)"); op.execute("nonsense")',
+        ):
+            add("r2", "r1", broken)
+            with contextlib.suppress(sa.exc.OperationalError):
+                command.upgrade(config, "head")
+        engine.dispose()
+
+
+def judge() -> None:
+    """A verdict of each signal, as the guard publishes them."""
+    judged = Runs(NoOpTracer())
+    for signal in ("errors", "time", "queries"):
+        judged.verdict(Target("alembic", "crm"), "degraded" if signal == "errors" else "pass", signal)
+    name = semconv.GUARD_TIMESTAMP.name
+    if recorder.active is not None:
+        recorder.active.observers[name] = judged.observers[name]
+
+
+migrate()
+judge()
 
 # our own failure: the app hands over a callable that raises
 observe_cache("broken", lambda: [][0])

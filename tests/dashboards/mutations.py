@@ -44,7 +44,7 @@ def changed(parameter: thresholds.Parameter) -> tuple[str, ...]:
         number, unit = int(default[:-1]), default[-1]
         if number == 0:
             return ("30s",)
-        seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
+        seconds = number * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
         return f"{seconds * 2}s", f"{seconds // 2}s"
     number = float(default)
     if number == 0:

@@ -109,6 +109,8 @@ class App(Program):
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{otlp}",
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            "OTEL_PYTHON_SCHEMA_MIGRATIONS": str(LEADS / "migrations"),
+            "OTEL_PYTHON_SCHEMA_REVISION_INTERVAL": "1",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
         serve = [sys.executable, "-m", "uvicorn", "faulty:app", "--host", "127.0.0.1", "--port", str(self.port)]

@@ -98,7 +98,7 @@ def test_linter_finds(rule: str) -> None:
     assert rule in {finding.rule for finding in lint(dashboard)}
 
 
-OF_PROMETHEUS = {"target", "titleFormat", "textFormat", "tagKeys"}
+OF_PROMETHEUS = {"target", "titleFormat", "textFormat", "tagKeys", "useValueForTime"}
 """What an annotation of the Prometheus data source has: Grafana publishes the type of its own annotations alone."""
 
 
@@ -134,6 +134,23 @@ def test_the_landing_page_counts_every_alert() -> None:
         asked = [value for one in promql.selectors(panel["targets"][0]["expr"]) for label, _, value in one.matchers
                  if one.name == state and label == "alertname" and value != "Watchdog"]  # fmt: skip
         assert sorted("|".join(asked).split("|")) == sorted(names)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_migrations_are_annotations(name: str) -> None:
+    """Every dashboard shows the runs of migrations of all outcomes, at their own times, in ms."""
+    outcomes = []
+    for note in DASHBOARDS[name]["annotations"]["list"]:
+        expr = note["target"]["expr"]
+        if "schema_migration" not in expr:
+            continue
+        assert (note["useValueForTime"], note["enable"]) == (True, True)
+        assert expr.endswith("[$__rate_interval])) * 1000")
+        (selector,) = promql.selectors(promql.resolved(expr))
+        outcomes += [value for label, _, value in selector.matchers if label == "schema_migration_outcome"]
+        for form in ("titleFormat", "textFormat"):
+            assert set(re.findall(r"\{\{(\w+)\}\}", note[form])) <= promql.kept_labels(promql.resolved(expr))
+    assert sorted("|".join(outcomes).split("|")) == ["applied", "failed", "partial", "rolled_back"]
 
 
 def validator(schema: str) -> jsonschema.Draft7Validator:

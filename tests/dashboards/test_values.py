@@ -124,6 +124,11 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
             lambda at: float(at) if at <= died else None
         ),
     }
+    database = f'job="shop", instance="a", schema_migration_tool="alembic", db_namespace="leads"{extra}'
+    series[f"schema_migration_pending{{{database}}}"] = lambda at: number["pending"] + 1
+    for outcome in ("failed", "partial"):
+        run = f'{database}, schema_migration_direction="upgrade", schema_migration_outcome="{outcome}"'
+        series[f"schema_migration_last_run_timestamp_seconds{{{run}}}"] = lambda at: 600.0
     for version in "123":
         series[f'schema_info{{{schema}, schema_version="{version}", schema_fingerprint="{version}"}}'] = lambda at: 1.0
     for family, bounds, labels in (

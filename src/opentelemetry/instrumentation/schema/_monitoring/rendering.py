@@ -15,8 +15,10 @@ from typing import Any, Final, cast
 from .scope import Scope, listed
 from .thresholds import formatted
 
-RULES: Final = ("schema.rules.yml", "schema-slo.rules.yml", "collector.rules.yml")
-DASHBOARDS: Final = ("schema-health", "schema-validation", "schema-cache", "schema-versions", "schema-pipeline")
+RULES: Final = ("schema.rules.yml", "schema-migrations.rules.yml", "schema-slo.rules.yml", "collector.rules.yml")
+DASHBOARDS: Final = (
+    "schema-health", "schema-validation", "schema-cache", "schema-versions", "schema-migrations", "schema-pipeline",
+)  # fmt: skip
 RECEIVERS: Final = "receivers.yml"
 """Alertmanager's receivers, which people edit: whoever has such a file keeps it."""
 

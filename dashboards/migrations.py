@@ -1,0 +1,148 @@
+"""Migrations: what is pending, what the last runs left, and which revision each database has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from panels import (
+    OWN,
+    TARGET,
+    WHERE,
+    above,
+    empty,
+    figure,
+    instant,
+    limited,
+    page,
+    placed,
+    query,
+    recorded,
+    rows,
+    series,
+)
+
+DATABASE = "schema_migration_tool, db_namespace"
+LEGEND = "{{schema_migration_tool}} {{db_namespace}}"
+TIMESTAMP = "migration:schema_migration_last_run_timestamp_seconds:last"
+NO_RUN = "No run of a migration tool was recorded in this time"
+TOOL_COLUMNS = {"schema_migration_tool": ("Tool", ""), "db_namespace": ("Database", "")}
+
+
+def _failed(outcome: str) -> str:
+    """As the alerts have it: later than the last run that was applied or rolled back."""
+    last, good = (
+        recorded(TIMESTAMP, f'job=~"$job", {matcher}@{{own:filters}}@{{selector:more}}')
+        for matcher in (
+            f'schema_migration_outcome="{outcome}"',
+            'schema_migration_outcome=~"applied|rolled_back"',
+        )
+    )
+    by = f"max by ({OWN}, {DATABASE})"
+    return f"({by} ({last}) > ({by} ({good}) or 0 * {by} ({last})))"
+
+
+def dashboard() -> Any:
+    panels = [
+        placed(
+            empty(
+                limited(
+                    series(
+                        "Pending Migrations",
+                        "Migrations that the app's files hold and its database does not. Dashed: the limit of "
+                        "MigrationsPending, which a deployment passes for a while.",
+                        "short",
+                        query(recorded("migration:schema_migration_pending:max"), f"{LEGEND} {WHERE}"),
+                    ),
+                    above("@{pending}"),
+                ),
+                "No app has read its database's revision, or it has no migration files",
+            ),
+            1, 0, 0, 16, 9,
+        ),
+        placed(
+            figure(
+                "Databases with a Failed Migration",
+                "Databases whose last run failed or stopped half-way: MigrationFailed and MigrationPartial fire.",
+                "short",
+                query(f"count({_failed('failed')} or {_failed('partial')}) or vector(0)"),
+            ),
+            3, 16, 0, 8, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Last Runs",
+                    "The last run with each outcome, and how long it took. applied: an upgrade reached its target. "
+                    "rolled_back: the database is at an earlier revision again. partial: the run failed, and some of "
+                    "it stayed. failed: the run failed, and changed nothing.",
+                    {
+                        **TOOL_COLUMNS,
+                        "schema_migration_direction": ("Direction", ""),
+                        "schema_migration_outcome": ("Outcome", ""),
+                        "Value #A": ("Ended", "dateTimeAsIso"),
+                        "Value #B": ("Duration", "s"),
+                        "job": ("Job", ""),
+                    },
+                    instant(f"{recorded(TIMESTAMP)} * 1000", "A"),
+                    instant(recorded("migration:schema_migration_last_run_duration_seconds:last"), "B"),
+                ),
+                NO_RUN,
+            ),
+            2, 0, 9, 24, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Database Revisions",
+                    "The revision that each instance reads from its database, and how it stands to the app's files.",
+                    {
+                        **TOOL_COLUMNS,
+                        "schema_db_revision": ("Revision", ""),
+                        "schema_db_state": ("State", ""),
+                        "job": ("Job", ""),
+                        "instance": ("Instance", ""),
+                    },
+                    instant(
+                        f"sum by ({OWN}, instance, {DATABASE}, schema_db_revision, schema_db_state) "
+                        f"(schema_db_info{{{TARGET}}} == 1)"
+                    ),
+                ),
+                "No app has read its database's revision",
+            ),
+            4, 0, 18, 12, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Last Verdicts of the Guard",
+                    "When the guard last judged a migration so, by the signal that it judged.",
+                    {
+                        **TOOL_COLUMNS,
+                        "schema_guard_signal": ("Signal", ""),
+                        "schema_guard_verdict": ("Verdict", ""),
+                        "Value": ("Judged", "dateTimeAsIso"),
+                        "job": ("Job", ""),
+                    },
+                    instant(f"{recorded('migration:schema_guard_last_verdict_timestamp_seconds:last')} * 1000"),
+                ),
+                "The guard judged no migration in this time",
+            ),
+            5, 12, 18, 12, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Duration of the Last Run",
+                    "How long the last run took, by outcome. A step that grows with the data shows here first.",
+                    "s",
+                    query(
+                        recorded("migration:schema_migration_last_run_duration_seconds:last"),
+                        f"{LEGEND} {{{{schema_migration_direction}}}} {{{{schema_migration_outcome}}}} {WHERE}",
+                    ),
+                ),
+                NO_RUN,
+            ),
+            6, 0, 27, 24, 8,
+        ),
+    ]  # fmt: skip
+    return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or wait, and where.", panels)
