@@ -23,53 +23,53 @@ import scenarios
 import vectors
 from scenarios import BLOCK, WATCH, Path, Row
 
-SEED = 20261129
+SEED = 20261130
 CHUNK = 250
 OVERALL = rule.ALPHA * rule.SHARES["errors"] * (1 - rule.ENDPOINTS)
 ENDPOINTS = 20
 MARK = "<!-- table of the simulation -->"
 
-_BURSTS = {"bursts": (6, 20, 0.25)}
-_RARE = {"bursts": (1 / 3, 90, 0.6)}
+_BURSTS = {"bursts": (5, 25, 0.22)}
+_RARE = {"bursts": (0.4, 80, 0.55)}
 _HALF = {"history": 120}
 ROWS = (
     Row("steady, 1 %", (0.02, 0.1, 0.5, 2, 20, 200), "quiet", {"p0": 0.01}),
-    Row("steady, 6 %", (1, 20), "quiet", {"p0": 0.06}),
+    Row("steady, 7 %", (1, 20), "quiet", {"p0": 0.07}),
     Row("steady, 0.2 %", (1, 20), "quiet", {"p0": 0.002}),
     Row("no errors", (0.02, 1, 20), "quiet", {"p0": 0}),
     Row("steady, 1 %, 30 min of history", (1, 20), "quiet", {"p0": 0.01, **_HALF}),
     Row("traffic doubles", (1, 20), "weather", {"p0": 0.01, "traffic": 2}),
     Row("traffic falls to a quarter", (1, 20), "weather", {"p0": 0.01, "traffic": 0.25}),
-    Row("bursts: 6 an hour, 20 s, 25 % fail", (1, 20), "weather", {"p0": 0.01, **_BURSTS}),
-    Row("bursts: 1 an hour, 45 s, 40 % fail", (1, 20), "weather", {"p0": 0.01, "bursts": (1, 45, 0.4)}),
-    Row("bursts: 1 in 3 hours, 90 s, 60 % fail", (1, 20), "weather", {"p0": 0.01, **_RARE}),
+    Row("bursts: 5 an hour, 25 s, 22 % fail", (1, 20), "weather", {"p0": 0.01, **_BURSTS}),
+    Row("bursts: 1.5 an hour, 40 s, 35 % fail", (1, 20), "weather", {"p0": 0.01, "bursts": (1.5, 40, 0.35)}),
+    Row("bursts: 2 in 5 hours, 80 s, 55 % fail", (1, 20), "weather", {"p0": 0.01, **_RARE}),
     Row("the same, no other errors", (1, 20), "weather", {"p0": 0, **_RARE}),
-    Row("bursts of very different length", (1, 20), "weather", {"p0": 0.01, "bursts": (3, 30, 0.3), "tail": 2.2}),
-    Row("bursts: 6 an hour, 30 min of history", (1, 20), "weather", {"p0": 0.01, **_BURSTS, **_HALF}),
-    Row("day and night, ±60 %", (1, 20), "weather", {"p0": 0.01, "daily": 0.6}),
-    Row("wander, sd 0.25, 20 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.25, 1200)}),
-    Row("wander, sd 0.5, 8 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.5, 480)}),
-    Row("wander, sd 0.7, 15 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.7, 900)}),
-    Row("jumps to 1.5 times and back, 40 min", (1, 20), "weather", {"p0": 0.01, "steps": (1.5, 2400)}),
-    Row("clients retry: failures in runs of 3", (1, 20), "weather", {"p0": 0.01, "cluster": 3}),
-    Row("clients retry: failures in runs of 8", (1, 20), "weather", {"p0": 0.01, "cluster": 8}),
+    Row("bursts of very different length", (1, 20), "weather", {"p0": 0.01, "bursts": (2.5, 35, 0.35), "tail": 2.3}),
+    Row("bursts: 5 an hour, 30 min of history", (1, 20), "weather", {"p0": 0.01, **_BURSTS, **_HALF}),
+    Row("day and night, ±55 %", (1, 20), "weather", {"p0": 0.01, "daily": 0.55}),
+    Row("wander, sd 0.3, 25 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.3, 1500)}),
+    Row("wander, sd 0.45, 6 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.45, 360)}),
+    Row("wander, sd 0.65, 18 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.65, 1080)}),
+    Row("jumps to 1.6 times and back, 30 min", (1, 20), "weather", {"p0": 0.01, "steps": (1.6, 1800)}),
+    Row("clients retry: failures in runs of 4", (1, 20), "weather", {"p0": 0.01, "cluster": 4}),
+    Row("clients retry: failures in runs of 7", (1, 20), "weather", {"p0": 0.01, "cluster": 7}),
     Row("a deployment: 60 s of 50 %", (1, 20), "weather", {"p0": 0.01, "blip": (0, 4, 0.5)}),
-    Row("a deployment, half a minute late: 60 s of 80 %", (1, 20), "weather", {"p0": 0.01, "blip": (2, 4, 0.8)}),
+    Row("a deployment, 30 s late: 60 s of 70 %", (1, 20), "weather", {"p0": 0.01, "blip": (2, 4, 0.7)}),
     Row("1 → 2 %", (1, 20), "real", {"p0": 0.01, "p1": 0.02}),
     Row("1 → 4 %", (0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.04}),
     Row("1 → 4 %, bit by bit", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "ramp": True}),
     Row("1 → 30 %", (0.02, 0.05, 0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.3}),
     Row("0 → 3 %", (0.2, 1, 20), "real", {"p0": 0, "p1": 0.03}),
-    Row("6 → 12 %", (1, 20), "real", {"p0": 0.06, "p1": 0.12}),
+    Row("7 → 14 %", (1, 20), "real", {"p0": 0.07, "p1": 0.14}),
     Row("0.2 → 2.5 %", (1, 20), "real", {"p0": 0.002, "p1": 0.025}),
     Row("1 → 4 %, traffic doubles", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "traffic": 2}),
     Row("1 → 4 %, 30 min of history", (1, 20), "real", {"p0": 0.01, "p1": 0.04, **_HALF}),
-    Row("1 → 4 %, bursts 6 an hour", (1, 20), "real", {"p0": 0.01, "p1": 0.04, **_BURSTS}),
-    Row("1 → 30 %, bursts 6 an hour", (0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.3, **_BURSTS}),
-    Row("1 → 2 %, wander, sd 0.25", (1, 20), "real", {"p0": 0.01, "p1": 0.02, "wander": (0.25, 1200)}),
-    Row("1 → 4 %, wander, sd 0.25", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "wander": (0.25, 1200)}),
-    Row("1 → 30 %, wander, sd 0.7", (0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.3, "wander": (0.7, 900)}),
-    Row("1 → 4 %, failures in runs of 3", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "cluster": 3}),
+    Row("1 → 4 %, bursts 5 an hour", (1, 20), "real", {"p0": 0.01, "p1": 0.04, **_BURSTS}),
+    Row("1 → 30 %, bursts 5 an hour", (0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.3, **_BURSTS}),
+    Row("1 → 2 %, wander, sd 0.2", (1, 20), "real", {"p0": 0.01, "p1": 0.02, "wander": (0.2, 900)}),
+    Row("1 → 4 %, wander, sd 0.3", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "wander": (0.3, 1500)}),
+    Row("1 → 30 %, wander, sd 0.65", (0.2, 1, 20), "real", {"p0": 0.01, "p1": 0.3, "wander": (0.65, 1080)}),
+    Row("1 → 4 %, failures in runs of 4", (1, 20), "real", {"p0": 0.01, "p1": 0.04, "cluster": 4}),
     *(
         row
         for name, path in (

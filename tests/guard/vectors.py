@@ -95,11 +95,48 @@ class Verdicts(NamedTuple):
     at: npt.NDArray[np.int64]
 
 
+def longest(n: Array, x: Array, rate: Array) -> npt.NDArray[np.int64]:
+    """Blocks of the longest stretch that was worse than chance alone makes a block."""
+    mean = rate[:, None] * n
+    bad = (x > limit(rate)[:, None] * n) & (x - mean >= 3 * np.sqrt(mean + 1))
+    most = run = np.zeros(len(n), np.int64)
+    for i in range(n.shape[1]):
+        run = np.where(bad[:, i], run + 1, 0)
+        most = np.maximum(most, run)
+    return most
+
+
 def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together: int = 1) -> Verdicts:
     """What the rule says of each run: history and watch in one array of blocks.
 
     So many runs one after the other are the endpoints of one service, judged together.
     """
+    now = n.shape[1] - watch
+    start = max(0, now - rule.BASELINE)
+    base = steady(n[:, start:now], x[:, start:now], 0.1)
+    windows = max(0, (now - rule.BASELINE) // watch)
+    least = rule.HOLE if windows >= rule.PLACEBOS else rule.HOLE_SHORT_HISTORY
+    stretch = np.minimum(longest(n[:, :now], x[:, :now], base.rate) + 2, min(rule.HOLE_MOST, watch // 3))
+    holes = np.maximum(least, stretch)
+    parts = [np.flatnonzero(holes == hole) for hole in np.unique(holes)]
+    bar = np.zeros(len(n))
+    wander = np.zeros(len(n))
+    incident = np.zeros(len(n), bool)
+    for rows in parts:
+        bar[rows], wander[rows], incident[rows] = _past(n[rows], x[rows], watch, int(holes[rows[0]]))
+    threshold = -np.log(alpha)
+    family = bar.reshape(-1, together).max(1).repeat(together)
+    bar = np.maximum(np.maximum(bar, threshold), rule.TOGETHER * family if together > 1 else family)
+    verdict, at = np.zeros(len(n), np.int64), np.zeros(len(n), np.int64)
+    for rows in parts:
+        verdict[rows], at[rows] = _judged(
+            n[rows], x[rows], watch, bar[rows], wander[rows], incident[rows], int(holes[rows[0]])
+        )
+    return Verdicts(verdict, at)
+
+
+def _past(n: Array, x: Array, watch: int, hole: int) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    """Highest evidence, wander, whether the baseline is an incident: of runs with one length of the worst stretch."""
     now = n.shape[1] - watch
     scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
     past = []
@@ -108,28 +145,37 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together
         base = steady(n[:, start - rule.BASELINE : start], x[:, start - rule.BASELINE : start], 0.1)
         past.append((n[:, start:end], x[:, start:end], base))
     enough = len(past) >= rule.PLACEBOS
-    hole = rule.HOLE if enough else rule.HOLE_SHORT_HISTORY
     strayed, scale = np.zeros(len(n)), np.full(len(n), 1e-9)
     for wn, wx, base in past:
         _, left_n, left_x = looks(wn, wx, base.rate, scatter, 1 / (scatter / (base.x + 0.5) + 0.2**2), hole)
         m = left_n * base.rate
         strayed += np.maximum(left_x - m, 0) ** 2 - 0.5 * scatter * m * (1 + m / (base.x + 0.5))
         scale += 0.5 * m * m
-    wander = (10 * 0.2**2 + len(past) * np.clip(strayed / scale, 0, 4)) / (10 + len(past))
-    bar = np.full(len(n), -np.log(alpha))
+    assumed = 0.2 if enough else 0.4
+    wander = (10 * assumed**2 + len(past) * np.clip(strayed / scale, 0, 4)) / (10 + len(past))
+    bar = np.full(len(n), -np.inf)
     for wn, wx, base in past if enough else ():
         shape = 1 / (scatter / (base.x + 0.5) + wander)
         bar = np.maximum(bar, looks(wn, wx, base.rate, scatter, shape, hole)[0].max(1))
-    bar = bar.reshape(-1, together).max(1).repeat(together)
+    start = max(0, now - rule.BASELINE)
+    base = steady(n[:, start:now], x[:, start:now], 0.1)
+    incident = np.zeros(len(n), bool)
+    if enough:
+        rates = np.sort(np.stack([each.rate for _, _, each in past]), 0)
+        incident = (base.x >= rule.BAD) & (base.rate > limit(rates[len(rates) // 2]))
+    return bar, wander, incident
+
+
+def _judged(
+    n: Array, x: Array, watch: int, bar: Array, wander: Array, incident: npt.NDArray[np.bool_], hole: int
+) -> Verdicts:
+    now = n.shape[1] - watch
+    scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     shape = 1 / (scatter / (base.x + 0.5) + wander)
     evidence, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, hole)
     hit = (evidence >= bar[:, None]) & (base.n >= rule.EVENTS)[:, None]
-    incident = np.zeros(len(n), bool)
-    if enough:
-        rates = np.sort(np.stack([each.rate for _, _, each in past]), 0)
-        incident = (base.x >= rule.BAD) & (base.rate > limit(rates[len(rates) // 2]))
     ordinary = usual(base, n[:, start:now], x[:, start:now])
     most = [
         upper(ordinary, base.n, scatter, wander, n[:, s:].sum(1), x[:, s:].sum(1), z)
@@ -147,7 +193,7 @@ def upper(ordinary: Array, base: Array, scatter: Array, wander: Array, n: Array,
     counted = x / scatter + 1
     slope = np.where(limit(ordinary) > ordinary + rule.PLUS, rule.RATIO, 1)
     uncertain = slope**2 * ordinary / np.maximum(base, 1) / (limit(ordinary) / events)
-    shape = counted / (1 + uncertain)
+    shape = 1 / ((1 + uncertain) / counted + 2 * wander)
     return scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * np.sqrt(shape))) ** 3
 
 

@@ -39,8 +39,11 @@ PLACEBOS: Final = 10
 HOLE: Final = 6
 """Blocks of the worst stretch of a watch, which never count: a burst, a restart."""
 
-HOLE_SHORT_HISTORY: Final = 8
+HOLE_SHORT_HISTORY: Final = 10
 """The same without enough placebos."""
+
+HOLE_MOST: Final = 14
+"""The most that it grows to where bad stretches of the past were longer, and a third of the watch."""
 
 RATIO: Final = 2.0
 PLUS: Final = 0.01
@@ -62,10 +65,16 @@ SHARES: Final[Mapping[Signal, float]] = {"errors": 0.8, "time": 0.1, "queries": 
 ENDPOINTS: Final = 0.25
 """Of a signal's share, what its endpoints share; the rest is for all requests together."""
 
+TOGETHER: Final = 1.5
+"""How far above the highest evidence of any endpoint's past that of an endpoint has to be."""
+
 _LN_RISES: Final = tuple(map(math.log, RISES))
 _WANDER: Final = 0.2
 _WANDER_WEIGHT: Final = 10
 """Before the history says how the rate wanders from watch to watch: by a fifth, worth ten watches."""
+
+_WANDER_SHORT_HISTORY: Final = 0.4
+"""The same without enough placebos: nothing else would raise the bar for a service with bursts."""
 
 _BASELINE_TRIM: Final = 0.1
 _SCATTER_TRIM: Final = 0.02
@@ -102,6 +111,7 @@ class Null:
         scatter: Variance of a minute's bad events over their mean, at least 1.
         wander: Variance of the rate of one watch over another's, relative.
         hole: Blocks of the worst stretch that never count.
+        highest: ln of the highest evidence that a watch of the past showed; -inf where none was above its limit.
         bar: ln of the evidence from which on the change is to blame.
         placebos: Watches of the past that the bar and the wander come from.
         incident: Whether the baseline was itself worse than the hours before it.
@@ -114,6 +124,7 @@ class Null:
     scatter: float
     wander: float
     hole: int
+    highest: float
     bar: float
     placebos: int
     incident: bool
@@ -179,17 +190,31 @@ def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
         for end in range(length, BASELINE + watch - 1, -watch)
     ]
     enough = len(windows) >= PLACEBOS
-    hole = HOLE if enough else HOLE_SHORT_HISTORY
-    wander = _wandering(windows, scatter, hole)
-    bar = -math.log(alpha)
-    for window, base in windows if enough else ():
-        null_shape = _shape(base.x, scatter, wander)
-        bar = max(bar, *(look.evidence for look in _looks(window, base.rate, scatter, null_shape, hole)))
     baseline = before.part(max(0, length - BASELINE))
     base = _steady(baseline, _BASELINE_TRIM)
+    least = HOLE if enough else HOLE_SHORT_HISTORY
+    # a stretch begins and ends somewhere inside of a block
+    hole = max(least, min(_longest(before, base.rate) + 2, HOLE_MOST, watch // 3))
+    wander = _wandering(windows, scatter, hole, _WANDER if enough else _WANDER_SHORT_HISTORY)
+    highest = -math.inf
+    for window, own in windows if enough else ():
+        shape = _shape(own.x, scatter, wander)
+        highest = max(highest, *(look.evidence for look in _looks(window, own.rate, scatter, shape, hole)))
     rates = sorted(each.rate for _, each in windows)
     incident = enough and base.x >= BAD and base.rate > limit(rates[len(rates) // 2])
-    return Null(base.rate, _usual(base, baseline), base.n, base.x, scatter, wander, hole, bar, len(windows), incident)
+    return Null(
+        base.rate,
+        _usual(base, baseline),
+        base.n,
+        base.x,
+        scatter,
+        wander,
+        hole,
+        highest,
+        max(-math.log(alpha), highest),
+        len(windows),
+        incident,
+    )
 
 
 def judge(past: Null, after: Counts, watch: int) -> Judgement:
@@ -222,8 +247,8 @@ def together(nulls: Iterable[Null]) -> list[Null]:
     Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch.
     """
     each = list(nulls)
-    bar = max((null.bar for null in each), default=0.0)
-    return [replace(null, bar=bar) for null in each]
+    highest = max((null.highest for null in each), default=-math.inf)
+    return [replace(null, bar=max(null.bar, TOGETHER * highest)) for null in each]
 
 
 class _Steady(NamedTuple):
@@ -255,6 +280,16 @@ def _steady(counts: Counts, trim: float) -> _Steady:
     expected = [n[i] * rate for i in kept]
     squares = sum((x[i] - m) ** 2 for i, m in zip(kept, expected, strict=True))
     return _Steady(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
+
+
+def _longest(counts: Counts, rate: float) -> int:
+    """Blocks of the longest stretch that was worse than chance alone makes a block."""
+    longest = run = 0
+    above = limit(rate)
+    for n, x in zip(counts.n, counts.x, strict=True):
+        run = run + 1 if x > above * n and x - rate * n >= 3 * math.sqrt(rate * n + 1) else 0
+        longest = max(longest, run)
+    return longest
 
 
 def _shape(x: float, scatter: float, wander: float) -> float:
@@ -295,7 +330,7 @@ def log_evidence(x: float, m: float, shape: float) -> float:
     return top + math.log(sum(math.exp(ratio - top) for ratio in ratios) / len(ratios))
 
 
-def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: int) -> float:
+def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: int, assumed: float) -> float:
     """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume."""
     strayed, scale = 0.0, 1e-9
     for window, base in windows:
@@ -305,7 +340,7 @@ def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: 
         strayed += max(last.x - m, 0.0) ** 2 - by_chance
         scale += 0.5 * m * m
     seen = min(max(strayed / scale, 0.0), 4.0)
-    return (_WANDER_WEIGHT * _WANDER**2 + len(windows) * seen) / (_WANDER_WEIGHT + len(windows))
+    return (_WANDER_WEIGHT * assumed**2 + len(windows) * seen) / (_WANDER_WEIGHT + len(windows))
 
 
 def _usual(base: _Steady, baseline: Counts) -> float:
@@ -332,10 +367,10 @@ def _share_kept(mean: float) -> float:
 
 
 def _most(past: Null, n: float, x: float, quantile: float) -> float:
-    """The upper limit of the rate behind x of n, of what is not known of the baseline too."""
+    """The upper limit of the rate behind x of n; wider for the baseline's own error and the service's wander."""
     events = max(n, 1.0)
     counted = x / past.scatter + 1
     slope = RATIO if limit(past.usual) > past.usual + PLUS else 1.0
     uncertain = slope**2 * past.usual / max(past.n, 1.0) / (limit(past.usual) / events)
-    shape = 1 / ((1 + uncertain) / counted)
+    shape = 1 / ((1 + uncertain) / counted + 2 * past.wander)  # the hour before may have strayed too
     return past.scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * math.sqrt(shape))) ** 3
