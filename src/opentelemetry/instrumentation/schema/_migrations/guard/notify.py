@@ -79,6 +79,7 @@ class Incident:
         self._told: list[Told] = []
         self._posted = 0
         self._closed = False
+        self._abandoned = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -97,13 +98,14 @@ class Incident:
             self._changed.notify_all()
         return told
 
-    def close(self, timeout: float = 20.0) -> bool:
+    def close(self, timeout: float = 30.0) -> bool:
         """Waits until every phase was posted, for at most so many seconds; whether they were."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout)
+            self._abandoned.set()
         return self._url is None or self._posted == len(self._told)
 
     def _run(self) -> None:
@@ -118,9 +120,10 @@ class Incident:
                 count = self._posted
             due = count < len(self._told)
             if due:
-                phases = [each.phase for each in self._told[: count + 1]]
-                pause = GROUP_INTERVAL + _SPARE if phases[-1] in phases[:-1] else self._pause
-                time.sleep(max(0.0, last + pause - time.monotonic()))
+                phases = [each.phase for each in self._told[:count]]
+                pause = GROUP_INTERVAL + _SPARE if phases[-1:] and phases[-1] in phases[:-1] else self._pause
+                if self._abandoned.wait(max(0.0, last + pause - time.monotonic())):
+                    return
                 count += 1
             if not count:
                 continue
@@ -131,7 +134,8 @@ class Incident:
                 if not complained:
                     complained = True
                     self._notice(f"Alertmanager was not notified, and will be asked again: {error}")
-                time.sleep(1.0)
+                if self._abandoned.wait(1.0):
+                    return
                 continue
             if due:
                 self._posted, last = count, time.monotonic()
