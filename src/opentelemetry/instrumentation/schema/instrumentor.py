@@ -20,6 +20,7 @@ from ._recording import cells, stack
 from ._recording.processes import Instance
 from ._recording.recorder import Recorder
 from .patching import Patches
+from .requires import supports
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -137,7 +138,7 @@ def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
         installed = version(name)
     except PackageNotFoundError:
         installed = None  # vendored or frozen: there is no metadata to ask
-    if installed is not None and not _supports(integration.REQUIRES, installed):
+    if installed is not None and not supports(integration.REQUIRES, installed):
         _log.warning("%s %s is outside %s: it is left alone", name, installed, integration.REQUIRES)
         return
     own = Patches()
@@ -147,18 +148,6 @@ def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
         own.close()
         raise
     patches.undo(own.close)
-
-
-def _supports(requires: str, installed: str) -> bool:
-    """Return whether a version is in a range such as `name >= 2.5, < 3`; a pre-release counts as its release."""
-    found = _numbers(installed)
-    clauses: list[tuple[str, str]] = re.findall(r"(>=|<)\s*([\d.]+)", requires)
-    return all(found >= _numbers(bound) if sign == ">=" else found < _numbers(bound) for sign, bound in clauses)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    release = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in release[0].split(".")) if release else ()
 
 
 def _version() -> str:

@@ -40,6 +40,15 @@ def user(directory: Path) -> str | None:
     return name.strip() if name else None
 
 
+def hooks_path(directory: Path) -> str | None:
+    """`core.hooksPath`, where Git looks for hooks instead of its own directory; None where it is not set."""
+    try:
+        path = _git(directory, "config", "--get", "core.hooksPath")
+    except UsageError:  # no Git, no hooks
+        return None
+    return path.strip() if path and path.strip() else None
+
+
 def head(directory: Path) -> str | None:
     """The commit that is checked out here; None without Git or a repository."""
     try:

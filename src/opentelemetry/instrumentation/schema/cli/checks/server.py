@@ -12,6 +12,7 @@ from ..._monitoring import rendering, thresholds
 from ..._prometheus.http import SourceError
 from ..._prometheus.server import Prometheus, duration, shaped
 from ..._prometheus.text import cleaned
+from . import stack
 from .check import LONGEST_SCRAPE, Check
 from .environment import Export, intervals
 
@@ -46,6 +47,11 @@ def checks(server: Prometheus, export: Export | None) -> Iterator[Check]:
         "identity": lambda: identities(server),
         "rules": lambda: rules(server),
         "strangers": lambda: strangers(server),
+        "retention": lambda: stack.retention(server),
+        "clock": lambda: stack.clock(server),
+        "collector": lambda: stack.collectors(server),
+        "progress": lambda: stack.progress(server),
+        "traffic": lambda: stack.traffic(server),
     }
     for name, look in each.items():
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 import click
@@ -14,7 +15,7 @@ from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
 from ..._prometheus.server import Prometheus
 from ..._prometheus.sources import Source, open_source
-from ..checks import command, environment, measured, server
+from ..checks import command, environment, exporting, libraries, measured, project, server
 from ..checks.check import Check
 from ..connection import match_option, reads_urls
 from ..output import FINDING, FINE, INCONCLUSIVE, Screen, UsageError, echo_json, finish, text
@@ -88,6 +89,9 @@ def _checks(
     else:
         export = environment.Export.of(app)
         yield from environment.checks(app)
+        yield from libraries.checks(app)
+        yield from exporting.checks(app)
+        yield from project.checks(Path.cwd(), app.variables)
         if not any(isinstance(source, Prometheus) for source in sources):
             yield from environment.intervals(export, None, "")
     for source in sources:

@@ -1,0 +1,70 @@
+"""Where an app's metrics go, and whether somebody is there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from .check import Check
+from .command import App
+from .environment import Export
+
+PATIENCE: Final = 3.0
+"""Seconds to wait for a connection."""
+
+SLOW: Final = 1.0
+"""Seconds after which a connection is too slow: at its end, an app waits five seconds for its last export."""
+
+_PORTS: Final = {"otlp_proto_grpc": 4317, "otlp_proto_http": 4318}
+
+
+def checks(app: App) -> Iterator[Check]:
+    """Whether metrics leave the process at all, and whether what they are sent to answers."""
+    exporters = Export.of(app).exporters
+    if exporters and set(exporters) == {"console"}:
+        message = (
+            "OTEL_METRICS_EXPORTER=console prints the metrics and sends them nowhere: choose otlp, or prometheus for "
+            "an app of one process"
+        )
+        yield Check("endpoint", "finding", message)
+    for exporter in exporters:
+        if exporter in _PORTS:
+            yield _reached(*_endpoint(app.variables, _PORTS[exporter]))
+
+
+def _endpoint(variables: Mapping[str, str], port: int) -> tuple[str, int]:
+    """Host and port, as the exporters read them; what stands before an @ is nobody's business."""
+    text = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT") or ""
+    url = urlsplit(text if "://" in text else f"//{text}")
+    default = {"https": 443, "http": 80}.get(url.scheme, port) if text else port
+    try:
+        return url.hostname or "localhost", url.port or default
+    except ValueError:
+        return url.hostname or "localhost", 0
+
+
+def _reached(host: str, port: int) -> Check:
+    where = f"{host}:{port}"
+    if not port:
+        message = f"the port of OTEL_EXPORTER_OTLP_ENDPOINT ({host}) is no number: nothing is sent"
+        return Check("endpoint", "finding", message)
+    began = time.monotonic()
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except OSError as error:
+        message = (
+            f"nothing answers at {where}, where metrics are exported to ({error.strerror or error}): they are lost, "
+            "and each end of the app waits for it. Start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT"
+        )
+        return Check("endpoint", "finding", message)
+    took = time.monotonic() - began
+    if took > SLOW:
+        message = (
+            f"{where} took {took:.1f} s to accept a connection: at its end an app waits 5 s for its last export, which "
+            "may be lost. Export to a collector nearby"
+        )
+        return Check("endpoint", "finding", message)
+    return Check("endpoint", "fine", f"{where}, where metrics are exported to, accepts connections")
