@@ -150,7 +150,7 @@ def dashboard() -> Any:
                 series(
                     "Queries",
                     "Queries a second that are linked to a schema, by when they run and what they do.",
-                    "suffix: queries/s",
+                    "suffix:queries/s",
                     query(
                         busiest_ten(
                             f"rate(schema_query_duration_seconds_count{{{SCHEMA}}}[{EVERY}])",

@@ -84,8 +84,8 @@ P95 = f"histogram_quantile(0.95, sum by ({BY_SCHEMA}, le) ({BUCKETS})) >= 0"
 SLOWEST = f"topk({TEN}, {P95} and on ({BY_SCHEMA}) sum by ({BY_SCHEMA}) ({COUNT}) >= @{{p95_validations}})"
 SCHEMA_COLUMNS = {
     "schema_name": Column("Schema", links=[drill("This schema", "schema-validation", schema="schema_name")]),
-    "schema_module": Column("Module"),
-    "job": Column("Job"),
+    "schema_module": Column("Module", width=150),
+    "job": Column("Job", width=110),
     "@{label}": Column("@{label}"),
 }
 
@@ -158,7 +158,7 @@ def tiles() -> list[Any]:
         [
             models.DynamicConfigValue(id_val="thresholds", value=down),
             models.DynamicConfigValue(id_val="mappings", value=[up]),
-            models.DynamicConfigValue(id_val="unit", value="suffix: lost"),
+            models.DynamicConfigValue(id_val="unit", value="suffix:lost"),
         ],
     ).override_by_name("rules", [models.DynamicConfigValue(id_val="mappings", value=[told])])
 
@@ -238,7 +238,7 @@ def dashboard() -> Any:
                     series(
                         "Validations by Outcome",
                         "valid; invalid: the data broke the schema; error: the validator crashed.",
-                        "suffix: validations/s",
+                        "suffix:validations/s",
                         query(f"sum by (schema_validation_outcome) ({outcomes})", "{{schema_validation_outcome}}"),
                     ),
                     OUTCOMES,
@@ -269,7 +269,7 @@ def dashboard() -> Any:
                             texts={"Watchdog": ("Watchdog is silent: rules not loaded", "")},
                         ),
                         "schema_name": Column("Schema"),
-                        "about": Column("About"),
+                        "about": Column("About", width=330),
                         "job": Column("Job"),
                         "@{label}": Column("@{label}"),
                         "Value": Column("Since", "dateTimeFromNow", width=130),
@@ -291,7 +291,7 @@ def dashboard() -> Any:
                 ),
                 "No alert fires",
             ),
-            6, 0, 14, 24, 7,
+            6, 0, 14, 24, 9,
         ),
         placed(
             empty(
@@ -301,8 +301,8 @@ def dashboard() -> Any:
                     "take how long.",
                     SCHEMA_COLUMNS
                     | {
-                        "Value #A": Column("Errors", "short", width=90),
-                        "Value #B": Column("Validations", "short", width=110),
+                        "Value #A": Column("Errors", "short", width=80),
+                        "Value #B": Column("Validations", "short", width=100),
                         "Value #C": Column("p95", "s", width=90),
                     },
                     instant(WORST, "A"),
@@ -312,7 +312,7 @@ def dashboard() -> Any:
                 ),
                 "No validation failed in this time",
             ),
-            7, 0, 21, 12, 8,
+            7, 0, 23, 12, 8,
         ),
         placed(
             empty(
@@ -320,53 +320,60 @@ def dashboard() -> Any:
                     "Slowest Schemas",
                     "The 95th percentile of the time range, of schemas with at least @{p95_validations} validations.",
                     SCHEMA_COLUMNS
-                    | {"Value #A": Column("p95", "s", width=90), "Value #B": Column("Validations", "short", width=110)},
+                    | {"Value #A": Column("p95", "s", width=90), "Value #B": Column("Validations", "short", width=100)},
                     instant(SLOWEST, "A"),
                     instant(f"sum by ({BY_SCHEMA}) ({COUNT}) and on ({BY_SCHEMA}) {SLOWEST}", "B"),
                     sort="p95",
                 ),
                 "No schema has enough validations in this time",
             ),
-            12, 12, 21, 12, 8,
+            12, 12, 23, 12, 8,
         ),
-        row("Limits over time", 32, 29),
+        row("Limits over time", 32, 31),
         placed(
-            failures(
-                limited(
-                    series(
-                        "Validation Errors per Request",
-                        "Failed validations over requests; a request may fail several, so it may exceed 100 %. All "
-                        "apps, in windows of one minute: what HighValidationErrorRate compares with the dashed limit.",
-                        "percentunit",
-                        query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Validation Errors per Request",
+                            "Failed validations over requests; a request may fail several, so it may exceed 100 %. All "
+                            "apps, in windows of one minute: what HighValidationErrorRate compares with the dashed "
+                            "limit.",
+                            "percentunit",
+                            query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
+                        ),
+                        above("@{error_ratio}"),
                     ),
-                    above("@{error_ratio}"),
+                    "orange",
                 ),
-                "orange",
+                "No request in this time, or rules not loaded",
             ),
-            3, 0, 30, 12, 8,
+            3, 0, 32, 12, 8,
         ),
         placed(
-            failures(
-                limited(
-                    series(
-                        "Error Budget Burn, of the Limit",
-                        "How near a job is to the limits of ValidationBudgetBurn, each in its two windows: at 100 % it "
-                        "fires. The ten worst of the time range.",
-                        "percentunit",
-                        query(chosen_ten(BURN), f"{WHERE} {{{{long}}}}"),
-                    ),
-                    limits((None, "green"), (1, "red")),
-                )
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Error Budget Burn, of the Limit",
+                            "How near a job is to the limits of ValidationBudgetBurn, each over its two windows: at "
+                            "100 % it fires. The ten worst of the time range.",
+                            "percentunit",
+                            query(chosen_ten(BURN), f"{WHERE} {{{{long}}}}"),
+                        ),
+                        limits((None, "green"), (1, "red")),
+                    )
+                ),
+                "No job has @{slo_validations} validations in a window",
             ),
-            8, 12, 30, 12, 8,
+            8, 12, 32, 12, 8,
         ),
         row(
             "Help",
             33,
-            38,
-            placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 39, 12, 6),
-            placed(prose("Queries to Copy", "The queries that stay as they are.", QUERIES), 10, 12, 39, 12, 6),
+            40,
+            placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 41, 12, 7),
+            placed(prose("Queries to Copy", "The queries that stay as they are.", QUERIES), 10, 12, 41, 12, 7),
         ),
     ]  # fmt: skip
     return page("schema-health", "Schema health", "Is anything wrong with the schemas of your APIs?", panels)

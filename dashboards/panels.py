@@ -48,6 +48,7 @@ OURS = (
 """Series that nobody else has: they say which jobs there are."""
 EVERY = "$__rate_interval"
 RANGE = "$__range"
+STEP = "$__interval"
 TEN = 10
 """As many series as a panel shows: more than ten lines nobody tells apart."""
 GREY = "#808080"
@@ -76,18 +77,20 @@ def alerts() -> Iterator[Alert]:
     yield from found.values()
 
 
-def firing(state: str = 'ALERTS{alertstate="firing", ', more: str = "") -> str:
+def firing(state: str = 'ALERTS{alertstate="firing", ', more: str = "", before: str = "") -> str:
     """Our firing alerts, by name and selector.
 
     Args:
         state: the series to ask for, up to where the matchers go on.
         more: further matchers.
+        before: how long ago; now if empty.
     """
+    offset = f" offset {before}" if before else ""
     by_choice: dict[str, list[str]] = {}
     for alert in alerts():
         by_choice.setdefault(alert.chosen, []).append(alert.name)
     return " or ".join(
-        f'{state}alertname=~"{"|".join(names)}"{more}@{{{chosen}}}}}' for chosen, names in by_choice.items()
+        f'{state}alertname=~"{"|".join(names)}"{more}@{{{chosen}}}}}{offset}' for chosen, names in by_choice.items()
     )
 
 
@@ -198,7 +201,7 @@ def limited(panel: timeseries.Panel, limit: builders.ThresholdsConfig) -> timese
     style = common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED)
     highest: Any = limit.build().steps[-1].value
     soft: Any = highest.replace("}", ":above}") if isinstance(highest, str) else highest * 1.25
-    return panel.thresholds(limit).thresholds_style(style).axis_soft_max(soft)
+    return panel.thresholds(above(highest)).thresholds_style(style).axis_soft_max(soft)
 
 
 LIMIT = "limit"
@@ -267,7 +270,9 @@ def judged(worst: str, label: str, nothing: str) -> str:
         nothing: what the label says if no traffic is worth a judgement.
     """
     quiet = f'label_replace(vector({QUIET}) and on () {LOADED}, "{label}", "{nothing}", "", "")'
-    return f'{worst} or on () {quiet} or on () label_replace(vector({UNJUDGED}), "{label}", "no rule looks", "", "")'
+    return (
+        f'{worst} or on () {quiet} or on () label_replace(vector({UNJUDGED}), "{label}", "no alert can fire", "", "")'
+    )
 
 
 QUIET, UNJUDGED = -1, -2
@@ -351,16 +356,21 @@ def rows(
         if name == "@{label}":  # a mark in a matcher does not stand for several labels
             continue
         properties = {
-            "unit": column.unit,
+            "unit": column.unit or None,
+            "decimals": 0 if column.unit == "short" else None,  # increase() extrapolates: 41.3 errors
             "noValue": column.none,  # or the panel's own text for "no data" would stand in the cell
-            "custom.width": column.width or (220 if column.heading in WIDE else 0),
-            "links": list(column.links),
-            "mappings": _texts(column.texts),
-            "custom.cellOptions": {"type": "color-text"} if any(one for _, one in column.texts.values()) else {},
+            "custom.width": column.width or (220 if column.heading in WIDE else None),
+            "links": list(column.links) or None,
+            "mappings": _texts(column.texts) or None,
+            "custom.cellOptions": {"type": "color-text"} if any(one for _, one in column.texts.values()) else None,
         }
         panel = panel.override_by_name(
             column.heading,
-            [models.DynamicConfigValue(id_val=key, value=value) for key, value in properties.items() if value],
+            [
+                models.DynamicConfigValue(id_val=key, value=value)
+                for key, value in properties.items()
+                if value is not None
+            ],
         )
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
@@ -505,7 +515,7 @@ def _variables(with_schema: bool) -> list[Any]:
     return found
 
 
-SIGNALS = {"spans": "suffix: spans/s", "points": "suffix: points/s"}
+SIGNALS = {"spans": "suffix:spans/s", "points": "suffix:points/s"}
 
 
 def of_signals(panel: Panel) -> Panel:
@@ -522,12 +532,15 @@ def unseen(panel: Panel, ref: str) -> Panel:
 
 
 def _annotations() -> Iterator[builders.AnnotationQuery]:
+    """When alerts began to fire, and deployments: moments, because ten shaded ranges hide the lines behind them."""
     alerts = f"sum by (alertname, severity, {OWN}) ({firing()})"
-    yield _annotation("Alerts", alerts, "red", "{{alertname}}", "{{severity}} {{job}}")
-    # a process, or a version of the app, that was not there five minutes before, of whoever reports schema telemetry
-    before = f"target_info{{{RECORDED}}} offset 5m"
-    new = f"target_info{{{RECORDED}}} unless on ({OWN}, instance, service_version) {before}"
-    known = f"and on ({OWN}) {before}"  # the first of all is no deployment
+    yield _annotation(
+        "Alerts", f"{alerts} unless {alerts} offset {STEP}", "red", "{{alertname}}", "{{severity}} {{job}}"
+    )
+    # a process, or a version of the app at an address, that was not there before, of whoever reports schema telemetry
+    here = f"target_info{{{RECORDED}}}"
+    new = f"{here} unless on ({OWN}, instance, service_version) {here} offset {STEP}"
+    known = f"and on ({OWN}) {here} offset {STEP}"  # the first of all is no deployment
     ours = f"and on ({OWN}) {recorded('job:schema_telemetry_processes:count')}"
     deployments = f"count by ({OWN}, service_version) ({new} {known} {ours})"
     yield _annotation("Deployments", deployments, "blue", "{{job}} {{service_version}}", "new processes")

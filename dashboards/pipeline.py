@@ -58,9 +58,9 @@ def dashboard() -> Any:
                     "Processes Reporting, by Job",
                     "Processes that report requests or validations. A fall without a deployment is telemetry that "
                     "went missing. The ten largest jobs.",
-                    "suffix: processes",
+                    "suffix:processes",
                     query(chosen_ten(recorded("job:schema_telemetry_processes:count")), WHERE),
-                ),
+                ).decimals(0),
                 "No app reports anything",
             ),
             1, 0, 1, 8, 8,
@@ -73,7 +73,7 @@ def dashboard() -> Any:
                             "Internal Errors",
                             "Errors of the instrumentation itself, kept from the app, in ten minutes. The dashed line "
                             "is the limit of SchemaTelemetryErrors.",
-                            "suffix: errors",
+                            "suffix:errors",
                             query(
                                 chosen_ten(recorded("component:schema_telemetry_errors:increase10m")),
                                 f"{{{{schema_telemetry_component}}}} {{{{error_type}}}} {WHERE}",
@@ -94,7 +94,7 @@ def dashboard() -> Any:
                             "Dropped Measurements",
                             "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums "
                             "stay right. The dashed line is the limit of MeasurementsDropped.",
-                            "suffix: measurements",
+                            "suffix:measurements",
                             query(
                                 chosen_ten(recorded("instrument:schema_telemetry_dropped:increase10m")),
                                 f"{{{{schema_telemetry_instrument}}}} {WHERE}",
@@ -127,7 +127,7 @@ def dashboard() -> Any:
                     "Bucket at the Limit",
                     "Series of the validation histogram that have a boundary at the objective's limit. None: a view of "
                     "the app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
-                    "suffix: series",
+                    "suffix:series",
                     now(
                         f"(count(schema_validation_duration_seconds_bucket{{{TARGET}, @{{slo_seconds:le}}}}) "
                         f"or 0 * count(schema_validation_duration_seconds_count{{{TARGET}}}) or vector(-1))",
@@ -144,7 +144,7 @@ def dashboard() -> Any:
                     "Collectors Lost",
                     "Collectors that Prometheus cannot scrape, or does not find any more since the last hour; red "
                     "above 0, as CollectorDown.",
-                    "suffix: down or gone",
+                    "suffix:down or gone",
                     now(f"{LOST} or vector(-1)", "collectors"),
                 ).thresholds(limits((None, "green"), (1, "red"))),
                 {"-1": ("none is scraped", GREY), "0": ("all are up", "green")},
@@ -169,7 +169,7 @@ def dashboard() -> Any:
                             "{{instance}}",
                         ),
                         query(GONE, "gone of {{job}}", "B"),
-                    ),
+                    ).decimals(0),
                     NO_COLLECTOR,
                 ),
                 4, 0, 15, 8, 8,
@@ -196,7 +196,7 @@ def dashboard() -> Any:
             placed(
                 empty(
                     of_signals(
-                        series("Accepted", "What collectors took.", "suffix: points/s", *accepted)
+                        series("Accepted", "What collectors took.", "suffix:points/s", *accepted)
                     ),
                     NO_COLLECTOR,
                 ),
@@ -211,7 +211,7 @@ def dashboard() -> Any:
                                     "Export Failures",
                                     "What exporters gave up, a second: it is lost. The ten worst. The dashed line is "
                                     "the limit of CollectorExportFailing.",
-                                    "suffix: points/s",
+                                    "suffix:points/s",
                                     query(
                                         of_exporters("exporter:otelcol_send_failed:rate5m"),
                                         "{{instance}} {{exporter}} {{signal}}",
@@ -234,7 +234,7 @@ def dashboard() -> Any:
                                     "Refused",
                                     "What collectors refused, a second: the sender tries again, an SDK for ten "
                                     "seconds. The ten worst. The dashed line is the limit of CollectorRefusing.",
-                                    "suffix: points/s",
+                                    "suffix:points/s",
                                     query(
                                         of_exporters("receiver:otelcol_refused:rate5m"),
                                         "{{instance}} {{receiver}} {{signal}}",

@@ -107,15 +107,15 @@ def dashboard() -> Any:
         link("Traces in Jaeger", jaeger()),
     ]
     where_columns = {
-        "job": Column("Job"),
+        "job": Column("Job", width=110),
         "@{label}": Column("@{label}"),
-        "http_request_method": Column("Method"),
+        "http_request_method": Column("Method", width=80),
         "http_route": Column("Route", width=220),
-        "schema_endpoint": Column("Block"),
+        "schema_endpoint": Column("Block", width=110),
     }
     schema_columns = {
         "schema_name": Column("Schema", links=[drill("This schema", "schema-validation", schema="schema_name")]),
-        "schema_module": Column("Module"),
+        "schema_module": Column("Module", width=150),
     }
     served = requests(RANGE).replace("rate(", "increase(")
     busiest = f"topk(50, sum by ({OWN}, {ENDPOINT}) ({served}) > 0)"
@@ -193,7 +193,7 @@ def dashboard() -> Any:
                         "@{label}": Column("@{label}"),
                         "schema_problem_path": Column("Field"),
                         "schema_problem_rule": Column("Rule"),
-                        "Value": Column("Problems", "short"),
+                        "Value": Column("Problems", "short", width=90),
                     },
                     instant(
                         f"topk(20, sum by ({BY_SCHEMA}, schema_problem_path, schema_problem_rule) "
@@ -211,7 +211,7 @@ def dashboard() -> Any:
                     series(
                         "Validations by Outcome",
                         "valid; invalid: the data broke the schema; error: the validator crashed.",
-                        "suffix: validations/s",
+                        "suffix:validations/s",
                         query(f"sum by (schema_validation_outcome) ({COUNT})", "{{schema_validation_outcome}}"),
                     ),
                     OUTCOMES,
@@ -228,7 +228,7 @@ def dashboard() -> Any:
                             "Crashed Validators",
                             "Validations in the last five minutes whose validator raised something other than a "
                             "validation error. The dashed line is the limit of CrashedValidators.",
-                            "suffix: crashes",
+                            "suffix:crashes",
                             query(chosen_ten(crashes), f"{NAMED} {WHERE}"),
                         ),
                         above("@{crashes}"),
@@ -247,9 +247,9 @@ def dashboard() -> Any:
                     "schema was observed there. The fifty busiest.",
                     where_columns
                     | {
-                        "Value #A": Column("Requests", "short"),
-                        "Value #B": Column("Errors", "percentunit"),
-                        "Value #C": Column("Validations", "short"),
+                        "Value #A": Column("Requests", "short", width=90),
+                        "Value #B": Column("Errors", "percentunit", width=80),
+                        "Value #C": Column("Validations", "short", width=100),
                     },
                     instant(busiest, "A"),
                     instant(
@@ -289,10 +289,10 @@ def dashboard() -> Any:
                     schema_columns
                     | where_columns
                     | {
-                        "Value #A": Column("p95", "s"),
-                        "Value #B": Column("p50", "s"),
-                        "Value #C": Column("p99", "s"),
-                        "Value #D": Column("Validations", "short"),
+                        "Value #A": Column("p95", "s", width=80),
+                        "Value #B": Column("p50", "s", width=80),
+                        "Value #C": Column("p99", "s", width=80),
+                        "Value #D": Column("Validations", "short", width=100),
                     },
                     instant(slowest, "A"),
                     instant(f"({quantile('0.5', both, GROWN_BUCKETS)}) and on ({both}) {slowest}", "B"),

@@ -72,12 +72,12 @@ def dashboard() -> Any:
                     "Instances by Version",
                     "How many instances use each version of a schema. During a rolling deployment one line falls while "
                     "the next one rises.",
-                    "suffix: instances",
+                    "suffix:instances",
                     query(
                         ranked_ten(f"count by ({BY_VERSION}) ({IN_USE})", BY_VERSION, USED),
                         f"{VERSION} {WHERE}",
                     ),
-                ),
+                ).decimals(0),
                 no_version,
             ),
             2, 0, 10, 12, 9,
@@ -89,9 +89,9 @@ def dashboard() -> Any:
                         "Versions by Schema",
                         "How many versions of a schema are in use at once. The dashed line is the limit of "
                         "SeveralSchemaVersions; during a deployment the number may exceed it.",
-                        "suffix: versions",
+                        "suffix:versions",
                         query(chosen_ten(VERSIONS), f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
-                    ),
+                    ).decimals(0),
                     above("@{schema_versions}"),
                 ),
                 no_version,
@@ -104,7 +104,7 @@ def dashboard() -> Any:
                     "Errors by Version",
                     "Failed validations a second, by the version that the instance uses. An error that a "
                     "version introduced shows in that version's line only.",
-                    "suffix: errors/s",
+                    "suffix:errors/s",
                     query(
                         ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, grown),
                         f"{VERSION} {WHERE}",

@@ -1,210 +1,132 @@
-// One dashboard, from its JSON and what Prometheus answered: panels by Grafana's own components, in Grafana's grid.
+// One dashboard out of its JSON, drawn by @grafana/scenes with the Prometheus data source from npm.
 import React from 'react';
 import { createRoot } from 'react-dom/client';
+import { MemoryRouter } from 'react-router-dom';
+import { createTheme, dateTime, getDefaultTimeRange, ThemeContext } from '@grafana/data';
+import { GlobalStyles, PortalContainer } from '@grafana/ui';
+import { config, locationService } from '@grafana/runtime';
 import {
-  applyFieldOverrides,
-  createTheme,
-  dateTime,
-  FieldColorModeId,
-  FieldType,
-  getDisplayValueAlignmentFactors,
-  reduceField,
-  renderMarkdown,
-  ThemeContext,
-  toDataFrame,
-} from '@grafana/data';
-import { BigValue, GlobalStyles, PanelChrome, Table, TimeSeries } from '@grafana/ui';
-import { heatmap } from './heatmap.js';
+  DataSourceVariable,
+  EmbeddedScene,
+  QueryVariable,
+  SceneDataLayerSet,
+  SceneDataTransformer,
+  SceneGridItem,
+  SceneGridLayout,
+  SceneGridRow,
+  SceneQueryRunner,
+  SceneTimeRange,
+  SceneVariableSet,
+  VariableValueSelectors,
+  VizPanel,
+  dataLayers,
+  sceneGraph,
+} from '@grafana/scenes';
+import { failures } from './backend.js';
+import { install } from './runtime.js';
 
-const CELL = 30; // pixels a row of Grafana's grid is high
-const GAP = 8;
-const { dashboard, answers, from, to } = window.INPUT;
-const theme = createTheme({ colors: { mode: 'light' } });
-const timeRange = { from: dateTime(from), to: dateTime(to), raw: { from: dateTime(from), to: dateTime(to) } };
-const WIDTH = document.documentElement.clientWidth - 2 * GAP;
+const { dashboard, from, to, mode, jsonData, width, open } = window.INPUT;
+const theme = createTheme({ colors: { mode } });
+config.theme2 = theme;
+config.bootData = { user: { orgRole: 'Editor' }, settings: {}, navTree: [] };
+install(jsonData);
 
-const legend = (format, labels) =>
-  !format || format === '__auto'
-    ? Object.values(labels).join(' ') || 'Value'
-    : format.replace(/\{\{\s*(\w+)\s*\}\}/g, (_, name) => labels[name] ?? '').trim();
+const variables = new SceneVariableSet({
+  variables: dashboard.templating.list.map(({ type, name, label, query, datasource, allValue, includeAll, multi, refresh, sort, current }) =>
+    type === 'datasource'
+      ? new DataSourceVariable({ name, label, pluginId: query, value: 'prometheus', text: 'Prometheus' })
+      : new QueryVariable({ name, label, datasource, query, allValue, includeAll, isMulti: multi, refresh, sort, value: current.value, text: current.text, defaultToAll: true })
+  ),
+});
 
-// What Grafana's panel model does with a panel's field options before a component sees them.
-function configured(frame, panel) {
-  const { custom, links, ...defaults } = panel.fieldConfig.defaults;
-  const steps = defaults.thresholds.steps.map((step) => ({ ...step, value: step.value ?? -Infinity }));
-  for (const field of frame.fields) {
-    const config = { color: { mode: FieldColorModeId.PaletteClassic }, ...defaults, ...field.config };
-    config.thresholds = { ...defaults.thresholds, steps };
-    config.custom = { drawStyle: 'line', lineInterpolation: 'linear', ...custom };
-    for (const { matcher, properties } of panel.fieldConfig.overrides) {
-      for (const { id, value } of matcher.options === field.name ? properties : []) {
-        if (id.startsWith('custom.')) {
-          config.custom[id.slice('custom.'.length)] = value;
-        } else {
-          config[id] = value;
-        }
-      }
-    }
-    field.config = field.type === FieldType.time ? {} : config;
-  }
-  return frame;
+const panelKey = (id) => `panel-${id}`;
+
+function viz({ id, type, title, description, options, fieldConfig, targets, datasource, transformations, links }) {
+  const queries = targets?.length && new SceneQueryRunner({ datasource, queries: targets.map((target) => ({ ...target })), maxDataPointsFromWidth: true });
+  const data = queries && transformations?.length ? new SceneDataTransformer({ $data: queries, transformations }) : queries;
+  return new VizPanel({ key: panelKey(id), pluginId: type, title, description, options: options ?? {}, fieldConfig: fieldConfig ?? { defaults: {}, overrides: [] }, pluginVersion: '', $data: data || undefined });
 }
 
-// All at once: a series' colour is its place among them.
-function displayed(frames) {
-  return applyFieldOverrides({
-    data: frames,
-    fieldConfig: { defaults: {}, overrides: [] },
-    theme,
-    replaceVariables: (text) => text,
-    timeZone: 'utc',
-  });
-}
-
-function series(panel) {
-  const frames = panel.targets.flatMap((target, index) =>
-    (answers[panel.id][index] ?? []).map(({ metric, values }) =>
-      configured(
-        toDataFrame({
-          fields: [
-            { name: 'Time', type: FieldType.time, values: values.map(([at]) => at * 1000) },
-            {
-              name: 'Value',
-              type: FieldType.number,
-              labels: metric,
-              config: { displayNameFromDS: legend(target.legendFormat, metric) },
-              values: values.map(([, value]) => (value === 'NaN' ? null : Number(value))),
-            },
-          ],
-        }),
-        panel
-      )
-    )
-  );
-  return displayed(frames);
-}
-
-function Empty({ panel }) {
-  const text = panel.fieldConfig?.defaults?.noValue ?? 'No data';
-  return <div style={{ display: 'grid', placeItems: 'center', height: '100%', color: theme.colors.text.secondary }}>{text}</div>;
-}
-
-function Lines({ panel, width, height }) {
-  const frames = series(panel);
-  if (!frames.length) {
-    return <Empty panel={panel} />;
-  }
-  return (
-    <TimeSeries
-      frames={frames}
-      timeRange={timeRange}
-      timeZone="utc"
-      width={width}
-      height={height}
-      legend={panel.options.legend}
-      structureRev={1}
-    />
-  );
-}
-
-function Figure({ panel, width, height }) {
-  const [frame] = series(panel);
-  if (!frame) {
-    return <Empty panel={panel} />;
-  }
-  const [time, field] = frame.fields;
-  const last = reduceField({ field, reducers: ['lastNotNull'] }).lastNotNull;
-  const level = [...field.config.thresholds.steps].reverse().find(({ value }) => last >= value);
-  const value = { ...field.display(last), title: '', color: theme.visualization.getColorByName(level.color) };
-  const sparkline = { x: time, y: { ...field, config: { ...field.config, custom: { fillOpacity: 10, lineWidth: 1 } } }, timeRange };
-  return (
-    <BigValue
-      width={width}
-      height={height}
-      value={value}
-      sparkline={sparkline}
-      colorMode={panel.options.colorMode}
-      graphMode={panel.options.graphMode}
-      justifyMode="auto"
-      theme={theme}
-      alignmentFactors={getDisplayValueAlignmentFactors([{ display: value }])}
-    />
-  );
-}
-
-// Grafana's transformations `merge` and `organize`, as far as these panels use them.
-function Rows({ panel, width, height }) {
-  const several = panel.targets.length > 1;
-  const organize = panel.transformations.find(({ id }) => id === 'organize').options;
-  const columns = Object.entries(organize.indexByName)
-    .sort(([, a], [, b]) => a - b)
-    .map(([name]) => name);
-  const rows = new Map();
-  panel.targets.forEach((target, index) => {
-    for (const { metric, value } of answers[panel.id][index] ?? []) {
-      const labels = columns.filter((name) => !name.startsWith('Value')).map((name) => metric[name] ?? '');
-      const key = JSON.stringify(labels);
-      const row = rows.get(key) ?? { ...metric };
-      row[several ? `Value #${target.refId}` : 'Value'] = value[1] === 'NaN' ? null : Number(value[1]);
-      rows.set(key, row);
-    }
-  });
-  if (!rows.size) {
-    return <Empty panel={panel} />;
-  }
-  const first = columns.find((name) => name.startsWith('Value'));
-  const sorted = [...rows.values()].sort((a, b) => (b[first] ?? 0) - (a[first] ?? 0));
-  const frame = toDataFrame({
-    fields: columns.map((name) => ({
-      name: organize.renameByName[name],
-      type: name.startsWith('Value') ? FieldType.number : FieldType.string,
-      config: {},
-      values: sorted.map((row) => row[name] ?? (name.startsWith('Value') ? null : '')),
-    })),
-  });
-  return <Table data={displayed([configured(frame, panel)])[0]} width={width} height={height} cellHeight="sm" />;
-}
-
-function Heat({ panel, width, height }) {
-  const ref = React.useRef(null);
-  React.useEffect(() => heatmap(ref.current, answers[panel.id][0], { from, to, theme }), []);
-  return <canvas ref={ref} width={width * 2} height={height * 2} style={{ width, height }} />;
-}
-
-function Prose({ panel }) {
-  return <div className="markdown-html" style={{ padding: 8 }} dangerouslySetInnerHTML={{ __html: renderMarkdown(panel.options.content) }} />;
-}
-
-const KINDS = { timeseries: Lines, stat: Figure, table: Rows, heatmap: Heat, text: Prose };
-
-function Panel({ panel }) {
+const item = (panel) => {
   const { x, y, w, h } = panel.gridPos;
-  const width = (WIDTH * w) / 24 - GAP;
-  const height = h * (CELL + GAP) - GAP;
-  const Kind = KINDS[panel.type];
-  const title = panel.type === 'heatmap' ? `${panel.title} (drawn by a stand-in)` : panel.title;
-  return (
-    <div style={{ position: 'absolute', left: GAP + (WIDTH * x) / 24, top: 48 + y * (CELL + GAP), width, height }}>
-      <PanelChrome width={width} height={height} title={title} padding="md">
-        {(innerWidth, innerHeight) => <Kind panel={panel} width={innerWidth} height={innerHeight} />}
-      </PanelChrome>
-    </div>
-  );
+  return new SceneGridItem({ x, y, width: w, height: h, isResizable: false, isDraggable: false, body: viz(panel) });
+};
+
+// As Grafana reads a classic dashboard: panels after an open row are the row's, those of a folded row are inside it.
+function grid(panels) {
+  const children = [];
+  let row;
+  for (const panel of panels) {
+    if (panel.type !== 'row') {
+      (row ? row.children : children).push(item(panel));
+      continue;
+    }
+    row = { key: panelKey(panel.id), title: panel.title, y: panel.gridPos.y, isCollapsed: panel.collapsed && !open, isCollapsible: true, children: panel.panels.map(item) };
+    children.push(row);
+    if (panel.collapsed) {
+      row = undefined;
+    }
+  }
+  return children.map((child) => (child instanceof SceneGridItem ? child : new SceneGridRow(child)));
 }
+
+const layers = new SceneDataLayerSet({
+  layers: (dashboard.annotations?.list ?? []).map((query) => new dataLayers.AnnotationsDataLayer({ name: query.name, isEnabled: query.enable, isHidden: query.hide, query })),
+});
+
+const scene = new EmbeddedScene({
+  $timeRange: new SceneTimeRange({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), timeZone: 'utc' }),
+  $variables: variables,
+  $data: layers,
+  controls: [new VariableValueSelectors({ layout: 'horizontal' })],
+  body: new SceneGridLayout({ isLazy: false, children: grid(dashboard.panels) }),
+});
+
+// What a test asks of the drawn page: frames and links as Grafana made them.
+window.SCENE = {
+  failures,
+  scene,
+  sceneGraph,
+  settled() {
+    const panels = found();
+    return panels.length > 0 && panels.every((panel) => !panel.isActive || !panel.state.$data || ['Done', 'Error'].includes(sceneGraph.getData(panel).state.data?.state));
+  },
+  panels() {
+    return found().filter((panel) => panel.isActive).map((panel) => {
+      const data = panel.state.$data ? panel.applyFieldConfig(sceneGraph.getData(panel).state.data) : undefined;
+      const frames = (data?.series ?? []).map((frame) => ({
+        refId: frame.refId,
+        fields: frame.fields.map((field) => ({
+          name: field.name,
+          shown: field.state?.displayName ?? field.config.displayName ?? field.config.displayNameFromDS ?? field.name,
+          type: field.type,
+          values: [...field.values].map((value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value)),
+          texts: field.display ? [...field.values].slice(0, 60).map((value) => { const { text = '', prefix = '', suffix = '', color } = field.display(value); return { text: `${prefix}${text}${suffix}`, color }; }) : [],
+          links: field.getLinks && frame.length ? [0, frame.length - 1].flatMap((valueRowIndex) => field.getLinks({ valueRowIndex }).map(({ title, href }) => ({ title, href }))) : [],
+        })),
+      }));
+      return { id: Number(panel.state.key.slice(6)), title: panel.state.title, error: data?.errors ?? data?.error, frames, annotations: (data?.annotations ?? []).map((frame) => ({ name: frame.name, length: frame.length, fields: frame.fields.map(({ name }) => name) })) };
+    });
+  },
+  layers: () => layers.state.layers.map(({ state: { name, data } }) => ({ name, state: data?.state, length: data?.series?.map((frame) => frame.length), topic: data?.annotations?.map((frame) => frame.length) })),
+  variables: () => variables.state.variables.map(({ state: { name, value, options, error } }) => ({ name, value, options: options?.map((one) => one.value), error: error && String(error) })),
+};
+const found = () => sceneGraph.findAllObjects(scene, (one) => one instanceof VizPanel);
 
 function Page() {
-  const rows = Math.max(...dashboard.panels.map(({ gridPos: { y, h } }) => y + h));
   return (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
-      <div id="page" style={{ position: 'relative', height: 56 + rows * (CELL + GAP), background: theme.colors.background.canvas }}>
-        <h2 style={{ padding: '10px 12px', margin: 0 }}>{dashboard.title}</h2>
-        {dashboard.panels.map((panel) => (
-          <Panel key={panel.id} panel={panel} />
-        ))}
-      </div>
+      <MemoryRouter>
+        <div id="page" style={{ background: theme.colors.background.canvas, width, padding: 8 }}>
+          <h2 style={{ padding: '4px 8px', margin: 0 }}>{dashboard.title}</h2>
+          <scene.Component model={scene} />
+        </div>
+      </MemoryRouter>
+      <PortalContainer />
     </ThemeContext.Provider>
   );
 }
 
 createRoot(document.getElementById('root')).render(<Page />);
+scene.activate?.();

@@ -1,8 +1,10 @@
-"""Draws every dashboard from its JSON and the data of a running stack: the leads API with faults, under traffic.
+"""Draws the dashboards from their JSON and the data of running stacks, with Grafana's own libraries in Chromium.
 
-    npm ci && python draw.py      # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
+    npm ci && python draw.py            # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
+    python draw.py --only calm          # one scenario
 
-Writes docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
+Three scenarios: the leads API with faults, the same on a quiet day, and a large installation. Writes
+docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
 """
 
 from __future__ import annotations
@@ -15,83 +17,147 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images" / "dashboards"
+JSON = ROOT / "dashboards" / "grafana"
 DRAWN = IMAGES / "drawn.json"
-SECONDS = 150
+SECONDS = 180
+WIDTH = 1440
+
+
+class Picture(NamedTuple):
+    """A dashboard in a scenario, with rows unfolded where somebody who looks for the cause would unfold them."""
+
+    scenario: str
+    dashboard: str
+    mode: str = "light"
+    unfolded: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the picture's file, without its suffix."""
+        return "-".join([self.dashboard, self.scenario, *(["dark"] if self.mode == "dark" else [])])
+
+
+def pictures() -> list[Picture]:
+    """Every picture: each dashboard in the incident; the landing page in every scenario, light and dark."""
+    names = [path.stem for path in sorted(JSON.glob("*.json"))]
+    found = [Picture("incident", name, unfolded=name == "schema-pipeline") for name in names]
+    found += [Picture("incident", "schema-health", "dark"), Picture("calm", "schema-health")]
+    found += [Picture("calm", "schema-health", "dark"), Picture("calm", "schema-validation", "dark")]
+    return found + [Picture("scale", "schema-health"), Picture("scale", "schema-validation")]
 
 
 def hashes() -> dict[str, str]:
     """Dashboard → hash of its JSON."""
-    folder = ROOT / "dashboards" / "grafana"
-    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.json"))}
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(JSON.glob("*.json"))}
 
 
 def check() -> int:
     """0 if each committed picture is of the committed JSON."""
-    drawn = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}
-    stale = [name for name, digest in hashes().items() if drawn.get(name) != digest or not _picture(name).exists()]
-    for name in stale:
-        print(f"{_picture(name)} is not of the committed JSON: make dashboards-pictures", file=sys.stderr)
+    drawn, now = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}, hashes()
+    stale = [one for one in pictures() if drawn.get(one.name) != now[one.dashboard] or not _path(one).exists()]
+    for one in stale:
+        print(f"{_path(one)} is not of the committed JSON: make dashboards-pictures", file=sys.stderr)
     return 1 if stale else 0
 
 
-def _picture(name: str) -> Path:
-    return IMAGES / f"{name}.png"
+def _path(picture: Picture) -> Path:
+    return IMAGES / f"{picture.name}.png"
 
 
-def draw() -> None:
-    for folder in ("tests/pipeline", "tests/dashboards", "examples/leads_api"):
+@contextmanager
+def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
+    """A scenario's Prometheus after some minutes, as its address and the interval of its samples."""
+    for folder in ("tests/pipeline", "tests/dashboards", "examples/leads_api", "dashboards/pictures"):
         sys.path.insert(0, str(ROOT / folder))
+    import scale
     from opentelemetry.instrumentation.schema._monitoring import thresholds
 
     from programs import built
     from stack import stack
-    from test_live import DASHBOARDS, SCALED
+    from test_live import SCALED
 
-    programs = [shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")]
+    prometheus, alertmanager = (shutil.which(name) for name in ("prometheus", "prometheus-alertmanager"))
+    if not prometheus or not alertmanager:
+        raise SystemExit("Prometheus or Alertmanager is not on PATH (Debian: prometheus, prometheus-alertmanager)")
+    print(f"{scenario}: {SECONDS} s of traffic", file=sys.stderr, flush=True)
+    if scenario == "scale":
+        with scale.installation(home, prometheus, thresholds.DEFAULTS | SCALED) as server:
+            time.sleep(SECONDS)
+            yield server.url, "15s"
+        return
+    with stack(
+        home, built("small"), prometheus, alertmanager, thresholds.DEFAULTS | SCALED, faulty=scenario == "incident"
+    ) as found:
+        found.traffic(SECONDS)
+        yield found.roads["collector"].url, "5s"
+
+
+def draw(only: str = "") -> None:
+    """Draw every picture, or those of one scenario."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home:
-        with stack(Path(home), built("small"), *programs, thresholds.DEFAULTS | SCALED) as running:
-            began = time.time()
-            running.traffic(SECONDS)
-            inputs = {name: _asked(running.roads["collector"], DASHBOARDS[name], began + 30) for name in DASHBOARDS}
-        for name, given in inputs.items():
-            path = Path(home) / f"{name}.json"
-            path.write_text(json.dumps(given))
-            command = ["node", str(Path(__file__).with_name("shoot.mjs")), str(path), str(_picture(name))]
-            subprocess.run(command, check=True, timeout=300)  # noqa: S603 (our own command)
-    DRAWN.write_text(json.dumps(hashes(), indent=1) + "\n")
+    drawn = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}
+    for scenario in dict.fromkeys(one.scenario for one in pictures()):
+        chosen = [one for one in pictures() if one.scenario == scenario]
+        if only not in ("", scenario):
+            continue
+        with tempfile.TemporaryDirectory() as home, running(scenario, Path(home) / "stack") as (url, interval):
+            shoot(url, interval, [_asked(one) for one in chosen], Path(home))
+        drawn |= {one.name: hashes()[one.dashboard] for one in chosen}
+    named = {one.name for one in pictures()}
+    for path in IMAGES.glob("*.png"):
+        if path.stem not in named:
+            path.unlink()
+    DRAWN.write_text(json.dumps({name: drawn[name] for name in sorted(named & drawn.keys())}, indent=1) + "\n")
 
 
-def _asked(server: Any, dashboard: dict[str, Any], since: float) -> dict[str, Any]:
-    """A dashboard and what Prometheus answers to each of its queries, by panel."""
-    import promql
-    from test_live import variables
+def _asked(picture: Picture) -> dict[str, Any]:
+    path = str(JSON / f"{picture.dashboard}.json")
+    return {"dashboard": path, "mode": picture.mode, "open": picture.unfolded, "png": str(_path(picture))}
 
-    values, now = variables(server, dashboard), time.time()
-    answers = {}
-    for panel in dashboard["panels"]:
-        answers[panel["id"]] = [
-            server.api("query", query=promql.resolved(target["expr"], values))["result"]
-            if target.get("instant")
-            else server.api("query_range", query=promql.resolved(target["expr"], values), start=since, end=now, step=5)[
-                "result"
-            ]
-            for target in panel.get("targets", [])
-        ]
-    return {"dashboard": dashboard, "answers": answers, "from": int(since * 1000), "to": int(now * 1000)}
+
+def shoot(prometheus: str, interval: str, asked: list[dict[str, Any]], home: Path) -> None:
+    """Draw dashboards with the data of a Prometheus, of the last minutes.
+
+    Args:
+        prometheus: its address.
+        interval: of the samples, as the data source's `timeInterval`.
+        asked: for each, `dashboard` (a path), `mode`, `png`, `json` (for what Grafana's libraries made of it).
+        home: a folder for the time being.
+    """
+    now = int(time.time() * 1000)
+    common = {"from": now - (SECONDS - 20) * 1000, "to": now, "width": WIDTH, "mode": "light", "open": False}
+    source = {"timeInterval": interval, "httpMethod": "POST"}
+    source["exemplarTraceIdDestinations"] = [{"name": "trace_id", "datasourceUid": "tempo"}]  # type: ignore[assignment]
+    spec = home / "spec.json"
+    spec.write_text(
+        json.dumps(
+            {
+                "prometheus": prometheus,
+                "scrape": interval,
+                "jsonData": source,
+                "pictures": [common | one for one in asked],
+            }
+        )
+    )
+    command = ["node", str(Path(__file__).with_name("shoot.mjs")), str(spec)]
+    subprocess.run(command, check=True, timeout=900)  # noqa: S603 (our own command)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="draw nothing; 1 if a picture is not of its JSON")
-    if parser.parse_args().check:
+    parser.add_argument("--only", default="", choices=["", "incident", "calm", "scale"], help="one scenario")
+    arguments = parser.parse_args()
+    if arguments.check:
         return check()
-    draw()
+    draw(arguments.only)
     return 0
 
 

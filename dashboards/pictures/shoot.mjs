@@ -1,50 +1,69 @@
-// node shoot.mjs INPUT.json OUT.png: bundles app.jsx and photographs it in headless Chromium.
+// node shoot.mjs SPEC.json: draws dashboards in headless Chromium while their Prometheus runs.
+// SPEC: {prometheus: URL, scrape: "15s", jsonData: of the data source, pictures: [{dashboard, from, to, mode, width, png, json}]};
+// `json` gets every frame, text and link that Grafana's libraries made.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { build } from 'esbuild';
+import { createServer, request } from 'node:http';
 import puppeteer from 'puppeteer-core';
+import { bundled } from './build.mjs';
 
-const [input, out] = process.argv.slice(2);
-const here = new URL('.', import.meta.url).pathname;
-const bundle = await build({
-  entryPoints: [`${here}app.jsx`],
-  bundle: true,
-  write: false,
-  outdir: dirname(input),
-  format: 'iife',
-  minify: true,
-  logLevel: 'error',
-  jsx: 'automatic',
-  alias: { 'react-custom-scrollbars-2': `${here}scrollbars.jsx` },
-  define: { 'process.env.NODE_ENV': '"production"', global: 'window' },
-  loader: { '.ttf': 'dataurl', '.woff2': 'dataurl', '.svg': 'dataurl', '.png': 'dataurl' },
+const spec = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { outputFiles } = await bundled('/out');
+const written = (kind) => outputFiles.filter(({ path }) => path.endsWith(kind)).map(({ text }) => text).join('\n');
+const [script, style] = [written('.js'), written('.css')];
+let shown = {};
+const page = () => `<!doctype html><meta charset="utf-8"><style>${style}</style><div id="root"></div>
+<script>window.INPUT=${JSON.stringify(shown).replaceAll('<', '\\u003c')}</script><script src="/app.js"></script>`;
+
+const server = createServer((asked, answer) => {
+  if (asked.url.startsWith('/prometheus/')) {
+    const on = request(spec.prometheus + asked.url.slice('/prometheus'.length), { method: asked.method, headers: { 'content-type': asked.headers['content-type'] ?? '' } }, (found) => {
+      answer.writeHead(found.statusCode, { 'content-type': 'application/json' });
+      found.pipe(answer);
+    });
+    on.on('error', () => answer.writeHead(502).end('{}'));
+    asked.pipe(on);
+    return;
+  }
+  const [type, body] = asked.url === '/app.js' ? ['text/javascript', script] : asked.url === '/' ? ['text/html', page()] : ['text/plain', ''];
+  answer.writeHead(body ? 200 : 404, { 'content-type': `${type}; charset=utf-8` });
+  answer.end(body);
 });
-const page = `${dirname(input)}/page.html`;
-const json = readFileSync(input, 'utf8').replaceAll('<', '\\u003c');
-const written = (kind) => bundle.outputFiles.filter(({ path }) => path.endsWith(kind)).map(({ text }) => text).join('\n');
-const script = written('.js').replaceAll('</script', '<\\/script');
-writeFileSync(page, `<!doctype html><meta charset="utf-8"><style>${written('.css')}</style><div id="root"></div><script>window.INPUT=${json}</script><script>${script}</script>`);
+await new Promise((done) => server.listen(0, '127.0.0.1', done));
+const url = `http://127.0.0.1:${server.address().port}/`;
 
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu'],
+  args: ['--no-sandbox', '--disable-gpu', '--force-device-scale-factor=1'],
+  protocolTimeout: 240000,
 });
 try {
-  const tab = await browser.newPage();
-  const errors = [];
-  tab.on('pageerror', (error) => errors.push(String(error.stack ?? error)));
-  await tab.setViewport({ width: 1440, height: 900 });
-  await tab.goto(`file://${page}`);
-  await tab.waitForSelector('#page', { timeout: 30000 }).catch(() => errors.push('nothing was drawn'));
-  await tab.waitForNetworkIdle({ idleTime: 500 });
-  if (errors.length) {
-    throw new Error(errors.join('\n').slice(0, 3000));
+  for (const { dashboard, png, json, ...rest } of spec.pictures) {
+    shown = { scrape: spec.scrape, jsonData: spec.jsonData, dashboard: JSON.parse(readFileSync(dashboard, 'utf8')), ...rest };
+    const tab = await browser.newPage();
+    const errors = [];
+    tab.on('pageerror', (error) => errors.push(String(error.stack ?? error)));
+    if (process.env.DEBUG) tab.on('console', async (message) => { if (!/LoggerRegistry|404/.test(message.text())) { console.log(message.text(), ...(await Promise.all(message.args().map((one) => one.evaluate((it) => it?.stack ?? ''))))); } });
+    await tab.setViewport({ width: rest.width + 16, height: 900 });
+    await tab.goto(url);
+    await tab.waitForFunction(() => window.SCENE?.settled(), { timeout: 120000, polling: 500 }).catch(() => errors.push('the panels did not settle'));
+    const height = await tab.evaluate(() => Math.ceil(document.querySelector('#page')?.getBoundingClientRect().height ?? 900));
+    await tab.setViewport({ width: rest.width + 16, height });
+    await new Promise((done) => setTimeout(done, 3000));
+    const made = await tab.evaluate(() => ({ panels: window.SCENE?.panels(), variables: window.SCENE?.variables(), layers: window.SCENE?.layers(), failures: window.SCENE?.failures() }));
+    errors.push(...(made.failures ?? []));
+    if (json) {
+      writeFileSync(json, JSON.stringify(made, null, 1));
+    }
+    if (png) {
+      await tab.screenshot({ path: png, fullPage: true });
+    }
+    await tab.close();
+    if (errors.length) {
+      throw new Error(`${dashboard}:\n${errors.join('\n').slice(0, 4000)}`);
+    }
+    console.log(png ?? json);
   }
-  const drawn = await tab.$('#page');
-  const box = await drawn.boundingBox();
-  await tab.setViewport({ width: 1440, height: Math.ceil(box.height) });
-  await tab.evaluate(() => new Promise((done) => setTimeout(done, 500)));
-  await tab.screenshot({ path: out, fullPage: true });
 } finally {
   await browser.close();
+  server.close();
 }
