@@ -533,10 +533,9 @@ def unseen(panel: Panel, ref: str) -> Panel:
 
 def _annotations() -> Iterator[builders.AnnotationQuery]:
     """When alerts began to fire, and deployments: moments, because ten shaded ranges hide the lines behind them."""
-    alerts = f"sum by (alertname, severity, {OWN}) ({firing()})"
-    yield _annotation(
-        "Alerts", f"{alerts} unless {alerts} offset {STEP}", "red", "{{alertname}}", "{{severity}} {{job}}"
-    )
+    of_each = f"sum by (alertname, severity, {OWN})"
+    begun = f"{of_each} ({firing()}) unless {of_each} ({firing(before=STEP)})"
+    yield _annotation("Alerts", begun, "red", "{{alertname}}", "{{severity}} {{job}}")
     # a process, or a version of the app at an address, that was not there before, of whoever reports schema telemetry
     here = f"target_info{{{RECORDED}}}"
     new = f"{here} unless on ({OWN}, instance, service_version) {here} offset {STEP}"
