@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
-from leads_api import db, directories
+from leads_api import db, directories, upcoming
 from leads_api.bulk import read_import
 from leads_api.models import Lead
 from leads_api.partners import PARTNERS
@@ -26,6 +26,7 @@ from leads_api.schemas import (
 JsonBody = Annotated[Any, Depends(json_body)]
 
 app = FastAPI(title="Leads", exception_handlers={InvalidPayload: refuse})
+app.include_router(upcoming.router)  # first: its routes take over once the database has their revision
 
 # Endpoints open their session themselves rather than through a dependency: a dependency gives its connection back
 # only when the event loop gets to it, and the event loop may be inside a LeadVerified, waiting for a connection.

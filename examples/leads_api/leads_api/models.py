@@ -23,6 +23,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
 
 
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class Lead(Base):
     """Someone who may become a customer."""
 
@@ -39,7 +43,7 @@ class Lead(Base):
     status: Mapped[str] = mapped_column(String(20), default="new")
     consent: Mapped[bool] = mapped_column(default=False)
     employees: Mapped[int | None]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(timezone.utc))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class Contact(Base):
