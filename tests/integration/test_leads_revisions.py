@@ -90,3 +90,13 @@ def test_todays_release_does_not_know_the_next_revision() -> None:
     """alembic.ini's own section ends at today's revision; the section `next` has one more."""
     today, upcoming = migrations.find(LEADS, {})
     assert (today.history().heads, upcoming.history().heads) == (("0002",), ("0003",))
+
+
+def test_the_how_to_shows_what_the_example_does() -> None:
+    """The block of the how-to holds a route class and a router, and its rule is the example's."""
+    page = (LEADS.parents[1] / "docs/how-to" / "revisions.md").read_text()
+    block = page.partition("```python\n")[2].partition("```")[0]
+    compile(block, "revisions.md", "exec")
+    rule = 'super().matches(scope) if current() >= "0003" else (Match.NONE, {})'
+    assert rule in block
+    assert rule.replace('"0003"', "self.revision") in (LEADS / "leads_api/revision.py").read_text()
