@@ -13,10 +13,9 @@ import enum
 import json
 import math
 import sys
-import uuid
 import warnings
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,38 +25,9 @@ from pydantic import ValidationError
 from sqlalchemy import types as t
 
 from fit_pairs import FITS, SYSTEMS, Fit
+from fit_values import PROBES
 
 RESULTS = Path(__file__).with_name("fit_results.json")
-EAST = timezone(timedelta(hours=5))
-
-_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 20, 21, 32, 33, 36, 37, 50, 51, 60, 200, 201, 254, 255, 256, 300, 301)
-_TEXTS = (
-    "5", "true", "2026-01-02", "2026-01-02T12:00:00", "red", "tan", "green", "blue", "purple", "a", "b", "c",
-    "RED", "small", "S", "low", "https://a.de/", "10.0.0.1", '{"x":1}', "3fa85f64-5717-4562-b3fc-2c963f66afa6",
-)  # fmt: skip
-_EDGES = (2**7, 2**8, 2**15, 2**16, 2**23, 2**24, 2**31, 2**32, 2**53, 2**63, 2**64, 10**6, 10**10, 10**30)
-PROBES: dict[str, tuple[Any, ...]] = {
-    "string": (*("x" * n for n in (*_LENGTHS, 65536, 100000, 100001)), *("é" * n for n in (4, 5, 6, 254, 300, 40000)), "😀" * 60, *_TEXTS),
-    "bytes": tuple(b"x" * n for n in (0, 1, 4, 5, 6, 50, 60, 70000)),
-    "boolean": (True, False),
-    "integer": tuple(sorted({0, 1, 2, 3, 5, -1, -5, 9, 50, 51, 99, 100, 101, 127, 128, 200, 255, 256, 300, 999, 1000, 32767, 99999, 100000, 4 * 10**9, 2**53 + 1, 10**7, *(sign * (edge + d) for edge in _EDGES for sign in (1, -1) for d in (-1, 0, 1))})),
-    "number": (0.0, 1.0, 0.5, 0.1, 1 / 3, 0.123456789, 1.5, 1.6, -1.5, 2.005, 1234.5678, 16777217.0, 1e10, 1e20, 1e40, -1e40, 1e300, 1e-300, math.inf, -math.inf, math.nan),
-    "decimal": tuple(Decimal(each) for each in ("0", "1", "0.1", "0.01", "0.05", "1.23", "1.239", "0.1234", "1.5", "9.99", "99", "99.99", "999.99", "-999.99", "100", "999", "1000", "99999", "999999", "9999.9", "0.000001", "0.0000000000001", "123.4567", "12345678901234.12", "99999999999999999999.99", "1E+30", "123456789012345678901234567890.123456789")),
-    "date": (date(2026, 1, 2), date(1, 1, 1), date(1969, 7, 20), date(9999, 12, 31)),
-    "datetime": (
-        datetime(2026, 1, 2), datetime(2026, 1, 2, 12), datetime(2026, 1, 2, 12, 0, 0, 123456), datetime(1900, 1, 1, 12),
-        datetime(2050, 1, 1, 12), datetime(9999, 12, 31, 12), datetime(2026, 1, 2, 12, tzinfo=timezone.utc),
-        datetime(2026, 1, 2, 12, tzinfo=EAST), datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=EAST),
-        datetime(1900, 1, 1, 12, tzinfo=timezone.utc),
-    ),
-    "time": (time(0), time(12), time(23, 59, 59), time(12, 0, 0, 123456), time(12, tzinfo=EAST)),
-    "duration": (timedelta(0), timedelta(seconds=1), timedelta(days=1), timedelta(microseconds=123456), timedelta(seconds=-5), timedelta(days=400), timedelta(days=30000), timedelta(days=-30000)),
-    "uuid": (uuid.UUID(int=2**64 + (4 << 76) + (8 << 60)), uuid.UUID("3fa85f64-5717-4562-b3fc-2c963f66afa6")),
-    "list": ([], [1], [1, 2], ["a"], ["x" * 6], [2**40], [date(2026, 1, 2)], {1}),
-    "map": ({}, {"x": 1}, {"a": 2**40}),
-}  # fmt: skip
-"""Values by kind. No NUL in a text and no NaN in a decimal: what becomes of them depends on the database alone."""
-
 _COLUMNS: tuple[tuple[Any, str], ...] = (
     (t.Enum, "enum"), (t.Boolean, "boolean"), (t.Integer, "integer"), (t.Float, "number"), (t.Numeric, "decimal"),
     (t.LargeBinary, "bytes"), (t._Binary, "bytes"), (t.DateTime, "datetime"), (t.Date, "date"), (t.Time, "time"),
@@ -267,7 +237,11 @@ class _Trial:
         kinds = {"enum": "string", "other": "", "json": ""}.get(self.kind, self.kind)
         values = (None, *PROBES.get(kinds, ()))
         seen: set[str] = set()
-        base = {name: 1 for name in self.table.c.keys() if name not in ("pk", "a") and self.table.c[name].computed is None and self.table.c[name].identity is None and isinstance(self.table.c[name].type, t.Integer)}  # fmt: skip
+        base = {
+            column.name: 1
+            for column in self.table.c
+            if column.name == "b" and column.server_default is None and not column.nullable
+        }
         for value in values:
             if value is None and not self.table.c.a.nullable:
                 continue
