@@ -46,6 +46,7 @@ class TypeSpec:
         extra: Likewise.
         extra_type: What undeclared keys must hold, where that is restricted.
         values: Of an `enum`.
+        names: Of an `enum` whose Python members are neither texts nor numbers: their names, in the order of `values`.
         open: Whether the author says that further values will come (`x-extensible-enum`).
         ge: Lower bound; a date or time as ISO 8601 text, a duration in s.
         gt: Lower bound that is itself refused.
@@ -81,6 +82,7 @@ class TypeSpec:
     extra: Extra | None = None
     extra_type: TypeSpec | None = None
     values: tuple[Scalar, ...] = ()
+    names: tuple[str, ...] = ()
     open: bool = False
     ge: float | str | None = None
     gt: float | str | None = None
@@ -119,6 +121,8 @@ class ColumnSpec:
         server_default: The expression that the server fills in, as text.
         generated: `computed`, `identity` or `autoincrement` where the server makes the value.
         default: Whether SQLAlchemy fills in a value.
+        fills: That value as JSON text, where it is always the same.
+        members: Of an enum that a Python class makes: the values of its members, in the order of the labels.
         unique: Whether a constraint on this column alone makes it unique.
         references: `table.column` of a foreign key.
     """
@@ -128,6 +132,8 @@ class ColumnSpec:
     server_default: str | None = None
     generated: str | None = None
     default: bool = False
+    fills: str | None = None
+    members: tuple[Scalar, ...] = ()
     unique: bool = False
     references: str | None = None
 
@@ -182,6 +188,7 @@ class SchemaSpec:
         from_attributes: Whether it also reads objects by their attributes.
         directions: Where it is used, as far as a framework says: `request`, `response`; empty where nobody knows.
         constraints: Of a table: unique constraints, checks, indexes, as text.
+        table: The table that its author says it belongs to; empty where they say that it belongs to none.
     """
 
     name: str
@@ -192,6 +199,7 @@ class SchemaSpec:
     from_attributes: bool = False
     directions: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    table: str | None = None
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
@@ -227,6 +235,12 @@ def declared(value: object) -> str | None:
 def declared_in(cls: type) -> str | None:
     """The version that a class declares in its own body: a subclass is another schema."""
     return declared(vars(cls).get("__schema_version__"))
+
+
+def table_in(cls: type) -> str | None:
+    """The table that a class declares in its own body, as `__schema_table__ = "leads"`, or in a base's."""
+    found = getattr(cls, "__schema_table__", None)
+    return found if isinstance(found, str) else None
 
 
 def references(type_: TypeSpec) -> Iterator[str]:
@@ -346,7 +360,7 @@ def field_from(data: Mapping[str, Any]) -> FieldSpec:
     found = dict(data)
     found["type"] = type_from(found["type"])
     if "column" in found:
-        found["column"] = ColumnSpec(**found["column"])
+        found["column"] = ColumnSpec(**_tuples(found["column"]))
     return FieldSpec(**_tuples(found))
 
 

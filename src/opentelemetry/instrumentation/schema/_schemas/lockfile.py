@@ -85,6 +85,7 @@ def _lines(lock: Lock) -> Iterator[str]:
             "defined": origin.name,
             "from_attributes": schema.from_attributes or None,
             "directions": list(schema.directions) or None,
+            "table": schema.table,
         }
         facts |= {key: value for key, value in as_data(schema.type).items() if key != "fields"}
         for key, value in facts.items():
@@ -115,6 +116,7 @@ _OWN: Final = (
     "defined",
     "from_attributes",
     "directions",
+    "table",
 )
 
 
@@ -220,5 +222,6 @@ class _Section:
             from_attributes=bool(self.facts.get("from_attributes")),
             directions=tuple(self.facts.get("directions", ())),
             constraints=tuple(self.constraints),
+            table=self.facts.get("table"),
         )
         lock.origins[self.ref] = Origin(self.facts.get("file"), self.facts.get("tree"), self.facts.get("defined"))

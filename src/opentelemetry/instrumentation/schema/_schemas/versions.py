@@ -91,7 +91,7 @@ class _Canonical:
 _PLAIN: Final = tuple(
     (name, default)
     for name, default in DEFAULTS[TypeSpec]
-    if name not in ("ref", "fields", "extra_type", "items", "keys", "prefix", "members", "values")
+    if name not in ("ref", "fields", "extra_type", "items", "keys", "prefix", "members", "values", "names")
 )
 
 

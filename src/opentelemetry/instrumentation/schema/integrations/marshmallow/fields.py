@@ -16,7 +16,7 @@ from typing import Any, Final
 import marshmallow.fields
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, validate
 
-from ..._schemas.fields import Document, Extra, FieldSpec, Presence, SchemaSpec, TypeSpec, declared_in, reference
+from ..._schemas.fields import Document, Extra, FieldSpec, Presence, SchemaSpec, TypeSpec, declared_in, reference, table_in
 
 _f: Any = marshmallow.fields
 _EXTRAS: Final[dict[Any, Extra]] = {RAISE: "forbid", INCLUDE: "allow", EXCLUDE: "ignore"}
@@ -76,6 +76,13 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
                     yield cls
 
 
+def _table(cls: Any) -> str | None:
+    """What the class declares, else the table of marshmallow-sqlalchemy's `Meta.model` or `Meta.table`."""
+    meta = getattr(cls, "opts", None)
+    table = getattr(getattr(meta, "model", None), "__table__", getattr(meta, "table", None))
+    return table_in(cls) or (str(table.fullname) if hasattr(table, "fullname") else None)
+
+
 class _Reader:
     def __init__(self, digest: Callable[[Any], str | None] | None) -> None:
         self._digest = digest
@@ -96,6 +103,7 @@ class _Reader:
                 library="marshmallow",
                 type=TypeSpec(kind="object"),
                 version=declared_in(cls),
+                table=_table(cls),
             )
             self.document[ref] = spec
             self.document[ref] = replace(spec, type=self.object(schema))
@@ -188,7 +196,9 @@ class _Reader:
             return TypeSpec(kind="enum", values=(_scalar(field.constant),))
         if hasattr(_f, "Enum") and isinstance(field, _f.Enum):
             by_value = bool(field.by_value)
-            return TypeSpec(kind="enum", values=tuple(_scalar(e.value if by_value else e.name) for e in field.enum))
+            values = tuple(_scalar(e.value if by_value else e.name) for e in field.enum)
+            plain = issubclass(field.enum, (str, int, float))
+            return TypeSpec(kind="enum", values=values, names=() if plain else tuple(e.name for e in field.enum))
         if isinstance(field, _f.Mapping):
             key, value = field.key_field, field.value_field
             return TypeSpec(kind="map", keys=self.type(key) if key else None, items=self.type(value) if value else None)

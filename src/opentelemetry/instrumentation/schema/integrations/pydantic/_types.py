@@ -198,7 +198,9 @@ class Reader:
             values = tuple(_scalar(each.value) for each in annotation)
             own_missing = "_missing_" in vars(annotation)
             checks = (self.code("missing", vars(annotation)["_missing_"].__func__, name),) if own_missing else ()
-            return TypeSpec(kind="enum", values=values, checks=checks)
+            plain = issubclass(annotation, (str, int, float)) or config.get("use_enum_values")
+            names = () if plain else tuple(each.name for each in annotation)
+            return TypeSpec(kind="enum", values=values, names=names, checks=checks)
         if module in ("pydantic", "pydantic_core"):
             if name in _PYDANTIC:
                 return self._configured(_PYDANTIC[name], config)

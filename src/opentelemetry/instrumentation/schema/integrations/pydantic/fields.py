@@ -25,7 +25,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..._schemas.fields import Document, FieldSpec, Presence, SchemaSpec, TypeSpec, Written, declared_in, reference
+from ..._schemas.fields import Document, FieldSpec, Presence, SchemaSpec, TypeSpec, Written, declared_in, reference, table_in
 from ._types import Reader, dataclass_hints
 
 _PLAIN_FACTORIES: dict[Any, str] = {list: "[]", tuple: "[]", set: "[]", frozenset: "[]", dict: "{}", str: '""'}
@@ -65,6 +65,7 @@ def _read_class(cls: Any, reader: Reader) -> SchemaSpec:
         type=type_,
         version=declared_in(cls),
         from_attributes=bool(config.get("from_attributes")),
+        table=table_in(cls),
     )
 
 

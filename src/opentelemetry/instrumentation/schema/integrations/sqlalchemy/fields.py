@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy import types as t
 
-from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec
+from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec, dumps
 
 _KINDS: Final[tuple[tuple[Any, Kind], ...]] = (
     (t.Boolean, "boolean"),
@@ -132,6 +133,8 @@ def _column(column: Any, table: Any, dialect: Any) -> FieldSpec:
             server_default=_expression(default.arg) if isinstance(default, sa.DefaultClause) else None,
             generated=generated,
             default=column.default is not None,
+            fills=_fills(column.default),
+            members=_members(column.type),
             unique=bool(column.unique),
             references=next((each.target_fullname for each in sorted(column.foreign_keys, key=str)), None),
         ),
@@ -149,8 +152,32 @@ def _generated(column: Any, table: Any) -> str | None:
     return "autoincrement" if counted is column else None
 
 
+def _fills(default: Any) -> str | None:
+    """A default that SQLAlchemy fills in, as JSON text; None where code or the server makes it."""
+    value = getattr(default, "arg", None)
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return dumps(value) if isinstance(value, (bool, int, float, str)) else None
+
+
+def _members(type_: Any) -> tuple[Scalar, ...]:
+    """The values of the members whose names, or whatever `values_callable` says, are an enum's labels."""
+    cls: Any = getattr(type_, "enum_class", None)
+    objects: Any = getattr(type_, "_valid_lookup", None)
+    if cls is None or not isinstance(objects, dict):
+        return ()
+    by_label = {label: member.value for member, label in objects.items() if isinstance(member, cls)}
+    found = tuple(by_label.get(label) for label in type_.enums)
+    return cast("tuple[Scalar, ...]", found) if all(isinstance(each, (str, int)) for each in found) else ()
+
+
 def _type(type_: Any, dialect: Any) -> TypeSpec:
     """What a column's type can hold."""
+    variant = getattr(type_, "_variant_mapping", {}).get(getattr(dialect, "name", None))
+    if variant is not None:
+        return _type(variant, dialect)
+    if isinstance(type_, t.Interval) or type(type_).__name__ == "INTERVAL":
+        return TypeSpec(kind="duration")
     if isinstance(type_, t.TypeDecorator):
         inner = _type(type_.impl_instance if hasattr(type_, "impl_instance") else type_.impl, dialect)
         converts = any(
@@ -160,7 +187,9 @@ def _type(type_: Any, dialect: Any) -> TypeSpec:
         return replace(inner, checks=(*inner.checks, f"type:{type(type_).__qualname__}")) if converts else inner
     if isinstance(type_, t.Enum):
         values = cast("tuple[Scalar, ...]", tuple(type_.enums))
-        return TypeSpec(kind="enum", values=values)
+        cls: Any = type_.enum_class
+        pure = cls is not None and not issubclass(cls, (str, int, float))
+        return TypeSpec(kind="enum", values=values, names=tuple(cls.__members__) if pure else ())
     if isinstance(type_, t.ARRAY):
         return TypeSpec(kind="list", items=_type(type_.item_type, dialect))
     if isinstance(type_, getattr(t, "Uuid", ())) or type(type_).__name__ in ("UUID", "Uuid"):
@@ -201,7 +230,7 @@ def _expression(value: Any) -> str:
 
 
 def _constraints(table: Any) -> Iterator[str]:
-    for each in table.constraints:
+    for each in (*table.constraints, *(own for column in table.columns for own in column.constraints)):
         columns = ", ".join(column.name for column in getattr(each, "columns", ()))
         if isinstance(each, sa.UniqueConstraint):
             yield f"unique ({columns})"

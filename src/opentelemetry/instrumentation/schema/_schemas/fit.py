@@ -1,0 +1,211 @@
+"""Whether a schema of the API still fits the table that holds its data.
+
+What the API accepts is compared with what the database keeps, and what the table holds with what the API answers.
+Only what both declare is compared: what validators, triggers and rules across fields do is not known, and not guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from . import fit_read, fit_write
+from .fields import FieldSpec, SchemaSpec
+from .fit_columns import NAMES, Capacity, System, capacity
+from .fit_findings import Mismatch, Trouble, Way, severity, why
+
+_REPLACES: Final = ("before", "plain", "wrap")
+
+
+def compare(
+    schema: SchemaSpec,
+    document: Mapping[str, SchemaSpec],
+    table: SchemaSpec,
+    system: System,
+    declared: bool = False,
+) -> list[Mismatch]:
+    """Every mismatch between a schema and its table.
+
+    Args:
+        schema: Of the API.
+        document: Where the schemas that it holds are looked up.
+        table: As `integrations.sqlalchemy.fields` reads it, from a model's metadata or from a database.
+        system: The kind of database.
+        declared: Whether somebody said that the two belong together. Else a field without a column, and a column
+            without a field, are warnings: code may well know what to do with them.
+    """
+    columns = {each.name: each for each in table.fields}
+    checks = tuple(each for each in table.constraints if each.startswith("check"))
+    found: list[Mismatch] = []
+    place = _Place(schema, table, system, declared)
+    fields = {column_of(each): each for each in schema.fields}
+    for name, field in fields.items():
+        column = columns.get(name)
+        if column is None:
+            found += place.missing(field)
+            continue
+        kept = capacity(column, system, checks)
+        for way, trouble in _troubles(schema, field, column, kept, document):
+            found.append(place.mismatch(way, trouble, field.name, column.name))
+    if _writes(schema):
+        found += (place.required(each) for each in table.fields if each.name not in fields and _needed(each))
+    return found
+
+
+def column_of(field: FieldSpec) -> str:
+    """The column that a field is written to, by its name in Python."""
+    return field.attribute if field.attribute and "." not in field.attribute and field.column is None else field.name
+
+
+def _writes(schema: SchemaSpec) -> bool:
+    return "request" in schema.directions or not schema.directions
+
+
+def _reads(schema: SchemaSpec) -> bool:
+    """Whether answers are validated: marshmallow writes what it gets."""
+    return schema.library != "marshmallow" and ("response" in schema.directions or not schema.directions)
+
+
+def _needed(column: FieldSpec) -> bool:
+    """Whether an insert must give a column: the server makes no value, and neither does SQLAlchemy."""
+    return column.presence == "required" and not (column.column is not None and column.column.generated is not None)
+
+
+def _troubles(
+    schema: SchemaSpec, field: FieldSpec, column: FieldSpec, kept: Capacity, document: Mapping[str, SchemaSpec]
+) -> Iterator[tuple[Way, Trouble]]:
+    if _writes(schema) and field.presence != "never" and field.written != "never":
+        if column.presence == "never":
+            generated = column.column.generated if column.column is not None else ""
+            yield "write", Trouble("generated-column", "refused", "it can be written", generated or "")
+            return
+        for each in fit_write.troubles(field.type, kept, schema.library, document):
+            yield "write", each
+        trap = _default(field, column, kept)
+        if trap is not None:
+            yield "write", trap
+    if _reads(schema) and field.presence != "never":
+        for each in fit_read.troubles(field.type, kept):
+            yield "read", each
+
+
+# -- defaults
+
+
+def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | None:
+    """A default of the field that keeps the column's from being used."""
+    spec = column.column
+    if spec is None or field.default in (None, "factory") or (spec.server_default is None and not spec.default):
+        return None
+    mine = _value(str(field.default))
+    shown = spec.fills if spec.fills is not None else spec.server_default
+    if mine is None:
+        if not kept.nullable:
+            return None
+        text = f"the column's default is {shown}" if shown else "the column has a default"
+        return Trouble("default", "altered", "null by default", text, "Null is written in its place.", minor=True)
+    theirs = _value(spec.fills) if spec.fills is not None else _literal(spec.server_default or "")
+    if theirs is _UNKNOWN or _same(mine, theirs):
+        return None
+    return Trouble(
+        "default", "altered", f"{field.default} by default", f"the column's default is {shown}", "Rows differ by who writes them.", minor=True
+    )  # fmt: skip
+
+
+_UNKNOWN: Final = object()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _UNKNOWN
+
+
+def _literal(text: str) -> Any:
+    """The value of a server default that is a literal, as a model or a database writes it."""
+    bare = text.partition("::")[0].strip().strip("()").strip()
+    if len(bare) >= 2 and bare[0] == bare[-1] and bare[0] in "'\"":
+        return bare[1:-1].replace("''", "'")
+    if bare.lower() in ("true", "false"):
+        return bare.lower() == "true"
+    try:
+        return float(bare)
+    except ValueError:
+        return _UNKNOWN
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    """Whether two defaults are one, whichever type a database writes its own in."""
+    if isinstance(mine, bool):
+        return mine == (str(theirs).lower() in ("1", "1.0", "true", "t"))
+    if isinstance(mine, (int, float)):
+        try:
+            return float(mine) == float(theirs)
+        except (TypeError, ValueError):
+            return False
+    return str(mine) == str(theirs)
+
+
+class _Place:
+    """Where mismatches of one schema and one table are."""
+
+    def __init__(self, schema: SchemaSpec, table: SchemaSpec, system: System, declared: bool) -> None:
+        self.schema, self.table, self.system, self.declared = schema, table, system, declared
+
+    def mismatch(self, way: Way, trouble: Trouble, field: str, column: str) -> Mismatch:
+        place = f"{self.table.name}.{column}"
+        return Mismatch(
+            schema=self.schema.ref,
+            table=self.table.name,
+            field=field,
+            column=column,
+            way=way,
+            kind=trouble.kind,
+            effect=trouble.effect,
+            severity=severity(way, trouble),
+            message=f"the field: {trouble.field}; {place}: {trouble.column}",
+            why=why(way, trouble, NAMES[self.system]),
+        )
+
+    def missing(self, field: FieldSpec) -> Iterator[Mismatch]:
+        if not _writes(self.schema) or field.presence == "never" or field.written == "never":
+            return
+        trouble = Trouble(
+            "missing-column",
+            "refused",
+            f"{self.table.name} has no such column",
+            "",
+            "Written as it is, the row is refused.",
+            minor=not self.declared,
+        )
+        yield Mismatch(
+            schema=self.schema.ref,
+            table=self.table.name,
+            field=field.name,
+            column="",
+            way="write",
+            kind=trouble.kind,
+            effect="refused",
+            severity=severity("write", trouble),
+            message=trouble.field,
+            why=why("write", trouble, NAMES[self.system]),
+        )
+
+    def required(self, column: FieldSpec) -> Mismatch:
+        trouble = Trouble(
+            "required-column", "refused", minor=not self.declared, why="Without a value the row is refused."
+        )
+        return Mismatch(
+            schema=self.schema.ref,
+            table=self.table.name,
+            field="",
+            column=column.name,
+            way="write",
+            kind=trouble.kind,
+            effect="refused",
+            severity=severity("write", trouble),
+            message=f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it",
+            why=why("write", trouble, NAMES[self.system]),
+        )

@@ -1,0 +1,234 @@
+"""What a column keeps unchanged, in each kind of database.
+
+Read from the column's SQL text, as its own dialect writes it: `VARCHAR(5)`, `TINYINT UNSIGNED`, `DATETIME(3)`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from . import fit_checks
+from .fields import FieldSpec, Kind, Scalar, TypeSpec
+
+System = Literal["postgresql", "mariadb", "sqlite"]
+SYSTEMS: Final[tuple[System, ...]] = ("postgresql", "mariadb", "sqlite")
+NAMES: Final[dict[System, str]] = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
+
+_ALSO: Final[dict[str, System]] = {"mysql": "mariadb", "cockroachdb": "postgresql"}
+_SQL: Final = re.compile(r"\s*([A-Za-z_]+(?: PRECISION| VARYING)?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?(.*)", re.DOTALL)
+_BITS: Final = {
+    "TINYINT": 8, "BOOL": 8, "SMALLINT": 16, "SMALLSERIAL": 16, "MEDIUMINT": 24, "INT": 32, "INTEGER": 32,
+    "SERIAL": 32, "BIGINT": 64, "BIGSERIAL": 64,
+}  # fmt: skip
+_BYTES: Final[dict[str, int | None]] = {
+    "TINYTEXT": 255, "TEXT": 2**16 - 1, "MEDIUMTEXT": 2**24 - 1, "LONGTEXT": None,
+    "TINYBLOB": 255, "BLOB": 2**16 - 1, "MEDIUMBLOB": 2**24 - 1, "LONGBLOB": None,
+}  # fmt: skip
+"""What MySQL and MariaDB keep of texts and bytes whose length no one gives."""
+_BLOBS: Final = (2**8 - 1, 2**16 - 1, 2**24 - 1)
+"""BLOB(n) becomes the smallest of these that holds n."""
+SINGLE: Final = 3.4028234e38
+"""The greatest number of four bytes."""
+DOUBLE: Final = 1.7976931348623157e308
+_FIRST, _LAST = "1970-01-01", "2038-01-19"
+"""Days of a TIMESTAMP of MySQL and MariaDB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a column keeps.
+
+    Attributes:
+        system: The kind of database.
+        kind: The kind of values.
+        sql: The type as the database writes it.
+        nullable: Whether it holds null.
+        max_length: In characters or bytes; None where there is no limit.
+        max_bytes: Of a text, in bytes.
+        padded: Whether shorter texts come back with blanks.
+        low: The least number.
+        high: The greatest number.
+        digits: Of a decimal, all digits; None where there is no limit.
+        places: Of a decimal, digits after the point; None where there is no limit.
+        significant: Digits that a number of two's powers keeps: 15 or 6; None of all others.
+        infinite: Whether it keeps infinity.
+        nan: Whether it keeps NaN.
+        fraction: Digits of a second.
+        aware: Whether it keeps moments with a time zone.
+        first: The first day, as ISO 8601 text; None where every one fits.
+        last: The last day.
+        values: Labels of an enum, or all values that a CHECK allows.
+        caseless: Whether texts that differ in case alone are the same to it.
+        members: Of an enum, what Python knows the labels by.
+        pure: Whether those members are neither texts nor numbers.
+        items: Of an array.
+        converted: Whether code of the application converts values on their way.
+    """
+
+    system: System
+    kind: Kind
+    sql: str
+    nullable: bool = False
+    max_length: int | None = None
+    max_bytes: int | None = None
+    padded: bool = False
+    low: float | None = None
+    high: float | None = None
+    digits: int | None = None
+    places: int | None = None
+    significant: int | None = None
+    infinite: bool = True
+    nan: bool = True
+    fraction: int = 6
+    aware: bool = False
+    first: str | None = None
+    last: str | None = None
+    values: tuple[Scalar, ...] = ()
+    caseless: bool = False
+    members: tuple[Scalar, ...] = ()
+    pure: bool = False
+    items: Capacity | None = None
+    converted: bool = False
+
+    @property
+    def whole(self) -> int | None:
+        """Digits of a decimal before the point; None where there is no limit."""
+        return None if self.digits is None else self.digits - (self.places or 0)
+
+
+def system_of(dialect: str) -> System | None:
+    """The kind of database by the name of SQLAlchemy's dialect; None of one that is not known."""
+    found = _ALSO.get(dialect, dialect)
+    return next((each for each in SYSTEMS if each == found), None)
+
+
+def capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) -> Capacity:
+    """What a column of a table keeps.
+
+    Args:
+        column: As `integrations.sqlalchemy.fields` reads it.
+        system: The kind of database.
+        checks: Texts of the table's CHECK constraints.
+    """
+    spec = column.column
+    found = _capacity(column.type, spec.sql if spec is not None else "", system)
+    found = replace(
+        found,
+        nullable=column.type.nullable,
+        members=spec.members if spec is not None else (),
+        pure=bool(column.type.names),
+        converted=bool(column.type.checks),
+    )
+    return _checked(found, fit_checks.about(column.name, checks))
+
+
+def _checked(found: Capacity, check: fit_checks.Check) -> Capacity:
+    if check.values is not None and found.kind in ("string", "enum"):
+        found = replace(found, values=check.values, caseless=found.system == "mariadb")
+    lows = [each for each in (found.low, check.low) if each is not None]
+    highs = [each for each in (found.high, check.high) if each is not None]
+    low, high = max(lows, default=None), min(highs, default=None)
+    if found.kind == "integer":
+        low, high = None if low is None else math.ceil(low), None if high is None else math.floor(high)
+    found = replace(found, low=low, high=high)
+    if check.longest is not None and found.kind == "string":
+        longest = check.longest if found.max_length is None else min(found.max_length, check.longest)
+        found = replace(found, max_length=longest)
+    return found
+
+
+def _capacity(type_: TypeSpec, sql: str, system: System) -> Capacity:
+    base = Capacity(system=system, kind=type_.kind, sql=sql)
+    match = _SQL.match(sql)
+    if match is None:
+        return base
+    name, first, second, rest = match[1].upper(), _int(match[2]), _int(match[3]), match[4].upper()
+    if type_.kind in ("string", "bytes"):
+        return _texts(base, name, first)
+    if type_.kind in ("integer", "boolean"):
+        return _integer(base, name, "UNSIGNED" in rest)
+    if type_.kind == "number":
+        return _number(base, name, first)
+    if type_.kind == "decimal":
+        return _decimal(base, first, second)
+    if type_.kind in ("datetime", "time", "duration"):
+        return _moment(base, name, first, rest, type_)
+    if type_.kind == "enum":
+        return replace(base, values=type_.values)
+    if type_.kind == "list" and type_.items is not None:
+        return replace(base, items=_capacity(type_.items, sql.removesuffix("[]"), system))
+    return base
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _texts(base: Capacity, name: str, length: int | None) -> Capacity:
+    if base.system == "sqlite":
+        return base
+    if base.system == "mariadb" and name in _BYTES:
+        if length is not None:  # BLOB(5): the server takes the smallest type that holds it
+            limit = next((each for each in _BLOBS if each >= length), None)
+        else:
+            limit = _BYTES[name]
+        return replace(base, max_bytes=limit) if base.kind == "string" else replace(base, max_length=limit)
+    if base.kind == "bytes":
+        return replace(base, max_length=length) if base.system == "mariadb" else base
+    padded = name in ("CHAR", "CHARACTER", "BPCHAR", "NCHAR") and base.system == "postgresql"
+    return replace(base, max_length=length, padded=padded)
+
+
+def _integer(base: Capacity, name: str, unsigned: bool) -> Capacity:
+    bits = 64 if base.system == "sqlite" else _BITS.get(name, 32)
+    low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return replace(base, low=low, high=high)
+
+
+def _number(base: Capacity, name: str, precision: int | None) -> Capacity:
+    mariadb = base.system == "mariadb"
+    single = {"postgresql": name == "REAL" or (name == "FLOAT" and precision is not None and precision < 25),
+              "mariadb": name == "FLOAT" and (precision is None or precision < 25),
+              "sqlite": False}[base.system]  # fmt: skip
+    limit = SINGLE if single else DOUBLE
+    return replace(
+        base,
+        low=-limit,
+        high=limit,
+        significant=6 if single else 15,
+        infinite=not mariadb,
+        nan=base.system == "postgresql",
+    )
+
+
+def _decimal(base: Capacity, digits: int | None, places: int | None) -> Capacity:
+    if base.system == "sqlite":  # a number of eight bytes, of which SQLAlchemy shows as many places as the type says
+        return replace(
+            base,
+            places=10 if places is None and digits is None else places or 0,
+            significant=15,
+            low=-DOUBLE,
+            high=DOUBLE,
+            nan=False,
+        )
+    mariadb = base.system == "mariadb"
+    if digits is None and mariadb:
+        digits = 10
+    if digits is None:
+        return base
+    bound = 10 ** (digits - (places or 0))
+    return replace(base, digits=digits, places=places or 0, low=-bound, high=bound, infinite=False, nan=not mariadb)
+
+
+def _moment(base: Capacity, name: str, precision: int | None, rest: str, type_: TypeSpec) -> Capacity:
+    if base.system == "sqlite" or name == "INTERVAL":
+        return base
+    if base.system == "mariadb":
+        stamp = name == "TIMESTAMP"
+        first, last = (_FIRST, _LAST) if stamp else (None, None)
+        return replace(base, fraction=precision or 0, first=first, last=last)
+    aware = "WITH TIME ZONE" in rest or name in ("TIMESTAMPTZ", "TIMETZ") or (not rest and type_.timezone == "aware")
+    return replace(base, fraction=6 if precision is None else precision, aware=aware)

@@ -1,0 +1,118 @@
+"""Mismatches of an API's schema and a table: their kinds, severities and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .fields import digest, dumps
+
+Way = Literal["write", "read"]
+Effect = Literal["refused", "altered"]
+Severity = Literal["critical", "error", "warning"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "error", "warning")
+"""The worst first: `critical` changes values without an error, `error` refuses what the API accepted; a `warning` is an
+answer that the API may refuse to give, or a trap."""
+
+KINDS: Final[dict[str, str]] = {
+    "type": "the column holds values of another type",
+    "nullable": "null, on one side only",
+    "length": "texts or bytes longer than the other side takes",
+    "precision": "digits after the point, or of a second",
+    "range": "numbers or days outside the other side's range",
+    "enum": "values that are no label, or labels that are no value",
+    "timezone": "a time zone that gets lost, or is missing",
+    "missing-column": "a field without a column",
+    "required-column": "a column that must be given and has no field",
+    "generated-column": "a field for a column that the server computes",
+    "default": "a default of the field that hides the column's",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong between one type and one column.
+
+    Attributes:
+        kind: One of KINDS.
+        effect: What happens: the value is refused, or altered without an error.
+        field: What the field accepts.
+        column: What the column holds.
+        why: What happens, in a sentence; empty for the effect's own.
+        minor: Whether it is a trap and no more, whatever its effect.
+    """
+
+    kind: str
+    effect: Effect
+    field: str = ""
+    column: str = ""
+    why: str = ""
+    minor: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """A trouble with its place.
+
+    Attributes:
+        schema: Reference of the schema.
+        table: Name of the table.
+        field: Name of the field; of a column without field, empty.
+        column: Name of the column; of a field without column, empty.
+        way: Writing to the database, or reading from it.
+        kind: One of KINDS.
+        effect: What happens.
+        severity: How bad it is.
+        message: What is so.
+        why: What happens, and what to do.
+    """
+
+    schema: str
+    table: str
+    field: str
+    column: str
+    way: Way
+    kind: str
+    effect: Effect
+    severity: Severity
+    message: str
+    why: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same mismatch in every commit, and for both sides as they are now."""
+        return digest(dumps(["fit", self.schema, self.table, self.field, self.column, self.way, self.kind, self.message]))
+
+
+def severity(way: Way, trouble: Trouble) -> Severity:
+    """How bad a trouble is."""
+    if trouble.minor or way == "read":
+        return "warning"
+    return "critical" if trouble.effect == "altered" else "error"
+
+
+_WHY: Final[dict[tuple[Way, Effect], str]] = {
+    ("write", "refused"): "{system} refuses the value: a request that passed validation ends in a database error.",
+    ("write", "altered"): "{system} stores another value, without an error.",
+    ("read", "refused"): "The model refuses such a row: the answer ends in an error.",
+}
+
+_FIXES: Final[dict[str, str]] = {
+    "type": "Change one of the two types.",
+    "nullable": "Make both nullable, or neither.",
+    "length": "Give the field the column's length, or widen the column.",
+    "precision": "Limit the field's digits, or widen the column.",
+    "range": "Bound the field, or widen the column.",
+    "enum": "Give both the same values.",
+    "timezone": "Use timezone=True on a database that has it, or convert to UTC in a validator and declare naive moments.",
+    "missing-column": "Remove the field, add the column, or declare another table.",
+    "required-column": "Add the field, or give the column a default.",
+    "generated-column": "Remove the field from what is written.",
+    "default": "Leave out unset fields (exclude_unset=True), or give both the same default.",
+}
+
+
+def why(way: Way, trouble: Trouble, system: str) -> str:
+    """What happens, and what to do."""
+    happens = trouble.why or _WHY[way, trouble.effect].format(system=system)
+    return f"{happens} {_FIXES[trouble.kind]}"

@@ -1,0 +1,259 @@
+"""What a model does with the values that a column holds.
+
+What a JSON column holds no table says, and what a pattern refuses no column says: neither is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from . import describe, fit_values
+from .fields import TypeSpec, without_null
+from .fit_columns import Capacity
+from .fit_findings import Trouble
+
+
+def troubles(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+    """What happens when a column's values are read into a field.
+
+    Args:
+        type_: What the field accepts.
+        column: What the column holds.
+    """
+    found: list[Trouble] = []
+    if column.nullable and not type_.nullable and type_.kind not in ("any", "custom", "null", "never"):
+        found.append(Trouble("nullable", "refused", "null is refused", "nullable"))
+    if column.converted or column.kind in ("custom", "any"):
+        return found
+    rest = _values(without_null(type_), column)
+    other = [each for each in rest if each.kind == "type"]
+    return found + _distinct(other[:1] or rest)
+
+
+def _distinct(found: list[Trouble]) -> list[Trouble]:
+    return list({each.kind: each for each in found}.values())
+
+
+def _values(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+    if type_.kind in ("any", "custom", "never", "null") or type_.format == "json":
+        return []
+    if any(each.startswith(("before", "plain", "wrap")) for each in type_.checks):
+        return []
+    if type_.kind == "union":
+        return _union(type_, column)
+    if type_.kind == "enum":
+        return list(_enum(type_, column))
+    rule = _RULES.get(type_.kind)
+    return list(rule(type_, column)) if rule is not None else [_type(type_, column)]
+
+
+def _union(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+    """What no member takes."""
+    each = [_values(member, column) for member in type_.members]
+    if not all(each):
+        return []
+    kinds = {trouble.kind for found in each for trouble in found}
+    return each[0][:1] if len(kinds) == 1 else [_type(type_, column)]
+
+
+def _type(type_: TypeSpec, column: Capacity) -> Trouble:
+    return _trouble("type", describe.type_text(type_), column.sql)
+
+
+def _trouble(kind: str, field: str, column: str) -> Trouble:
+    return Trouble(kind, "refused", field, column)
+
+
+def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind == "enum":
+        held = column.members or column.values
+        alien = column.pure and not type_.names
+        missing = tuple(each for each in held if alien or each not in type_.values)
+        if missing:
+            yield _trouble("enum", describe.values_text(type_.values), describe.values_text(missing))
+        return
+    if column.values and column.kind == "string" and all(each in type_.values for each in column.values):
+        if not column.caseless:
+            return
+    yield _trouble("enum", describe.values_text(type_.values), column.sql)
+
+
+def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind == "enum":
+        return
+    secret = type_.format == "password"
+    if column.kind not in ("string", "bytes") or (type_.format is not None and not secret) or column.kind == "bytes":
+        yield _type(type_, column)
+        return
+    longest, limit = column.max_length, type_.max_length
+    if column.values:
+        longest = max(len(str(each)) for each in column.values)
+    elif longest is None:
+        longest = column.max_bytes
+    if limit is not None and (longest is None or longest > limit):
+        yield _trouble("length", f"texts of up to {limit} characters", column.sql)
+    least = type_.min_length or 0
+    shortest = column.max_length or 0 if column.padded else min((len(str(each)) for each in column.values), default=0)
+    if least > shortest:
+        yield _trouble("length", f"texts of at least {least} characters", column.sql)
+
+
+def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind not in ("bytes", "string"):
+        yield _type(type_, column)
+        return
+    longest = column.max_length if column.max_length is not None else column.max_bytes
+    if type_.max_length is not None and (longest is None or longest > type_.max_length):
+        yield _trouble("length", f"up to {type_.max_length} bytes", column.sql)
+    if type_.min_length:
+        yield _trouble("length", f"at least {type_.min_length} bytes", column.sql)
+
+
+def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "boolean":
+        yield _type(type_, column)
+
+
+def _integer(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind not in ("integer", "number", "decimal", "boolean"):
+        yield _type(type_, column)
+        return
+    yield from _range(type_, column)
+    if column.kind == "number" or (column.kind == "decimal" and column.places != 0):
+        yield _trouble("precision", "whole numbers", column.sql)
+    if column.kind == "number" or _holds_infinity(column):
+        yield _trouble("range", "numbers of up to 64 bits", column.sql)
+
+
+def _number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind not in ("integer", "number", "decimal", "boolean"):
+        yield _type(type_, column)
+        return
+    yield from _range(type_, column)
+    if type_.finite and _holds_infinity(column):
+        yield _trouble("range", "finite numbers", f"{column.sql} holds infinity")
+
+
+def _decimal(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind not in ("integer", "number", "decimal"):
+        yield _type(type_, column)
+        return
+    yield from _range(type_, column)
+    if _holds_infinity(column):
+        yield _trouble("range", "finite numbers", f"{column.sql} holds infinity")
+    digits, places, whole = _digits(column)
+    most = fit_values.whole_digits(type_) if type_.decimal_places is not None else None
+    if most is not None and (whole is None or whole > most):
+        yield _trouble("range", describe.digits_text(type_), column.sql)
+    if (type_.max_digits is not None and (digits is None or digits > type_.max_digits)) or (
+        type_.decimal_places is not None and (places is None or places > type_.decimal_places)
+    ):
+        yield _trouble("precision", describe.digits_text(type_), column.sql)
+
+
+def _holds_infinity(column: Capacity) -> bool:
+    """Whether infinity gets in; SQLite has no decimals but numbers of eight bytes."""
+    return column.infinite and (column.kind == "number" or (column.kind == "decimal" and column.system == "sqlite"))
+
+
+def _digits(column: Capacity) -> tuple[int | None, int | None, int | None]:
+    """All digits, those after the point and those before it that a column can hold; None is any."""
+    if column.kind == "integer":
+        whole = len(str(int(max(abs(column.low or 0), abs(column.high or 0)))))
+        return whole, 0, whole
+    if column.kind == "decimal":
+        places = column.places
+        if column.digits is None and column.low is not None and column.high is not None and abs(column.high) < 1e300:
+            whole = len(str(int(max(abs(column.low), abs(column.high)))))
+            return None if places is None else whole + places, places, whole
+        return column.digits, places, column.whole
+    return None, None, None
+
+
+def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """Bounds that a column does not keep; those of digits are looked at elsewhere."""
+    low = type_.ge if isinstance(type_.ge, (int, float)) else type_.gt
+    high = type_.le if isinstance(type_.le, (int, float)) else type_.lt
+    least, most = (0, 1) if column.kind == "boolean" else (column.low, column.high)
+    strict = column.kind == "decimal" and column.digits is not None
+    below = isinstance(low, (int, float)) and (least is None or _before(least, low, type_.gt is not None, strict))
+    above = isinstance(high, (int, float)) and (most is None or _before(-most, -high, type_.lt is not None, strict))
+    if below or above:
+        yield _trouble("range", describe.range_text(type_), column.sql)
+
+
+def _before(held: float, bound: float, excluded: bool, outside: bool) -> bool:
+    """Whether a column holds what lies before a bound.
+
+    Args:
+        held: The column's own bound.
+        bound: The field's.
+        excluded: Whether the field refuses its bound itself.
+        outside: Whether the column does not hold its own bound: NUMERIC(4, 4) ends before 1.
+    """
+    if held == bound:
+        return excluded and not outside
+    return held < bound
+
+
+def _date(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "date":
+        yield _type(type_, column)
+    elif type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
+        yield _trouble("range", describe.range_text(type_), column.sql)
+
+
+def _datetime(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind not in ("datetime", "date"):
+        yield _type(type_, column)
+        return
+    if type_.timezone not in (None, "naive") and not column.aware:
+        yield _trouble("timezone", "aware moments", f"{column.sql}, without time zone")
+    elif type_.timezone == "naive" and column.aware:
+        yield _trouble("timezone", "naive moments", column.sql)
+    if type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
+        yield _trouble("range", describe.moment_text(type_) or describe.range_text(type_), column.sql)
+
+
+def _time(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "time":
+        yield _type(type_, column)
+
+
+def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "duration":
+        yield _type(type_, column)
+    elif any(each is not None for each in (type_.ge, type_.gt, type_.le, type_.lt)):
+        yield _trouble("range", describe.range_text(type_), column.sql)
+
+
+def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "uuid":
+        yield _type(type_, column)
+
+
+def _list(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind != "list":
+        yield _type(type_, column)
+    elif type_.items is not None and column.items is not None:
+        yield from _values(type_.items, column.items)
+
+
+_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Trouble]]]] = {
+    "string": _string,
+    "bytes": _bytes,
+    "boolean": _boolean,
+    "integer": _integer,
+    "number": _number,
+    "decimal": _decimal,
+    "date": _date,
+    "datetime": _datetime,
+    "time": _time,
+    "duration": _duration,
+    "uuid": _uuid,
+    "list": _list,
+    "set": _list,
+    "tuple": _list,
+}
+"""By the kind of field."""

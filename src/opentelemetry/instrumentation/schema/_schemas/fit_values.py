@@ -1,0 +1,147 @@
+"""What a field's values can be at most: the longest text, the greatest number, the most digits."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import warnings
+from dataclasses import replace
+from typing import Any, Final
+
+from .fields import TypeSpec
+
+_FORMATS: Final = {"email": 254, "ipv4": 15, "ipv6": 45, "ip": 45, "uuid": 36}
+"""Characters of the longest text of some formats."""
+_OBJECTS: Final = ("url", "ip", "password", "path", "regex", "fraction", "name-email")
+"""Starts of the formats whose values are no texts in Python, but objects."""
+UNBOUNDED_PATTERN: Final = -1
+
+
+def is_object(type_: TypeSpec, library: str) -> bool:
+    """Whether a text's values are objects that a driver must know how to write."""
+    if type_.kind != "string" or type_.format is None:
+        return False
+    if library == "marshmallow":
+        return type_.format.startswith("ip")
+    return library == "pydantic" and type_.format.startswith(_OBJECTS)
+
+
+def longest(type_: TypeSpec) -> int | None:
+    """Characters or bytes of the longest value; None where there is no limit that can be known.
+
+    Raises:
+        Unknowable: if a regular expression decides, and it is not one of Python's.
+    """
+    if type_.kind == "enum":
+        return max((len(str(each)) for each in type_.values), default=0)
+    limits = [type_.max_length]
+    if type_.format is not None:
+        limits.append(next((size for name, size in _FORMATS.items() if type_.format.startswith(name)), None))
+    if type_.pattern is not None:
+        limits.append(_width(type_.pattern))
+    return min((each for each in limits if each is not None), default=None)
+
+
+class Unknowable(Exception):
+    """Whether values fit cannot be told."""
+
+
+def _width(pattern: str) -> int | None:
+    """Characters of the longest text that a regular expression matches as a whole; None where that is any."""
+    if not pattern.startswith(("^", "\\A")) or not pattern.endswith(("$", "\\Z", "\\z")) or "|" in pattern:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if sys.version_info >= (3, 11):
+                from re import _parser as parser  # type: ignore[attr-defined]
+            else:
+                import sre_parse as parser
+            found: Any = parser.parse(pattern.removesuffix("\\z"))
+            width = int(found.getwidth()[1])
+    except (re.error, RecursionError, OverflowError, ImportError) as error:
+        raise Unknowable(pattern) from error
+    return width if width < 2**16 else None
+
+
+def low(type_: TypeSpec) -> float | None:
+    """The least number that is accepted; None where there is no limit."""
+    numbers = [each for each in type_.values if isinstance(each, (int, float))]
+    if type_.kind == "enum":
+        return min(numbers, default=None)
+    if type_.kind == "boolean":
+        return 0
+    bounds: list[float] = [type_.ge] if isinstance(type_.ge, (int, float)) else []
+    if isinstance(type_.gt, (int, float)):
+        bounds.append(math.floor(type_.gt) + 1 if type_.kind == "integer" else _next(type_.gt, math.inf))
+    if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
+        bounds.append(-(10**most) + _least(type_))
+    return max(bounds, default=None)
+
+
+def high(type_: TypeSpec) -> float | None:
+    """The greatest number that is accepted; None where there is no limit."""
+    numbers = [each for each in type_.values if isinstance(each, (int, float))]
+    if type_.kind == "enum":
+        return max(numbers, default=None)
+    if type_.kind == "boolean":
+        return 1
+    bounds: list[float] = [type_.le] if isinstance(type_.le, (int, float)) else []
+    if isinstance(type_.lt, (int, float)):
+        bounds.append(math.ceil(type_.lt) - 1 if type_.kind == "integer" else _next(type_.lt, -math.inf))
+    if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
+        bounds.append(10**most - _least(type_))
+    return min(bounds, default=None)
+
+
+def _next(bound: float, towards: float) -> float:
+    return math.nextafter(bound, towards)
+
+
+def _least(type_: TypeSpec) -> float:
+    """The least step of a decimal."""
+    places = type_.decimal_places if type_.decimal_places is not None else type_.max_digits or 0
+    return 10.0**-places
+
+
+def whole_digits(type_: TypeSpec) -> int | None:
+    """Digits of a decimal before its point, as far as `max_digits` limits them."""
+    if type_.max_digits is None:
+        return None
+    return type_.max_digits - (type_.decimal_places or 0)
+
+
+def places(type_: TypeSpec) -> int | None:
+    """Digits of a decimal after its point; None where there is no limit."""
+    if type_.decimal_places is not None:
+        return type_.decimal_places
+    return type_.max_digits
+
+
+def digits(type_: TypeSpec) -> int | None:
+    """All digits that a decimal can have; None where there is no limit."""
+    if type_.max_digits is not None:
+        return type_.max_digits
+    least, most = low(type_), high(type_)
+    if least is None or most is None or type_.decimal_places is None:
+        return None
+    return len(str(int(max(abs(least), abs(most))))) + type_.decimal_places
+
+
+def is_finite(type_: TypeSpec) -> bool:
+    """Whether infinity and NaN are refused."""
+    return type_.finite or (low(type_) is not None and high(type_) is not None)
+
+
+def as_numbers(type_: TypeSpec) -> TypeSpec | None:
+    """An enum of whole numbers as a range; None of any other enum."""
+    if type_.values and all(isinstance(each, int) and not isinstance(each, bool) for each in type_.values):
+        numbers = [each for each in type_.values if isinstance(each, int)]
+        return replace(type_, kind="integer", ge=min(numbers), le=max(numbers), values=())
+    return None
+
+
+def is_texts(type_: TypeSpec) -> bool:
+    """Whether an enum's values are all texts."""
+    return bool(type_.values) and all(isinstance(each, str) for each in type_.values)

@@ -1,0 +1,431 @@
+"""What a database does with the values that a field accepts.
+
+Every rule here was seen on real databases, with the drivers psycopg, PyMySQL and sqlite3 (`tests/compatibility`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from . import describe, fit_values
+from .fields import SchemaSpec, TypeSpec, without_null
+from .fit_columns import DOUBLE, Capacity
+from .fit_findings import Effect, Trouble
+
+_SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
+"""Characters of the longest text of values that a database turns into one."""
+_NAIVE: Final = 26
+_EXACT: Final = {6: 2**24, 15: 2**53}
+"""Up to which whole numbers a number of two's powers is exact, by its significant digits."""
+_EMULATED: Final = 60_000 * 86_400.0
+"""Seconds of a duration around 1970 that is always a moment."""
+
+
+def troubles(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+    """What happens when a field's values are written.
+
+    Args:
+        type_: What the field accepts.
+        column: What the column keeps.
+        library: Of the schema: it decides which objects values are.
+        document: Where named schemas are looked up.
+    """
+    found: list[Trouble] = []
+    if type_.nullable and not column.nullable:
+        found.append(Trouble("nullable", "refused", "null is accepted", "NOT NULL"))
+    if column.converted or column.kind == "custom":
+        return found
+    rest = _values(without_null(type_), column, library, document)
+    other = [each for each in rest if each.kind == "type"]
+    return found + _distinct(other or rest)
+
+
+def _distinct(found: list[Trouble]) -> list[Trouble]:
+    """One of a kind, the altering one where there is one."""
+    best: dict[str, Trouble] = {}
+    for each in found:
+        if each.kind not in best or each.effect == "altered":
+            best[each.kind] = each
+    return list(best.values())
+
+
+def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+    if type_.kind in ("any", "custom", "never", "null") or type_.format == "json":
+        return []
+    if _decided_by_code(type_):
+        return []
+    if type_.kind == "union":
+        kinds = {member.kind for member in type_.members}
+        if column.kind == "string" and "string" in kinds and kinds & {"integer", "number", "decimal", "date"}:
+            return [_type(type_, column, "altered")]  # what was a number comes back as a text
+        return [each for member in type_.members for each in _values(member, column, library, document)]
+    if column.kind == "any":
+        return list(_json(type_, column, library, document, frozenset()))
+    if column.kind == "enum":
+        return list(_labels(type_, column))
+    if type_.kind == "enum":
+        return _enum(type_, column, library, document)
+    if fit_values.is_object(type_, library):
+        return list(_object(type_, column))
+    rule = _RULES.get(column.kind)
+    return list(rule(type_, column)) if rule is not None else []
+
+
+def _decided_by_code(type_: TypeSpec) -> bool:
+    """Whether a validator may change or narrow what the type says: then nothing is known."""
+    return bool(type_.checks)
+
+
+def _type(type_: TypeSpec, column: Capacity, effect: Effect) -> Trouble:
+    return Trouble("type", effect, describe.type_text(type_), column.sql)
+
+
+# -- enums
+
+
+def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+    """Members or values of an enum in a column of another type."""
+    if type_.names:  # members that no driver knows
+        return [_type(type_, column, "refused" if column.system == "sqlite" else "altered")]
+    numbers = fit_values.as_numbers(type_)
+    if numbers is not None:
+        return _values(numbers, column, library, document)
+    if fit_values.is_texts(type_) and column.kind == "string":
+        return list(_string(type_, column))
+    if fit_values.is_texts(type_) and type_.values:
+        return _values(TypeSpec(kind="string"), column, library, document)
+    return []
+
+
+def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """Anything in a column of labels. SQLAlchemy lets unknown texts through; what then happens is the database's."""
+    labels = set(column.values)
+    shown = describe.values_text(column.values)
+    if type_.kind == "string":
+        refuses = column.system == "postgresql"
+        yield Trouble("enum", "refused" if refuses else "altered", _length_text(type_), shown)
+        return
+    if type_.kind != "enum":
+        yield _type(type_, column, "refused")
+        return
+    known = set(column.members)
+    if known and type_.names:  # members of the column's own class, most likely
+        missing = [each for each in type_.values if each not in known]
+    elif known and column.pure:
+        missing = [each for each in type_.values if each not in labels]
+        if not missing:
+            why = "The label comes back as a member of the enum, which is another value."
+            yield Trouble("enum", "altered", describe.values_text(type_.values), shown, why)
+    elif known:
+        missing = [each for each in type_.values if each not in known and each not in labels]
+    else:
+        missing = [each for each in type_.values if each not in labels]
+    if missing:
+        effect: Effect = "altered" if column.system == "sqlite" else "refused"
+        yield Trouble("enum", effect, describe.values_text(tuple(missing)), shown)
+
+
+# -- texts and bytes
+
+
+def _length_text(type_: TypeSpec) -> str:
+    longest = fit_values.longest(type_)
+    return "texts of any length" if longest is None else f"texts of up to {longest} characters"
+
+
+def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    kind, system = type_.kind, column.system
+    if kind in ("string", "enum"):
+        if column.values and kind == "enum":
+            missing = tuple(each for each in type_.values if each not in column.values)
+            if missing:
+                yield Trouble("enum", "refused", describe.values_text(missing), describe.values_text(column.values))
+        elif column.values:
+            yield Trouble("enum", "refused", _length_text(type_), describe.values_text(column.values))
+        yield from _text_length(type_, column)
+    elif kind == "bytes":
+        if system == "postgresql":
+            yield _type(type_, column, "altered")
+        elif system == "mariadb":
+            yield _type(type_, column, "refused")  # bytes that are no text
+    elif kind in ("list", "set", "tuple", "map", "object"):
+        written = kind == "list" and system != "sqlite"
+        yield _type(type_, column, "altered" if written else "refused")
+    elif kind == "duration":
+        yield _type(type_, column, "refused" if system == "sqlite" else "altered")
+    elif kind == "datetime" and type_.timezone != "naive" and system != "sqlite":
+        yield _type(type_, column, "altered")
+    elif system == "sqlite" and kind in ("decimal", "uuid", "time"):
+        yield _type(type_, column, "refused")
+    elif system == "sqlite" and kind == "number":
+        yield _type(type_, column, "altered")
+    else:
+        yield from _as_text(type_, column)
+
+
+def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    try:
+        longest = fit_values.longest(type_)
+    except fit_values.Unknowable:
+        return
+    if column.padded and (type_.kind == "enum" or (type_.min_length or 0) < (column.max_length or 0)):
+        shortest = min((len(str(each)) for each in type_.values), default=type_.min_length or 0)
+        if shortest < (column.max_length or 0):
+            why = "Shorter texts come back with blanks at their end."
+            yield Trouble("length", "altered", _length_text(type_), column.sql, why)
+    if column.max_length is not None and (longest is None or longest > column.max_length):
+        yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
+    bytes_ = None if longest is None else longest * (1 if type_.kind == "enum" else 4)
+    if column.max_bytes is not None and (bytes_ is None or bytes_ > column.max_bytes):
+        yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_bytes} bytes")
+
+
+def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """Values that a database turns into texts, which the model reads back."""
+    size: int | None = _SIZES.get(type_.kind)
+    if type_.kind == "integer":
+        least, most = fit_values.low(type_), fit_values.high(type_)
+        size = None if least is None or most is None else max(len(str(int(least))), len(str(int(most))))
+    elif type_.kind == "decimal":
+        digits = fit_values.digits(type_)
+        size = None if digits is None else digits + 3
+    elif type_.kind == "datetime":
+        size = _NAIVE
+    elif type_.kind == "boolean":
+        size = 5 if column.system == "postgresql" else 1
+    limits = [each for each in (column.max_length, column.max_bytes) if each is not None]
+    if limits and (size is None or size > min(limits)):
+        yield Trouble("length", "refused", describe.type_text(type_), column.sql)
+
+
+def _object(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """URLs, addresses and secrets: objects that only some drivers write."""
+    name = (type_.format or "").partition(":")[0]
+    if column.kind != "string":
+        if not (column.kind == "custom"):
+            yield _type(type_, column, "refused")
+    elif column.system == "mariadb":
+        if name == "password":
+            yield _type(type_, column, "altered")
+        elif column.max_length is not None or column.max_bytes is not None:
+            yield from _text_length(type_, column)
+    else:
+        address = name.startswith("ip") and column.system == "postgresql"
+        yield _type(type_, column, "altered" if address else "refused")
+
+
+def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if type_.kind != "bytes":
+        yield _type(type_, column, "refused")
+    elif column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
+        accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
+        yield Trouble("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
+
+
+# -- numbers
+
+
+def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    within = fit_values.low(type_) in (0, 1) and fit_values.high(type_) in (0, 1)
+    if type_.kind != "boolean" and not (type_.kind == "integer" and within):
+        yield _type(type_, column, "refused")
+
+
+_NUMBERS: Final = ("boolean", "integer", "number", "decimal")
+
+
+def _numeric(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """Any value in a column of numbers."""
+    kind, system = type_.kind, column.system
+    if kind not in _NUMBERS:
+        yield from _no_number(type_, column)
+        return
+    if kind == "boolean" and system == "postgresql" and column.sql not in ("INTEGER", "SERIAL"):
+        yield _type(type_, column, "refused")  # the server has no such cast
+        return
+    if kind == "decimal" and system == "sqlite" and column.kind == "integer":
+        yield _type(type_, column, "refused")
+        return
+    yield from _range(type_, column)
+    if _loses_digits(type_, column):
+        accepted = describe.digits_text(type_) if kind == "decimal" else describe.type_text(type_)
+        yield Trouble("precision", "altered", accepted, column.sql)
+
+
+def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    text = describe.range_text(type_) if fit_values.digits(type_) is None else describe.digits_text(type_)
+    accepted = f"{type_.kind}, {text}"
+    if type_.kind == "number" and column.system == "sqlite" and column.kind == "integer":
+        beyond = False  # SQLite keeps numbers of eight bytes in any column
+    else:
+        beyond = _beyond(type_, column)
+    if beyond:
+        floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
+        yield Trouble("range", "altered" if floats else "refused", accepted, _range_text(column))
+    if type_.kind == "number" and not fit_values.is_finite(type_):
+        if not column.infinite and not beyond:
+            yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
+        elif not column.nan or (column.system == "sqlite" and column.kind == "integer"):
+            effect: Effect = "altered" if column.nullable else "refused"
+            yield Trouble("range", effect, "NaN", column.sql, "SQLite stores NaN as null.", minor=True)
+
+
+def _range_text(column: Capacity) -> str:
+    if column.low is None and column.high is None:
+        return column.sql
+    return f"{column.sql}, {_short(column.low)} to {_short(column.high)}"
+
+
+def _short(number: float | None) -> str:
+    return "any" if number is None else str(number) if abs(number) < 1e21 else f"{number:g}"
+
+
+def _beyond(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether finite values lie outside what the column holds."""
+    least, most = fit_values.low(type_), fit_values.high(type_)
+    if type_.kind == "number" and column.high is not None and column.high >= DOUBLE:
+        return False
+    strict = column.kind == "decimal" and column.digits is not None
+    if column.high is not None and (most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))):
+        return True
+    return column.low is not None and (
+        least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))
+    )
+
+
+def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether a number comes back with other digits."""
+    kind = type_.kind
+    if kind == "boolean" or (kind == "integer" and column.kind == "integer"):
+        return False
+    if column.kind == "integer":
+        return column.system != "sqlite" and not (kind == "decimal" and type_.decimal_places == 0)
+    if kind == "number":
+        return column.kind == "decimal" or column.significant == min(_EXACT)
+    exact = _EXACT.get(column.significant or 0)
+    if kind == "integer":
+        least, most = fit_values.low(type_), fit_values.high(type_)
+        return exact is not None and (least is None or most is None or max(abs(least), abs(most)) > exact)
+    digits = fit_values.digits(type_)
+    if column.significant is not None and (digits is None or digits > column.significant):
+        return True
+    places = fit_values.places(type_)
+    return column.kind == "decimal" and column.places is not None and (places is None or places > column.places)
+
+
+def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    text = type_.kind == "string"
+    stored = column.system == "sqlite" and column.kind == "integer" and type_.kind in ("date", "datetime")
+    if not stored:
+        yield _type(type_, column, "altered" if text and column.kind == "integer" else "refused")
+
+
+# -- moments
+
+
+def _date(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if type_.kind == "datetime":
+        yield _type(type_, column, "altered")
+    elif type_.kind != "date":
+        text = type_.kind == "string" and column.system != "sqlite"
+        yield _type(type_, column, "altered" if text else "refused")
+
+
+def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    fits = ("datetime", "date") if column.kind == "datetime" else ("time",)
+    if type_.kind not in fits:
+        text = type_.kind == "string" and column.system != "sqlite"
+        yield _type(type_, column, "altered" if text else "refused")
+        return
+    if column.first is not None:
+        least, most = type_.ge or type_.gt, type_.le or type_.lt
+        if not (isinstance(least, str) and isinstance(most, str) and column.first < least and most < str(column.last)):
+            yield Trouble("range", "refused", "moments of any year", f"{column.sql}, {column.first} to {column.last}")
+    if type_.kind == "date":
+        return
+    accepted = type_.timezone or "naive and aware"
+    if column.aware and type_.timezone in (None, "naive"):
+        why = "The server takes it for a moment in the session's time zone."
+        yield Trouble("timezone", "altered", f"{accepted} moments", column.sql, why)
+    elif not column.aware and type_.timezone != "naive":
+        why = "The time zone gets lost: other zones than the session's become other moments."
+        yield Trouble("timezone", "altered", f"{accepted} moments", f"{column.sql}, without time zone", why)
+    if column.fraction < 6:
+        yield Trouble("precision", "altered", "microseconds", f"{column.sql}, {column.fraction} digits of a second")
+
+
+def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if type_.kind != "duration":
+        yield _type(type_, column, "refused")
+    elif column.system != "postgresql":
+        least, most = type_.ge or type_.gt, type_.le or type_.lt
+        bounded = isinstance(least, (int, float)) and isinstance(most, (int, float))
+        if not bounded or max(abs(float(least or 0)), abs(float(most or 0))) > _EMULATED:
+            yield Trouble("range", "refused", "durations of any length", f"{column.sql}, a moment around 1970")
+        if column.fraction < 6:
+            yield Trouble("precision", "altered", "microseconds", column.sql)
+
+
+def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if type_.kind != "uuid":
+        text = type_.kind == "string" and column.system != "sqlite"
+        yield _type(type_, column, "altered" if text else "refused")
+
+
+# -- what holds other values
+
+
+def _array(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if type_.kind not in ("list", "tuple"):
+        yield _type(type_, column, "refused")
+    elif column.items is not None and type_.items is not None:
+        yield from _values(type_.items, column.items, "", {})
+
+
+_PLAIN: Final = ("boolean", "integer", "number", "string", "any", "custom", "null", "never")
+
+
+def _json(
+    type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec], seen: frozenset[str]
+) -> Iterator[Trouble]:
+    """Values that Python's JSON encoder does not know."""
+    if type_.ref is not None and type_.kind == "object":
+        if type_.ref in seen or type_.ref not in document:
+            return
+        seen = seen | {type_.ref}
+        type_ = replace(document[type_.ref].type, nullable=False)
+    if type_.checks and type_.kind != "object":
+        return
+    inner = [each for each in (type_.items, type_.keys, *type_.prefix, *type_.members) if each is not None]
+    inner += [each.type for each in type_.fields if each.written != "never"]
+    if type_.kind == "enum":
+        if type_.names:
+            yield _type(type_, column, "refused")
+    elif type_.kind == "number" and not fit_values.is_finite(type_) and column.system != "sqlite":
+        yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
+    elif fit_values.is_object(type_, library):
+        yield _type(type_, column, "refused")
+    elif type_.kind in ("list", "tuple", "map", "object", "union"):
+        for each in inner:
+            yield from _json(each, column, library, document, seen)
+    elif type_.kind not in _PLAIN:
+        yield _type(type_, column, "refused")
+
+
+_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Trouble]]]] = {
+    "string": _string,
+    "bytes": _bytes,
+    "boolean": _boolean,
+    "integer": _numeric,
+    "number": _numeric,
+    "decimal": _numeric,
+    "date": _date,
+    "datetime": _moment,
+    "time": _moment,
+    "duration": _duration,
+    "uuid": _uuid,
+    "list": _array,
+}
+"""By the kind of column."""
