@@ -57,6 +57,7 @@ class Fit(NamedTuple):
         column: Arguments of the column `a` after its name; None where there is no such column.
         more: Further columns.
         systems: Where the column exists.
+        values: Further values to try, as Python text.
     """
 
     name: str
@@ -64,6 +65,13 @@ class Fit(NamedTuple):
     column: str | None
     more: str = ""
     systems: tuple[str, ...] = SYSTEMS
+    values: tuple[str, ...] = ()
+
+    def own_values(self) -> tuple[Any, ...]:
+        """The further values."""
+        module = vars(ModuleType("values"))
+        exec(PRELUDE, module)
+        return tuple(eval(each, module) for each in self.values)
 
     def build(self) -> tuple[Any, Any]:
         """The model and the table."""

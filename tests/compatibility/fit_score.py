@@ -124,9 +124,11 @@ if __name__ == "__main__":
     import json
     from pathlib import Path
 
+    import fit_generated
     from fit_pairs import FITS
 
-    found = score(FITS, json.loads(Path(__file__).with_name("fit_results.json").read_text()))
-    for row in (*found.wrong, *found.effects):
-        print(*row)
-    print(*found.table(), sep="\n")
+    written = json.loads(Path(__file__).with_name("fit_results.json").read_text())
+    for found in (score(FITS, written), score(*fit_generated.load())):
+        for row in (*found.wrong, *found.effects):
+            print(*row)
+        print(*found.table(), sep="\n")

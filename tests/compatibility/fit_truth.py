@@ -84,7 +84,7 @@ def try_fit(fit: Fit, engine: Any) -> Outcome:
         table.metadata.create_all(engine)
         try:
             with engine.connect() as connection:
-                trial = _Trial(model, table, connection, outcome)
+                trial = _Trial(model, table, connection, outcome, fit.own_values())
                 trial.write()
                 if "a" in table.c:
                     trial.read()
@@ -95,7 +95,8 @@ def try_fit(fit: Fit, engine: Any) -> Outcome:
 
 
 class _Trial:
-    def __init__(self, model: Any, table: Any, connection: Any, outcome: Outcome) -> None:
+    def __init__(self, model: Any, table: Any, connection: Any, outcome: Outcome, own: tuple[Any, ...]) -> None:
+        self.own = own
         self.model, self.table, self.connection, self.outcome = model, table, connection, outcome
         self.type = table.c.a.type if "a" in table.c else None
         self.kind = column_kind(self.type)
@@ -131,7 +132,7 @@ class _Trial:
     def write(self) -> None:
         """What the database does with what the model accepts."""
         seen: set[str] = set()
-        for value in (None, *(each for values in PROBES.values() for each in values)):
+        for value in (None, *self.own, *(each for values in PROBES.values() for each in values)):
             try:
                 row = self.validated(value).model_dump()
             except ValidationError:
@@ -235,7 +236,8 @@ class _Trial:
     def read(self) -> None:
         """What the model does with what the column holds. What a JSON column holds no table says."""
         kinds = {"enum": "string", "other": "", "json": ""}.get(self.kind, self.kind)
-        values = (None, *PROBES.get(kinds, ()))
+        own = tuple(each for each in self.own if kinds in _kinds(each))
+        values = (None, *own, *PROBES.get(kinds, ()))
         seen: set[str] = set()
         base = {
             column.name: 1
@@ -272,6 +274,11 @@ class _Trial:
             by_table = self.stored({name: value for name, value in made.items() if name != "a"})
             if by_model != by_table:
                 self.outcome.add("write", "default", "altered", made["a"], f"the table's is {_short(by_table)}")
+
+
+def _kinds(value: Any) -> tuple[str, ...]:
+    """The kinds of columns that a value is natural for."""
+    return tuple(kind for kind, values in PROBES.items() if any(type(each) is type(value) for each in values))
 
 
 class Unread(Exception):

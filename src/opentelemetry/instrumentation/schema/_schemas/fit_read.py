@@ -177,6 +177,8 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     high = type_.le if isinstance(type_.le, (int, float)) else type_.lt
     least, most = (0, 1) if column.kind == "boolean" else (column.low, column.high)
     strict = column.kind == "decimal" and column.digits is not None
+    if strict and type_.kind == "integer":  # the whole numbers among them
+        least, most, strict = 1 - 10 ** (column.whole or 0), 10 ** (column.whole or 0) - 1, False
     below = isinstance(low, (int, float)) and (least is None or _before(least, low, type_.gt is not None, strict))
     above = isinstance(high, (int, float)) and (most is None or _before(-most, -high, type_.lt is not None, strict))
     if below or above:
@@ -221,7 +223,13 @@ def _time(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield _type(type_, column)
 
 
+_LONGEST: Final = 86_400 * 10**9
+"""Seconds of the longest duration."""
+
+
 def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    if column.kind in ("integer", "decimal") and column.high is not None and column.high <= _LONGEST:
+        return  # seconds
     if column.kind != "duration":
         yield _type(type_, column)
     elif any(each is not None for each in (type_.ge, type_.gt, type_.le, type_.lt)):

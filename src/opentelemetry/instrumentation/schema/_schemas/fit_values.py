@@ -129,9 +129,14 @@ def digits(type_: TypeSpec) -> int | None:
     return len(str(int(max(abs(least), abs(most))))) + type_.decimal_places
 
 
-def is_finite(type_: TypeSpec) -> bool:
-    """Whether infinity and NaN are refused."""
-    return type_.finite or (low(type_) is not None and high(type_) is not None)
+def has_nan(type_: TypeSpec) -> bool:
+    """Whether NaN is accepted: no bound holds for it."""
+    return type_.kind == "number" and not type_.finite and low(type_) is None and high(type_) is None
+
+
+def has_infinity(type_: TypeSpec) -> bool:
+    """Whether infinity is accepted, of either sign."""
+    return type_.kind == "number" and not type_.finite and (low(type_) is None or high(type_) is None)
 
 
 def as_numbers(type_: TypeSpec) -> TypeSpec | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from . import describe, fit_values
 from .fields import SchemaSpec, TypeSpec, without_null
-from .fit_columns import DOUBLE, Capacity
+from .fit_columns import DOUBLE, Capacity, System
 from .fit_findings import Effect, Trouble
 
 _SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
@@ -161,8 +161,21 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield _type(type_, column, "refused")
     elif system == "sqlite" and kind == "number":
         yield _type(type_, column, "altered")
+    elif _too_great_for_text(type_, system):
+        yield _type(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
     else:
         yield from _as_text(type_, column)
+
+
+def _too_great_for_text(type_: TypeSpec, system: System) -> bool:
+    """Whether numbers are too great to be turned into texts as they are: SQLite has 64 bits, MariaDB 65 digits."""
+    if type_.kind == "number":
+        return system == "mariadb" and fit_values.has_infinity(type_)
+    digits = {"sqlite": 18, "mariadb": 65}.get(system)
+    if digits is None or type_.kind not in ("integer", "decimal"):
+        return False
+    least, most = fit_values.low(type_), fit_values.high(type_)
+    return least is None or most is None or max(abs(least), abs(most)) >= 10**digits
 
 
 def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
@@ -264,12 +277,11 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if beyond:
         floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
         yield Trouble("range", "altered" if floats else "refused", accepted, _range_text(column))
-    if type_.kind == "number" and not fit_values.is_finite(type_):
-        if not column.infinite and not beyond:
-            yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
-        elif not column.nan or (column.system == "sqlite" and column.kind == "integer"):
-            effect: Effect = "altered" if column.nullable else "refused"
-            yield Trouble("range", effect, "NaN", column.sql, "SQLite stores NaN as null.", minor=True)
+    if fit_values.has_infinity(type_) and not column.infinite and not beyond:
+        yield Trouble("range", "refused", "infinity", column.sql, minor=True)
+    if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
+        effect: Effect = "altered" if column.nullable and column.system == "sqlite" else "refused"
+        yield Trouble("range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True)
 
 
 def _range_text(column: Capacity) -> str:
@@ -403,7 +415,7 @@ def _json(
     if type_.kind == "enum":
         if type_.names:
             yield _type(type_, column, "refused")
-    elif type_.kind == "number" and not fit_values.is_finite(type_) and column.system != "sqlite":
+    elif fit_values.has_infinity(type_) and column.system != "sqlite":
         yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
     elif fit_values.is_object(type_, library):
         yield _type(type_, column, "refused")
