@@ -56,7 +56,12 @@ def _text(draw: Any, name: str = "str") -> _Part:
 def _digits(digits: int, places: int) -> tuple[str, ...]:
     whole = digits - places
     texts = [f"{'9' * whole or '0'}.{'9' * places}" if places else "9" * whole, f"1{'0' * whole}", f"0.{'0' * places}1"]
-    texts += [f"{'9' * max(whole - 1, 0) or '0'}.{'9' * places}", f"-{'9' * whole or '0'}", "9" * digits]
+    texts += [
+        f"{'9' * max(whole - 1, 0) or '0'}.{'9' * places}",
+        f"-{'9' * whole or '0'}",
+        "9" * digits,
+        "9" * whole or "0",
+    ]
     return tuple(f"Decimal('{each}')" for each in texts)
 
 

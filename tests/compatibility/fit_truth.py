@@ -237,6 +237,8 @@ class _Trial:
         """What the model does with what the column holds. What a JSON column holds no table says."""
         kinds = {"enum": "string", "other": "", "json": ""}.get(self.kind, self.kind)
         own = tuple(each for each in self.own if kinds in _kinds(each))
+        if self.kind == "number":
+            own += tuple(float(each) for each in self.own if isinstance(each, (int, Decimal)))
         values = (None, *own, *PROBES.get(kinds, ()))
         seen: set[str] = set()
         base = {

@@ -18,7 +18,9 @@ SYSTEMS: Final[tuple[System, ...]] = ("postgresql", "mariadb", "sqlite")
 NAMES: Final[dict[System, str]] = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 _ALSO: Final[dict[str, System]] = {"mysql": "mariadb", "cockroachdb": "postgresql"}
-_SQL: Final = re.compile(r"\s*([A-Za-z_]+(?: PRECISION| VARYING)?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?(.*)", re.DOTALL)
+_SQL: Final = re.compile(
+    r"\s*([A-Za-z_]+(?: PRECISION| VARYING)?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?(.*)", re.DOTALL
+)
 _BITS: Final = {
     "TINYINT": 8, "BOOL": 8, "SMALLINT": 16, "SMALLSERIAL": 16, "MEDIUMINT": 24, "INT": 32, "INTEGER": 32,
     "SERIAL": 32, "BIGINT": 64, "BIGSERIAL": 64,

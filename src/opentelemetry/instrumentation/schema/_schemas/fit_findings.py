@@ -81,7 +81,9 @@ class Mismatch:
     @property
     def fingerprint(self) -> str:
         """The same for the same mismatch in every commit, and for both sides as they are now."""
-        return digest(dumps(["fit", self.schema, self.table, self.field, self.column, self.way, self.kind, self.message]))
+        return digest(
+            dumps(["fit", self.schema, self.table, self.field, self.column, self.way, self.kind, self.message])
+        )
 
 
 def severity(way: Way, trouble: Trouble) -> Severity:

@@ -143,7 +143,7 @@ def _decimal(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if _holds_infinity(column):
         yield _trouble("range", "finite numbers", f"{column.sql} holds infinity")
     digits, places, whole = _digits(column)
-    most = fit_values.whole_digits(type_) if type_.decimal_places is not None else None
+    most = fit_values.whole_digits(type_) if type_.decimal_places else None
     if most is not None and (whole is None or whole > most):
         yield _trouble("range", describe.digits_text(type_), column.sql)
     if (type_.max_digits is not None and (digits is None or digits > type_.max_digits)) or (

@@ -76,7 +76,7 @@ def low(type_: TypeSpec) -> float | None:
     if isinstance(type_.gt, (int, float)):
         bounds.append(math.floor(type_.gt) + 1 if type_.kind == "integer" else _next(type_.gt, math.inf))
     if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
-        bounds.append(-(10**most) + _least(type_))
+        bounds.append(1 - 10**most)
     return max(bounds, default=None)
 
 
@@ -91,18 +91,12 @@ def high(type_: TypeSpec) -> float | None:
     if isinstance(type_.lt, (int, float)):
         bounds.append(math.ceil(type_.lt) - 1 if type_.kind == "integer" else _next(type_.lt, -math.inf))
     if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
-        bounds.append(10**most - _least(type_))
+        bounds.append(10**most - 1)
     return min(bounds, default=None)
 
 
 def _next(bound: float, towards: float) -> float:
     return math.nextafter(bound, towards)
-
-
-def _least(type_: TypeSpec) -> float:
-    """The least step of a decimal."""
-    places = type_.decimal_places if type_.decimal_places is not None else type_.max_digits or 0
-    return 10.0**-places
 
 
 def whole_digits(type_: TypeSpec) -> int | None:

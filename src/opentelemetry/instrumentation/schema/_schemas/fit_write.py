@@ -94,9 +94,19 @@ def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str
         return _values(numbers, column, library, document)
     if fit_values.is_texts(type_) and column.kind == "string":
         return list(_string(type_, column))
-    if fit_values.is_texts(type_) and type_.values:
+    if fit_values.is_texts(type_):
+        if column.system == "sqlite" and column.kind == "integer" and not any(map(_numeric_text, type_.values)):
+            return []  # SQLite keeps texts in any column
         return _values(TypeSpec(kind="string"), column, library, document)
     return []
+
+
+def _numeric_text(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
@@ -281,7 +291,9 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield Trouble("range", "refused", "infinity", column.sql, minor=True)
     if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
         effect: Effect = "altered" if column.nullable and column.system == "sqlite" else "refused"
-        yield Trouble("range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True)
+        yield Trouble(
+            "range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True
+        )
 
 
 def _range_text(column: Capacity) -> str:
@@ -300,7 +312,9 @@ def _beyond(type_: TypeSpec, column: Capacity) -> bool:
     if type_.kind == "number" and column.high is not None and column.high >= DOUBLE:
         return False
     strict = column.kind == "decimal" and column.digits is not None
-    if column.high is not None and (most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))):
+    if column.high is not None and (
+        most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))
+    ):
         return True
     return column.low is not None and (
         least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))

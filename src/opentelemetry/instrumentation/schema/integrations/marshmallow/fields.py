@@ -16,7 +16,17 @@ from typing import Any, Final
 import marshmallow.fields
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, validate
 
-from ..._schemas.fields import Document, Extra, FieldSpec, Presence, SchemaSpec, TypeSpec, declared_in, reference, table_in
+from ..._schemas.fields import (
+    Document,
+    Extra,
+    FieldSpec,
+    Presence,
+    SchemaSpec,
+    TypeSpec,
+    declared_in,
+    reference,
+    table_in,
+)
 
 _f: Any = marshmallow.fields
 _EXTRAS: Final[dict[Any, Extra]] = {RAISE: "forbid", INCLUDE: "allow", EXCLUDE: "ignore"}

@@ -25,7 +25,17 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..._schemas.fields import Document, FieldSpec, Presence, SchemaSpec, TypeSpec, Written, declared_in, reference, table_in
+from ..._schemas.fields import (
+    Document,
+    FieldSpec,
+    Presence,
+    SchemaSpec,
+    TypeSpec,
+    Written,
+    declared_in,
+    reference,
+    table_in,
+)
 from ._types import Reader, dataclass_hints
 
 _PLAIN_FACTORIES: dict[Any, str] = {list: "[]", tuple: "[]", set: "[]", frozenset: "[]", dict: "{}", str: '""'}
