@@ -105,8 +105,8 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
             return None
         text = f"the column's default is {shown}" if shown else "the column has a default"
         return Trouble("default", "altered", "null by default", text, "Null is written in its place.", minor=True)
-    theirs = _value(spec.fills) if spec.fills is not None else _literal(spec.server_default or "")
-    if theirs is _UNKNOWN or _same(mine, theirs):
+    theirs = _value(spec.fills) if spec.fills is not None else literal(spec.server_default or "")
+    if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or same_default(mine, theirs):
         return None
     return Trouble(
         "default", "altered", f"{field.default} by default", f"the column's default is {shown}", "Rows differ by who writes them.", minor=True
@@ -123,8 +123,8 @@ def _value(text: str) -> Any:
         return _UNKNOWN
 
 
-def _literal(text: str) -> Any:
-    """The value of a server default that is a literal, as a model or a database writes it."""
+def literal(text: str) -> Any:
+    """The value of a server default that is a literal, as a model or a database writes it; None of an expression."""
     bare = text.partition("::")[0].strip().strip("()").strip()
     if len(bare) >= 2 and bare[0] == bare[-1] and bare[0] in "'\"":
         return bare[1:-1].replace("''", "'")
@@ -133,10 +133,10 @@ def _literal(text: str) -> Any:
     try:
         return float(bare)
     except ValueError:
-        return _UNKNOWN
+        return None
 
 
-def _same(mine: Any, theirs: Any) -> bool:
+def same_default(mine: Any, theirs: Any) -> bool:
     """Whether two defaults are one, whichever type a database writes its own in."""
     if isinstance(mine, bool):
         return mine == (str(theirs).lower() in ("1", "1.0", "true", "t"))

@@ -75,7 +75,7 @@ def _read_class(cls: Any, reader: Reader) -> SchemaSpec:
         type=type_,
         version=declared_in(cls),
         from_attributes=bool(config.get("from_attributes")),
-        table=table_in(cls),
+        table="" if hasattr(cls, "__table__") else table_in(cls),  # SQLModel's tables do not validate
     )
 
 

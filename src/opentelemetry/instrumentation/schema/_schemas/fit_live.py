@@ -1,0 +1,128 @@
+"""A table as the model describes it and as a database has it: what they are together, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from . import fit_checks
+from .fields import ColumnSpec, FieldSpec, Kind, SchemaSpec
+from .fit import literal, same_default
+
+_FAMILIES: Final[tuple[frozenset[Kind], ...]] = (
+    frozenset({"boolean", "integer", "number", "decimal"}),
+    frozenset({"string", "enum", "uuid", "any"}),
+    frozenset({"datetime", "date", "time", "duration"}),
+    frozenset({"bytes", "uuid"}),
+)
+"""Kinds of a model's column whose values the same type of a database may hold: MariaDB has texts for JSON and UUIDs."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A column that the database has otherwise than the model says, in a way that migration tools do not compare.
+
+    Attributes:
+        table: Its table.
+        column: Its name.
+        what: `labels`, `default` or `check`.
+        model: What the model says.
+        database: What the database has.
+    """
+
+    table: str
+    column: str
+    what: str
+    model: str
+    database: str
+
+
+def together(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
+    """The table that values go through: the model's conversion first, then what the database keeps.
+
+    Args:
+        model: As the application's metadata has it; None where it has none.
+        live: As the database has it.
+    """
+    if model is None:
+        return live
+    columns = {each.name: each for each in model.fields}
+    fields = tuple(_column(columns.get(each.name), each) for each in live.fields)
+    return replace(live, type=replace(live.type, fields=fields))
+
+
+def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
+    if model is None or model.column is None or live.column is None:
+        return live
+    kinds = {model.type.kind, live.type.kind}
+    if not (len(kinds) == 1 or model.type.checks or any(kinds <= each for each in _FAMILIES)):
+        return live  # another type altogether: the database decides
+    type_ = replace(model.type, nullable=live.type.nullable)
+    members = model.column.members
+    if model.type.kind == "enum" and live.type.kind == "enum":
+        kept = [each for each in model.type.values if each in live.type.values]
+        if members:
+            members = tuple(members[model.type.values.index(each)] for each in kept)
+        type_ = replace(type_, values=tuple(kept))
+    presence = live.presence
+    if presence == "required" and model.column.default:
+        presence = "default"
+    column = ColumnSpec(
+        sql=live.column.sql,
+        primary_key=live.column.primary_key,
+        server_default=live.column.server_default,
+        generated=live.column.generated or model.column.generated,
+        default=model.column.default,
+        fills=model.column.fills,
+        members=members,
+        unique=live.column.unique,
+        references=live.column.references,
+    )
+    if live.column.generated is None and model.presence == "default" and model.column.generated:
+        presence = "default"
+    return replace(live, type=type_, presence=presence, column=column)
+
+
+def drifts(model: SchemaSpec, live: SchemaSpec) -> Iterator[Drift]:
+    """Labels of enums, server defaults and CHECK constraints that differ: Alembic compares none of them by default."""
+    columns = {each.name: each for each in live.fields}
+    for each in model.fields:
+        other = columns.get(each.name)
+        if other is None or each.column is None or other.column is None:
+            continue
+        if each.type.kind == "enum" and other.type.kind == "enum":
+            mine, theirs = set(map(str, each.type.values)), set(map(str, other.type.values))
+            if mine != theirs:
+                yield Drift(model.name, each.name, "labels", ", ".join(sorted(mine)), ", ".join(sorted(theirs)))
+        if each.column.generated is None and other.column.generated is None:
+            yield from _default(model.name, each.name, each.column.server_default, other.column.server_default)
+        yield from _checks(model, live, each.name)
+
+
+def _default(table: str, column: str, model: str | None, live: str | None) -> Iterator[Drift]:
+    live = None if live is not None and live.strip().upper() == "NULL" else live
+    if model is None and live is None:
+        return
+    if model is not None and live is not None:
+        values = literal(model), literal(live)
+        if values[0] is None or values[1] is None or same_default(*values):
+            return  # an expression: each database writes it in its own way
+    yield Drift(table, column, "default", model or "none", live or "none")
+
+
+def _checks(model: SchemaSpec, live: SchemaSpec, column: str) -> Iterator[Drift]:
+    texts = [tuple(each for each in table.constraints if each.startswith("check")) for table in (model, live)]
+    mine, theirs = (fit_checks.about(column, each) for each in texts)
+    if mine.values is not None and theirs.values is not None and set(mine.values) == set(theirs.values):
+        mine = replace(mine, values=theirs.values)
+    if mine != theirs:
+        yield Drift(model.name, column, "check", _text(mine), _text(theirs))
+
+
+def _text(check: fit_checks.Check) -> str:
+    parts = [f"one of {', '.join(check.values)}"] if check.values is not None else []
+    parts += [f"from {check.low:g}"] if check.low is not None else []
+    parts += [f"to {check.high:g}"] if check.high is not None else []
+    parts += [f"at most {check.longest} characters"] if check.longest is not None else []
+    return ", ".join(parts) or "none"
