@@ -1,4 +1,4 @@
-"""Pairs that hypothesis makes up: tried on the databases after the comparison was written, to see what it does not know.
+"""Pairs that hypothesis makes up, tried on the databases after the comparison was written: to see what it misses.
 
 `python tests/compatibility/fit_generated.py` makes them anew, with what the databases did.
 """
@@ -85,10 +85,30 @@ def _plain(*names: str) -> st.SearchStrategy[_Part]:
 
 
 FIELDS = st.one_of(
-    _ranged("int"), _ranged("int"), _ranged("float"), _text(), _text(), _text("bytes"), _decimal(), _decimal(), _literal(),
-    _plain("bool", "date", "datetime", "AwareDatetime", "NaiveDatetime", "time", "UUID4", "Color", "Size", "list[int]",
-           "dict[str, int]", "timedelta"),
-)  # fmt: skip
+    _ranged("int"),
+    _ranged("int"),
+    _ranged("float"),
+    _text(),
+    _text(),
+    _text("bytes"),
+    _decimal(),
+    _decimal(),
+    _literal(),
+    _plain(
+        "bool",
+        "date",
+        "datetime",
+        "AwareDatetime",
+        "NaiveDatetime",
+        "time",
+        "UUID4",
+        "Color",
+        "Size",
+        "list[int]",
+        "dict[str, int]",
+        "timedelta",
+    ),
+)
 
 
 @st.composite
@@ -115,14 +135,25 @@ def _column_enum(draw: Any) -> _Part:
 TEXTS = st.one_of(_column_text(), _column_text(), _plain("Text"))
 NUMBERS = st.one_of(_plain("SmallInteger", "Integer", "BigInteger", "Float", "Double", "REAL"), _column_decimal())
 LIKELY = {
-    "int": NUMBERS, "float": NUMBERS, "decimal": st.one_of(_column_decimal(), _column_decimal(), _plain("Numeric", "Integer", "Double")),
-    "str": TEXTS, "literal": st.one_of(TEXTS, _column_enum()), "bytes": _plain("LargeBinary", "LargeBinary(5)", "LargeBinary(300)"),
-    "bool": _plain("Boolean", "Integer"), "date": _plain("Date", "DateTime"), "time": _plain("Time"),
-    "datetime": _plain("DateTime", "DateTime(timezone=True)", "TIMESTAMP", "Date"), "AwareDatetime": _plain("DateTime", "DateTime(timezone=True)"),
-    "NaiveDatetime": _plain("DateTime", "DateTime(timezone=True)", "Date"), "UUID4": _plain("Uuid", "String(36)", "String(32)"),
-    "Color": st.one_of(_plain("sa.Enum(Color)"), TEXTS), "Size": _plain("sa.Enum(Size)", "String(10)"), "list[int]": _plain("JSON"),
-    "dict[str, int]": _plain("JSON", "Text"), "timedelta": _plain("Interval"),
-}  # fmt: skip
+    "int": NUMBERS,
+    "float": NUMBERS,
+    "decimal": st.one_of(_column_decimal(), _column_decimal(), _plain("Numeric", "Integer", "Double")),
+    "str": TEXTS,
+    "literal": st.one_of(TEXTS, _column_enum()),
+    "bytes": _plain("LargeBinary", "LargeBinary(5)", "LargeBinary(300)"),
+    "bool": _plain("Boolean", "Integer"),
+    "date": _plain("Date", "DateTime"),
+    "time": _plain("Time"),
+    "datetime": _plain("DateTime", "DateTime(timezone=True)", "TIMESTAMP", "Date"),
+    "AwareDatetime": _plain("DateTime", "DateTime(timezone=True)"),
+    "NaiveDatetime": _plain("DateTime", "DateTime(timezone=True)", "Date"),
+    "UUID4": _plain("Uuid", "String(36)", "String(32)"),
+    "Color": st.one_of(_plain("sa.Enum(Color)"), TEXTS),
+    "Size": _plain("sa.Enum(Size)", "String(10)"),
+    "list[int]": _plain("JSON"),
+    "dict[str, int]": _plain("JSON", "Text"),
+    "timedelta": _plain("Interval"),
+}
 ANY = st.one_of(
     TEXTS, NUMBERS, _plain("Boolean", "Date", "DateTime", "Time", "Uuid", "JSON", "LargeBinary", "Interval")
 )
@@ -148,7 +179,13 @@ def generated(number: int, seed: int) -> list[Fit]:
     found: dict[tuple[str, str | None], Fit] = {}
 
     @seeded(seed)
-    @settings(max_examples=number * 8, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=number * 8,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(pairs())
     def collect(fit: Fit) -> None:
         found.setdefault((fit.field, fit.column), fit)

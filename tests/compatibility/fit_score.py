@@ -103,8 +103,8 @@ class Scores:
             for system in (*SYSTEMS, "all"):
                 score = self.by.get((system, kind), Score())
                 said, so = score.hits + score.false, score.hits + score.missed
-                cells += [f"{score.precision:.3f} ({score.hits}/{said})" if said else "–"]
-                cells += [f"{score.recall:.3f} ({score.hits}/{so})" if so else "–"]
+                cells += [f"{score.precision:.3f} ({score.hits}/{said})" if said else "-"]
+                cells += [f"{score.recall:.3f} ({score.hits}/{so})" if so else "-"]
             rows.append(f"| {kind} | {' | '.join(cells)} |")
         return rows
 

@@ -38,7 +38,8 @@ _READ = {
     "string_too_long": "length", "string_too_short": "length", "bytes_too_long": "length", "bytes_too_short": "length",
     "enum": "enum", "literal_error": "enum", "timezone_aware": "timezone", "timezone_naive": "timezone",
     "decimal_max_digits": "precision", "decimal_max_places": "precision", "decimal_whole_digits": "range",
-    "int_from_float": "precision", "int_parsing_size": "range", "finite_number": "range", "datetime_past": "range", "greater_than": "range",
+    "int_from_float": "precision", "int_parsing_size": "range", "finite_number": "range",
+    "datetime_past": "range", "greater_than": "range",
     "greater_than_equal": "range", "less_than": "range", "less_than_equal": "range",
 }  # fmt: skip
 """Kinds by Pydantic's error types; all others are about the type."""

@@ -108,9 +108,9 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
     theirs = _value(spec.fills) if spec.fills is not None else literal(spec.server_default or "")
     if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or same_default(mine, theirs):
         return None
-    return Trouble(
-        "default", "altered", f"{field.default} by default", f"the column's default is {shown}", "Rows differ by who writes them.", minor=True
-    )  # fmt: skip
+    text = f"the column's default is {shown}"
+    why_ = "Rows differ by who writes them."
+    return Trouble("default", "altered", f"{field.default} by default", text, why_, minor=True)
 
 
 _UNKNOWN: Final = object()
@@ -152,10 +152,11 @@ class _Place:
     """Where mismatches of one schema and one table are."""
 
     def __init__(self, schema: SchemaSpec, table: SchemaSpec, system: System, declared: bool) -> None:
-        self.schema, self.table, self.system, self.declared = schema, table, system, declared
+        self.schema, self.table, self.system, self.declared = schema, table, NAMES[system], declared
 
-    def mismatch(self, way: Way, trouble: Trouble, field: str, column: str) -> Mismatch:
-        place = f"{self.table.name}.{column}"
+    def mismatch(self, way: Way, trouble: Trouble, field: str, column: str, message: str = "") -> Mismatch:
+        """The trouble of a field, a column, or both."""
+        both = f"the field: {trouble.field}; {self.table.name}.{column}: {trouble.column}"
         return Mismatch(
             schema=self.schema.ref,
             table=self.table.name,
@@ -165,47 +166,21 @@ class _Place:
             kind=trouble.kind,
             effect=trouble.effect,
             severity=severity(way, trouble),
-            message=f"the field: {trouble.field}; {place}: {trouble.column}",
-            why=why(way, trouble, NAMES[self.system]),
+            message=message or both,
+            why=why(way, trouble, self.system),
         )
 
     def missing(self, field: FieldSpec) -> Iterator[Mismatch]:
+        """A field without a column."""
         if not _writes(self.schema) or field.presence == "never" or field.written == "never":
             return
-        trouble = Trouble(
-            "missing-column",
-            "refused",
-            f"{self.table.name} has no such column",
-            "",
-            "Written as it is, the row is refused.",
-            minor=not self.declared,
-        )
-        yield Mismatch(
-            schema=self.schema.ref,
-            table=self.table.name,
-            field=field.name,
-            column="",
-            way="write",
-            kind=trouble.kind,
-            effect="refused",
-            severity=severity("write", trouble),
-            message=trouble.field,
-            why=why("write", trouble, NAMES[self.system]),
-        )
+        happens = "Written as it is, the row is refused."
+        trouble = Trouble("missing-column", "refused", why=happens, minor=not self.declared)
+        yield self.mismatch("write", trouble, field.name, "", f"{self.table.name} has no such column")
 
     def required(self, column: FieldSpec) -> Mismatch:
-        trouble = Trouble(
-            "required-column", "refused", minor=not self.declared, why="Without a value the row is refused."
-        )
-        return Mismatch(
-            schema=self.schema.ref,
-            table=self.table.name,
-            field="",
-            column=column.name,
-            way="write",
-            kind=trouble.kind,
-            effect="refused",
-            severity=severity("write", trouble),
-            message=f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it",
-            why=why("write", trouble, NAMES[self.system]),
-        )
+        """A column that must be given, without a field."""
+        happens = "Without a value the row is refused."
+        trouble = Trouble("required-column", "refused", why=happens, minor=not self.declared)
+        text = f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it"
+        return self.mismatch("write", trouble, "", column.name, text)

@@ -173,10 +173,8 @@ def _texts(base: Capacity, name: str, length: int | None) -> Capacity:
     if base.system == "sqlite":
         return base
     if base.system == "mariadb" and name in _BYTES:
-        if length is not None:  # BLOB(5): the server takes the smallest type that holds it
-            limit = next((each for each in _BLOBS if each >= length), None)
-        else:
-            limit = _BYTES[name]
+        smallest = next((each for each in _BLOBS if each >= (length or 0)), None)  # which holds BLOB(5)
+        limit = _BYTES[name] if length is None else smallest
         return replace(base, max_bytes=limit) if base.kind == "string" else replace(base, max_length=limit)
     if base.kind == "bytes":
         return replace(base, max_length=length) if base.system == "mariadb" else base

@@ -106,7 +106,7 @@ _FIXES: Final[dict[str, str]] = {
     "precision": "Limit the field's digits, or widen the column.",
     "range": "Bound the field, or widen the column.",
     "enum": "Give both the same values.",
-    "timezone": "Use timezone=True on a database that has it, or convert to UTC in a validator and declare naive moments.",
+    "timezone": "Use timezone=True where the database has it, else convert to UTC and declare naive moments.",
     "missing-column": "Remove the field, add the column, or declare another table.",
     "required-column": "Add the field, or give the column a default.",
     "generated-column": "Remove the field from what is written.",

@@ -11,10 +11,13 @@ from .fields import Document, SchemaSpec
 from .fit import column_of
 
 _AFFIXES: Final = frozenset(
-    "in out create created creation update updated updating patch put post read base public private request response "
-    "schema model dto input output detail details new item entity db data form body payload optional partial full "
-    "minimal short summary view record row orm".split()
-)
+    {
+        "in", "out", "create", "created", "creation", "update", "updated", "updating", "patch", "put", "post", "read",
+        "base", "public", "private", "request", "response", "schema", "model", "dto", "input", "output", "detail",
+        "details", "new", "item", "entity", "db", "data", "form", "body", "payload", "optional", "partial", "full",
+        "minimal", "short", "summary", "view", "record", "row", "orm",
+    }
+)  # fmt: skip
 """Words around the name of what a schema is about."""
 _COMMON: Final = frozenset({"id", "created_at", "updated_at", "deleted_at"})
 """Fields that say nothing of a table."""
@@ -82,9 +85,7 @@ def pair(
     return found
 
 
-def _declared(
-    schemas: Document, tables: Mapping[str, SchemaSpec], declared: Mapping[str, str]
-) -> dict[str, Pairing]:
+def _declared(schemas: Document, tables: Mapping[str, SchemaSpec], declared: Mapping[str, str]) -> dict[str, Pairing]:
     found: dict[str, Pairing] = {}
     for name, table in declared.items():
         refs = [ref for ref, each in schemas.items() if name in (ref, each.name) and each.library != "sqlalchemy"]

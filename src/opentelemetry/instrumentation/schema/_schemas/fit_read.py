@@ -73,9 +73,9 @@ def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         if missing:
             yield _trouble("enum", describe.values_text(type_.values), describe.values_text(missing))
         return
-    if column.values and column.kind == "string" and all(each in type_.values for each in column.values):
-        if not column.caseless:
-            return
+    known = bool(column.values) and column.kind == "string" and not column.caseless
+    if known and all(each in type_.values for each in column.values):
+        return
     yield _trouble("enum", describe.values_text(type_.values), column.sql)
 
 

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from . import describe, fit_values
+from . import describe, fit_numbers, fit_values
 from .fields import SchemaSpec, TypeSpec, without_null
-from .fit_columns import DOUBLE, Capacity, System
+from .fit_columns import Capacity, System
 from .fit_findings import Effect, Trouble
 
 _SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
 """Characters of the longest text of values that a database turns into one."""
 _NAIVE: Final = 26
-_EXACT: Final = {6: 2**24, 15: 2**53}
-"""Up to which whole numbers a number of two's powers is exact, by its significant digits."""
 _EMULATED: Final = 60_000 * 86_400.0
 """Seconds of a duration around 1970 that is always a moment."""
 
@@ -59,7 +57,7 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
     if type_.kind == "union":
         kinds = {member.kind for member in type_.members}
         if column.kind == "string" and "string" in kinds and kinds & {"integer", "number", "decimal", "date"}:
-            return [_type(type_, column, "altered")]  # what was a number comes back as a text
+            return [fit_numbers.alien(type_, column, "altered")]  # what was a number comes back as a text
         return [each for member in type_.members for each in _values(member, column, library, document)]
     if column.kind == "any":
         return list(_json(type_, column, library, document, frozenset()))
@@ -78,17 +76,13 @@ def _decided_by_code(type_: TypeSpec) -> bool:
     return bool(type_.checks)
 
 
-def _type(type_: TypeSpec, column: Capacity, effect: Effect) -> Trouble:
-    return Trouble("type", effect, describe.type_text(type_), column.sql)
-
-
 # -- enums
 
 
 def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
     """Members or values of an enum in a column of another type."""
     if type_.names:  # members that no driver knows
-        return [_type(type_, column, "refused" if column.system == "sqlite" else "altered")]
+        return [fit_numbers.alien(type_, column, "refused" if column.system == "sqlite" else "altered")]
     numbers = fit_values.as_numbers(type_)
     if numbers is not None:
         return _values(numbers, column, library, document)
@@ -118,7 +112,7 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield Trouble("enum", "refused" if refuses else "altered", _length_text(type_), shown)
         return
     if type_.kind != "enum":
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
         return
     known = set(column.members)
     if known and type_.names:  # members of the column's own class, most likely
@@ -157,22 +151,22 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield from _text_length(type_, column)
     elif kind == "bytes":
         if system == "postgresql":
-            yield _type(type_, column, "altered")
+            yield fit_numbers.alien(type_, column, "altered")
         elif system == "mariadb":
-            yield _type(type_, column, "refused")  # bytes that are no text
+            yield fit_numbers.alien(type_, column, "refused")  # bytes that are no text
     elif kind in ("list", "set", "tuple", "map", "object"):
         written = kind == "list" and system != "sqlite"
-        yield _type(type_, column, "altered" if written else "refused")
+        yield fit_numbers.alien(type_, column, "altered" if written else "refused")
     elif kind == "duration":
-        yield _type(type_, column, "refused" if system == "sqlite" else "altered")
+        yield fit_numbers.alien(type_, column, "refused" if system == "sqlite" else "altered")
     elif kind == "datetime" and type_.timezone != "naive" and system != "sqlite":
-        yield _type(type_, column, "altered")
+        yield fit_numbers.alien(type_, column, "altered")
     elif system == "sqlite" and kind in ("decimal", "uuid", "time"):
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
     elif system == "sqlite" and kind == "number":
-        yield _type(type_, column, "altered")
+        yield fit_numbers.alien(type_, column, "altered")
     elif _too_great_for_text(type_, system):
-        yield _type(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
+        yield fit_numbers.alien(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
     else:
         yield from _as_text(type_, column)
 
@@ -227,125 +221,24 @@ def _object(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     """URLs, addresses and secrets: objects that only some drivers write."""
     name = (type_.format or "").partition(":")[0]
     if column.kind != "string":
-        if not (column.kind == "custom"):
-            yield _type(type_, column, "refused")
+        if column.kind != "custom":
+            yield fit_numbers.alien(type_, column, "refused")
     elif column.system == "mariadb":
         if name == "password":
-            yield _type(type_, column, "altered")
+            yield fit_numbers.alien(type_, column, "altered")
         elif column.max_length is not None or column.max_bytes is not None:
             yield from _text_length(type_, column)
     else:
         address = name.startswith("ip") and column.system == "postgresql"
-        yield _type(type_, column, "altered" if address else "refused")
+        yield fit_numbers.alien(type_, column, "altered" if address else "refused")
 
 
 def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind != "bytes":
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
     elif column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
         accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
         yield Trouble("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
-
-
-# -- numbers
-
-
-def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
-    within = fit_values.low(type_) in (0, 1) and fit_values.high(type_) in (0, 1)
-    if type_.kind != "boolean" and not (type_.kind == "integer" and within):
-        yield _type(type_, column, "refused")
-
-
-_NUMBERS: Final = ("boolean", "integer", "number", "decimal")
-
-
-def _numeric(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
-    """Any value in a column of numbers."""
-    kind, system = type_.kind, column.system
-    if kind not in _NUMBERS:
-        yield from _no_number(type_, column)
-        return
-    if kind == "boolean" and system == "postgresql" and column.sql not in ("INTEGER", "SERIAL"):
-        yield _type(type_, column, "refused")  # the server has no such cast
-        return
-    if kind == "decimal" and system == "sqlite" and column.kind == "integer":
-        yield _type(type_, column, "refused")
-        return
-    yield from _range(type_, column)
-    if _loses_digits(type_, column):
-        accepted = describe.digits_text(type_) if kind == "decimal" else describe.type_text(type_)
-        yield Trouble("precision", "altered", accepted, column.sql)
-
-
-def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
-    text = describe.range_text(type_) if fit_values.digits(type_) is None else describe.digits_text(type_)
-    accepted = f"{type_.kind}, {text}"
-    if type_.kind == "number" and column.system == "sqlite" and column.kind == "integer":
-        beyond = False  # SQLite keeps numbers of eight bytes in any column
-    else:
-        beyond = _beyond(type_, column)
-    if beyond:
-        floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
-        yield Trouble("range", "altered" if floats else "refused", accepted, _range_text(column))
-    if fit_values.has_infinity(type_) and not column.infinite and not beyond:
-        yield Trouble("range", "refused", "infinity", column.sql, minor=True)
-    if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
-        effect: Effect = "altered" if column.nullable and column.system == "sqlite" else "refused"
-        yield Trouble(
-            "range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True
-        )
-
-
-def _range_text(column: Capacity) -> str:
-    if column.low is None and column.high is None:
-        return column.sql
-    return f"{column.sql}, {_short(column.low)} to {_short(column.high)}"
-
-
-def _short(number: float | None) -> str:
-    return "any" if number is None else str(number) if abs(number) < 1e21 else f"{number:g}"
-
-
-def _beyond(type_: TypeSpec, column: Capacity) -> bool:
-    """Whether finite values lie outside what the column holds."""
-    least, most = fit_values.low(type_), fit_values.high(type_)
-    if type_.kind == "number" and column.high is not None and column.high >= DOUBLE:
-        return False
-    strict = column.kind == "decimal" and column.digits is not None
-    if column.high is not None and (
-        most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))
-    ):
-        return True
-    return column.low is not None and (
-        least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))
-    )
-
-
-def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
-    """Whether a number comes back with other digits."""
-    kind = type_.kind
-    if kind == "boolean" or (kind == "integer" and column.kind == "integer"):
-        return False
-    if column.kind == "integer":
-        return column.system != "sqlite" and not (kind == "decimal" and type_.decimal_places == 0)
-    if kind == "number":
-        return column.kind == "decimal" or column.significant == min(_EXACT)
-    exact = _EXACT.get(column.significant or 0)
-    if kind == "integer":
-        least, most = fit_values.low(type_), fit_values.high(type_)
-        return exact is not None and (least is None or most is None or max(abs(least), abs(most)) > exact)
-    digits = fit_values.digits(type_)
-    if column.significant is not None and (digits is None or digits > column.significant):
-        return True
-    places = fit_values.places(type_)
-    return column.kind == "decimal" and column.places is not None and (places is None or places > column.places)
-
-
-def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
-    text = type_.kind == "string"
-    stored = column.system == "sqlite" and column.kind == "integer" and type_.kind in ("date", "datetime")
-    if not stored:
-        yield _type(type_, column, "altered" if text and column.kind == "integer" else "refused")
 
 
 # -- moments
@@ -353,17 +246,17 @@ def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 
 def _date(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind == "datetime":
-        yield _type(type_, column, "altered")
+        yield fit_numbers.alien(type_, column, "altered")
     elif type_.kind != "date":
         text = type_.kind == "string" and column.system != "sqlite"
-        yield _type(type_, column, "altered" if text else "refused")
+        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
 
 
 def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     fits = ("datetime", "date") if column.kind == "datetime" else ("time",)
     if type_.kind not in fits:
         text = type_.kind == "string" and column.system != "sqlite"
-        yield _type(type_, column, "altered" if text else "refused")
+        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
         return
     if column.first is not None:
         least, most = type_.ge or type_.gt, type_.le or type_.lt
@@ -384,7 +277,7 @@ def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 
 def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind != "duration":
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
     elif column.system != "postgresql":
         least, most = type_.ge or type_.gt, type_.le or type_.lt
         bounded = isinstance(least, (int, float)) and isinstance(most, (int, float))
@@ -397,7 +290,7 @@ def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind != "uuid":
         text = type_.kind == "string" and column.system != "sqlite"
-        yield _type(type_, column, "altered" if text else "refused")
+        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
 
 
 # -- what holds other values
@@ -405,7 +298,7 @@ def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 
 def _array(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind not in ("list", "tuple"):
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
     elif column.items is not None and type_.items is not None:
         yield from _values(type_.items, column.items, "", {})
 
@@ -428,25 +321,25 @@ def _json(
     inner += [each.type for each in type_.fields if each.written != "never"]
     if type_.kind == "enum":
         if type_.names:
-            yield _type(type_, column, "refused")
+            yield fit_numbers.alien(type_, column, "refused")
     elif fit_values.has_infinity(type_) and column.system != "sqlite":
         yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
     elif fit_values.is_object(type_, library):
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
     elif type_.kind in ("list", "tuple", "map", "object", "union"):
         for each in inner:
             yield from _json(each, column, library, document, seen)
     elif type_.kind not in _PLAIN:
-        yield _type(type_, column, "refused")
+        yield fit_numbers.alien(type_, column, "refused")
 
 
 _RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Trouble]]]] = {
     "string": _string,
     "bytes": _bytes,
-    "boolean": _boolean,
-    "integer": _numeric,
-    "number": _numeric,
-    "decimal": _numeric,
+    "boolean": fit_numbers.boolean,
+    "integer": fit_numbers.numeric,
+    "number": fit_numbers.numeric,
+    "decimal": fit_numbers.numeric,
     "date": _date,
     "datetime": _moment,
     "time": _moment,

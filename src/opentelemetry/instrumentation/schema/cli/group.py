@@ -11,6 +11,7 @@ import click
 from .output import FINE, one_line_errors, read_enough
 
 COMMANDS: Final = {
+    "check": "Say where the schemas of the API no longer fit the database, live or as the models have it.",
     "diff": "Say which schema changes break clients, in requests and in responses.",
     "doctor": "Find what loses data in an app's environment, at an endpoint or in a Prometheus.",
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",

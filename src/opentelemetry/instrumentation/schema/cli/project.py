@@ -38,6 +38,9 @@ class Project:
         migrations: Directories of migrations, likewise; found in alembic.ini where none is given.
         downgrades: Whether migrations can be rolled back; without, the hooks ask for no downgrade.
         base: The Git ref that merged migrations are on; found by its usual names where none is given.
+        database: Its kind, such as `postgresql`.
+        tables: Schema → its table; empty for none.
+        accept: Mismatches of API and database that are accepted, as pyproject.toml has them.
     """
 
     root: Path
@@ -47,6 +50,9 @@ class Project:
     migrations: tuple[str, ...] = field(default=())
     downgrades: bool = True
     base: str | None = None
+    database: str | None = None
+    tables: dict[str, str] = field(default_factory=dict[str, str])
+    accept: tuple[dict[str, Any], ...] = ()
 
     @property
     def lock_path(self) -> Path:
@@ -59,6 +65,13 @@ class Project:
         return self.root / self.approvals
 
 
+_SETTINGS: Final[dict[str, type]] = {
+    "modules": list, "migrations": list, "lock": str, "approvals": str, "downgrades": bool, "base": str,
+    "database": str, "tables": dict, "accept": list,
+}  # fmt: skip
+_TEXTS: Final = ("modules", "migrations")
+
+
 def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
     """Read the settings of the project in `root`.
 
@@ -67,14 +80,21 @@ def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
     """
     project = Project(root)
     found = _tool_table(root / "pyproject.toml")
-    known = {"modules": list, "migrations": list, "lock": str, "approvals": str, "downgrades": bool, "base": str}
     changes: dict[str, Any] = {}
     for key, value in found.items():
-        if key not in known:
+        if key not in _SETTINGS:
             continue  # of another command
-        if not isinstance(value, known[key]):
-            raise UsageError(f"pyproject.toml: [tool.otel-schema] {key} must be a {known[key].__name__}")
-        changes[key] = tuple(str(each) for each in cast("list[Any]", value)) if isinstance(value, list) else value
+        if not isinstance(value, _SETTINGS[key]):
+            raise UsageError(f"pyproject.toml: [tool.otel-schema] {key} must be a {_SETTINGS[key].__name__}")
+        changes[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+        if key in _TEXTS:
+            changes[key] = tuple(str(each) for each in changes[key])
+    if not all(isinstance(each, str) for each in changes.get("tables", {}).values()):
+        raise UsageError(
+            'pyproject.toml: [tool.otel-schema.tables] must be lines such as "app.schemas:LeadIn" = "leads"'
+        )
+    if not all(isinstance(each, dict) for each in changes.get("accept", ())):
+        raise UsageError("pyproject.toml: each [[tool.otel-schema.accept]] must be a table with a reason")
     project = replace(project, **changes)
     return replace(project, modules=modules) if modules else project
 
@@ -143,9 +163,50 @@ def read_lock(project: Project, app_dir: Path) -> tuple[Lock, dict[str, str]]:
     Raises:
         UsageError: if there is no module to import, or one cannot be imported.
     """
+    found = read_application(project, app_dir, "lock")
+    root = project.root.resolve()
+    origins = {
+        ref: _origin(*_defined(found.objects.get(ref), spec), spec.name, root) for ref, spec in found.document.items()
+    }
+    return Lock(project.modules, found.document, origins, heads(project)), found.unread
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application's packages define.
+
+    Attributes:
+        modules: The packages' modules that were imported.
+        document: Its schemas and tables, by reference.
+        objects: Reference → what was read: a class, a table, the data of a JSON Schema.
+        unread: What could not be read, with the reason.
+    """
+
+    modules: list[ModuleType]
+    document: Document
+    objects: dict[str, Any]
+    unread: dict[str, str]
+
+    def origin(self, ref: str, root: Path) -> Origin:
+        """Where a schema or table is defined."""
+        spec = self.document[ref]
+        return _origin(*_defined(self.objects.get(ref), spec), spec.name, root.resolve())
+
+
+def read_application(project: Project, app_dir: Path, command: str) -> Application:
+    """Import the modules, and read every schema and table that their packages define.
+
+    Args:
+        project: Which modules.
+        app_dir: Where they are.
+        command: Who asks, for the message.
+
+    Raises:
+        UsageError: if there is no module to import, or one cannot be imported.
+    """
     if not project.modules:
         raise UsageError(
-            "which modules? Name them, as in `otel-schema lock app.main`, or in pyproject.toml: "
+            f"which modules? Name them, as in `otel-schema {command} app.main`, or in pyproject.toml: "
             '[tool.otel-schema] modules = ["app.main"]'
         )
     load_modules(project.modules, app_dir)
@@ -159,9 +220,7 @@ def read_lock(project: Project, app_dir: Path) -> tuple[Lock, dict[str, str]]:
         for ref, spec in found.items():
             document.setdefault(ref, spec)
     _add_directions(document, modules)
-    root = project.root.resolve()
-    origins = {ref: _origin(*_defined(objects.get(ref), spec), spec.name, root) for ref, spec in document.items()}
-    return Lock(project.modules, document, origins, heads(project)), unread
+    return Application(modules, document, objects, unread)
 
 
 _NOTHING: Final = TypeSpec(kind="never")

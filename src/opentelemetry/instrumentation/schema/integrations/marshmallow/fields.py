@@ -89,7 +89,7 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
 def _table(cls: Any) -> str | None:
     """What the class declares, else the table of marshmallow-sqlalchemy's `Meta.model` or `Meta.table`."""
     meta = getattr(cls, "opts", None)
-    table = getattr(getattr(meta, "model", None), "__table__", getattr(meta, "table", None))
+    table: Any = getattr(getattr(meta, "model", None), "__table__", getattr(meta, "table", None))
     return table_in(cls) or (str(table.fullname) if hasattr(table, "fullname") else None)
 
 

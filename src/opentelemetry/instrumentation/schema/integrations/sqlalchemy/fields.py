@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -13,6 +15,7 @@ from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy import types as t
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec, dumps
 
@@ -68,11 +71,50 @@ def reflected(connection: Any, schema: str | None = None) -> Document:
         schema: The database schema, the default one where none is given.
     """
     metadata = sa.MetaData()
-    metadata.reflect(bind=connection, schema=schema)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of types that SQLAlchemy does not know: they are `custom`
+        metadata.reflect(bind=connection, schema=schema)
+    checks = _reflected_checks(connection, metadata, schema)
     found: Document = {}
-    for table in metadata.sorted_tables:
-        found |= fields(table, dialect=connection.dialect)
+    for table in sorted(metadata.tables.values(), key=lambda each: each.fullname):
+        for ref, spec in fields(table, dialect=connection.dialect).items():
+            texts = tuple(sorted({*spec.constraints, *(f"check {each}" for each in checks.get(table.name, ()))}))
+            found[ref] = _as_json(replace(spec, constraints=texts))
     return found
+
+
+def _reflected_checks(connection: Any, metadata: Any, schema: str | None) -> dict[str, list[str]]:
+    """Texts of CHECK constraints by table, of which SQLAlchemy's `reflect` reads none."""
+    found: dict[str, list[str]] = {}
+    if getattr(connection.dialect, "is_mariadb", False):  # whose columns have some of their own
+        rows = connection.execute(
+            sa.text(
+                "SELECT table_name, check_clause FROM information_schema.check_constraints "
+                "WHERE constraint_schema = coalesce(:name, database())"
+            ),
+            {"name": schema},
+        )
+        for table, text in rows:
+            found.setdefault(table, []).append(str(text))
+        return found
+    inspector = sa.inspect(connection)
+    for table in metadata.tables.values():
+        with contextlib.suppress(NotImplementedError, SQLAlchemyError):
+            found[table.name] = [str(each["sqltext"]) for each in inspector.get_check_constraints(table.name, schema)]
+    return found
+
+
+_JSON: Final = re.compile(r"check json_valid\(`(.+)`\)", re.IGNORECASE)
+
+
+def _as_json(spec: SchemaSpec) -> SchemaSpec:
+    """MariaDB's JSON columns, which are texts with a CHECK."""
+    names = {match[1] for each in spec.constraints if (match := _JSON.fullmatch(each))}
+    columns = tuple(
+        replace(each, type=TypeSpec(kind="any", nullable=each.type.nullable)) if each.name in names else each
+        for each in spec.fields
+    )
+    return replace(spec, type=replace(spec.type, fields=columns)) if names else spec
 
 
 def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
@@ -188,8 +230,8 @@ def _type(type_: Any, dialect: Any) -> TypeSpec:
     if isinstance(type_, t.Enum):
         values = cast("tuple[Scalar, ...]", tuple(type_.enums))
         cls: Any = type_.enum_class
-        pure = cls is not None and not issubclass(cls, (str, int, float))
-        return TypeSpec(kind="enum", values=values, names=tuple(cls.__members__) if pure else ())
+        plain = cls is None or issubclass(cls, (str, int, float))
+        return TypeSpec(kind="enum", values=values, names=() if plain else tuple(getattr(cls, "__members__", ())))
     if isinstance(type_, t.ARRAY):
         return TypeSpec(kind="list", items=_type(type_.item_type, dialect))
     if isinstance(type_, getattr(t, "Uuid", ())) or type(type_).__name__ in ("UUID", "Uuid"):

@@ -1,0 +1,117 @@
+"""What a database does with the values of a field in a column of numbers, or of truth values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from . import describe, fit_values
+from .fields import TypeSpec
+from .fit_columns import DOUBLE, Capacity
+from .fit_findings import Effect, Trouble
+
+_EXACT: Final = {6: 2**24, 15: 2**53}
+"""Up to which whole numbers a number of two's powers is exact, by its significant digits."""
+
+
+def alien(type_: TypeSpec, column: Capacity, effect: Effect) -> Trouble:
+    """Values of another type."""
+    return Trouble("type", effect, describe.type_text(type_), column.sql)
+
+
+def boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    within = fit_values.low(type_) in (0, 1) and fit_values.high(type_) in (0, 1)
+    if type_.kind != "boolean" and not (type_.kind == "integer" and within):
+        yield alien(type_, column, "refused")
+
+
+_NUMBERS: Final = ("boolean", "integer", "number", "decimal")
+
+
+def numeric(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    """Any value in a column of numbers."""
+    kind, system = type_.kind, column.system
+    if kind not in _NUMBERS:
+        yield from _no_number(type_, column)
+        return
+    if kind == "boolean" and system == "postgresql" and column.sql not in ("INTEGER", "SERIAL"):
+        yield alien(type_, column, "refused")  # the server has no such cast
+        return
+    if kind == "decimal" and system == "sqlite" and column.kind == "integer":
+        yield alien(type_, column, "refused")
+        return
+    yield from _range(type_, column)
+    if _loses_digits(type_, column):
+        accepted = describe.digits_text(type_) if kind == "decimal" else describe.type_text(type_)
+        yield Trouble("precision", "altered", accepted, column.sql)
+
+
+def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    text = describe.range_text(type_) if fit_values.digits(type_) is None else describe.digits_text(type_)
+    accepted = f"{type_.kind}, {text}"
+    if type_.kind == "number" and column.system == "sqlite" and column.kind == "integer":
+        beyond = False  # SQLite keeps numbers of eight bytes in any column
+    else:
+        beyond = _beyond(type_, column)
+    if beyond:
+        floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
+        yield Trouble("range", "altered" if floats else "refused", accepted, _range_text(column))
+    if fit_values.has_infinity(type_) and not column.infinite and not beyond:
+        yield Trouble("range", "refused", "infinity", column.sql, minor=True)
+    if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
+        effect: Effect = "altered" if column.nullable and column.system == "sqlite" else "refused"
+        yield Trouble(
+            "range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True
+        )
+
+
+def _range_text(column: Capacity) -> str:
+    if column.low is None and column.high is None:
+        return column.sql
+    return f"{column.sql}, {_short(column.low)} to {_short(column.high)}"
+
+
+def _short(number: float | None) -> str:
+    return "any" if number is None else str(number) if abs(number) < 1e21 else f"{number:g}"
+
+
+def _beyond(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether finite values lie outside what the column holds."""
+    least, most = fit_values.low(type_), fit_values.high(type_)
+    if type_.kind == "number" and column.high is not None and column.high >= DOUBLE:
+        return False
+    strict = column.kind == "decimal" and column.digits is not None
+    if column.high is not None and (
+        most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))
+    ):
+        return True
+    return column.low is not None and (
+        least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))
+    )
+
+
+def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether a number comes back with other digits."""
+    kind = type_.kind
+    if kind == "boolean" or (kind == "integer" and column.kind == "integer"):
+        return False
+    if column.kind == "integer":
+        return column.system != "sqlite" and not (kind == "decimal" and type_.decimal_places == 0)
+    if kind == "number":
+        return column.kind == "decimal" or column.significant == min(_EXACT)
+    exact = _EXACT.get(column.significant or 0)
+    if kind == "integer":
+        least, most = fit_values.low(type_), fit_values.high(type_)
+        return exact is not None and (least is None or most is None or max(abs(least), abs(most)) > exact)
+    digits = fit_values.digits(type_)
+    if column.significant is not None and (digits is None or digits > column.significant):
+        return True
+    places = fit_values.places(type_)
+    return column.kind == "decimal" and column.places is not None and (places is None or places > column.places)
+
+
+def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+    text = type_.kind == "string"
+    stored = column.system == "sqlite" and column.kind == "integer" and type_.kind in ("date", "datetime")
+    if not stored:
+        yield alien(type_, column, "altered" if text and column.kind == "integer" else "refused")
