@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from . import fit_read, fit_write
@@ -32,8 +33,9 @@ def compare(
         document: Where the schemas that it holds are looked up.
         table: As `integrations.sqlalchemy.fields` reads it, from a model's metadata or from a database.
         system: The kind of database.
-        declared: Whether somebody said that the two belong together. Else a field without a column, and a column
-            without a field, are warnings: code may well know what to do with them.
+        declared: Whether somebody said that the two belong together. Else a field without a column, a column without
+            a field and a type that is always refused are warnings: code knows what to do with them, or it would have
+            been noticed at once.
     """
     columns = {each.name: each for each in table.fields}
     checks = tuple(each for each in table.constraints if each.startswith("check"))
@@ -47,6 +49,8 @@ def compare(
             continue
         kept = capacity(column, system, checks)
         for way, trouble in _troubles(schema, field, column, kept, document):
+            if trouble.kind == "type" and trouble.effect == "refused" and not declared:
+                trouble = replace(trouble, minor=True)
             found.append(place.mismatch(way, trouble, field.name, column.name))
     if _writes(schema):
         found += (place.required(each) for each in table.fields if each.name not in fields and _needed(each))

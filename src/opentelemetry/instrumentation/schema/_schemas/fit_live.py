@@ -122,7 +122,8 @@ def _checks(model: SchemaSpec, live: SchemaSpec, column: str) -> Iterator[Drift]
 
 def _text(check: fit_checks.Check) -> str:
     parts = [f"one of {', '.join(check.values)}"] if check.values is not None else []
-    parts += [f"from {check.low:g}"] if check.low is not None else []
-    parts += [f"to {check.high:g}"] if check.high is not None else []
+    bounds = [f"from {check.low:g}"] if check.low is not None else []
+    bounds += [f"to {check.high:g}"] if check.high is not None else []
+    parts += [" ".join(bounds)] if bounds else []
     parts += [f"at most {check.longest} characters"] if check.longest is not None else []
     return ", ".join(parts) or "none"
