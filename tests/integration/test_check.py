@@ -166,7 +166,7 @@ def test_a_reason_is_needed_to_accept(project: Project) -> None:
 BAD = {
     'kind = "length"': "number 1 has no reason: add one",
     'reason = "x"': "would accept everything: name a schema, field, table, column or kind",
-    'kind = "lenght"\nreason = "x"': "there is no kind 'lenght': there are type, nullable",
+    'kind = "size"\nreason = "x"': "there is no kind 'size': there are type, nullable",
     'model = "x"\nreason = "x"': "has model: there are schema, field",
     'kind = "length"\nreason = "x"\nuntil = "soon"': "until must be a date without quotes",
 }
