@@ -231,6 +231,7 @@ def latency(
         [
             models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": "red"}),
             models.DynamicConfigValue(id_val="custom.lineStyle", value=dashes),
+            models.DynamicConfigValue(id_val="links", value=[]),  # a limit has no traces
         ],
     )
 
@@ -338,7 +339,7 @@ def rows(
     renamed = {name: column.heading for name, column in named.items()}
     if "Value #A" in renamed:
         renamed["Value"] = renamed["Value #A"]
-    hidden = {name: True for name in HIDDEN if name not in columns}
+    hidden = {name: True for name in (*HIDDEN, "Value") if name not in renamed}
     panel = panel.transformations(
         [
             models.DataTransformerConfig(id_val="merge", options={}),

@@ -189,10 +189,10 @@ def dashboard() -> Any:
                     "values.",
                     schema_columns
                     | {
-                        "job": Column("Job"),
+                        "job": Column("Job", width=100),
                         "@{label}": Column("@{label}"),
-                        "schema_problem_path": Column("Field"),
-                        "schema_problem_rule": Column("Rule"),
+                        "schema_problem_path": Column("Field", width=130),
+                        "schema_problem_rule": Column("Rule", width=110),
                         "Value": Column("Problems", "short", width=90),
                     },
                     instant(

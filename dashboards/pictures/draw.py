@@ -1,7 +1,7 @@
 """Draws the dashboards from their JSON and the data of running stacks, with Grafana's own libraries in Chromium.
 
     npm ci && python draw.py            # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
-    python draw.py --only calm          # one scenario
+    python draw.py --scenario calm --dashboard schema-health
 
 Three scenarios: the leads API with faults, the same on a quiet day, and a large installation. Writes
 docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -99,16 +100,20 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
         yield found.roads["collector"].url, "5s"
 
 
-def draw(only: str = "") -> None:
-    """Draw every picture, or those of one scenario."""
+def draw(scenarios: list[str], dashboards: list[str]) -> None:
+    """Draw every picture, or those of some scenarios and dashboards."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     drawn = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}
     for scenario in dict.fromkeys(one.scenario for one in pictures()):
-        chosen = [one for one in pictures() if one.scenario == scenario]
-        if only not in ("", scenario):
+        chosen = [one for one in pictures() if one.scenario == scenario and one.dashboard in (dashboards or hashes())]
+        if not chosen or scenario not in (scenarios or [scenario]):
             continue
         with tempfile.TemporaryDirectory() as home, running(scenario, Path(home) / "stack") as (url, interval):
-            shoot(url, interval, [_asked(one) for one in chosen], Path(home))
+            asked = [_asked(one) | {"json": str(Path(home) / f"{one.name}.json")} for one in chosen]
+            shoot(url, interval, asked, Path(home))
+            found = [fault for one in asked for fault in faults(json.loads(Path(one["json"]).read_text()))]
+            if found:
+                raise SystemExit("\n".join(found))
         drawn |= {one.name: hashes()[one.dashboard] for one in chosen}
     named = {one.name for one in pictures()}
     for path in IMAGES.glob("*.png"):
@@ -150,14 +155,42 @@ def shoot(prometheus: str, interval: str, asked: list[dict[str, Any]], home: Pat
     subprocess.run(command, check=True, timeout=900)  # noqa: S603 (our own command)
 
 
+def faults(made: dict[str, Any]) -> Iterator[str]:
+    """What nobody should see in what Grafana's libraries made of a dashboard.
+
+    Args:
+        made: the `json` of a picture.
+    """
+    for variable in made["variables"]:
+        if variable.get("error") or not variable.get("options"):
+            yield f"variable {variable['name']}: {variable.get('error') or 'no value'}"
+    for panel in made["panels"]:
+        if panel.get("error"):
+            yield f"{panel['title']}: {panel['error']}"
+        for frame in panel["frames"]:
+            for field in frame["fields"]:
+                if field["type"] == "time":
+                    continue
+                where = f"{panel['title']}: {field['shown']}"
+                if len(frame["fields"]) > 2 and re.match(r"Value|schema_|http_|\{", field["shown"]):
+                    yield f"{where} is no name for people"
+                for text in field["texts"]:
+                    if re.search(r"NaN|undefined|null|Infinity", text["text"]):
+                        yield f"{where} says {text['text']}"
+                for link in field["links"]:
+                    if re.search(r"\$\{|undefined|%E2%80%93|–|=(&|$)", link["href"]):
+                        yield f"{where} leads to {link['href']}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="draw nothing; 1 if a picture is not of its JSON")
-    parser.add_argument("--only", default="", choices=["", "incident", "calm", "scale"], help="one scenario")
+    parser.add_argument("--scenario", action="append", default=[], choices=["incident", "calm", "scale"])
+    parser.add_argument("--dashboard", action="append", default=[], choices=list(hashes()))
     arguments = parser.parse_args()
     if arguments.check:
         return check()
-    draw(arguments.only)
+    draw(arguments.scenario, arguments.dashboard)
     return 0
 
 
