@@ -186,8 +186,15 @@ class Run:
         """The step that runs ended, by raising `error` if that is given; nothing if none runs."""
         if self._step is not None:
             (span, token), self._step = self._step, None
-            context.detach(token)
+            if token is not None:
+                context.detach(token)
             _end(span, error)
+
+    def leave_context(self) -> None:
+        """Be ended by another thread, whose context this run is not in."""
+        self._token = None
+        if self._step is not None:
+            self._step = self._step[0], None
 
     def at(self, target: Target, direction: semconv.Direction | None = None, moved: bool = True) -> None:
         """What is migrated is known by now, and whether there was anything to do."""

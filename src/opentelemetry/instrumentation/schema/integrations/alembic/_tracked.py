@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
@@ -14,6 +15,9 @@ from ._termination import Termination
 
 READ: Final = 5.0
 """Seconds that all version tables together are waited for: somebody else's run may lock one."""
+
+_ABANDONED: Final = 1.0
+"""Likewise, of a process that is about to die."""
 
 _COMMANDS: Final = {"upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": "stamp"}
 """What Alembic calls the function that picks a command's steps → what a span calls the command."""
@@ -48,7 +52,7 @@ class Tracked:
         more: dict[str, Any] = {semconv.MIGRATION_OFFLINE: True} if self._offline else {}
         name, folder = f"{semconv.MIGRATION_SPAN_NAME} {command}", Path(str(self._script.dir))
         self._run = self._runs.begin(Target("alembic"), self._direction, folder, name=name, **more)
-        self._termination = Termination(self._flush)
+        self._termination = Termination(self._flush, self._abandon)
         return self._run
 
     # -- one of its databases
@@ -114,12 +118,19 @@ class Tracked:
         if self._termination is not None:
             self._termination.end()
 
+    def _abandon(self) -> None:
+        """The process is about to die, in the middle of a statement: record the run, from another thread."""
+        if self._run is not None:
+            error = SystemExit(128 + signal.SIGTERM)
+            self._run.leave_context()
+            self._run.end(*(self._outcomes(self._run, error, _ABANDONED) or (None, error, [])))
+
     @faults.guarded("alembic", None)
     def _outcomes(
-        self, run: Run, error: BaseException | None
+        self, run: Run, error: BaseException | None, wait: float = READ
     ) -> tuple[semconv.MigrationOutcome | None, BaseException | None, list[tuple[Target, semconv.MigrationOutcome]]]:
         """The worst outcome, the error, and what became of the other databases."""
-        until = monotonic() + READ
+        until = monotonic() + wait
         databases = [] if self._offline else list(self._databases.values())
         found: list[tuple[Target, semconv.MigrationOutcome]] = [
             (each.target, each.outcome(error, self._direction, until)) for each in databases
