@@ -308,7 +308,7 @@ def test_projects_that_never_roll_back(repository: Repository) -> None:
     assert "no-downgrade downgrade() does nothing and upgrade() does" in repository.otel_schema("hooks", "check").out
     repository.write("pyproject.toml", "[tool.otel-schema]\ndowngrades = false\n")
     assert repository.otel_schema("hooks", "check").code == 0
-    ran = repository.otel_schema("rollback", "--json", "--url", "sqlite:///x.db")
+    ran = repository.otel_schema("rollback", "--url", "sqlite:///x.db")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("Error: rollback is off: this project's migrations have no downgrades (pyproject.toml")
     repository.write("pyproject.toml", '[tool.otel-schema]\ndowngrades = "no"\n')
