@@ -60,7 +60,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
             code="no-downgrade",
             file=name,
             line=(downgrade or upgrade).lineno,
-            what=f"{said} and {up}() does: a rollback would leave the schema as it is under an older revision",
+            what=f"{said} and {up}() does: a rollback says that it worked, and what {up}() did stays",
             fix=f"Undo each step, or raise NotImplementedError where it cannot be undone; {_NO_ROLLBACKS}",
         )
 
@@ -100,9 +100,7 @@ def dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[Findi
         yield Finding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
     elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
         line = text.count("\n", 0, bodies["down"][0].start()) + 1
-        what = (
-            "has no statement below `-- migrate:down`: a rollback would say that it did, and leave the schema as it is"
-        )
+        what = "has no statement below `-- migrate:down`: a rollback says that it worked, and what the up did stays"
         fix = f"Undo each step; {_NO_ROLLBACKS}"
         yield Finding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
     for section, body in bodies.values():
