@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
     "guard": "Watch an app after a migration or a deployment, and judge whether it made the app worse.",
     "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
+    "init": "Set up a project: variables, collector, rules, dashboards, hooks, a CI step.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
     "rehearse": "Take each migration up, down and up again on an empty database.",
     "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",

@@ -1,0 +1,159 @@
+"""`otel-schema init`: looks at a project and writes what it needs to be measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..._monitoring import writing
+from ..._monitoring.values import ParameterError
+from ..output import UsageError, echo
+from ..setup.files import FOLDER, Answers, rendered, variables
+from ..setup.found import FRAMEWORKS, Project, look
+
+LONG: Final = 25
+"""Lines of a new file of which no more than the number is shown."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_HOW_TO: Final = "docs/how-to (FastAPI, Flask, Django, workers, Kubernetes)"
+
+
+@click.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
+@click.option("--service", help="The service's name.  [default: the folder's]")
+@click.option("--where", type=click.Choice(["bare", "compose", "kubernetes"]), help="Where the app runs.")
+@click.option("--workers/--one-process", "several", default=None, help="Whether the server starts several processes.")
+@click.option("--environment", help="Such as prod; alerts and panels keep environments apart.")
+@click.option("--hooks/--no-hooks", default=None, help="Whether Git checks migrations before each commit.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing, and write.")
+@click.option("--diff", "only_show", is_flag=True, help="Show what would be written, and write nothing.")
+def init(
+    directory: Path,
+    service: str | None,
+    where: str | None,
+    several: bool | None,
+    environment: str | None,
+    hooks: bool | None,
+    yes: bool,
+    only_show: bool,
+) -> None:
+    """Set up a project: environment variables, collector, rules, dashboards, hooks, a CI step.
+
+    Looks at the project in DIRECTORY without importing it, asks at most five questions, shows what it would write, and
+    writes below DIRECTORY/otel. Runs doctor at the end. Exits with 2 if it cannot tell what the project is.
+    """
+    project = look(directory)
+    if project.framework not in FRAMEWORKS or not project.command:
+        raise UsageError(f"found no FastAPI, Flask or Django application in {directory}: see {_HOW_TO}")
+    ask = sys.stdin.isatty() and not yes and not only_show
+    echo(_said(project))
+    answers = _answers(project, ask, service, where, several, environment, hooks)
+    try:
+        files = {name: writing.sealed(name, text) for name, text in rendered(project, answers).items()}
+        writing.check(directory, files, force=False)
+        changes = {name: writing.difference(directory / name, name, text) for name, text in files.items()}
+    except (ParameterError, writing.WritingError, OSError) as error:
+        raise UsageError(str(error)) from error
+    _show(directory, files, changes)
+    if only_show:
+        raise click.exceptions.Exit(1 if any(changes.values()) else 0)
+    if ask and any(changes.values()) and not click.confirm("Write these files?", default=True):
+        echo("nothing was written")
+        return
+    try:
+        written = list(writing.write(directory, {name: text for name, text in files.items() if changes[name]}))
+    except (writing.WritingError, OSError) as error:
+        raise UsageError(str(error)) from error
+    echo(f"wrote {len(written)} files" if written else "every file is there already")
+    _next(directory, project, answers)
+
+
+def _said(project: Project) -> str:
+    parts = [project.framework, f"started by `{project.command}`"]
+    if project.migrations:
+        parts.append(f"migrations by {project.migrations}")
+    if project.service:
+        parts.append(f"service {project.service} in {project.compose}")
+    return f"found: {', '.join(parts)}"
+
+
+def _answers(
+    project: Project,
+    ask: bool,
+    service: str | None,
+    where: str | None,
+    several: bool | None,
+    environment: str | None,
+    hooks: bool | None,
+) -> Answers:
+    usual = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name).strip("._-")[:64] or "app"
+    if service is None:
+        service = click.prompt("Service name", default=usual) if ask else usual
+    if not _NAME.fullmatch(service):
+        raise UsageError(f"--service {service!r}: choose letters, digits, dots, dashes; at most 64")
+    there = "compose" if project.service else "bare"
+    if where is None:
+        choices = click.Choice(["bare", "compose", "kubernetes"])
+        where = click.prompt("Where does it run", default=there, type=choices) if ask else there
+    if where == "compose" and not project.service:
+        raise UsageError("--where compose: no compose file here has a service with build:, so none can be extended")
+    if several is None and project.workers:
+        several = project.workers > 1
+    if several is None:
+        several = click.confirm("Does it run in several processes (workers)?", default=False) if ask else False
+    if environment is None:
+        environment = click.prompt("Environment (empty for none)", default="", show_default=False) if ask else ""
+    if environment and not _NAME.fullmatch(environment):
+        raise UsageError(f"--environment {environment!r}: choose letters, digits, dots, dashes; at most 64")
+    possible = bool(project.migrations) and project.git
+    if hooks and not possible:
+        raise UsageError("--hooks: this is no Git repository with migrations of Alembic or DBMate")
+    if hooks is None:
+        hooks = possible and ask and click.confirm("Shall Git check migrations before each commit?", default=True)
+    return Answers(service, where, several, environment, hooks)
+
+
+def _show(directory: Path, files: dict[str, str], changes: dict[str, str]) -> None:
+    for name, change in changes.items():
+        if change and not (directory / name).exists() and files[name].count("\n") > LONG:
+            echo(f"new file {name}, {files[name].count(chr(10)):,} lines")
+        elif change:
+            echo(change, nl=False)
+
+
+def _next(directory: Path, project: Project, answers: Answers) -> None:
+    if answers.hooks:
+        _run("hooks", "install", "--project", str(directory))
+    chosen = variables(project, answers)
+    start = f"opentelemetry-instrument {project.command}"
+    if answers.where == "compose":
+        echo(f"\nstart: docker compose -f {project.compose} -f {FOLDER}/compose.yaml up")
+        return
+    if answers.where == "kubernetes":
+        echo(f"\nstart: kubectl apply -f {FOLDER}/kubernetes/, and the annotation that its first lines name")
+        return
+    echo(f"\nstart: set -a; . {shlex.quote(f'{FOLDER}/schema.env')}; set +a; {start}")
+    if answers.collected:
+        echo("the collector: see docs/pipeline.md; its config is in otel/collector")
+    os.environ.update(chosen)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    echo("\notel-schema doctor says:")
+    _run("doctor", "--", *shlex.split(start))
+
+
+def _run(*arguments: str) -> None:
+    """Another command, whose findings are for the person to read and not for the exit code of this one."""
+    from ..group import otel_schema
+
+    try:
+        otel_schema.main(list(arguments), standalone_mode=False)
+    except click.exceptions.Exit:
+        pass
+    except click.ClickException as error:
+        echo(error.format_message(), err=True)

@@ -1,0 +1,1 @@
+"""What `otel-schema init` finds in a project and writes for it."""
