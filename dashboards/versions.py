@@ -11,6 +11,7 @@ from panels import (
     RANGE,
     RECORDED,
     SCHEMA,
+    TARGET,
     WHERE,
     above,
     chosen_ten,
@@ -35,6 +36,15 @@ BY_VERSION = f"{OWN}, schema_name, schema_module, schema_version"
 JOIN = f"on ({OWN}, instance, schema_name, schema_module, schema_library) group_left (schema_version)"
 USED = f"count by ({BY_VERSION}) (max_over_time(schema_info{{{SCHEMA}}}[{RANGE}] @ end()) == 1)"
 VERSIONS = recorded("schema:schema_versions:count", f'{RECORDED}, schema_name=~"$schema"')
+
+STATES = recorded("migration:schema_db_state:count")
+DATABASE = "{{schema_migration_tool}} {{db_namespace}}"
+IDENTITY = "deployment_environment_name, service_version, vcs_ref_head_revision"
+SIDE_BY_SIDE = (
+    f"count by ({OWN}, {IDENTITY}, schema_migration_tool, db_namespace, schema_db_revision, schema_db_state) ("
+    f"(schema_db_info{{{TARGET}}} == 1) * on (job, instance) group_left ({IDENTITY}) "
+    f"max by (job, instance, {IDENTITY}) (target_info{{{TARGET}}}))"
+)
 
 
 def dashboard() -> Any:
@@ -122,6 +132,41 @@ def dashboard() -> Any:
                 query(f"count({VERSIONS} > @{{schema_versions}}) or vector(0)"),
             ),
             5, 18, 19, 6, 9,
+        ),
+        placed(
+            empty(
+                series(
+                    "Database State",
+                    "How many instances see their database in each state. ahead: it ran a revision that their files do "
+                    "not hold, as in a rolling deployment. diverged: several heads. unknown: not read, or no files.",
+                    "suffix: instances",
+                    query(STATES, f"{{{{schema_db_state}}}} {DATABASE} {WHERE}"),
+                ),
+                "No app has read its database's revision",
+            ),
+            6, 0, 28, 12, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Environments Side by Side",
+                    "Release, commit and database revision of each environment, by deployment.environment.name, "
+                    "service.version and vcs.ref.head.revision of the apps that report.",
+                    {
+                        "deployment_environment_name": ("Environment", ""),
+                        "job": ("Job", ""),
+                        "service_version": ("Release", ""),
+                        "vcs_ref_head_revision": ("Commit", ""),
+                        "db_namespace": ("Database", ""),
+                        "schema_db_revision": ("Revision", ""),
+                        "schema_db_state": ("State", ""),
+                        "Value": ("Instances", "short"),
+                    },
+                    instant(SIDE_BY_SIDE),
+                ),
+                "No app has read its database's revision",
+            ),
+            7, 12, 28, 12, 9,
         ),
     ]  # fmt: skip
     return page(

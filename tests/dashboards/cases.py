@@ -407,7 +407,50 @@ COLLECTOR = [
     Case("CollectorDown", "another job is down", {'up{job="shop", instance="c"}': constant(0)}),
 ]
 
+
+def revision(state: str, value: Value, *, instance: str = "a") -> dict[str, Value]:
+    """An instance sees its database so."""
+    labels = f'job="shop", instance="{instance}", {DATABASE}, schema_db_revision="r", schema_db_state="{state}"'
+    return {f"schema_db_info{{{labels}}}": value}
+
+
 MIGRATIONS = [
+    *(
+        Case("RevisionAheadOrDiverged", f"{state} for half an hour", revision(state, constant(1)), fires=1800)
+        for state in ("ahead", "diverged")
+    ),
+    Case(
+        "RevisionAheadOrDiverged",
+        "from ahead to diverged on another instance is one time",
+        revision("ahead", lambda at: 1.0 if at < 1200 else 0.0)
+        | revision("diverged", lambda at: 0.0 if at < 1200 else 1.0, instance="b"),
+        fires=1800,
+    ),
+    Case(
+        "RevisionAheadOrDiverged",
+        "a scrape fails now and then",
+        revision("ahead", lambda at: None if at % 600 < 60 else 1.0),
+        fires=60 + 1800,
+    ),
+    Case(
+        "RevisionAheadOrDiverged",
+        "a rolling deployment of 27 minutes",
+        revision("ahead", lambda at: 1.0 if 600 <= at < 600 + 27 * 60 else 0.0),
+        until=4000,
+    ),
+    Case("RevisionAheadOrDiverged", "never on unknown", revision("unknown", constant(1)), until=7200),
+    Case("RevisionAheadOrDiverged", "never on behind", revision("behind", constant(1)), until=7200),
+    Case(
+        "RevisionAheadOrDiverged", "a state that ceased is published as 0", revision("ahead", constant(0)), until=7200
+    ),
+    Case("RevisionUnknown", "unknown for half an hour", revision("unknown", constant(1)), fires=1800),
+    Case(
+        "RevisionUnknown",
+        "25 minutes of it",
+        revision("unknown", lambda at: 1.0 if 600 <= at < 600 + 25 * 60 else 0.0),
+        until=4000,
+    ),
+    Case("RevisionUnknown", "never on ahead", revision("ahead", constant(1)), until=7200),
     Case(
         "MigrationsPending",
         "two wait for half an hour",
@@ -494,6 +537,7 @@ HEALTHY: dict[str, Value] = {
     DROPPED: constant(0),
     INTERNAL: constant(0),
     PENDING: constant(0),
+    **revision("current", constant(1)),
     next(iter(run("applied", 0))): constant(1e6),
     **queue(0.01),
     f"otelcol_exporter_send_failed_spans_total{{{EXPORTER}}}": constant(0),
@@ -505,7 +549,7 @@ HEALTHY: dict[str, Value] = {
 
 def changed(histories: Mapping[str, Value], change: Callable[[Value], Value]) -> dict[str, Value]:
     """What the app counts, changed; what is said of the collector and of migrations stays."""
-    kept = re.compile('job="otelcol"|^schema_migration')
+    kept = re.compile('job="otelcol"|^schema_migration|^schema_db_info')
     return {selector: value if kept.search(selector) else change(value) for selector, value in histories.items()}
 
 

@@ -27,7 +27,7 @@ COLLECTOR = {
 RULES_LABELS = {"signal", "long"}
 PROMETHEUS = {
     "up": set[str](),
-    "target_info": {"service_version"},
+    "target_info": {"service_version", "vcs_ref_head_revision", "deployment_environment_name"},
     "ALERTS": {"alertname", "alertstate", "severity", "schema_name"},
     "ALERTS_FOR_STATE": {"alertname", "severity", "schema_name"},
 }

@@ -68,6 +68,8 @@ PARAMETERS: Final = (
     Parameter("pending_for", "30m", "duration", "longer than a deployment that migrates after its code is out"),
     Parameter("failed_for", "0s", "duration", "One failed run is enough: nobody else tries again."),
     Parameter("partial_for", "0s", "duration", "One partial run is enough: no code was written for this database."),
+    Parameter("revision_for", "30m", "duration", "a rolling deployment passes through it: old code, new database"),
+    Parameter("unknown_for", "30m", "duration", "six reads in a row, as one that failed is repeated after 5 m"),
     Parameter("migration_memory", "30d", "interval", "A run is remembered so long, if Prometheus keeps its data."),
     Parameter("missing_after", "1h", "interval", "only apps that report without a pause: no nightly worker"),
     Parameter("missing_for", "10m", "duration", "Longer than a deployment. After an hour the rule forgets an app."),

@@ -69,7 +69,8 @@ def at(directory: Path) -> Migrations:
     if any(directory.glob("*.sql")):
         return Migrations("dbmate", (directory,), Wanted("dbmate", NAMES["dbmate"]))
     home = directory if (directory / "env.py").is_file() else directory.parent
-    return Migrations("alembic", (directory,), _table(home / "env.py"))
+    versions = directory / "versions"
+    return Migrations("alembic", (versions if versions.is_dir() else directory,), _table(home / "env.py"))
 
 
 def _alembic(root: Path) -> Iterator[Migrations]:
