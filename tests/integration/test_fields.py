@@ -111,8 +111,8 @@ def test_marshmallow() -> None:
     found = only(document)
     inner = TypeSpec(kind="object", ref=f"{__name__}:Inner")
     types: dict[str, TypeSpec] = {
-        "a": TypeSpec(kind="enum", values=("RED", "BLUE")),
-        "b": TypeSpec(kind="enum", values=(1, 2)),
+        "a": TypeSpec(kind="enum", values=("RED", "BLUE"), names=("RED", "BLUE")),
+        "b": TypeSpec(kind="enum", values=(1, 2), names=("RED", "BLUE")),
         "c": inner,
         "d": TypeSpec(kind="list", items=inner),
         "plucked": TypeSpec(kind="integer", strict=True),

@@ -36,6 +36,8 @@ TABLE = {
     "schema.migration.last_run.timestamp": ("gauge", "s", "schema_migration_last_run_timestamp_seconds"),
     "schema.migration.last_run.duration": ("gauge", "s", "schema_migration_last_run_duration_seconds"),
     "schema.migration.pending": ("gauge", "{migration}", "schema_migration_pending"),
+    "schema.mismatches": ("gauge", "{mismatch}", "schema_mismatches"),
+    "schema.mismatch.detections": ("counter", "{mismatch}", "schema_mismatch_detections_total"),
     "schema.guard.last_verdict.timestamp": ("gauge", "s", "schema_guard_last_verdict_timestamp_seconds"),
     "schema.left_out": ("gauge", "{schema}", "schema_left_out"),
     "schema.telemetry.errors": ("counter", "{error}", "schema_telemetry_errors_total"),
@@ -115,6 +117,9 @@ def _use(active: recorder.Recorder) -> None:
     database.readings = (Reading(there, ("a",)),)
     active.after_fork.append(lambda: database)  # which lives as long as its engine
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}
+    mismatch = {**probe.schema_cells.attributes, semconv.MISMATCH_KIND: "length", semconv.MISMATCH_SEVERITY: "error"}
+    active.observers[semconv.MISMATCHES.name] = lambda: [Observation(1, mismatch)]
+    active.count(semconv.MISMATCH_DETECTIONS, "mismatch", mismatch)
     active.observers[semconv.MIGRATION_PENDING.name] = lambda: [Observation(1, pending)]
 
 

@@ -15,6 +15,7 @@ from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import get_tracer, get_tracer_provider
 
 from . import semconv, settings
+from ._live.mismatches import Mismatches
 from ._live.versions import Versions
 from ._recording import cells, stack
 from ._recording.processes import Instance
@@ -91,12 +92,17 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         versions = Versions(recorder)
         recorder.observers[semconv.SCHEMA_INFO.name] = versions.observe
         recorder.after_fork.append(versions.forked)
+        mismatches = Mismatches(recorder)
+        versions.on_read = mismatches.add
+        recorder.observers[semconv.MISMATCHES.name] = mismatches.observe
+        recorder.after_fork.append(mismatches.forked)
         if chosen.revision_interval:
             from ._live import revisions
 
             revisions.watch(recorder)
         try:
             patches.undo(recorder.close)
+            patches.undo(mismatches.join, 1.0)
             if under_instrument:  # an app that sets its own providers up has given them what identity it likes
                 patches.undo(Instance(get_meter_provider(), get_tracer_provider()).close)
             patches.on_import("greenlet", f"{__package__}._recording.stack", stack.follow_greenlets)

@@ -43,6 +43,8 @@ DB_REVISION: Final = "schema.db.revision"
 DB_STATE: Final = "schema.db.state"
 MIGRATION_DIRECTION: Final = "schema.migration.direction"
 MIGRATION_OUTCOME: Final = "schema.migration.outcome"
+MISMATCH_KIND: Final = "schema.mismatch.kind"
+MISMATCH_SEVERITY: Final = "schema.mismatch.severity"
 GUARD_VERDICT: Final = "schema.guard.verdict"
 GUARD_SIGNAL: Final = "schema.guard.signal"
 
@@ -212,6 +214,20 @@ MIGRATION_PENDING: Final = Instrument(
     "Migrations that the application's files hold and its database does not.",
     (MIGRATION_TOOL, DB_NAMESPACE),
 )
+MISMATCHES: Final = Instrument(
+    "schema.mismatches",
+    "gauge",
+    "{mismatch}",
+    "Mismatches between schemas and the tables that hold their data.",
+    (*SCHEMA, MISMATCH_KIND, MISMATCH_SEVERITY),
+)
+MISMATCH_DETECTIONS: Final = Instrument(
+    "schema.mismatch.detections",
+    "counter",
+    "{mismatch}",
+    "Mismatches that a check found and the check before did not.",
+    (*SCHEMA, MISMATCH_KIND, MISMATCH_SEVERITY),
+)
 GUARD_TIMESTAMP: Final = Instrument(
     "schema.guard.last_verdict.timestamp",
     "gauge",
@@ -256,6 +272,8 @@ INSTRUMENTS: Final = (  # folded in this order: durations add to the hits, what 
     MIGRATION_TIMESTAMP,
     MIGRATION_DURATION,
     MIGRATION_PENDING,
+    MISMATCHES,
+    MISMATCH_DETECTIONS,
     GUARD_TIMESTAMP,
     LEFT_OUT,
     TELEMETRY_ERRORS,

@@ -170,6 +170,10 @@ class Revisions:
                 for tool in sorted({line.tool for line in self._project()}):  # files without a table to compare with
                     yield {semconv.MIGRATION_TOOL: tool, semconv.DB_STATE: "unknown"}
 
+    def seen(self) -> frozenset[tuple[tuple[str, str], ...]]:
+        """What was published last: it changes when a revision or state does."""
+        return frozenset(self._current)
+
     def observe_pending(self) -> Iterator[Observation]:
         """How many migrations each version table has yet to see, where files and table are known."""
         if self._recorder.closed:

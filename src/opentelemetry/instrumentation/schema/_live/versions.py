@@ -6,7 +6,7 @@ Fields are read while metrics are collected, a few schemas each time, and never 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +32,9 @@ class Versions:
 
     Args:
         recorder: Whose.
+
+    Attributes:
+        on_read: Told what was read of each schema.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -39,6 +42,7 @@ class Versions:
         self._current: dict[SchemaCells, tuple[tuple[str, str], dict[str, Any]]] = {}
         self._ceased: dict[tuple[SchemaCells, tuple[str, str]], dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self.on_read: Callable[[SchemaCells, Any], None] | None = None
 
     def observe(self) -> Iterator[Observation]:
         """Every version in use as 1, those that ceased as 0."""
@@ -68,6 +72,8 @@ class Versions:
         from .._schemas.versions import version  # at the first collection, not when the application starts
 
         document = source.read(source.schema)
+        if self.on_read is not None:
+            self.on_read(source.cells, document)
         found = version(next(iter(document.values())), document)
         cells = source.cells
         before = self._current.get(cells)

@@ -55,6 +55,7 @@ class Recorder:
         sources: Schemas whose versions are still to be told.
         after_fork: Called in a forked child.
         revisions: What watches the revisions of databases (`_live.revisions`); None if they are not watched.
+        tables: Gives the models' tables, for each kind of database in use; None where no library has any.
         workers: What this process shares with its children; None where it may have none.
     """
 
@@ -92,6 +93,7 @@ class Recorder:
         self.after_fork: list[Callable[[], None]] = []
         self._unread = False
         self.revisions: Revisions | None = None
+        self.tables: Callable[[Iterable[str]], Iterable[Any]] | None = None
         self.workers: Workers | None = None
         for name, callback in _GAUGES.items():
             spec = callback.args[0]

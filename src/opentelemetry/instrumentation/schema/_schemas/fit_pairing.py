@@ -55,6 +55,7 @@ def pair(
     tables: Mapping[str, SchemaSpec],
     declared: Mapping[str, str] | None = None,
     classes: Mapping[str, str] | None = None,
+    strict: bool = True,
 ) -> list[Pairing]:
     """Pair schemas with tables.
 
@@ -63,6 +64,7 @@ def pair(
         tables: By reference.
         declared: Reference or name of a schema → name of its table, as the project's settings say; empty for none.
         classes: Reference of a table → name of the class that is mapped to it.
+        strict: Whether a declaration that names what is not there is an error; else it pairs nothing.
 
     Raises:
         PairingError: if a declaration names a schema or table that is not there.
@@ -76,8 +78,12 @@ def pair(
             found += [told[ref]] if told[ref].table else []
             continue
         if schema.table is not None:
-            if schema.table:
-                found.append(Pairing(ref, _table(schema.table, tables, ref), "declared by the schema", True))
+            try:
+                if schema.table:
+                    found.append(Pairing(ref, _table(schema.table, tables, ref), "declared by the schema", True))
+            except PairingError:
+                if strict:
+                    raise
             continue
         guess = _guess(schema, tables, classes or {})
         if guess is not None:

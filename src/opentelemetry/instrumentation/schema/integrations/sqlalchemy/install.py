@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from time import perf_counter
 from types import FunctionType
@@ -59,6 +59,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     queries.observe_subclasses(DefaultDialect)
     patches.replace(Connection, "__init__", queries.wrap_connection_init(Connection.__init__))
     patches.undo(queries.forget)
+    recorder.tables = queries.tables
     if recorder.revisions is not None:
         revision_watch.install(recorder.revisions, patches)
 
@@ -260,6 +261,12 @@ class _Queries:
             setattr(dialect, _DIALECT, known)
             self._dialects.add(dialect)
         return known
+
+    def tables(self, packages: Iterable[str]) -> list[Any]:
+        """The models' tables, for each dialect that the application uses. Not for a request: it reads every column."""
+        from .tables import tables  # which reads fields, when it is first asked for
+
+        return tables(list(self._dialects), packages)
 
     def forget(self) -> None:
         """Leave nothing on the dialects, which would keep what recorded alive."""
