@@ -57,3 +57,7 @@ class Revisions(Protocol):
 
     def failed(self, database: Database) -> None:
         """A read failed, or took too long: say unknown, and leave the database alone for longer."""
+
+    def seen(self) -> object:
+        """What was published last: it differs when a revision or state does."""
+        ...

@@ -63,8 +63,8 @@ def tables(dialects: Iterable[Any], packages: Iterable[str]) -> list[Tables]:
 def _of_metadata(packages: set[str]) -> list[Any]:
     found: list[Any] = []
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in packages and module is not None:
-            for value in list(vars(module).values()):
+        if name.partition(".")[0] in packages:
+            for value in list(getattr(module, "__dict__", {}).values()):
                 # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
                 if issubclass(type(value), sa.MetaData):
                     found += list(value.tables.values())
