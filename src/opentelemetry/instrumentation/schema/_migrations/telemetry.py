@@ -170,7 +170,8 @@ class Run:
 
     @faults.guarded(COMPONENT, None)
     def begin_step(self, revision: str, direction: semconv.Direction | None = None) -> None:
-        """A step begins: one revision goes up or down. Its span is the current one until it ends."""
+        """A step begins: one revision goes up or down. Its span is current until it ends or the next begins."""
+        self.end_step()
         attributes = {
             **_described(self._target),
             semconv.MIGRATION_REVISION: clean(revision),
