@@ -111,13 +111,39 @@ class History:
         identity = {"run": run.run, "database": run.database, "table": run.table, "tool": run.tool}
         self._append({"version": VERSION, "event": "finished", **identity, **data})
 
-    def judged(self, incident: str, numbers: Mapping[str, Any]) -> None:
+    def judged(self, incident: str, **numbers: Any) -> None:
         """Writes what the guard decided, with the numbers behind it.
 
         Raises:
             MigrationError: if the file cannot be written.
         """
         self._append({"version": VERSION, "event": "judged", "at": _now(), "incident": incident, **numbers})
+
+    def told(self, incident: str, sequence: int, phase: str, summary: str) -> None:
+        """Writes a phase of an incident: what Alertmanager is notified of.
+
+        Raises:
+            MigrationError: if the file cannot be written.
+        """
+        phases = {"incident": incident, "sequence": sequence, "phase": phase, "summary": summary}
+        self._append({"version": VERSION, "event": "told", "at": _now(), **phases})
+
+    def rehearse(self, files: Iterable[str]) -> None:
+        """Writes which migration files, by SHA-256, went up, down and up again on a scratch database.
+
+        Raises:
+            MigrationError: if the file cannot be written.
+        """
+        self._append({"version": VERSION, "event": "rehearsed", "at": _now(), "files": sorted(files)})
+
+    def rehearsed(self) -> set[str]:
+        """SHA-256 of the migration files that were ever rehearsed; empty where the history cannot be read."""
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return set()
+        events = [data for data in map(_object, lines) if data.get("event") == "rehearsed"]
+        return {str(file) for data in events for file in data.get("files") or ()}
 
     def runs(self, database: str | None = None, table: str | None = None) -> list[Run]:
         """The runs in the order in which they began; of one database and version table, where they are given.

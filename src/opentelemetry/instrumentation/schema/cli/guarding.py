@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from .._migrations.errors import MigrationError
 from .._migrations.guard import words
-from .._migrations.guard.notify import GROUP_WAIT, Incident
+from .._migrations.guard.notify import GROUP_WAIT, Incident, Told
 from .._migrations.guard.rule import SETTLING
 from .._migrations.guard.samples import Grid
 from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
 from .._migrations.guard.source import Samples
 from .._migrations.guard.watch import Outcome, View, watch
+from .._migrations.history import History
 from .._prometheus.http import Access, masked
 from .._prometheus.selector import Selector
 from .._prometheus.server import Prometheus, duration
@@ -99,7 +100,7 @@ class Guarding:
         signals.read_history(lambda what: self.say(f"reading {what}"), further)
         return signals
 
-    def watched(self, signals: Signals, incident: Incident) -> Outcome:
+    def watched(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Watches until there is a verdict; shows what is known, and notifies of what is degraded."""
 
         def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
@@ -108,7 +109,7 @@ class Guarding:
             self.say(sentence)
 
         with self._display() as show:
-            return watch(signals, self.decide, show, degraded)
+            return watch(signals, self.decide, show, degraded, stop)
 
     def say(self, message: str) -> None:
         """Prints progress, on stderr: stdout is for the result."""
@@ -221,18 +222,45 @@ def guard_options(function: _C) -> _C:
 
 
 @contextmanager
-def notified(guarding: Guarding, labels: dict[str, str]) -> Generator[Incident]:
-    """An incident, whose phases are posted by the end."""
+def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Generator[Incident]:
+    """An incident whose phases are in the history when they begin, and with Alertmanager by the end."""
+
+    def record(told: Told) -> None:
+        try:
+            history.told(incident.id, told.number, told.phase, told.summary)
+        except MigrationError as error:
+            echo(str(error), err=True)
+
     incident = Incident(
         guarding.alertmanager,
         guarding.access,
         labels,
         lambda message: echo(message, err=True),
         guarding.group_wait,
+        record,
     )
-    began = time.monotonic()
     try:
         yield incident
     finally:
         if not incident.close():
-            echo(f"Alertmanager was not notified of everything in {time.monotonic() - began:.0f} s", err=True)
+            echo("Alertmanager was not notified of everything; the history has it all", err=True)
+
+
+def recorded(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
+    """Writes a verdict into the history; that it cannot be written is told, and changes nothing."""
+    try:
+        history.judged(incident.id, database=database, table=table, **words.document(outcome))
+    except MigrationError as error:
+        echo(str(error), err=True)
+
+
+def report(outcome: Outcome, dry_run: bool = False) -> None:
+    """The verdict for people: one line for each signal, and the whole."""
+    for signal, state in outcome.states.items():
+        echo(words.sentence(state, outcome.figures[signal]))
+    rates = outcome.hit_rates
+    if outcome.states:
+        echo(f"cache hit rate {words.percent(rates.before)} → {words.percent(rates.after)}, which is not judged")
+    if any(state.null is not None and state.null.short for state in outcome.states.values()):
+        echo("short history: fewer than ten watches to compare with, so less is found")
+    echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")

@@ -41,6 +41,7 @@ class Project:
         database: Its kind, such as `postgresql`.
         tables: Schema → its table; empty for none.
         accept: Mismatches of API and database that are accepted, as pyproject.toml has them.
+        serves_by_revision: Whether the app serves by the revision that it finds: a rollback needs no other code.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class Project:
     database: str | None = None
     tables: dict[str, str] = field(default_factory=dict[str, str])
     accept: tuple[dict[str, Any], ...] = ()
+    serves_by_revision: bool = False
 
     @property
     def lock_path(self) -> Path:
@@ -68,6 +70,7 @@ class Project:
 _SETTINGS: Final[dict[str, type]] = {
     "modules": list, "migrations": list, "lock": str, "approvals": str, "downgrades": bool, "base": str,
     "database": str, "tables": dict, "accept": list,
+    "serves_by_revision": bool,
 }  # fmt: skip
 _TEXTS: Final = ("modules", "migrations")
 

@@ -62,6 +62,7 @@ class Incident:
         labels: Mapping[str, str],
         notice: Callable[[str], None] = lambda _: None,
         group_wait: float = GROUP_WAIT,
+        record: Callable[[Told], None] = lambda _: None,
     ) -> None:
         """Posts nothing yet.
 
@@ -71,10 +72,12 @@ class Incident:
             labels: Of every phase: which database, which tool.
             notice: Is told once that Alertmanager cannot be reached.
             group_wait: Seconds, as in Alertmanager's config.
+            record: Is told of each phase when it begins.
         """
         self.id: str = uuid.uuid4().hex[:12]
         self._url, self._access, self._labels, self._notice = url, access, labels, notice
         self._pause = group_wait + _SPARE
+        self._record = record
         self._changed = threading.Condition()
         self._told: list[Told] = []
         self._posted = 0
@@ -96,6 +99,7 @@ class Incident:
                 self._thread = threading.Thread(target=self._run, name="schema-notify", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+        self._record(told)
         return told
 
     def close(self, timeout: float = 30.0) -> bool:

@@ -59,6 +59,11 @@ class Outcome:
     why: str
     seconds: float
 
+    @classmethod
+    def unread(cls, why: str) -> Outcome:
+        """Of a watch that could not begin."""
+        return cls("inconclusive", (), {}, {}, Figures(math.nan, math.nan), why, 0.0)
+
     @property
     def degraded(self) -> list[Signal]:
         """Every signal that is degraded."""
@@ -70,6 +75,7 @@ def watch(
     decide: Collection[Signal],
     show: Callable[[View], None],
     degraded: Callable[[Mapping[Signal, Figures], Mapping[Signal, State]], None] = lambda _figures, _states: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Looks whenever there are newer samples, until a signal that decides is degraded or the watch is over.
 
@@ -78,6 +84,7 @@ def watch(
         decide: Those that end the watch.
         show: Is told what is known, after every look.
         degraded: Is told once of each signal that is degraded, of those of one look together.
+        stop: Whether to end before there is a verdict.
     """
     told: set[Signal] = set()
     stall = _Stall(signals)
@@ -98,7 +105,11 @@ def watch(
             return _ended(signals, decide, "")
         if stall.over():
             return _ended(signals, decide, stall.note())
-        time.sleep(signals.grid.block / 3)
+        until = time.monotonic() + signals.grid.block / 3
+        while time.monotonic() < until:
+            if stop():
+                return _ended(signals, decide, "interrupted")
+            time.sleep(min(0.2, signals.grid.block / 3))
 
 
 Recovery = Literal["recovered", "failed"]

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import click
 
-from ..._migrations.errors import MigrationError
 from ..._migrations.guard import words
 from ..._migrations.guard.backtest import Backtest, backtest
 from ..._migrations.guard.signals import SIGNALS
-from ..._migrations.guard.watch import Outcome
 from ..._migrations.history import NAME, History
 from ..._migrations.sdk import recording
 from ..._migrations.telemetry import Target
@@ -21,7 +19,7 @@ from ..._prometheus.selector import Selector
 from ..._prometheus.server import duration
 from ...semconv import Signal, Verdict
 from ..connection import match_option, reads_urls
-from ..guarding import Guarding, duration_option, guard_options, notified
+from ..guarding import Guarding, duration_option, guard_options, notified, recorded, report
 from ..output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
 
 CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}
@@ -81,12 +79,12 @@ def guard(
     at = samples.at(_time(changed))
     target = Target(tool, namespace)
     labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items() if value}
-    with recording() as runs, notified(guarding, labels) as incident:
+    with recording() as runs, notified(guarding, labels, History(history)) as incident:
         outcome = guarding.watched(guarding.signals(samples, at, at), incident)
         for signal in SIGNALS:
             runs.verdict(target, outcome.states[signal].verdict, signal)
         runs.judged(target, outcome.verdict, at, words.attributes(outcome))
-        record(History(history), incident.id, outcome)
+        recorded(History(history), incident, outcome, namespace)
     code = FINE if dry_run else CODES[outcome.verdict]
     if as_json:
         echo_json(
@@ -104,25 +102,6 @@ def guard(
     else:
         report(outcome, dry_run)
     finish(code)
-
-
-def report(outcome: Outcome, dry_run: bool = False) -> None:
-    """The verdict for people: one line for each signal, and the whole."""
-    for signal, state in outcome.states.items():
-        echo(words.sentence(state, outcome.figures[signal]))
-    rates = outcome.hit_rates
-    echo(f"cache hit rate {words.percent(rates.before)} → {words.percent(rates.after)}, which is not judged")
-    if any(state.null is not None and state.null.short for state in outcome.states.values()):
-        echo("short history: fewer than ten watches to compare with, so less is found")
-    echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")
-
-
-def record(history: History, incident: str, outcome: Outcome) -> None:
-    """Writes a verdict into the history; that it cannot be written is told, and changes nothing."""
-    try:
-        history.judged(incident, words.document(outcome))
-    except MigrationError as error:
-        echo(str(error), err=True)
 
 
 def _backtest(guarding: Guarding, now: float, length: float, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -12,10 +13,12 @@ import click
 from ..._migrations import outcome, snapshot
 from ..._migrations.database import Database, parse
 from ..._migrations.errors import MigrationError
+from ..._migrations.guard.undo import digests
+from ..._migrations.history import NAME, History
 from ..._migrations.plan import Ended
 from ..._migrations.process import interrupts
 from .. import migrating, reporting
-from ..output import UsageError, echo, finish
+from ..output import FINE, UsageError, echo, finish
 from ..reporting import Item, Report
 
 _SHOWN: Final = 8  # lines of a difference
@@ -52,6 +55,9 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
         heard = _Heard()
         ended = used.rehearse(heard)
     report = heard.report(ended)
+    if report.exit_code == FINE and ended.ok:
+        with contextlib.suppress(MigrationError):  # it is only a note, for `upgrade --auto-rollback`
+            History(Path(os.environ.get("OTEL_SCHEMA_HISTORY") or NAME)).rehearse(digests(used.files()))
     echo(reporting.render(report, format_))
     if ended.killed in (2, 15):
         finish(128 + ended.killed)

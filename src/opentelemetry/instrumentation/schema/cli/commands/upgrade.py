@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from ..._migrations.errors import MigrationError
 from ..._migrations.plan import SAFE, MissingRevisionError, Plan, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
-from .. import migrating
+from ..._prometheus.http import Access
+from ..._prometheus.selector import Selector
+from ...semconv import Signal
+from .. import guarded, migrating
 from ..migrating import Settings
-from ..output import echo, echo_json
+from ..output import echo, echo_json, finish
 
 
 @click.command()
@@ -28,24 +33,54 @@ from ..output import echo, echo_json
     show_default=True,
     help="`rollback` returns to where the run began, where every completed step can be undone without loss.",
 )
-def upgrade(target: str | None, on_failure: str, tool: str | None, **options: Any) -> None:
+@guarded.upgrade_options
+def upgrade(
+    target: str | None,
+    on_failure: str,
+    tool: str | None,
+    guard: float | None,
+    prometheus: str | None,
+    selector: Selector,
+    access: Access,
+    auto_rollback: bool,
+    decide: tuple[Signal, ...],
+    export_interval: float,
+    alertmanager: str | None,
+    group_wait: float,
+    **options: Any,
+) -> None:
     """Apply the pending migrations up to TARGET, by default all.
 
     TARGET is a revision, or what Alembic takes: head, heads, +1, branch@head.
 
     Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
-    if nobody knows what it holds, 130 or 143 if a signal stopped it.
+    if nobody knows what it holds, 130 or 143 if a signal stopped it. With --guard: 0 if production passes, 1 if it is
+    degraded, 3 if that is inconclusive.
     """
     with interrupts() as noted:
         settings = migrating.settings(tool, interrupts=noted, **options)
+        prepare = guarded.prepared(
+            settings,
+            guard,
+            prometheus,
+            selector,
+            access,
+            auto_rollback,
+            decide,
+            export_interval,
+            alertmanager,
+            group_wait,
+        )
         with migrating.one_line(settings.json):
             try:
-                _upgrade(target, on_failure == "rollback", settings)
+                _upgrade(target, on_failure == "rollback", settings, prepare)
             except MissingRevisionError as error:
                 raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
 
 
-def _upgrade(target: str | None, rollback: bool, settings: Settings) -> None:
+def _upgrade(
+    target: str | None, rollback: bool, settings: Settings, prepare: Callable[[Plan], guarded.Guard | None]
+) -> None:
     if settings.dry_run:
         _dry_run(target, settings)
         return
@@ -57,13 +92,27 @@ def _upgrade(target: str | None, rollback: bool, settings: Settings) -> None:
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)
+        guard = prepare(plan)
+        began = time.time()
         result = run.execute(settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts)
+        ended = time.time()
         if result.ended.changed:
             raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
         next_ = _next(result)
         if rollback and not result.reached:
             result, next_ = _back(plan, result, settings, next_)
-    migrating.end("upgrade", settings, result, next_)
+    if guard is None or result.verdict.outcome != "applied" or migrating.exit_code(result):
+        migrating.end("upgrade", settings, result, next_)
+        return
+    if not settings.json:
+        for line in migrating.outcome_text(result):
+            echo(line)
+    ending = guarded.watched(guard, settings, plan, began, ended)
+    if settings.json:
+        echo_json({**migrating.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
+    else:
+        guarded.print_ending(ending)
+    finish(ending.code)
 
 
 def _dry_run(target: str | None, settings: Settings) -> None:

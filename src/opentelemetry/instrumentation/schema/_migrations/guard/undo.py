@@ -1,0 +1,118 @@
+"""Undoes an upgrade that made production worse, where that is safe; else says why it is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+
+from .. import run
+from ..errors import MigrationError
+from ..history import History
+from ..plan import SAFE, Plan, Tool, named
+from ..run import Options, Result, Say
+
+_PROGRAM: Final = "from opentelemetry.instrumentation.schema.cli import main; main()"
+_CHECK_SECONDS: Final = 120
+
+
+def code_fits(plan: Plan, serves_by_revision: bool) -> str:
+    """Why the code that runs would not fit the database after a rollback; empty where it fits.
+
+    A rollback changes the database and not the code. So this is asked before the upgrade, of the schema to which the
+    rollback would return.
+
+    Args:
+        plan: Of the upgrade, before it is run.
+        serves_by_revision: Whether the project says that the app serves by the revision that it finds.
+    """
+    if serves_by_revision:
+        return ""
+    url = plan.database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", _PROGRAM, "check"]
+    try:
+        done = subprocess.run(  # noqa: S603 (ourselves)
+            command,
+            env={**os.environ, "OTEL_SCHEMA_DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"whether the code fits {named(plan.before, plan.tool)} is not known ({type(error).__name__})"
+    if done.returncode == 0:
+        return ""
+    if done.returncode == 1:
+        return f"the code that runs does not fit {named(plan.before, plan.tool)}: see otel-schema check"
+    said = " ".join(done.stderr.split())[-300:]
+    return (
+        f"whether the code fits {named(plan.before, plan.tool)} is not known ({said}). Say `serves_by_revision = true` "
+        "in pyproject.toml, [tool.otel-schema], if the app serves by the revision that it finds"
+    )
+
+
+def never_rehearsed(plan: Plan, history: History) -> list[str]:
+    """The revisions of a plan whose files were never rehearsed as they are, as far as the history knows."""
+    known = history.rehearsed()
+    return [step.revision for step in plan.steps if step.sha256 not in known]
+
+
+def roll_back(
+    tool: Tool, upgrade: Plan, history: History, options: Options, say: Say, begins: Callable[[Plan], None]
+) -> tuple[Result | None, str]:
+    """Returns the database to where an upgrade began.
+
+    Args:
+        tool: Of the upgrade.
+        upgrade: What was run.
+        history: Where it is recorded.
+        options: As for the upgrade.
+        say: Is told what happens.
+        begins: Is told that the rollback begins: what comes after this changes the database.
+
+    Returns:
+        How it ended, None where nothing was run; and why nothing was, empty elsewhere.
+    """
+    target = named(upgrade.before, upgrade.tool)
+    try:
+        with run.locked(tool, "downgrade", target, replace(options, by_guard=True), say) as back:
+            why = _why_not(upgrade, back)
+            if why:
+                return None, why
+            run.check(back, options)
+            begins(back)
+            return run.execute(tool, back, history, replace(options, by_guard=True), say), ""
+    except MigrationError as error:
+        return None, str(error)
+
+
+def _why_not(upgrade: Plan, back: Plan) -> str:
+    if tuple(sorted(back.before)) != tuple(sorted(upgrade.after)):
+        at = named(back.before, back.tool)
+        return (
+            f"another migration came in between: {back.database} is at {at}, not at {named(upgrade.after, back.tool)}"
+        )
+    if tuple(sorted(back.after)) != tuple(sorted(upgrade.before)):
+        return f"a rollback would lead to {named(back.after, back.tool)}"
+    unsafe = [step for step in back.steps if step.kind not in SAFE]
+    if unsafe:
+        return f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
+    return ""
+
+
+def digests(files: Mapping[str, object]) -> list[str]:
+    """SHA-256 of migration files, as plans have them."""
+    found: list[str] = []
+    for file in files.values():
+        try:
+            with open(str(file), "rb") as content:
+                found.append(sha256(content.read()).hexdigest())
+        except OSError:
+            continue
+    return found

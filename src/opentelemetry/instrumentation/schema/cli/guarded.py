@@ -1,0 +1,226 @@
+"""`upgrade --guard`: watches the app after an upgrade, tells, and rolls back where that is asked for and safe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .._migrations.guard import undo, words
+from .._migrations.guard.notify import Incident
+from .._migrations.guard.signals import SIGNALS, Signals
+from .._migrations.guard.source import Samples
+from .._migrations.guard.watch import Outcome, recover
+from .._migrations.plan import Plan, named
+from .._migrations.run import Result
+from .._migrations.sdk import recording
+from .._migrations.telemetry import Target
+from .._prometheus.http import Access, SourceError
+from .._prometheus.selector import Selector
+from ..semconv import Signal
+from . import project
+from .connection import match_option, reads_urls
+from .guarding import Guarding, duration_option, guard_options, notified, recorded, report
+from .migrating import Settings
+from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo
+
+_C = TypeVar("_C", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What the command line says of the guard of an upgrade.
+
+    Attributes:
+        guarding: How to watch.
+        samples: Of the app, which were asked for before anything was migrated.
+        auto_rollback: Whether a signal that decides may undo the upgrade.
+        misfit: Why the code would not fit the database after a rollback; empty where it does.
+    """
+
+    guarding: Guarding
+    samples: Samples
+    auto_rollback: bool
+    misfit: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a guarded upgrade ended.
+
+    Attributes:
+        outcome: The verdict.
+        rollback: How the rollback ended; None where nothing was rolled back.
+        why_not: Why not.
+        recovery: `recovered`, `failed` or empty.
+        told: Every phase: number, name, summary.
+        incident: Its id.
+        code: Of the command.
+    """
+
+    outcome: Outcome
+    rollback: Result | None
+    why_not: str
+    recovery: str
+    told: list[tuple[int, str, str]]
+    incident: str
+    code: int
+
+    def as_data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            **words.document(self.outcome),
+            "incident": self.incident,
+            "told": [list(each) for each in self.told],
+            "rolled_back": self.rollback.reached if self.rollback else False,
+            "not_rolled_back": self.why_not,
+            "recovery": self.recovery or None,
+        }
+
+
+def upgrade_options(function: _C) -> _C:
+    """The options of the guard that `upgrade` has."""
+    function = reads_urls(function)
+    for option in reversed(
+        (
+            duration_option("--guard", "Watch production for 10m, ... afterwards, and judge the upgrade by it."),
+            click.option("--prometheus", metavar="URL", help="With --guard: where the app's metrics are stored."),
+            match_option,
+            click.option(
+                "--auto-rollback",
+                is_flag=True,
+                help="With --guard: roll back if production is degraded, where every step can be undone and the code "
+                "that runs fits the older schema.",
+            ),
+            guard_options,
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def prepared(
+    settings: Settings,
+    guard: float | None,
+    prometheus: str | None,
+    selector: Selector,
+    access: Access,
+    auto_rollback: bool,
+    decide: tuple[Signal, ...],
+    export_interval: float,
+    alertmanager: str | None,
+    group_wait: float,
+) -> Callable[[Plan], Guard | None]:
+    """Checks the options before anything is migrated; the guard of a plan then, None without --guard.
+
+    Raises:
+        UsageError: if options are missing, or the URL is no Prometheus.
+        SourceError: if it does not answer.
+    """
+    if guard is None:
+        if auto_rollback or prometheus:
+            raise UsageError("--auto-rollback and --prometheus are of --guard: give that too, as in --guard 10m")
+        return lambda _plan: None
+    if prometheus is None:
+        raise UsageError("--guard needs --prometheus: where the app's metrics are stored")
+    guarding = Guarding(
+        prometheus, selector, access, guard, export_interval, decide, alertmanager, group_wait, settings.json
+    )
+    samples = guarding.samples()
+
+    def of(plan: Plan) -> Guard:
+        misfit = ""
+        if auto_rollback:
+            misfit = undo.code_fits(plan, project.load(Path.cwd()).serves_by_revision)
+            if misfit:
+                settings.say(f"nothing will be rolled back: {misfit}")
+            for revision in undo.never_rehearsed(plan, settings.history):
+                settings.say(f"warning: {revision} was never rehearsed (otel-schema rehearse), and may be rolled back")
+        return Guard(guarding, samples, auto_rollback, misfit)
+
+    return of
+
+
+def watched(guard: Guard, settings: Settings, plan: Plan, began: float, ended: float) -> Ending:
+    """Watches the app after an upgrade, and does what is to be done.
+
+    Args:
+        guard: What was prepared.
+        settings: Of the upgrade.
+        plan: What was run.
+        began: When, by this machine's clock.
+        ended: When it had ended.
+    """
+    guarding = guard.guarding
+    target = Target(plan.tool, plan.database.name, plan.database.dialect)
+    labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items()}
+    start, end = guard.samples.at(began), guard.samples.at(ended)
+    with recording() as runs, notified(guarding, labels, settings.history) as incident:
+        try:
+            signals = guarding.signals(guard.samples, start, end)
+        except SourceError as error:
+            outcome, signals = Outcome.unread(str(error)), None
+        else:
+            outcome = guarding.watched(signals, incident, lambda: settings.interrupts.received is not None)
+        for signal in SIGNALS:
+            if signal in outcome.states:
+                runs.verdict(target, outcome.states[signal].verdict, signal)
+        runs.judged(target, outcome.verdict, start, words.attributes(outcome))
+        recorded(settings.history, incident, outcome, plan.database.identity, str(plan.table))
+        rollback, why_not, recovery = None, "", ""
+        if outcome.verdict == "degraded" and signals is not None:
+            rollback, why_not, recovery = _undo(guard, settings, plan, outcome, signals, incident)
+        told = [(each.number, each.phase, each.summary) for each in incident.told]
+    code = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}[outcome.verdict]
+    if settings.interrupts.received is not None:
+        code = 128 + settings.interrupts.received
+    return Ending(outcome, rollback, why_not, recovery, told, incident.id, code)
+
+
+def _undo(
+    guard: Guard, settings: Settings, plan: Plan, outcome: Outcome, signals: Signals, incident: Incident
+) -> tuple[Result | None, str, str]:
+    back_to = named(plan.before, plan.tool)
+    why = ""
+    if not guard.auto_rollback:
+        why = "--auto-rollback was not given"
+    elif not outcome.deciding:
+        why = f"what is degraded does not decide: --decide {','.join(outcome.degraded)} would"
+    elif guard.misfit:
+        why = guard.misfit
+    result: Result | None = None
+    if not why:
+        result, why = undo.roll_back(
+            settings.tool,
+            plan,
+            settings.history,
+            settings.options,
+            settings.say,
+            lambda back: incident.tell("rolling_back", f"rolling {back.database} back to {back_to}") and None,
+        )
+    if result is None:
+        # the code may need the newer schema: a person decides
+        incident.tell("failed", f"nothing was rolled back: {why}. By hand: otel-schema rollback {back_to}")
+        return None, why, ""
+    if not result.reached:
+        incident.tell("failed", f"the rollback to {back_to} ended as {result.verdict.outcome}: see otel-schema status")
+        return result, "", "failed"
+    incident.tell("rolled_back", f"{plan.database} is at {back_to}")
+    degraded = [outcome.states[signal] for signal in outcome.deciding]
+    recovery, reason = recover(signals, degraded, guard.samples.at(time.time()), settings.say)
+    if recovery == "recovered":
+        incident.tell("recovered", "production is as before the migration")
+    else:
+        incident.tell("failed", f"production has not recovered since the rollback ({reason}): look for another cause")
+    return result, "", recovery
+
+
+def print_ending(ending: Ending) -> None:
+    """How it ended, for people."""
+    report(ending.outcome)
+    for number, phase, summary in ending.told:
+        echo(f"{number}. {phase}: {summary}")
