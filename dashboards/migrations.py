@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from panels import (
+    EVERY,
     OWN,
     TARGET,
     WHERE,
@@ -26,6 +27,43 @@ LEGEND = "{{schema_migration_tool}} {{db_namespace}}"
 TIMESTAMP = "migration:schema_migration_last_run_timestamp_seconds:last"
 NO_RUN = "No run of a migration tool was recorded in this time"
 TOOL_COLUMNS = {"schema_migration_tool": ("Tool", ""), "db_namespace": ("Database", "")}
+
+
+def _p95(metric: str) -> str:
+    return f"histogram_quantile(0.95, sum by ({OWN}, le) (rate({metric}_bucket{{{TARGET}}}[{EVERY}]@OFFSET)))"
+
+
+COMPARED = (
+    (
+        "Errors per Request, Before and After",
+        "Failed validations over requests.",
+        "percentunit",
+        f'sum by ({OWN}) (rate(validation_errors_total{{schema_name!="", {TARGET}}}[{EVERY}]@OFFSET)) '
+        f"/ (sum by ({OWN}) (rate(api_requests_total{{{TARGET}}}[{EVERY}]@OFFSET)) > 0)",
+        "No request in this time",
+        7,
+        0,
+    ),
+    (
+        "Validation p95, Before and After",
+        "95 % of the validations were faster.",
+        "s",
+        _p95("schema_validation_duration_seconds"),
+        "No validation in this time",
+        8,
+        8,
+    ),
+    (
+        "Linked Queries p95, Before and After",
+        "95 % of the queries linked to a schema were faster.",
+        "s",
+        _p95("schema_query_duration_seconds"),
+        "No linked query in this time",
+        9,
+        16,
+    ),
+)
+"""What the guard judges, as panels: title, description, unit, expression, what to say without data, id, column."""
 
 
 def _failed(outcome: str) -> str:
@@ -143,6 +181,23 @@ def dashboard() -> Any:
                 NO_RUN,
             ),
             6, 0, 27, 24, 8,
+        ),
+        *(
+            placed(
+                empty(
+                    series(
+                        title,
+                        f"{what} Now, and one hour before: what a migration changed shows as a gap between the lines "
+                        "right of its mark.",
+                        unit,
+                        query(expression.replace("@OFFSET", ""), f"now {WHERE}"),
+                        query(expression.replace("@OFFSET", " offset 1h"), f"an hour before {WHERE}", "B"),
+                    ),
+                    nothing,
+                ),
+                identity, x, 35, 8, 9,
+            )
+            for title, what, unit, expression, nothing, identity, x in COMPARED
         ),
     ]  # fmt: skip
     return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or wait, and where.", panels)

@@ -103,6 +103,13 @@ def run(outcome: str, at: int, *, direction: str = "upgrade", database: str = DA
     return {selector: lambda now: float(at) if at <= now < at + 120 else None}
 
 
+def verdict(which: str, at: int, signal: str = "errors", database: str = DATABASE) -> dict[str, Value]:
+    """A verdict of the guard at a time, likewise."""
+    labels = f'job="shop", instance="guard-{at}", {database}, schema_guard_signal="{signal}"'
+    selector = f'schema_guard_last_verdict_timestamp_seconds{{{labels}, schema_guard_verdict="{which}"}}'
+    return {selector: lambda now: float(at) if at <= now < at + 120 else None}
+
+
 PROMISED = [
     Case(
         "HighValidationErrorRate",
@@ -525,7 +532,55 @@ MIGRATIONS = [
     ),
 ]
 
-CASES = [*PROMISED, *ENDPOINTS, *BUDGET, *CAUSES, *MIGRATIONS, *TELEMETRY, *COLLECTOR]
+GUARD = [
+    Case("MigrationDegraded", "one verdict, whose series lives two minutes", verdict("degraded", 600), fires=600),
+    Case("MigrationDegraded", "still so an hour later", verdict("degraded", 600), fires=4200, exact=False),
+    Case(
+        "MigrationDegraded",
+        "until a later verdict passes",
+        verdict("degraded", 600) | verdict("pass", 1200),
+        fires=600,
+        resolved=1200,
+    ),
+    Case(
+        "MigrationDegraded",
+        "until it is rolled back",
+        verdict("degraded", 600) | run("rolled_back", 1200, direction="downgrade"),
+        fires=600,
+        resolved=1200,
+    ),
+    Case(
+        "MigrationDegraded",
+        "a rollback of something earlier does not help",
+        run("rolled_back", 300, direction="downgrade") | verdict("degraded", 600),
+        fires=600,
+    ),
+    Case(
+        "MigrationDegraded",
+        "another signal's pass does not help",
+        verdict("degraded", 600) | verdict("pass", 900, "time"),
+        fires=1200,
+        exact=False,
+    ),
+    Case(
+        "MigrationDegraded",
+        "another database's pass does not help",
+        verdict("degraded", 600) | verdict("pass", 900, database=DATABASE.replace("leads", "shop")),
+        fires=1200,
+        exact=False,
+    ),
+    Case(
+        "MigrationDegraded",
+        "an inconclusive verdict does not help",
+        verdict("degraded", 600) | verdict("inconclusive", 900),
+        fires=1200,
+        exact=False,
+    ),
+    Case("MigrationDegraded", "after a pass", verdict("pass", 300) | verdict("degraded", 600), fires=600),
+    Case("MigrationDegraded", "a pass and nothing else", verdict("pass", 600) | verdict("inconclusive", 900)),
+]
+
+CASES = [*PROMISED, *ENDPOINTS, *BUDGET, *CAUSES, *MIGRATIONS, *GUARD, *TELEMETRY, *COLLECTOR]
 
 HEALTHY: dict[str, Value] = {
     **durations({0.005: 0.99, 0.01: 1.0, 0.025: 1.0}, 5),
@@ -549,7 +604,7 @@ HEALTHY: dict[str, Value] = {
 
 def changed(histories: Mapping[str, Value], change: Callable[[Value], Value]) -> dict[str, Value]:
     """What the app counts, changed; what is said of the collector and of migrations stays."""
-    kept = re.compile('job="otelcol"|^schema_migration|^schema_db_info')
+    kept = re.compile('job="otelcol"|^schema_migration|^schema_db_info|^schema_guard')
     return {selector: value if kept.search(selector) else change(value) for selector, value in histories.items()}
 
 

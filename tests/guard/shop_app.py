@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException
 from pydantic import BaseModel, ValidationError
@@ -38,7 +38,7 @@ def revision() -> str:
 
 
 @app.post("/leads")
-def create(lead: Any = Body()) -> dict[str, str]:
+def create(lead: Annotated[Any, Body()]) -> dict[str, str]:
     """Takes a lead."""
     model = LeadOfRegion if os.environ.get("SHOP_FIXED") or revision() >= "0003" else Lead
     try:

@@ -177,8 +177,9 @@ def _judged(
     evidence, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, hole)
     hit = (evidence >= bar[:, None]) & (base.n >= rule.EVENTS)[:, None]
     ordinary = usual(base, n[:, start:now], x[:, start:now])
+    strays = wander if (now - rule.BASELINE) // watch >= rule.PLACEBOS else np.full(len(n), 0.2**2)
     most = [
-        upper(ordinary, base.n, scatter, wander, n[:, s:].sum(1), x[:, s:].sum(1), z)
+        upper(ordinary, base.n, scatter, strays, n[:, s:].sum(1), x[:, s:].sum(1), z)
         for s, z in ((now + rule.SETTLING, 1.7507), (now + watch // 2, 2.3263))
     ]
     ok = (base.n >= rule.EVENTS) & ~incident & (np.minimum(*most) <= limit(ordinary))

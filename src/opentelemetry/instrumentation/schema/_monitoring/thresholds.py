@@ -70,6 +70,7 @@ PARAMETERS: Final = (
     Parameter("partial_for", "0s", "duration", "One partial run is enough: no code was written for this database."),
     Parameter("revision_for", "30m", "duration", "a rolling deployment passes through it: old code, new database"),
     Parameter("unknown_for", "30m", "duration", "six reads in a row, as one that failed is repeated after 5 m"),
+    Parameter("degraded_for", "0s", "duration", "One verdict is enough: the guard has watched for minutes."),
     Parameter("migration_memory", "30d", "interval", "A run is remembered so long, if Prometheus keeps its data."),
     Parameter("missing_after", "1h", "interval", "only apps that report without a pause: no nightly worker"),
     Parameter("missing_for", "10m", "duration", "Longer than a deployment. After an hour the rule forgets an app."),

@@ -372,5 +372,6 @@ def _most(past: Null, n: float, x: float, quantile: float) -> float:
     counted = x / past.scatter + 1
     slope = RATIO if limit(past.usual) > past.usual + PLUS else 1.0
     uncertain = slope**2 * past.usual / max(past.n, 1.0) / (limit(past.usual) / events)
-    shape = 1 / ((1 + uncertain) / counted + 2 * past.wander)  # the hour before may have strayed too
+    wander = _WANDER**2 if past.short else past.wander
+    shape = 1 / ((1 + uncertain) / counted + 2 * wander)  # the hour before may have strayed too
     return past.scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * math.sqrt(shape))) ** 3
