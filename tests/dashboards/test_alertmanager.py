@@ -29,6 +29,7 @@ RECEIVERS = {
     "MigrationPartial": {"pager"},
     "RevisionAheadOrDiverged": {"chat"},
     "RevisionUnknown": {"mail"},
+    "MigrationDegraded": {"pager"},
     "SchemaTelemetryMissing": {"platform"},
     "SchemaTelemetryAbsent": {"platform"},
     "MeasurementsDropped": {"platform"},

@@ -88,22 +88,24 @@ class Shop(Program):
 
 @contextmanager
 def load(shop: Shop, per_second: float) -> Iterator[None]:
-    """Leads as they come all day: one in four hundred is invalid."""
+    """Leads as they come all day; one in a thousand is invalid."""
     done = threading.Event()
 
     def run() -> None:
         number = 0
-        while not done.wait(1 / per_second):
+        while not done.wait(3 / per_second):
             number += 1
-            shop.post({"name": "x"} if number % 400 else {})
+            shop.post({"name": "x"} if number % 1000 else {})
 
-    thread = threading.Thread(target=run)
-    thread.start()
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 @dataclass
@@ -171,7 +173,7 @@ def world(home: Path, serves_by_revision: bool, **env: str) -> Iterator[World]:
         store = Store(home / "prometheus", Past(), scrape)
         whole = World(home, shop, store.url, manager.url, webhook)
         whole.upgrade("0001", "--no-guard")
-        with shop, manager, store, load(shop, 25):
+        with shop, manager, store, load(shop, 40):
             counted = 'count_over_time(api_requests_total{job="shop"}[1h]) > 60'
             query = f"{store.url}/api/v1/query?query={urllib.parse.quote(counted)}"
             eventually(lambda: json.loads(get(query))["data"]["result"], "a minute of samples", 200)
