@@ -239,6 +239,15 @@ def test_copies(repository: Repository) -> None:
     ]
 
 
+def test_directories_below(repository: Repository) -> None:
+    """DBMate reads no directory below its own, and neither do we."""
+    old = "-- migrate:up\nDROP TABLE lead;\n"
+    repository.write("db/migrations/archive/20200101000000_old.sql", old)
+    assert _said(repository) == []
+    repository.write("db/migrations/20270101000000_new.sql", old)
+    assert len(_said(repository)) == 2
+
+
 def test_the_lock(repository: Repository) -> None:
     """A lock is held against classes that changed, moved, are gone or no Python, and against the head."""
     lock = "and schema.lock has it as it was"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def test_a_commit_is_stopped(hooked: Repository) -> None:
     ran = hooked.commit()
     assert "destructive allowed by a comment in the file: drops the column lead.name" in ran.err
     assert "otel-schema: no finding, 1 allowed in 2 migrations" in ran.err
+
+
+def test_nothing_is_imported_for_it(repository: Repository) -> None:
+    """The check loads no application, no Alembic, SQLAlchemy or parser of SQL: what starts fast stays so."""
+    repository.migration("0002", "0001", 'op.execute("SELECT 1")')
+    program = (
+        "import sys; sys.argv = ['otel-schema', 'hooks', 'check']\n"
+        "from opentelemetry.instrumentation.schema.cli import main\n"
+        "try: main()\n"
+        "finally: print(*{'alembic', 'sqlalchemy', 'sqlglot', 'app', 'opentelemetry.sdk'} & {*sys.modules})"
+    )
+    ran = repository.run(sys.executable, "-c", program)
+    assert ran == (0, "otel-schema: no finding in 2 migrations\n\n", "")
 
 
 def test_other_commits_are_let_be(hooked: Repository) -> None:

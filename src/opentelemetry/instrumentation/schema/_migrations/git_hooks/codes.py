@@ -54,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Exception_:
+class Allowance:
     """A comment that allows a code in its file.
 
     Attributes:
@@ -70,16 +70,16 @@ class Exception_:
     problem: str = ""
 
 
-def exceptions(text: str) -> list[Exception_]:
+def exceptions(text: str) -> list[Allowance]:
     """The comments `# otel-schema: allow CODE reason` of a file; `--` in SQL."""
     if "otel-schema" not in text:
         return []
-    found: list[Exception_] = []
+    found: list[Allowance] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _ALLOW.search(line)
         if match:
             code, _, reason = match["rest"].strip().partition(" ")
-            found.append(Exception_(code, number, line.strip(), _problem(code, reason.strip())))
+            found.append(Allowance(code, number, line.strip(), _problem(code, reason.strip())))
     return found
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from ..._schemas.revisions import History, Revision, Tool, alembic_files, dbmate_files
@@ -31,8 +31,10 @@ class Place(NamedTuple):
     table: str
 
     def holds(self, name: str) -> bool:
-        """Whether a file is in one of the directories and may be a migration."""
-        return name.endswith(".sql" if self.tool == "dbmate" else ".py") and self.beside(name)
+        """Whether a file is in one of the directories and may be a migration. DBMate looks into no directory below."""
+        if self.tool == "dbmate":
+            return name.endswith(".sql") and str(PurePosixPath(name).parent) in self.directories
+        return name.endswith(".py") and self.beside(name)
 
     def beside(self, name: str) -> bool:
         """Whether a file is in one of the directories."""
