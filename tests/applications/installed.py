@@ -23,7 +23,7 @@ from processes import HOST, clean_environment, free_port, tail, until
 from sink import Sink
 
 CACHE = Path(os.environ.get("SCHEMA_APPLICATIONS", Path.home() / ".cache" / "schema-applications"))
-STARTS, ANSWERS = 240, 60  # s
+PATIENCE = 300  # s, for a start and for an answer: a request that is given up would be counted all the same
 
 CANARY = "kestrel7canary"
 """In every value that the client sends, in no name that an application declares."""
@@ -225,7 +225,7 @@ def serve(application: Application, home: Path, sink: Sink, names: list[str], ou
     served = Served(sink)
     with (
         _serving(application, home, environment, port) as log,
-        httpx.Client(base_url=f"http://{HOST}:{port}", timeout=ANSWERS) as client,
+        httpx.Client(base_url=f"http://{HOST}:{port}", timeout=PATIENCE) as client,
     ):
 
         def ask(call: Call) -> httpx.Response:
@@ -241,10 +241,10 @@ def serve(application: Application, home: Path, sink: Sink, names: list[str], ou
         def answered() -> bool:
             try:
                 return ask(Call("GET", application.ready, application.ready_route, 200)).status_code == 200
-            except httpx.TransportError:
+            except httpx.ConnectError:
                 return False
 
-        assert until(answered, STARTS), f"{application.requirement} does not start:{tail(log)}"
+        assert until(answered, PATIENCE), f"{application.requirement} does not start:{tail(log)}"
         if ours:
             until(lambda: bool(latest(sink, "api.requests")), 20)
             served.idle = series(sink, names)

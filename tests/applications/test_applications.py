@@ -166,7 +166,7 @@ def test_a_real_application(application: Application, wheel: Path, tmp_path: Pat
     assert not [line for line in names if CANARY in line]
     assert ours.used.total() < 4000
     if application.single:
-        shown = {row["endpoint"]: row for row in ours.top["report"]["endpoints"] if row["requests"]}
+        shown = {row["endpoint"]: row for row in ours.top["endpoints"] if row["requests"]}
         assert {name: row["requests"] for name, row in shown.items()} == {
             f"{method} {route or '(no route)'}": number for (method, route), number in ours.requests().items()
         }

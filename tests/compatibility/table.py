@@ -9,6 +9,7 @@ from opentelemetry.instrumentation.schema._schemas.verdicts import (
     OTHERS,
     REQUEST_FIELDS,
     RESPONSE_FIELDS,
+    TABLES,
     Verdict,
 )
 
@@ -50,3 +51,11 @@ def others() -> Iterator[str]:
 def constraints() -> Iterator[str]:
     """The rules that say which values are accepted."""
     yield from (f"- `{rule}`: {what}" for rule, what in CONSTRAINTS.items())
+
+
+def tables() -> Iterator[str]:
+    """Tables."""
+    yield "| rule | change | old code writes | old code reads |"
+    yield "|---|---|---|---|"
+    for (rule, change), (request, response) in TABLES.items():
+        yield f"| `{rule}` | {change} | {cell(request)} | {cell(response)} |"

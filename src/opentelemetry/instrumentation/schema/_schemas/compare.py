@@ -14,18 +14,16 @@ from .bounds import Change
 from .fields import Document, FieldSpec, Kind, SchemaSpec, TypeSpec, reachable, references, without_null
 from .findings import Comparison, Finding
 from .pairing import name_of, pair_fields, pair_members, pair_schemas
+from .tables import compare_tables
 from .verdicts import DIRECTIONS, Direction, Verdict, field_verdict, verdict, worst
 
 
 def compare(old: Document, new: Document) -> Comparison:
     """Compare two documents.
 
-    Schemas are paired by reference, moved ones by their shape or name. Tables are not compared: their clients are
-    migrations.
+    Schemas are paired by reference, moved ones by their shape or name; tables by name alone.
     """
-    old_apis, new_apis = (
-        {ref: schema for ref, schema in each.items() if schema.library != "sqlalchemy"} for each in (old, new)
-    )
+    (old_apis, old_tables), (new_apis, new_tables) = _parted(old), _parted(new)
     pairs = pair_schemas(old_apis, new_apis)
     findings: list[Finding] = []
     schemas: dict[str, tuple[Direction, ...]] = {}
@@ -51,7 +49,19 @@ def compare(old: Document, new: Document) -> Comparison:
         for direction in schemas[ref]:
             walk = _Walk(old_apis, new_apis, pairs, direction, ref)
             findings.append(walk.finding("schema-added", "changed", "", "", ref))
+
+    def types(table: str, direction: Direction, one: TypeSpec, other: TypeSpec, column: str) -> list[Finding]:
+        return _Walk(old_tables, new_tables, {}, direction, table).types(one, other, column)
+
+    findings += compare_tables(old_tables, new_tables, types)
+    schemas |= dict.fromkeys(old_tables | new_tables, DIRECTIONS)
     return Comparison(findings, schemas, below)
+
+
+def _parted(document: Document) -> tuple[Document, Document]:
+    """The schemas of APIs, and the tables."""
+    tables = {ref: schema for ref, schema in document.items() if schema.library == "sqlalchemy"}
+    return {ref: schema for ref, schema in document.items() if ref not in tables}, tables
 
 
 def _directions(*schemas: SchemaSpec) -> tuple[Direction, ...]:

@@ -65,6 +65,19 @@ def field_text(field: FieldSpec) -> str:
     return f"{text}, {field.presence}" if field.presence != "never" else f"{text}, only written"
 
 
+def column_text(field: FieldSpec) -> str:
+    """A column as its table declares it."""
+    column = field.column
+    if column is None:
+        return field_text(field)
+    parts = [column.sql, "" if field.type.nullable else "NOT NULL"]
+    if column.server_default is not None:
+        parts.append(f"DEFAULT {column.server_default}")
+    if column.generated is not None:
+        parts.append(column.generated)
+    return " ".join(filter(None, parts))
+
+
 def moment_text(type_: TypeSpec) -> str:
     """What a datetime must have."""
     return " and ".join(filter(None, (type_.timezone, type_.precision))) or "any"

@@ -22,6 +22,14 @@ _TEXTS: Final = {
     "schema-added": "schema added",
     "schema-removed": "schema removed",
     "schema-moved": "schema is now {new}",
+    "table-added": "table added",
+    "table-removed": "table removed",
+    "column-added": "column added: {new}",
+    "column-removed": "column removed: it was {old}",
+    "column-required": "column must now be written: it was {old}",
+    "column-generated": "column: {old} before, {new} now",
+    "constraint-added": "constraint added: {new}",
+    "constraint-removed": "constraint removed: {old}",
     "extra": "undeclared keys: {old} before, {new} now",
     "code": "validators: {old} before, {new} now",
     "serializer": "serializers: {old} before, {new} now",
@@ -34,8 +42,8 @@ class Finding:
 
     Attributes:
         rule: What kind of change, a name from `verdicts`.
-        schema: Reference of the schema that changed, by its new name where it has one.
-        direction: Request or response.
+        schema: Reference of the schema or table that changed, by its new name where it has one.
+        direction: Request or response; of a table what code of the old version writes or reads.
         path: Of the field, with `*` for items; empty for the schema as a whole.
         old: What was, in a few words.
         new: What is.

@@ -204,6 +204,65 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
 """Everything else: (rule, change) → verdict of the request, verdict of the response."""
 
 
+_OLD_CODE = "Code of the old version, which runs until the deployment has ended, "
+
+TABLES: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
+    ("table-added", "changed"): (
+        Verdict("compatible", "Nobody uses it yet."),
+        Verdict("compatible", "Nobody uses it yet."),
+    ),
+    ("table-removed", "changed"): (
+        Verdict("breaking", _OLD_CODE + "still writes to it."),
+        Verdict("breaking", _OLD_CODE + "still reads from it."),
+    ),
+    ("column-added", "filled"): (
+        Verdict("compatible", "The database fills it where old code leaves it out."),
+        Verdict("compatible", "Old code names the columns that it reads."),
+    ),
+    ("column-added", "required"): (
+        Verdict("breaking", _OLD_CODE + "leaves it out, and the database has no default for it."),
+        Verdict("compatible", "Old code names the columns that it reads."),
+    ),
+    ("column-removed", "written"): (
+        Verdict("breaking", _OLD_CODE + "names it in each INSERT."),
+        Verdict("breaking", _OLD_CODE + "names it in each SELECT."),
+    ),
+    ("column-removed", "generated"): (
+        Verdict("compatible", "Old code does not write it."),
+        Verdict("breaking", _OLD_CODE + "names it in each SELECT."),
+    ),
+    ("column-required", "changed"): (
+        Verdict("breaking", _OLD_CODE + "may leave it out, and the database no longer fills it."),
+        Verdict("compatible", "It is read as before."),
+    ),
+    ("column-generated", "to"): (
+        Verdict("breaking", _OLD_CODE + "writes it, and the database refuses that."),
+        Verdict("compatible", "It is read as before."),
+    ),
+    ("column-generated", "from"): (
+        Verdict("unknown", "Old code leaves it out; what the database does then cannot be told from the table."),
+        Verdict("compatible", "It is read as before."),
+    ),
+    ("column-type", "wider"): (
+        Verdict("compatible", _WIDER),
+        Verdict("compatible", "Old code reads longer texts and larger numbers as it reads the others."),
+    ),
+    ("column-type", "nullable"): (
+        Verdict("compatible", _WIDER),
+        Verdict("warning", "Old code may read null where it never was."),
+    ),
+    ("constraint-added", "changed"): (
+        Verdict("unknown", "Whether all that old code writes keeps it cannot be told from the table."),
+        Verdict("compatible", "It concerns what is written."),
+    ),
+    ("constraint-removed", "changed"): (
+        Verdict("compatible", "More may be written than before."),
+        Verdict("warning", "Old code may rely on it for what it reads."),
+    ),
+}
+"""Tables, for code of the old version: what it writes, what it reads. Types are judged as above, but for two."""
+
+
 def field_verdict(rule: str, direction: Direction, extra: str, presence: str) -> Verdict:
     """The verdict on a field that was added or removed."""
     table = REQUEST_FIELDS if direction == "request" else RESPONSE_FIELDS

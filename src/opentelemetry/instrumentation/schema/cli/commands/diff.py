@@ -100,7 +100,8 @@ def diff(
     """Say which schema changes break clients, and why.
 
     Compares the current code with schema.lock at a Git REF (default HEAD), without checking it out; or compares two
-    lock files. Judges each schema as a request and as a response.
+    lock files. Judges each schema as a request and as a response, and each table by what code of the old version
+    writes and reads until the deployment has ended.
 
     Exits with 1 if a change breaks clients and nobody approved it, with 3 if nothing breaks but a change could not be
     judged, and with 2 if the two could not be compared.

@@ -1,0 +1,109 @@
+"""Compares two versions of tables, for the code of the old version, which runs until a deployment has ended.
+
+`request` is what that code writes, `response` what it reads. It names the columns it knows in each statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from . import describe
+from .fields import Document, FieldSpec, SchemaSpec, TypeSpec
+from .findings import Finding
+from .verdicts import DIRECTIONS, TABLES, Direction
+
+Types = Callable[[str, Direction, TypeSpec, TypeSpec, str], list[Finding]]
+"""Compares two types: the table, the direction, old, new, the column."""
+
+_HARMLESS_TO_READ: Final = {"range", "length", "digits", "multiple", "timezone", "finite"}
+"""Rules by which a column may hold more: code reads a longer text or a larger number as it read the others."""
+
+
+def compare_tables(old: Document, new: Document, types: Types) -> Iterator[Finding]:
+    """What changed between tables. They are paired by name: code that runs knows a table by nothing else."""
+    for ref in sorted(old.keys() | new.keys()):
+        before, after = old.get(ref), new.get(ref)
+        if before is None:
+            yield from _both("table-added", "changed", ref, "", "", ref)
+        elif after is None:
+            yield from _both("table-removed", "changed", ref, "", ref, "")
+        else:
+            yield from _columns(ref, before, after, types)
+            yield from _constraints(ref, before, after)
+
+
+def _both(rule: str, change: str, table: str, path: str, old: str, new: str) -> Iterator[Finding]:
+    for number, direction in enumerate(DIRECTIONS):
+        level, why = TABLES[rule, change][number]
+        yield Finding(rule=rule, schema=table, direction=direction, path=path, old=old, new=new, level=level, why=why)
+
+
+def _columns(table: str, before: SchemaSpec, after: SchemaSpec, types: Types) -> Iterator[Finding]:
+    olds, news = ({each.name: each for each in schema.type.fields} for schema in (before, after))
+    for name in sorted(olds.keys() - news.keys()):
+        change = "generated" if _generated(olds[name]) else "written"
+        yield from _both("column-removed", change, table, name, describe.column_text(olds[name]), "")
+    for name in sorted(news.keys() - olds.keys()):
+        change = "filled" if _filled(news[name]) else "required"
+        yield from _both("column-added", change, table, name, "", describe.column_text(news[name]))
+    for name in sorted(olds.keys() & news.keys()):
+        one, other = olds[name], news[name]
+        texts = describe.column_text(one), describe.column_text(other)
+        if _generated(one) != _generated(other):
+            yield from _both("column-generated", "to" if _generated(other) else "from", table, name, *texts)
+        elif _filled(one) and not _filled(other) and _may_be_left_out(one):
+            yield from _both("column-required", "changed", table, name, *texts)
+        for direction in DIRECTIONS:
+            for found in types(table, direction, one.type, other.type, name):
+                yield _for_code(found)
+
+
+def _for_code(found: Finding) -> Finding:
+    """A finding on a column's type, as it concerns code and not a client that validates."""
+    if found.direction == "response" and found.level == "breaking":
+        if found.rule in _HARMLESS_TO_READ:
+            level, why = TABLES["column-type", "wider"][1]
+            return replace(found, level=level, why=why)
+        if found.rule == "null":
+            level, why = TABLES["column-type", "nullable"][1]
+            return replace(found, level=level, why=why)
+    return found
+
+
+def _constraints(table: str, before: SchemaSpec, after: SchemaSpec) -> Iterator[Finding]:
+    # An index that is not unique refuses nothing.
+    olds, news = ({text for text in schema.constraints if not text.startswith("index ")} for schema in (before, after))
+    for text in sorted(news - olds):
+        yield from _both("constraint-added", "changed", table, "", "", text)
+    for text in sorted(olds - news):
+        yield from _both("constraint-removed", "changed", table, "", text, "")
+    olds, news = ({each for field in schema.type.fields for each in _own(field)} for schema in (before, after))
+    for text in sorted(news - olds - set(after.constraints)):
+        yield from _both("constraint-added", "changed", table, "", "", text)
+
+
+def _own(field: FieldSpec) -> Iterator[str]:
+    """The constraints that a column declares itself."""
+    if field.column is not None and field.column.unique:
+        yield f"unique ({field.name})"
+    if field.column is not None and field.column.references is not None:
+        yield f"{field.name} references {field.column.references}"
+
+
+def _generated(field: FieldSpec) -> bool:
+    """Whether the database alone writes it."""
+    return field.presence == "never"
+
+
+def _filled(field: FieldSpec) -> bool:
+    """Whether a row may be written without it by code that does not know it: a default of Python is not there then."""
+    column = field.column
+    in_database = column is not None and (column.server_default is not None or column.generated is not None)
+    return field.type.nullable or in_database
+
+
+def _may_be_left_out(field: FieldSpec) -> bool:
+    """Whether the old code may have left it to the database: it has no default of its own."""
+    return field.column is None or not field.column.default

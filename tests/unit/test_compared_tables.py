@@ -1,0 +1,141 @@
+"""Tables in `diff`: what a change means for code of the old version, which runs until a deployment has ended."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from opentelemetry.instrumentation.schema._schemas.compare import compare
+from opentelemetry.instrumentation.schema._schemas.fields import Document
+from opentelemetry.instrumentation.schema._schemas.verdicts import TABLES
+from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import fields
+
+Column = sa.Column
+
+
+def table(*columns: object, name: str = "leads") -> Document:
+    return fields(sa.Table(name, sa.MetaData(), Column("id", sa.Integer, primary_key=True), *columns))
+
+
+CASES = {
+    "a table added": ({}, table(), {"table-added": ("compatible", "compatible")}),
+    "a table removed": (table(), {}, {"table-removed": ("breaking", "breaking")}),
+    "a table renamed": (
+        table(),
+        table(name="people"),
+        {"table-removed": ("breaking", "breaking"), "table-added": ("compatible", "compatible")},
+    ),
+    "nothing": (table(), table(), {}),
+    "a nullable column added": (
+        table(),
+        table(Column("note", sa.Text)),
+        {"column-added": ("compatible", "compatible")},
+    ),
+    "a column added with a default of the database": (
+        table(),
+        table(Column("score", sa.Integer, nullable=False, server_default="0")),
+        {"column-added": ("compatible", "compatible")},
+    ),
+    "a column added with a default of Python alone": (
+        table(),
+        table(Column("score", sa.Integer, nullable=False, default=0)),
+        {"column-added": ("breaking", "compatible")},
+    ),
+    "a column removed": (
+        table(Column("note", sa.Text)),
+        table(),
+        {"column-removed": ("breaking", "breaking")},
+    ),
+    "a computed column removed": (
+        table(Column("twice", sa.Integer, sa.Computed("id * 2"))),
+        table(),
+        {"column-removed": ("compatible", "breaking")},
+    ),
+    "a column computed from now on": (
+        table(Column("twice", sa.Integer)),
+        table(Column("twice", sa.Integer, sa.Computed("id * 2"))),
+        {"column-generated": ("breaking", "compatible")},
+    ),
+    "a column no longer computed": (
+        table(Column("twice", sa.Integer, sa.Computed("id * 2"))),
+        table(Column("twice", sa.Integer)),
+        {"column-generated": ("unknown", "compatible")},
+    ),
+    "no default of the database any more": (
+        table(Column("score", sa.Integer, nullable=False, server_default="0")),
+        table(Column("score", sa.Integer, nullable=False)),
+        {"column-required": ("breaking", "compatible")},
+    ),
+    "no longer nullable": (
+        table(Column("note", sa.Text, default="")),
+        table(Column("note", sa.Text, nullable=False)),
+        {"null": ("breaking", "compatible")},
+    ),
+    "nullable from now on": (
+        table(Column("note", sa.Text, nullable=False)),
+        table(Column("note", sa.Text)),
+        {"null": ("compatible", "warning")},
+    ),
+    "longer texts": (
+        table(Column("name", sa.String(20))),
+        table(Column("name", sa.String(40))),
+        {"length": ("compatible", "compatible")},
+    ),
+    "shorter texts": (
+        table(Column("name", sa.String(40))),
+        table(Column("name", sa.String(20))),
+        {"length": ("breaking", "compatible")},
+    ),
+    "larger numbers": (
+        table(Column("score", sa.Integer)),
+        table(Column("score", sa.BigInteger)),
+        {"range": ("compatible", "compatible")},
+    ),
+    "another type": (
+        table(Column("score", sa.Integer)),
+        table(Column("score", sa.LargeBinary)),
+        {"type": ("breaking", "breaking")},
+    ),
+    "a value more in an enum": (
+        table(Column("kind", sa.Enum("a", "b", name="kind"))),
+        table(Column("kind", sa.Enum("a", "b", "c", name="kind"))),
+        {"enum": ("compatible", "breaking")},
+    ),
+    "unique from now on": (
+        table(Column("email", sa.Text)),
+        table(Column("email", sa.Text, unique=True)),
+        {"constraint-added": ("unknown", "compatible")},
+    ),
+    "a check removed": (
+        table(Column("score", sa.Integer), sa.CheckConstraint("score > 0")),
+        table(Column("score", sa.Integer)),
+        {"constraint-removed": ("compatible", "warning")},
+    ),
+    "an index": (
+        table(Column("email", sa.Text)),
+        table(Column("email", sa.Text, index=True)),
+        {},
+    ),
+    "a foreign key": (
+        table(Column("company", sa.Integer)),
+        table(Column("company", sa.ForeignKey("leads.id"), type_=sa.Integer)),
+        {"constraint-added": ("unknown", "compatible")},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_change_of_a_table_means(case: str) -> None:
+    """Each change is one finding a direction, with the verdict of the table in docs/compatibility.md."""
+    old, new, expected = CASES[case]
+    found: dict[str, dict[str, str]] = {}
+    for each in compare(old, new).findings:
+        assert each.direction not in found.setdefault(each.rule, {}), each
+        found[each.rule][each.direction] = each.level
+    levels = {rule: (by.get("request", "compatible"), by.get("response", "compatible")) for rule, by in found.items()}
+    assert levels == expected
+
+
+def test_every_verdict_on_tables_is_tried() -> None:
+    """No rule of the tables' verdicts is without a case here."""
+    tried = {rule for _, _, expected in CASES.values() for rule in expected}
+    assert {rule for rule, _ in TABLES} - {"column-type"} <= tried
