@@ -150,7 +150,7 @@ class Path:
 
 
 def sampled(
-    g: np.random.Generator, rate: float, path: Path, *, history: int = HISTORY, **facts: Any
+    g: np.random.Generator, rate: float, path: Path, *, history: int = 720, **facts: Any
 ) -> tuple[Array, Array]:
     """As `data` for one run, but through samples of counters, and the guard's reader."""
     p = rates(g, 1, history=history, **facts)[0]

@@ -197,6 +197,23 @@ class Signals:
         ]
         return Figures(*(found / (found + missed) if found + missed else math.nan for found, missed in sums))
 
+    def worse(self, state: State, first: int, last: int) -> list[tuple[str, Null, float, float]]:
+        """What of a degraded signal happened in the blocks from `first` to before `last`.
+
+        Returns:
+            For all requests together, and for each endpoint that is degraded: its name, what its past said, events and
+            bad events.
+        """
+        tracked = self._tracked[state.signal]
+        chosen = [("all requests", None, tracked.overall)]
+        chosen += [(endpoint_name(*key), key, null) for key, null in tracked.endpoints.items()]
+        found: list[tuple[str, Null, float, float]] = []
+        for name, key, past in chosen:
+            if past is not None and (key is None or name in state.degraded):
+                counts = self.counts(state.signal, key, first, last)
+                found.append((name, past, math.fsum(counts.n), math.fsum(counts.x)))
+        return found
+
     def counts(self, signal: Signal, key: Values | None, first: int, last: int) -> Counts:
         """The counts of one endpoint, None for all together, in the blocks from `first` to before `last`."""
         tracked = self._tracked[signal]

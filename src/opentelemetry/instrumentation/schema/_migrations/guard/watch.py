@@ -150,13 +150,11 @@ def recover(
 
 def _still(signals: Signals, state: State, last: int) -> str:
     """What is still wrong in the last minutes; empty where nothing is."""
-    counts = signals.counts(state.signal, None, last - RECOVERY, last)
-    n, x = math.fsum(counts.n), math.fsum(counts.x)
-    if n < rule.EVENTS:
-        return f"{state.signal}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
-    past = state.null
-    if past is not None and x > rule.limit(past.usual) * n:
-        return f"{state.signal}: {x / n:.2%}, before the migration {past.usual:.2%}"
+    for name, past, n, x in signals.worse(state, last - RECOVERY, last):
+        if n < rule.EVENTS:
+            return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
+        if x > rule.limit(past.usual) * n:
+            return f"{state.signal}, {name}: {x / n:.2%}, before the migration {past.usual:.2%}"
     return ""
 
 

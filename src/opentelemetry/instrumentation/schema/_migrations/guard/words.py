@@ -59,17 +59,6 @@ def sentence(state: State, figures: Figures) -> str:
     return f"{state.verdict}: {text}{f': {state.why}' if state.why and state.verdict == 'inconclusive' else ''}"
 
 
-def summary(outcome: Outcome) -> str:
-    """The whole watch in one line."""
-    if outcome.verdict == "degraded":
-        return "; ".join(sentence(outcome.states[each], outcome.figures[each]) for each in outcome.degraded)
-    if outcome.verdict == "inconclusive":
-        return f"inconclusive: {outcome.why}"
-    return "; ".join(
-        sentence(state, outcome.figures[signal]) for signal, state in outcome.states.items() if state.verdict == "pass"
-    )
-
-
 def document(outcome: Outcome) -> dict[str, Any]:
     """The numbers behind a verdict, for machines and for the history; null where a number is not known."""
     return {
