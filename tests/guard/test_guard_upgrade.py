@@ -121,14 +121,14 @@ class World:
     def upgrade(self, target: str, *more: str) -> tuple[int, dict[str, Any], str]:
         """Runs the command: its exit code, its JSON object, its stderr."""
         command = [Path(sys.executable).parent / "otel-schema", "upgrade", target, "--json"]
-        guard = ["--guard", "40s", "--export-interval", "1s", "--prometheus", self.prometheus, "--match", 'job="shop"']
+        guard = ["--guard", "80s", "--export-interval", "1s", "--prometheus", self.prometheus, "--match", 'job="shop"']
         done = subprocess.run(
             [*map(str, command), *(guard if "--no-guard" not in more else []), *(m for m in more if m != "--no-guard")],
             cwd=self.home,
             env={**os.environ, "SHOP_URL": f"sqlite:///{self.home / 'shop.db'}"},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
         )
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout), done.stderr
@@ -173,7 +173,7 @@ def world(home: Path, serves_by_revision: bool, **env: str) -> Iterator[World]:
         store = Store(home / "prometheus", Past(), scrape)
         whole = World(home, shop, store.url, manager.url, webhook)
         whole.upgrade("0001", "--no-guard")
-        with shop, manager, store, load(shop, 40):
+        with shop, manager, store, load(shop, 60):
             counted = 'count_over_time(api_requests_total{job="shop"}[1h]) > 60'
             query = f"{store.url}/api/v1/query?query={urllib.parse.quote(counted)}"
             eventually(lambda: json.loads(get(query))["data"]["result"], "a minute of samples", 200)
@@ -181,6 +181,7 @@ def world(home: Path, serves_by_revision: bool, **env: str) -> Iterator[World]:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_harmless_then_degraded_then_recovered(tmp_path: Path) -> None:
     """A harmless migration passes; one that demands a field nobody sends is rolled back, and production recovers."""
     with world(tmp_path, True) as whole:
@@ -203,6 +204,7 @@ def test_harmless_then_degraded_then_recovered(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_code_that_does_not_fit_is_told_and_nothing_is_rolled_back(tmp_path: Path) -> None:
     """Where the code would not fit the older schema the guard tells, and leaves the database where it is."""
     with world(tmp_path, False) as whole:

@@ -15,7 +15,7 @@ from rich.table import Table
 from .._migrations.errors import MigrationError
 from .._migrations.guard import words
 from .._migrations.guard.notify import GROUP_WAIT, Incident, Told
-from .._migrations.guard.rule import SETTLING
+from .._migrations.guard.rule import SETTLING, limit
 from .._migrations.guard.samples import Grid
 from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
 from .._migrations.guard.source import Samples
@@ -158,7 +158,7 @@ def screen(view: View, guarding: Guarding) -> Group:
         table.add_column(name, justify="left" if name in ("Signal", "Verdict", "Missing") else "right")
     for signal, state in view.states.items():
         past, judged = state.null, state.overall
-        usual, above = (words.percent(past.usual), words.percent(past.limit)) if past else ("?", "?")
+        usual, above = (words.percent(past.usual), words.percent(limit(past.usual))) if past else ("?", "?")
         evidence = "-" if judged.evidence < 0 or past is None else f"{judged.evidence:.1f} of {past.bar:.1f}"
         may = "" if signal in guarding.decide else " (does not decide)"
         slow = f" above {words.duration(state.slow)}" if state.slow is not None else ""

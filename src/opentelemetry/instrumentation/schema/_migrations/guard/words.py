@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...semconv import Signal
+from .rule import limit
 from .signals import Figures, State
 from .watch import Outcome
 
@@ -106,7 +107,7 @@ def _past(state: State) -> dict[str, float]:
         return {}
     return {
         "usual": past.usual,
-        "limit": past.limit,
+        "limit": limit(past.usual),
         "bar": past.bar,
         "scatter": past.scatter,
         "wander": past.wander,
