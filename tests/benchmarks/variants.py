@@ -111,7 +111,12 @@ def _ours(sampled: bool = True, spans_a_second: int | None = None, **settings: A
 
 
 _RECEIVER = """
+import os, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+def end():
+    sys.stdin.read()
+    os._exit(0)
+threading.Thread(target=end).start()
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_POST(self):
@@ -136,7 +141,8 @@ def _sdk_and_exporter(ours: dict[str, Any] | None = None) -> Variant:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.trace import SpanKind
 
-    receiver = subprocess.Popen([sys.executable, "-c", _RECEIVER], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", _RECEIVER]  # ends when its standard input does, which is with this process
+    receiver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert receiver.stdout is not None
     url = f"http://127.0.0.1:{int(receiver.stdout.readline())}/v1/"
     meters = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(f"{url}metrics"), 15_000)])
@@ -157,7 +163,11 @@ def _sdk_and_exporter(ours: dict[str, Any] | None = None) -> Variant:
             yield
         durations.record(perf_counter() - began, attributes)
 
-    return Variant(request=served, meters=meters, flush=tracers.force_flush)
+    def flush() -> None:
+        assert receiver.poll() is None
+        tracers.force_flush()
+
+    return Variant(request=served, meters=meters, flush=flush)
 
 
 def _contrib(sampled: bool = True) -> Variant:
