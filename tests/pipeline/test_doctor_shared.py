@@ -59,7 +59,7 @@ def asking_for(token: str, url: str) -> Iterator[str]:
 
 
 def test_a_prometheus_behind_a_bearer_token(tmp_path: Path, prometheus: str) -> None:
-    """Every command that reads it sends the token of --bearer-token-file, names what is missing, and prints no token."""
+    """Commands send the token of --bearer-token-file, name it where it is missing, and never print it."""
     loaded(tmp_path)
     token = tmp_path / "token"
     token.write_text("s3cret-token\n")
