@@ -1,7 +1,7 @@
 # Recording and libraries on other versions than constraints.txt names; each set in an environment of its own.
 RECORDING := $(addprefix tests/integration/test_,fold.py fork.py instance.py recording.py)
 PYDANTIC := $(wildcard tests/integration/test_pydantic*.py)
-LIBRARIES := $(PYDANTIC) $(addprefix tests/integration/test_,jsonschema.py marshmallow.py)
+LIBRARIES := $(PYDANTIC) $(addprefix tests/integration/test_,alembic.py jsonschema.py marshmallow.py)
 
 # The releases of Pydantic whose inner workings differ; from 2.11 on it reuses the validators of nested models.
 PYDANTICS := 2.5 2.8 2.11 2

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent, indent
 
+import pytest
+import sqlalchemy as sa
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from databases import Server
+from sqlalchemy.engine import make_url
 
 INI = """
 [alembic]
@@ -152,3 +158,43 @@ def leads(project: Project) -> Project:
     project.add("r1", "CREATE TABLE leads (id INTEGER PRIMARY KEY)", "DROP TABLE leads")
     project.add("r2", "CREATE TABLE notes (id INTEGER PRIMARY KEY)", "DROP TABLE notes")
     return project.add("r3", "CREATE TABLE calls (id INTEGER PRIMARY KEY)", "DROP TABLE calls")
+
+
+PSYCOPG = "postgresql+psycopg2" if sa.__version__.startswith("1.") else "postgresql+psycopg"
+DRIVERS = {
+    "sqlite": SYNC,
+    "sqlite+aiosqlite": ASYNC,
+    PSYCOPG: SYNC,
+    "postgresql+asyncpg": ASYNC,
+    "mysql+pymysql": SYNC,
+    "mysql+aiomysql": ASYNC,
+}
+SYSTEMS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb"}
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Project]:
+    """Makes a project on an empty database of a driver."""
+
+    def make(driver: str, env: str | None = None, options: str = "") -> Project:
+        kind, _, module = driver.partition("+")
+        pytest.importorskip(module or "sqlite3")
+        if kind == "sqlite":
+            url = f"{driver}:///{tmp_path}/leads.db"
+        else:
+            server: Server = request.getfixturevalue({"mysql": "mariadb"}.get(kind, kind))
+            url = server.fresh(driver)
+        return Project(tmp_path / "project", url, env or DRIVERS[driver], options)
+
+    return make
+
+
+def heads(project: Project) -> set[str]:
+    """What the version table holds, by a connection of the test's own."""
+    url = make_url(project.url)
+    sync = {"sqlite": "sqlite", "postgresql": PSYCOPG, "mysql": "mysql+pymysql"}
+    engine = sa.create_engine(url.set(drivername=sync[url.get_backend_name()]))
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    engine.dispose()
+    return set(found)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,49 +24,11 @@ from opentelemetry.trace import StatusCode
 from sqlalchemy.engine import Engine, make_url
 from telemetry import Telemetry
 
-import export_path
-from alembic_project import ASYNC, SYNC, Project, leads
-from processes import until
-from sink import Sink
+from alembic_project import DRIVERS, PSYCOPG, SYNC, SYSTEMS, Project, heads, leads, project
+
+__all__ = ["project"]  # a fixture
 
 TIMESTAMP = "schema.migration.last_run.timestamp"
-PSYCOPG = "postgresql+psycopg2" if sa.__version__.startswith("1.") else "postgresql+psycopg"
-DRIVERS = {
-    "sqlite": SYNC,
-    "sqlite+aiosqlite": ASYNC,
-    PSYCOPG: SYNC,
-    "postgresql+asyncpg": ASYNC,
-    "mysql+pymysql": SYNC,
-    "mysql+aiomysql": ASYNC,
-}
-SYSTEMS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb"}
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Project]:
-    """Makes a project on an empty database of a driver."""
-
-    def make(driver: str, env: str | None = None, options: str = "") -> Project:
-        kind = driver.partition("+")[0]
-        if kind == "sqlite":
-            url = f"{driver}:///{tmp_path}/leads.db"
-        else:
-            server: Server = request.getfixturevalue({"mysql": "mariadb"}.get(kind, kind))
-            url = server.fresh(driver)
-        return Project(tmp_path / "project", url, env or DRIVERS[driver], options)
-
-    return make
-
-
-def heads(project: Project) -> set[str]:
-    """What the version table holds, by a connection of the test's own."""
-    url = make_url(project.url)
-    sync = {"sqlite": "sqlite", "postgresql": PSYCOPG, "mysql": "mysql+pymysql"}
-    engine = sa.create_engine(url.set(drivername=sync[url.get_backend_name()]))
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_heads()
-    engine.dispose()
-    return set(found)
 
 
 def outcomes(telemetry: Telemetry) -> list[tuple[str | None, str]]:
@@ -358,6 +316,7 @@ for url in context.config.get_main_option("urls").split(","):
 
 def test_several_databases_in_one_run(postgresql: Server, tmp_path: Path, telemetry: Telemetry) -> None:
     """One run over two databases has a point for each, with its own outcome; the span has the worse one."""
+    pytest.importorskip(PSYCOPG.partition("+")[2])
     urls = [postgresql.fresh(PSYCOPG), postgresql.fresh(PSYCOPG)]
     made = leads(Project(tmp_path / "project", urls[0], MULTI))
     engine = sa.create_engine(urls[1])
@@ -462,74 +421,6 @@ def test_a_thread_and_somebody_elses_handler_are_left_alone(
         signal.signal(signal.SIGTERM, own)
     assert callable(seen[0])
     assert seen[1:] == [signal.SIG_DFL, signal.SIG_IGN]
-
-
-SLEEPS = """
-    op.execute("CREATE TABLE half (id INTEGER)")
-    import pathlib; pathlib.Path("started").touch()
-    op.execute("SELECT pg_sleep(60)")
-"""
-COUNTS = """
-    op.execute("INSERT INTO leads VALUES (1)")
-    import pathlib; pathlib.Path("started").touch()
-    op.execute("WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c")
-"""
-
-
-@contextmanager
-def upgrading(project: Project, telemetry: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The `alembic` command under the wrapper, in the middle of its last step."""
-    programs = Path(sys.executable).parent
-    with subprocess.Popen(
-        [str(programs / "opentelemetry-instrument"), str(programs / "alembic"), "upgrade", "head"],
-        cwd=project.folder,
-        env={**os.environ, **telemetry},
-        text=True,
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            assert until((project.folder / "started").exists, 60), process.communicate(timeout=5)
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize(
-    ("driver", "step", "stays"),
-    [
-        pytest.param(
-            PSYCOPG, SLEEPS, set(), marks=pytest.mark.skipif(PSYCOPG.endswith("2"), reason="that waits in C, as SQLite")
-        ),
-        ("sqlite", COUNTS, {"r0"}),
-    ],
-    ids=["a driver that listens to signals", "a driver that waits in C"],
-)
-def test_a_run_that_sigterm_ends_is_told(
-    driver: str, step: str, stays: set[str], project: Callable[..., Project]
-) -> None:
-    """Under SIGTERM `alembic` exports spans and gauges and dies of the signal, also in the middle of a statement."""
-    made = project(driver).add("r0", "CREATE TABLE leads (id INTEGER)").add("r1", step)
-    with Sink() as sink, upgrading(made, export_path.by_otlp(sink)) as process:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        assert process.returncode == -signal.SIGTERM
-        (point,) = export_path.latest(sink.metric_points(TIMESTAMP))
-        found = point.attributes
-        outcome = "partial" if stays else "failed"
-        assert (found["schema.migration.direction"], found["schema.migration.outcome"]) == ("upgrade", outcome)
-        assert {"schema.migrate upgrade", "schema.migrate.step r1"} <= {span.name for span in sink.spans()}
-    assert heads(made) == stays
-
-
-def test_sigterm_with_the_collector_down_ends_the_run_soon(project: Callable[..., Project]) -> None:
-    """Where nobody takes the telemetry, SIGTERM ends the run some 2 s later than without us, or 4 s inside a driver."""
-    made = project("sqlite").add("r0", "CREATE TABLE leads (id INTEGER)").add("r1", COUNTS)
-    with upgrading(made, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) as process:
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        assert process.returncode == -signal.SIGTERM
-        assert time.monotonic() - began < 10
 
 
 def test_sigterm_to_a_child_is_the_childs(project: Callable[..., Project], telemetry: Telemetry) -> None:

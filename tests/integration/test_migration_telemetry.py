@@ -186,7 +186,7 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+@pytest.mark.parametrize("protocol", ["grpc", pytest.param("http/protobuf", marks=pytest.mark.nightly)])
 def test_a_command_waits_two_seconds_for_a_collector_that_does_not_answer(protocol: str, silent: int) -> None:
     """With the collector hung, a command exits with its own code at most 2 s later, and one line says why."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
