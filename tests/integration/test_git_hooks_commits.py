@@ -169,6 +169,9 @@ def test_merge_of_the_trunk(hooked: Repository) -> None:
     assert hooked.git("merge", "main").code == 0
     hooked.git("reset", "-q", "--hard", "HEAD^")
     hooked.git("merge", "-q", "--no-commit", "main")
+    hooked.migration("0002", "0001", DROP, back="op.add_column(0)")
+    assert hooked.codes() == ["merged-edited", "destructive"], "what the merge brings is merged, and edited in it"
+    hooked.git("checkout", "-q", "main", "--", "migrations")
     assert hooked.commit().code == 0
 
 

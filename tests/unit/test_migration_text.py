@@ -165,7 +165,7 @@ def test_migrations_of_alembic(text: str, found: list[tuple[str, int]] | int) ->
 )
 def test_migrations_of_dbmate(text: str, found: list[tuple[str, int]]) -> None:
     """A file is read by its two sections, and its findings stand at their lines."""
-    findings = content.dbmate("1.sql", text.replace("\r\n", "\n"), "schema_migrations", True)
+    findings = content.dbmate("1.sql", text, "schema_migrations", True)
     assert [(each.code, each.line) for each in findings] == found
 
 

@@ -139,5 +139,5 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def decoded(text: bytes) -> str:
-    """Text with one kind of line end; what is no UTF-8 is replaced."""
-    return text.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+    """Text; what is no UTF-8 is replaced."""
+    return text.decode("utf-8-sig", "replace")
