@@ -161,7 +161,30 @@ def dashboard() -> Any:
                 ),
                 no_query,
             ),
-            7, 0, 29, 24, 8,
+            7, 0, 29, 12, 8,
+        ),
+        placed(
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Queries per Validation",
+                            "Database queries that validators run, by validation: what grows with the number of "
+                            "items is N+1. Queries after a validation are not among them. The dashed line is the "
+                            "limit of QueriesInValidators.",
+                            "suffix: queries",
+                            query(
+                                chosen_ten(recorded("schema:validation_queries:ratio_rate5m", OF_SCHEMA)),
+                                f"{NAMED} {WHERE}",
+                            ),
+                        ),
+                        above("@{validation_queries}"),
+                    ),
+                    "orange",
+                ),
+                "No validator ran a query in this time",
+            ),
+            8, 12, 29, 12, 8,
         ),
     ]  # fmt: skip
     return page(

@@ -45,6 +45,8 @@ SIDE_BY_SIDE = (
     f"(schema_db_info{{{TARGET}}} == 1) * on (job, instance) group_left ({IDENTITY}) "
     f"max by (job, instance, {IDENTITY}) (target_info{{{TARGET}}}))"
 )
+BY_MISMATCH = f"{OWN}, schema_mismatch_kind, schema_mismatch_severity"
+MISMATCHES = recorded("schema:schema_mismatches:max", f'{RECORDED}, schema_name=~"$schema"')
 
 
 def dashboard() -> Any:
@@ -167,6 +169,42 @@ def dashboard() -> Any:
                 "No app has read its database's revision",
             ),
             7, 12, 28, 12, 9,
+        ),
+        placed(
+            empty(
+                failures(series(
+                    "Mismatch Detection Rate",
+                    "Mismatches between schemas and tables that a check found and the check before did not, an hour. A "
+                    "deployment whose code no longer fits the database shows here.",
+                    "suffix: mismatches/h",
+                    query(
+                        f"sum by ({BY_MISMATCH}) (rate(schema_mismatch_detections_total{{{SCHEMA}}}[{EVERY}])) * 3600",
+                        f"{{{{schema_mismatch_severity}}}} {{{{schema_mismatch_kind}}}} {WHERE}",
+                    ),
+                )),
+                "No check has found a mismatch",
+            ),
+            8, 0, 37, 10, 9,
+        ),
+        placed(
+            empty(
+                rows(
+                    "Mismatches",
+                    "Schemas that no longer fit their tables, now. critical: the database stores another value, "
+                    "without an error. error: it refuses what the API accepted. otel-schema check names the fields.",
+                    {
+                        "schema_name": ("Schema", ""),
+                        "schema_module": ("Module", ""),
+                        "schema_mismatch_kind": ("Kind", ""),
+                        "schema_mismatch_severity": ("Severity", ""),
+                        "job": ("Job", ""),
+                        "Value": ("Mismatches", "short"),
+                    },
+                    instant(f"{MISMATCHES} > 0"),
+                ),
+                "No mismatch is known",
+            ),
+            9, 10, 37, 14, 9,
         ),
     ]  # fmt: skip
     return page(

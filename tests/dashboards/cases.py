@@ -91,6 +91,23 @@ def versions(
     }
 
 
+def per_validation(queries: float, validations: float, relation: str = "during") -> dict[str, Value]:
+    """Queries by validation of LeadIn, and validations a second."""
+    labels = f'{SCHEMA}, schema_query_relation="{relation}", db_operation_name="SELECT"'
+    return {
+        f"schema_query_duration_seconds_count{{{labels}}}": lambda at: at * queries * validations,
+        f'schema_validation_duration_seconds_count{{{SCHEMA}, schema_validation_outcome="valid"}}': (
+            lambda at: at * validations
+        ),
+    }
+
+
+def mismatches(severity: str, value: Value, *, instance: str = "a") -> dict[str, Value]:
+    """LeadIn does not fit its table."""
+    labels = f'{SCHEMA}, schema_mismatch_kind="length", schema_mismatch_severity="{severity}"'
+    return {f"schema_mismatches{{{labels}}}".replace('instance="a"', f'instance="{instance}"'): value}
+
+
 DATABASE = 'schema_migration_tool="alembic", db_namespace="leads"'
 PENDING = f'schema_migration_pending{{job="shop", instance="a", {DATABASE}}}'
 DAY = 86400
@@ -279,6 +296,27 @@ CAUSES = [
     Case(
         "SeveralSchemaVersions", "a version that ceased is published as 0", versions("1", "2", ceased=True), until=8000
     ),
+    Case("SchemaMismatch", "one that corrupts, for half an hour", mismatches("critical", constant(1)), fires=1800),
+    Case(
+        "SchemaMismatch",
+        "one that is refused, on one of two instances",
+        mismatches("error", constant(1)) | mismatches("error", constant(0), instance="b"),
+        fires=1800,
+    ),
+    Case("SchemaMismatch", "a warning is none", mismatches("warning", constant(3)), until=4000),
+    Case("SchemaMismatch", "one that ceased is published as 0", mismatches("error", constant(0)), until=4000),
+    Case(
+        "SchemaMismatch",
+        "a migration that follows its code by 20 minutes",
+        mismatches("error", lambda at: 1.0 if at < 1200 else 0.0),
+        until=4000,
+    ),
+    Case(
+        "QueriesInValidators", "ten queries a validation for ten minutes", per_validation(10, 1), fires=700, exact=False
+    ),
+    Case("QueriesInValidators", "five are allowed", per_validation(5, 1)),
+    Case("QueriesInValidators", "ten queries after each validation are none", per_validation(10, 1, "after")),
+    Case("QueriesInValidators", "19 validations in five minutes are too few", per_validation(10, 19 / 300), until=3000),
     Case("ValidatorBuiltPerCall", "60 % of the calls build for ten minutes", calls(0.4, 5), fires=610),
     Case("ValidatorBuiltPerCall", "45 % is allowed", calls(0.55, 5)),
     Case("ValidatorBuiltPerCall", "21 builds in ten minutes count", calls(0, 21 / 600), fires=1400, exact=False),

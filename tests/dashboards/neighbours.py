@@ -51,7 +51,7 @@ def busier(series: Mapping[str, Value]) -> dict[str, Value]:
     def more(value: Value) -> Value:
         return lambda at: None if (found := value(at)) is None else 10 * found
 
-    gauges = ("up{", "otelcol_exporter_queue", "schema_info", "schema_migration", "schema_db_info")
+    gauges = ("up{", "otelcol_exporter_queue", "schema_info", "schema_migration", "schema_db_info", "schema_mismatches")
     return {selector: value if selector.startswith(gauges) else more(value) for selector, value in series.items()}
 
 

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import path
 from fastapi import Depends, FastAPI
 from opentelemetry.instrumentation.schema import endpoint
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 from telemetry import Telemetry
@@ -283,3 +283,36 @@ def test_an_endpoint_block_names_the_schema_validated_last(telemetry: Telemetry)
         LeadIn(n=1)
         query()
     assert after(telemetry) == {"TokenPayload": 1, "LeadIn": 1}
+
+
+class Row(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def known(cls, n: int) -> int:
+        query()
+        return n
+
+
+class Sheet(BaseModel):
+    rows: list[Row]
+
+
+class RowSchema(marshmallow.Schema):
+    n = marshmallow.fields.Int(validate=lambda n: query())
+
+
+class SheetSchema(marshmallow.Schema):
+    rows = marshmallow.fields.List(marshmallow.fields.Nested(RowSchema))
+
+
+@pytest.mark.parametrize(
+    ("name", "validate"), [("Sheet", Sheet.model_validate), ("SheetSchema", lambda data: SheetSchema().load(data))]
+)
+def test_a_query_for_each_item(telemetry: Telemetry, name: str, validate: Any) -> None:
+    """A validator that asks for each of ten items shows on the validation's span, and as ten queries during it."""
+    validate({"rows": [{"n": n} for n in range(10)]})
+    (span,) = (each for each in telemetry.spans() if each.name == f"schema.validate {name}")
+    assert (span.attributes or {})["schema.query.count"] == 10
+    assert telemetry.by("schema.query.duration", "schema.name", "schema.query.relation") == {(name, "during"): 10}

@@ -52,6 +52,8 @@ class Mismatches:
         self._counts: dict[Key, int] = {}
         self._attributes: dict[Key, dict[str, Any]] = {}
         self._thread: threading.Thread | None = None
+        self._fresh: list[tuple[Key, int, dict[str, Any]]] = []
+        self._shown = False
 
     def add(self, cells: SchemaCells, document: Document) -> None:
         """A schema was read: it is compared when no further one comes for a while."""
@@ -68,6 +70,7 @@ class Mismatches:
         if self._due():
             self._thread = threading.Thread(target=self._run, name="otel-schema-mismatches", daemon=True)
             self._thread.start()
+        self._count_fresh()
         for key, number in list(self._counts.items()):
             yield Observation(number, self._attributes[key])
 
@@ -138,14 +141,26 @@ class Mismatches:
         ceased = [key for key in self._counts if key not in counts][-CEASED:]
         self._counts = {**dict.fromkeys(ceased, 0), **dict(list(counts.items())[:limit])}
         self._attributes = {key: self._attributes[key] for key in self._counts}
-        for key, number in fresh.items():
+        for key in fresh:
             if key in self._attributes:
-                self._recorder.count(semconv.MISMATCH_DETECTIONS, key, self._attributes[key], number)
+                self._recorder.count(semconv.MISMATCH_DETECTIONS, key, self._attributes[key], 0)
+        self._shown = False
+        self._fresh += [
+            (key, number, self._attributes[key]) for key, number in fresh.items() if key in self._attributes
+        ]
         self._known = set(found)
+
+    def _count_fresh(self) -> None:
+        """Count what a check found, once a collection has published the series as 0: no rate sees a first value."""
+        if self._shown:
+            for key, number, attributes in self._fresh:
+                self._recorder.count(semconv.MISMATCH_DETECTIONS, key, attributes, number)
+            self._fresh = []
+        self._shown = True
 
     def forked(self) -> None:
         """In a forked child: it has no thread, and counts its own detections."""
-        self._thread, self._known = None, set()
+        self._thread, self._known, self._fresh = None, set(), []
         self._changed = monotonic() if self._documents else None
 
     def join(self, timeout: float) -> None:
