@@ -129,13 +129,10 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
     for outcome in ("failed", "partial"):
         run = f'{database}, schema_migration_direction="upgrade", schema_migration_outcome="{outcome}"'
         series[f"schema_migration_last_run_timestamp_seconds{{{run}}}"] = lambda at: 600.0
-<<<<<<< HEAD
     judged = f'{database}, schema_guard_signal="errors", schema_guard_verdict="degraded"'
     series[f"schema_guard_last_verdict_timestamp_seconds{{{judged}}}"] = lambda at: 600.0
-=======
     mismatch = 'schema_mismatch_kind="length", schema_mismatch_severity="error"'
     series[f"schema_mismatches{{{schema}, {mismatch}}}"] = lambda at: number["mismatches"] + 1
->>>>>>> 66a3abe (Alerts SchemaMismatch and QueriesInValidators, their runbooks and panels; a query for each item shows on the span)
     for version in "123":
         series[f'schema_info{{{schema}, schema_version="{version}", schema_fingerprint="{version}"}}'] = lambda at: 1.0
     for family, bounds, labels in (
