@@ -46,6 +46,7 @@ SIDE_BY_SIDE = (
     f"max by (job, instance, {IDENTITY}) (target_info{{{TARGET}}}))"
 )
 BY_MISMATCH = f"{OWN}, schema_mismatch_kind, schema_mismatch_severity"
+UNFIT = recorded("schema:schema_mismatches:sum", f'{RECORDED}, schema_name=~"$schema"')
 MISMATCHES = recorded("schema:schema_mismatches:max", f'{RECORDED}, schema_name=~"$schema"')
 
 
@@ -184,7 +185,25 @@ def dashboard() -> Any:
                 )),
                 "No check has found a mismatch",
             ),
-            8, 0, 37, 10, 9,
+            8, 0, 37, 8, 9,
+        ),
+        placed(
+            empty(
+                failures(
+                    limited(
+                        series(
+                            "Fields That Do Not Fit",
+                            "How many fields of a schema accept values that its table refuses or alters. The "
+                            "dashed line is the limit of SchemaMismatch.",
+                            "suffix: fields",
+                            query(chosen_ten(UNFIT), f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
+                        ).decimals(0),
+                        above("@{mismatches}"),
+                    )
+                ),
+                "No mismatch is known",
+            ),
+            9, 8, 37, 8, 9,
         ),
         placed(
             empty(
@@ -204,7 +223,7 @@ def dashboard() -> Any:
                 ),
                 "No mismatch is known",
             ),
-            9, 10, 37, 14, 9,
+            10, 16, 37, 8, 9,
         ),
     ]  # fmt: skip
     return page(
