@@ -269,6 +269,7 @@ def test_a_reader_that_fails_is_counted(telemetry: Telemetry, monkeypatch: pytes
     assert recorder.active is not None
     broken = recorder.active.bind("pydantic", "Broken", __name__)
     recorder.active.sources.add(broken.schema_cells, int, lambda _: 1 / 0)
+    broken.succeeded(0.001)
     assert list(info(telemetry)) == ["pydantic"]
     assert telemetry.by("schema.telemetry.errors", "schema.telemetry.component") == {"versions": 1}
 
@@ -318,6 +319,7 @@ def test_two_readers_at_once(telemetry: Telemetry) -> None:
 
     probe = recorder.active.bind("pydantic", "Slow", __name__)
     recorder.active.sources.add(probe.schema_cells, int, slow)
+    probe.succeeded(0.001)
     observe = recorder.active.observers["schema.info"]
     reading = threading.Thread(target=lambda: list(observe()))
     reading.start()
@@ -346,6 +348,7 @@ def test_a_child_forked_while_versions_are_read(telemetry: Telemetry) -> None:
     list(observe())
     probe = recorder.active.bind("pydantic", "Slow", __name__)
     recorder.active.sources.add(probe.schema_cells, int, slow)
+    probe.succeeded(0.001)
     reading = threading.Thread(target=lambda: list(observe()))
     reading.start()
     try:
@@ -362,3 +365,21 @@ def test_a_child_forked_while_versions_are_read(telemetry: Telemetry) -> None:
     finally:
         leave.set()
         reading.join()
+
+
+class Unsent(BaseModel):
+    number: int
+
+
+def test_a_schema_that_nobody_used_has_no_version(telemetry: Telemetry) -> None:
+    """The body of a route is bound when the application starts, and has a version from its first validation on."""
+    app = fastapi.FastAPI()
+
+    @app.post("/leads")
+    def create(lead: Unsent) -> None:
+        assert lead
+
+    with TestClient(app) as client:
+        assert telemetry.by("schema.info", "schema.name") == {}
+        assert client.post("/leads", json={"number": "x"}).status_code == 422
+        assert telemetry.by("schema.info", "schema.name") == {"Unsent": 1}

@@ -52,6 +52,11 @@ class SchemaCells:
         return instrument.cell({**self.attributes, **attributes}, hit_counter)
 
     @property
+    def used(self) -> bool:
+        """Whether a validation ended."""
+        return bool(self.durations.all())
+
+    @property
     def hits(self) -> Cell | None:
         """The validator cache's hits; None where there is no validator to be built."""
         return self._cache_cell(semconv.CACHE_HITS)

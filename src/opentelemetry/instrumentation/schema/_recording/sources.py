@@ -59,10 +59,12 @@ class Sources:
             self._waiting[cells] = read
 
     def take(self) -> Source | None:
-        """The next schema that still exists; None if there is none."""
+        """The next schema that was used and still exists; None if there is none.
+
+        A web framework binds the bodies of all its routes at its start; those that nobody sends wait here.
+        """
         with self._lock:
-            while self._waiting:
-                cells = next(iter(self._waiting))
+            for cells in [each for each in self._waiting if each.used]:
                 read, schema = self._waiting.pop(cells), self._schemas[cells]()
                 if schema is not None:
                     return Source(cells, schema, read)
