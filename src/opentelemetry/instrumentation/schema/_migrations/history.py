@@ -153,6 +153,8 @@ class History:
         Raises:
             MigrationError: if the file is there and cannot be read.
         """
+        if self.path.exists() and not self.path.is_file():  # a device need not have an end
+            raise MigrationError(f"the history {self.path} is no file: name one with --history")
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:

@@ -14,7 +14,7 @@ import click
 
 from .._migrations.database import parse
 from .._migrations.errors import MigrationError
-from .._migrations.history import NAME, History, Run, holders, unfinished
+from .._migrations.history import NAME, History, Run, edited, holders, unfinished
 from .._migrations.plan import Limits, Plan, Tool, named
 from .._migrations.process import Interrupts
 from .._migrations.run import Options, Result
@@ -112,6 +112,7 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="Further tries after a lock time-out, 10 s apart.",
             ),
+            click.option("--retry-pause", type=click.FloatRange(min=0), default=10.0, hidden=True),
             click.option(
                 "--wait",
                 type=click.FloatRange(min=0),
@@ -211,14 +212,18 @@ def _origin(run: Run) -> str:
     return f"{' and '.join(filter(None, places))} on {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')}"
 
 
-def warn_of_killed(settings: Settings, plan: Plan) -> None:
-    """Says that an earlier run did not end, which a killed one leaves behind."""
-    for run in unfinished(settings.history.runs(plan.database.identity, str(plan.table)))[-1:]:
+def warn(settings: Settings, plan: Plan) -> None:
+    """Says what the history knows: an earlier run that did not end, applied files that were edited since."""
+    runs = settings.history.runs(plan.database.identity, str(plan.table))
+    for run in unfinished(runs)[-1:]:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
             f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) never said how it ended: it was killed, "
             "or still runs"
         )
+    for each in edited(runs, settings.tool.files()):
+        if each.file is not None:
+            settings.say(f"{each.revision} ({each.file.name}) was edited after it was applied: the database holds the old")
 
 
 def outcome_text(result: Result) -> list[str]:
@@ -309,6 +314,7 @@ def settings(
     lock_timeout: float,
     statement_timeout: float | None,
     retries: int,
+    retry_pause: float,
     wait: float,
     image: str | None,
     json_: bool,
@@ -323,6 +329,7 @@ def settings(
         limits=Limits(lock_timeout=lock_timeout, statement_timeout=statement_timeout, lossy=frozenset(lossy)),
         wait=wait,
         retries=retries,
+        pause=retry_pause,
         accepted=frozenset(accepted),
         commit=git.head(Path.cwd()),
         image=image,

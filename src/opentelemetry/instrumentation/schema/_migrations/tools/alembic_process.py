@@ -209,6 +209,9 @@ class Driver:
     def _steps(self, script: ScriptDirectory, direction: str, target: str, heads: tuple[str, ...]) -> list[Any]:
         if direction == "upgrade":
             return [*script._upgrade_revs(target, heads)]  # pyright: ignore
+        for each in script.walk_revisions():
+            if not hasattr(each.module, "downgrade"):  # is said of it when its step is described
+                each.module.downgrade = None  # pyright: ignore[reportAttributeAccessIssue]
         return [*script._downgrade_revs(target, heads)]  # pyright: ignore
 
     def _after(self, script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> list[str]:

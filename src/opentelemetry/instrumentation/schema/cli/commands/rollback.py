@@ -89,7 +89,7 @@ def _rollback(target: str | None, settings: Settings) -> None:
             else:
                 echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
             return
-        migrating.warn_of_killed(settings, plan)
+        migrating.warn(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)

@@ -88,7 +88,7 @@ def _upgrade(
         if not plan.steps:
             _nothing(plan, settings)
             return
-        migrating.warn_of_killed(settings, plan)
+        migrating.warn(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)
