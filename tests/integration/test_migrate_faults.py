@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from databases import Server, postgresql_server
-from migrated import KINDS, TABLE, Folder, Project
 from sqlalchemy.pool import NullPool
+
+from migrated import KINDS, TABLE, Folder, Project
 
 DEADLINE = 60.0
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
@@ -126,8 +127,10 @@ def test_command_killed(project: Project) -> None:
     until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
     assert [line["event"] for line in project.history()] == ["started", "finished", "started"]
     if kind(project) == "postgresql":  # it does not notice that its client is gone before the sleep is over
-        project.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
-                    " AND pid <> pg_backend_pid() AND datname = current_database()")
+        project.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
+            " AND pid <> pg_backend_pid() AND datname = current_database()"
+        )
     project.revision("r2", "r1", 'op.add_column("a", sa.Column("y", sa.Integer()))', 'op.drop_column("a", "y")')
     again = project.do("upgrade")
     assert again.code == 0, again.all
@@ -154,8 +157,10 @@ def test_connection_lost(project: Project) -> None:
         pytest.skip("no connection to lose")
     process = sleeps(project)
     if kind(project) == "postgresql":
-        project.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
-                    " AND pid <> pg_backend_pid() AND datname = current_database()")
+        project.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
+            " AND pid <> pg_backend_pid() AND datname = current_database()"
+        )
     else:
         engine = sa.create_engine(project.url, poolclass=NullPool)
         with engine.connect() as connection:
@@ -188,7 +193,8 @@ def test_server_gone(tmp_path: Path) -> None:
 def test_constraint_at_commit(on_postgresql: Project) -> None:
     """A deferred constraint fails at COMMIT, after every step said that it was done: nothing is there."""
     on_postgresql.revision(
-        "r2", "r1",
+        "r2",
+        "r1",
         'op.execute("CREATE TABLE p (id int PRIMARY KEY)")\n'
         'op.execute("CREATE TABLE q (p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)")\n'
         'op.execute("INSERT INTO q VALUES (7)")',
@@ -206,8 +212,9 @@ def test_constraint_at_commit(on_postgresql: Project) -> None:
 def test_autocommit_block(on_postgresql: Project) -> None:
     """What an autocommit block committed stays when the step fails after it, and each line of it is named."""
     on_postgresql.revision(
-        "r2", "r1",
-        f'{ADD}\nwith op.get_context().autocommit_block():\n'
+        "r2",
+        "r1",
+        f"{ADD}\nwith op.get_context().autocommit_block():\n"
         '    op.create_index("ix", "a", ["x"], postgresql_concurrently=True)\nop.drop_table("missing")',
         "pass",
     )
@@ -226,7 +233,8 @@ def test_rows_before_a_table_changes(mariadb: Server, tmp_path: Path) -> None:
     project.revision("r1", None, TABLE, 'op.drop_table("a")')
     assert project.do("upgrade").code == 0
     project.revision(
-        "r2", "r1",
+        "r2",
+        "r1",
         'op.execute("INSERT INTO a (id) VALUES (1)")\nop.execute("CREATE TABLE z (id int)")\n'
         'op.execute("DROP TABLE z")\nop.drop_table("missing")',
         "pass",
@@ -324,7 +332,9 @@ def test_long_reader(project: Project, reader: sa.Connection) -> None:
     assert done.code == 1, done.all
     assert "lock time-out after 1.2 s in r2" in done.err
     if kind(project) == "postgresql":
-        assert re.search(r"blocked: session \d+ \(report, idle in transaction, its transaction is \d+ s old\)", done.err)
+        assert re.search(
+            r"blocked: session \d+ \(report, idle in transaction, its transaction is \d+ s old\)", done.err
+        )
         assert done.err.count("lock time-out") == 2
         assert "trying again in" in done.err
     else:
@@ -355,6 +365,8 @@ def test_edited_file(on_postgresql: Project) -> None:
     done = on_postgresql.do("upgrade")
     assert done.code == 0, done.all
     assert "r1 (r1_.py) was edited after it was applied" in done.err
+    status = on_postgresql.do("status", "--url", f"staging={on_postgresql.url}")
+    assert "staging: r1 (r1_.py) was edited after it was applied" in status.out
 
 
 @pytest.mark.parametrize(
@@ -384,10 +396,11 @@ def test_disk_full(tmp_path: Path) -> None:
         project.revision("r1", None, TABLE, 'op.drop_table("a")')
         assert project.do("upgrade").code == 0
         project.revision(
-            "r2", "r1",
-            f"{ADD}\nop.execute(\"CREATE TABLE b (t text)\")\n"
-            "op.execute(\"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) "
-            "INSERT INTO b SELECT hex(randomblob(50)) FROM n\")",
+            "r2",
+            "r1",
+            f'{ADD}\nop.execute("CREATE TABLE b (t text)")\n'
+            'op.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) '
+            'INSERT INTO b SELECT hex(randomblob(50)) FROM n")',
             "pass",
         )
         (disk / "h").write_text("")

@@ -222,8 +222,13 @@ def _run(data: dict[str, Any]) -> Run | None:
 
 
 def unfinished(runs: Iterable[Run]) -> list[Run]:
-    """Runs that began and did not say how they ended: they run still, or were killed."""
-    return [run for run in runs if run.outcome is None]
+    """The last runs, if they began and did not say how they ended: they run still, or were killed."""
+    found: list[Run] = []
+    for run in reversed(list(runs)):
+        if run.outcome is not None:
+            break
+        found.append(run)
+    return found
 
 
 def recorded(runs: Iterable[Run], heads: tuple[str, ...]) -> Run | None:

@@ -14,8 +14,9 @@ from .errors import MigrationError, RefusedError, UnknownError
 from .history import History, Run
 from .locks import Watch
 from .outcome import State, Verdict
-from .plan import Direction, Ended, Limits, Plan, Step, Tool
+from .plan import Direction, Ended, Event, Limits, Plan, Step, Tool
 from .process import Interrupts
+from .telemetry import Runs, Target
 
 RETRIES: Final = 3
 PAUSE: Final = 10.0  # s between two tries, give or take a fifth
@@ -163,9 +164,24 @@ def estimate(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
 
 
 def execute(
-    tool: Tool, plan: Plan, history: History, options: Options, say: Say, interrupts: Interrupts | None = None
+    tool: Tool,
+    plan: Plan,
+    history: History,
+    options: Options,
+    say: Say,
+    interrupts: Interrupts | None = None,
+    runs: Runs | None = None,
 ) -> Result:
     """Runs a plan that was checked, under a lock that the caller holds.
+
+    Args:
+        tool: Runs it.
+        plan: Was made under the same lock.
+        history: Where the run is recorded.
+        options: How it is run.
+        say: Prints progress.
+        interrupts: What ends it early.
+        runs: Records its telemetry.
 
     Raises:
         MigrationError: if nothing was run: the history cannot be written, or the database not read before.
@@ -189,17 +205,50 @@ def execute(
         by_guard=options.by_guard,
     )
     began = time.monotonic()
-    result = _attempts(tool, plan, before, options, say, interrupts)
+    traced = runs.begin(_target(plan), plan.direction, plan.steps[0].file.parent) if runs is not None else None
+
+    def trace(name: str, facts: dict[str, Any]) -> None:
+        if traced is not None and name == "step":
+            traced.begin_step(facts["revision"])
+        elif traced is not None and name == "applied":
+            traced.end_step()
+
+    result = _attempts(tool, plan, before, options, say, interrupts, trace)
+    if traced is not None:
+        outcome_ = result.verdict.outcome
+        traced.end(None if outcome_ == "unknown" else outcome_, _error(result.ended))
     took = time.monotonic() - began
     return _recorded(replace(result, plan=plan, before=before, duration=took), history, run)
 
 
+def _target(plan: Plan) -> Target:
+    dialect = plan.database.dialect
+    if dialect == "sqlite":  # which has no name but a file
+        return Target(plan.tool, "", dialect)
+    default = "public" if dialect == "postgresql" else ""
+    return Target(plan.tool, Target.namespaced(plan.database.name, plan.table.schema or "", default), dialect)
+
+
+def _error(ended: Ended) -> BaseException | None:
+    """What the tool's process raised, for its class and its code: the object itself stayed there."""
+    if ended.error is None:
+        return None
+    name, _, code = ended.error.partition(" ")
+    return type(name, (Exception,), {"sqlstate": code})()
+
+
 def _attempts(
-    tool: Tool, plan: Plan, before: State, options: Options, say: Say, interrupts: Interrupts | None
+    tool: Tool,
+    plan: Plan,
+    before: State,
+    options: Options,
+    say: Say,
+    interrupts: Interrupts | None,
+    trace: Event,
 ) -> Result:
     attempt, tries = 0, options.retries
     while True:
-        result = _attempt(tool, plan, before, options, say)
+        result = _attempt(tool, plan, before, options, say, trace)
         attempt += 1
         if not result.ended.lock_timeout or result.reached or result.after is None:
             return result
@@ -236,12 +285,13 @@ def _sleep(seconds: float, interrupts: Interrupts | None) -> bool:
     return True
 
 
-def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say) -> Result:
+def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say, trace: Event) -> Result:
     watch = Watch(plan.database)
     total = len(plan.steps)
 
     def hear(name: str, facts: dict[str, Any]) -> None:
         watch.hear(name, facts)
+        trace(name, facts)
         if name == "step":
             step = next(step for step in plan.steps if step.revision == facts["revision"])
             say(f"{plan.direction} {facts['number']}/{total} {step.revision} {step.title}".rstrip())

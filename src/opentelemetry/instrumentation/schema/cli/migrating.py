@@ -215,7 +215,7 @@ def _origin(run: Run) -> str:
 def warn(settings: Settings, plan: Plan) -> None:
     """Says what the history knows: an earlier run that did not end, applied files that were edited since."""
     runs = settings.history.runs(plan.database.identity, str(plan.table))
-    for run in unfinished(runs)[-1:]:
+    for run in unfinished(runs)[:1]:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
             f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) never said how it ended: it was killed, "
@@ -223,7 +223,9 @@ def warn(settings: Settings, plan: Plan) -> None:
         )
     for each in edited(runs, settings.tool.files()):
         if each.file is not None:
-            settings.say(f"{each.revision} ({each.file.name}) was edited after it was applied: the database holds the old")
+            settings.say(
+                f"{each.revision} ({each.file.name}) was edited after it was applied: the database holds the old"
+            )
 
 
 def outcome_text(result: Result) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ class Alembic:
             "transaction": "step",
         }
         command, whole, directory = self._call("rehearse", request)
-        stream, output = events(command, whole, directory, self.interrupts)
+        stream, output = events(command, whole, directory, self.interrupts, environment=_environment())
         problem: dict[str, Any] | None = None
         step, ended = "", False
         for each in stream:
@@ -129,7 +130,7 @@ class Alembic:
             "lock_timeout": Limits().lock_timeout,
             "statement_timeout": None,
         }
-        stream, output = events(*self._call("plan", request), None)
+        stream, output = events(*self._call("plan", request), None, environment=_environment())
         facts: dict[str, Any] | None = None
         problem: dict[str, Any] | None = None
         for each in stream:
@@ -189,7 +190,7 @@ class Alembic:
 
     def _listen(self, request: dict[str, Any], plan: Plan, event: Event) -> Ended:
         command, whole, directory = self._call("run", request)
-        stream, output = events(command, whole, directory, self.interrupts, lambda: event("idle", {}))
+        stream, output = events(command, whole, directory, self.interrupts, lambda: event("idle", {}), _environment())
         completed: list[str] = []
         sessions: list[int] = []
         change: list[tuple[tuple[str, ...], bool, list[str], list[str]]] = []
@@ -233,6 +234,13 @@ class Alembic:
             sessions=tuple(sessions),
             stderr=output.stderr,
         )
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what `opentelemetry-instrument` puts there: the run is recorded here, and once."""
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [each for each in path if not each.rstrip("/").endswith("auto_instrumentation")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)} if kept != path else {**os.environ}
 
 
 def _step(data: dict[str, Any]) -> Step:

@@ -13,6 +13,7 @@ from ..._migrations.history import recorded
 from ..._migrations.plan import MissingRevisionError, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
+from ..._migrations.sdk import recording
 from .. import migrating, project
 from ..migrating import Settings
 from ..output import echo, echo_json
@@ -93,7 +94,10 @@ def _rollback(target: str | None, settings: Settings) -> None:
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)
-        result = run.execute(settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts)
+        with recording() as runs:
+            result = run.execute(
+                settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts, runs
+            )
         if result.ended.changed:
             raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
     migrating.end("rollback", settings, result, _next(result))
@@ -118,7 +122,7 @@ def _next(result: Result) -> str:
     if result.reached:
         return ""
     if result.verdict.outcome == "unknown":
-        return "otel-schema status, when the database can be reached"
+        return "otel-schema status --url URL, when the database can be reached"
     if result.verdict.outcome == "failed" or result.verdict.clean:
         target = named(result.plan.after, result.plan.tool)
         return f"mend the downgrade of {result.ended.failed}, then run otel-schema rollback {target}"

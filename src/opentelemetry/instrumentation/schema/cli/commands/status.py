@@ -57,10 +57,21 @@ class _Row:
     "passwords out of the process list.",
 )
 @click.option("--prometheus", metavar="URL", help="A Prometheus that scrapes the environments' apps.")
+@click.option(
+    "--history",
+    "runs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".otel-schema/history.jsonl"),
+    show_default=True,
+    envvar="OTEL_SCHEMA_HISTORY",
+    help="Where `upgrade` and `rollback` recorded their runs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @match_option
 @reads_urls
-def status(urls: tuple[str, ...], prometheus: str | None, as_json: bool, selector: Selector, access: Access) -> None:
+def status(
+    urls: tuple[str, ...], prometheus: str | None, runs: Path, as_json: bool, selector: Selector, access: Access
+) -> None:
     """Show environments side by side: revisions, pending migrations, Git refs, releases and API versions.
 
     Reads the databases, the migration files of this checkout, and the branches and tags of its repository; writes
@@ -92,6 +103,8 @@ def status(urls: tuple[str, ...], prometheus: str | None, as_json: bool, selecto
                 f"{row.environment}: no ref holds {each}. Find who migrated {row.database}, and have that commit "
                 "pushed; if it is pushed already: git fetch --all --tags"
             )
+    for row in rows:
+        notes += _recorded(row, lines, runs)
     if as_json:
         echo_json({"environments": [_document(row) for row in rows], "notes": notes})
     else:
@@ -177,6 +190,34 @@ def _read(
             )
         )
     return rows
+
+
+def _recorded(row: _Row, lines: dict[Migrations, History], path: Path) -> list[str]:
+    """What the history of runs knows of a database: runs that did not end, applied files that were edited since."""
+    from ..._migrations import history
+    from ..._migrations.errors import MigrationError
+
+    found = row.found
+    if found is None:
+        return []
+    try:
+        every = history.History(path).runs(row.database)
+    except MigrationError as error:
+        return [str(error)]
+    runs = [run for run in every if run.tool == found.tool and run.table.rpartition(".")[2] == found.table.name]
+    files = {name: each.file for line in lines.values() for name, each in line.by_id.items()}
+    notes = [
+        f"{row.environment}: the {run.direction} of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
+        "never said how it ended: it was killed, or still runs"
+        for run in history.unfinished(runs)[:1]
+    ]
+    notes += [
+        f"{row.environment}: {each.revision} ({each.file.name}) was edited after it was applied. Restore it, "
+        "and write the change as a new revision"
+        for each in history.edited(runs, files)
+        if each.file is not None
+    ]
+    return notes
 
 
 def _from_environment(url: str) -> str:

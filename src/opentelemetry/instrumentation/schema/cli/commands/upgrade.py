@@ -14,6 +14,7 @@ from ..._migrations.errors import MigrationError
 from ..._migrations.plan import SAFE, MissingRevisionError, Plan, named
 from ..._migrations.process import interrupts
 from ..._migrations.run import Result
+from ..._migrations.sdk import recording
 from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
 from ...semconv import Signal
@@ -94,7 +95,10 @@ def _upgrade(
         run.check(plan, settings.options)
         guard = prepare(plan)
         began = time.time()
-        result = run.execute(settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts)
+        with recording() as runs:
+            result = run.execute(
+                settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts, runs
+            )
         ended = time.time()
         if result.ended.changed:
             raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
@@ -148,7 +152,7 @@ def _next(result: Result) -> str:
     if result.reached:
         return ""
     if result.verdict.outcome == "unknown":
-        return "otel-schema status, when the database can be reached"
+        return "otel-schema status --url URL, when the database can be reached"
     mend = (
         f"mend {result.ended.failed}, then run otel-schema upgrade again"
         if result.ended.failed
@@ -187,7 +191,11 @@ def _back(plan: Plan, result: Result, settings: Settings, next_: str) -> tuple[R
                 settings.say(
                     f"{' '.join(migrating.outcome_text(result))}. Rolling back to {named(plan.before, plan.tool)}"
                 )
-                return run.execute(settings.tool, back, settings.history, settings.options, settings.say), next_
+                with recording() as runs:
+                    back_again = run.execute(
+                        settings.tool, back, settings.history, settings.options, settings.say, None, runs
+                    )
+                return back_again, next_
         except MigrationError as error:
             why_not = str(error)
     settings.say(f"no rollback: {why_not}")
