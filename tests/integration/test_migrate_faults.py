@@ -20,9 +20,9 @@ from migrated import KINDS, TABLE, Folder, Project
 DEADLINE = 60.0
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
 SLEEP = {
-    "postgresql": 'op.execute("SELECT pg_sleep(20)")',
-    "mysql": 'op.execute("SELECT sleep(20)")',
-    "sqlite": "import time; time.sleep(20)",
+    "postgresql": 'op.execute("SELECT pg_sleep(60)")',
+    "mysql": 'op.execute("SELECT sleep(60)")',
+    "sqlite": "import time; time.sleep(60)",
 }
 
 
@@ -76,7 +76,7 @@ def sleeping(project: Project) -> bool:
         except sa.exc.OperationalError:
             return False
     query = {
-        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%' AND state = 'active'"
+        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%' AND state = 'active'"
         " AND pid <> pg_backend_pid() AND datname = current_database()",
         "mysql": "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep' AND db = database()",
     }[kind(project)]
@@ -128,7 +128,7 @@ def test_command_killed(project: Project) -> None:
     assert [line["event"] for line in project.history()] == ["started", "finished", "started"]
     if kind(project) == "postgresql":  # it does not notice that its client is gone before the sleep is over
         project.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%'"
             " AND pid <> pg_backend_pid() AND datname = current_database()"
         )
     project.revision("r2", "r1", 'op.add_column("a", sa.Column("y", sa.Integer()))', 'op.drop_column("a", "y")')
@@ -146,7 +146,7 @@ def test_stopped(project: Project, number: int, code: int) -> None:
     process.send_signal(number)
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == code, (out, err)
-    assert time.monotonic() - began < 18, "it waited for the statement"
+    assert time.monotonic() - began < 50, "it waited for the statement"
     assert f"the process was ended by {signal.Signals(number).name}" in out
     check_truth(project, out)
 
@@ -158,7 +158,7 @@ def test_connection_lost(project: Project) -> None:
     process = sleeps(project)
     if kind(project) == "postgresql":
         project.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(20)%%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%'"
             " AND pid <> pg_backend_pid() AND datname = current_database()"
         )
     else:
@@ -422,7 +422,7 @@ def test_dbmate_stopped(postgresql: Server, tmp_path: Path, number: int) -> None
     plain = url.replace("postgresql+psycopg", "postgres") + "?sslmode=disable"
     folder = Folder(tmp_path / "project", url, plain)
     folder.migration("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;")
-    folder.migration("002_b", "ALTER TABLE a ADD COLUMN x int; SELECT pg_sleep(20);", "ALTER TABLE a DROP COLUMN x;")
+    folder.migration("002_b", "ALTER TABLE a ADD COLUMN x int; SELECT pg_sleep(60);", "ALTER TABLE a DROP COLUMN x;")
     process = folder.start("upgrade", "--url", plain)
     until(lambda: sleeping(folder) or process.poll() is not None)
     if number == signal.SIGKILL:

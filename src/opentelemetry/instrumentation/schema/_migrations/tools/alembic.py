@@ -179,7 +179,8 @@ class Alembic:
         if problem["kind"] == "command":
             return MigrationError(f"Alembic: {message}")
         place = f" ({problem['place']})" if problem.get("place") else ""
-        return UnknownError(f"env.py failed before any migration ran: {problem['type']}: {message}{place}")
+        kind = UnknownError if problem.get("database") else MigrationError
+        return kind(f"env.py failed before any migration ran: {problem['type']}: {message}{place}")
 
     def _killed(self, code: int, ended: bool) -> int | None:
         """The signal that ended the process before it was done."""

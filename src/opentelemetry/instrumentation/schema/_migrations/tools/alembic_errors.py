@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..database import reason
 
@@ -15,10 +16,10 @@ _LOCK_CODES: Final = ("55P03", "1205")
 
 def _code(error: BaseException) -> str | None:
     said: Any = getattr(error, "orig", None)
-    code = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None)
     arguments = getattr(said, "args", ())
-    if code is None and arguments and isinstance(arguments[0], int):
-        code = arguments[0]
+    if arguments and type(arguments[0]) is int:  # MySQL's number says more than its SQLSTATE
+        return str(arguments[0])
+    code = getattr(said, "sqlstate", None) or getattr(said, "pgcode", None)
     return None if code is None else str(code)
 
 
@@ -40,6 +41,7 @@ def failure(error: BaseException, directory: str) -> dict[str, Any]:
     return {
         "kind": "command" if isinstance(error, CommandError) else "failed",
         "type": type(said).__qualname__,
+        "database": isinstance(error, SQLAlchemyError),
         "code": code,
         "message": reason(error),
         "place": _place(error, directory),

@@ -67,7 +67,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
 def _refuse_stand_in(scratch: Database, tool: str, config: Path | None) -> None:
     """SQLite, or another server, would answer differently than the one that the migrations are for."""
     real = _real_dialect(tool, config)
-    if real is not None and real != scratch.dialect:
+    if real not in (None, "sqlite", scratch.dialect):
         raise UsageError(
             f"the migrations are for {_NAMES[real]}, and {scratch} is {_NAMES[scratch.dialect]}, which answers "
             f"differently: name an empty {_NAMES[real]} database with --url"
@@ -159,7 +159,7 @@ class _Heard:
             self._add("interrupted", "unknown", ended.failed or "", self._file, f"{ended.message}", "Run it again.")
         elif ended.failed is not None and ended.message:
             code = {"up": "upgrade-fails", "down": "downgrade-fails", "up again": "not-repeatable"}[self._way]
-            self._add(code, "error", ended.failed, self._file, f"{self._way} failed: {ended.message}", "")
+            self._add(code, "error", ended.failed, "", f"{self._way} failed: {ended.message}", "")
         wrong = len({each.subject for each in self._items if each.level == "error"})
         rest = self._total - done
         summary = f"{done} of {self._total} revisions rehearsed"

@@ -158,6 +158,8 @@ def _next(result: Result) -> str:
         if result.ended.failed
         else ("run otel-schema upgrade again")
     )
+    if result.ended.lock_timeout:
+        mend = "run otel-schema upgrade again when whoever blocks has ended"
     if result.ended.refused:
         table = "TABLE"
         step = next((step for step in result.plan.steps if step.revision == result.ended.failed), None)
