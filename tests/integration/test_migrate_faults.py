@@ -118,6 +118,7 @@ def test_tool_killed(project: Project) -> None:
     assert project.history()[-1]["outcome"] == ("failed" if kind(project) == "postgresql" else "partial")
 
 
+@pytest.mark.nightly
 def test_command_killed(project: Project) -> None:
     """otel-schema killed by `kill -9`: Alembic ends with it, the lock is free, and the next run says what happened."""
     process = sleeps(project)
@@ -138,6 +139,7 @@ def test_command_killed(project: Project) -> None:
     assert project.truth()[0] == ["r2"]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped(project: Project, number: int, code: int) -> None:
     """SIGTERM and Ctrl-C stop the step on the server too, and the command says what is left before it ends."""
@@ -151,6 +153,7 @@ def test_stopped(project: Project, number: int, code: int) -> None:
     check_truth(project, out)
 
 
+@pytest.mark.nightly
 def test_connection_lost(project: Project) -> None:
     """The server ends the session in the middle of a step."""
     if kind(project) == "sqlite":
@@ -209,6 +212,7 @@ def test_constraint_at_commit(on_postgresql: Project) -> None:
     assert "7" not in str(on_postgresql.history()[-1]["error"])
 
 
+@pytest.mark.nightly
 def test_autocommit_block(on_postgresql: Project) -> None:
     """What an autocommit block committed stays when the step fails after it, and each line of it is named."""
     on_postgresql.revision(
@@ -245,6 +249,7 @@ def test_rows_before_a_table_changes(mariadb: Server, tmp_path: Path) -> None:
     assert "rows that r2 changed before it failed may be committed" in done.out
 
 
+@pytest.mark.nightly
 def test_two_runs_at_once(project: Project) -> None:
     """Of two runs one waits for the other and then has nothing to do; without waiting it names who holds the lock."""
     first = sleeps(project)
@@ -265,6 +270,7 @@ def test_two_runs_at_once(project: Project) -> None:
     assert not list(project.path.parent.glob("*.lock"))
 
 
+@pytest.mark.nightly
 def test_older_code(on_postgresql: Project) -> None:
     """A checkout without the database's revision changes nothing, and says which image and commit has it."""
     file = on_postgresql.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
@@ -278,6 +284,7 @@ def test_older_code(on_postgresql: Project) -> None:
     assert on_postgresql.truth() == (["r2"], {"a": {"id", "x"}})
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("undo", "words"),
     [
@@ -299,6 +306,7 @@ def test_no_way_back(on_postgresql: Project, undo: str | None, words: str) -> No
     assert on_postgresql.truth() == (["r2"], {"a": {"id", "x"}})
 
 
+@pytest.mark.nightly
 def test_missing_file(on_postgresql: Project) -> None:
     """A revision whose file is gone from the middle of the line is named."""
     on_postgresql.revision("r3", "r2", ADD, "pass")
@@ -344,6 +352,7 @@ def test_long_reader(project: Project, reader: sa.Connection) -> None:
     assert project.truth() == (["r1"], {"a": {"id"}})
 
 
+@pytest.mark.nightly
 def test_reader_that_ends(on_postgresql: Project) -> None:
     """A second try succeeds when the reader has ended."""
     on_postgresql.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
@@ -358,6 +367,7 @@ def test_reader_that_ends(on_postgresql: Project) -> None:
     assert on_postgresql.truth()[0] == ["r2"]
 
 
+@pytest.mark.nightly
 def test_edited_file(on_postgresql: Project) -> None:
     """A file that was edited after it was applied is named at the next run."""
     on_postgresql.revision("r1", None, f"{TABLE}\n# edited", 'op.drop_table("a")')
@@ -369,6 +379,7 @@ def test_edited_file(on_postgresql: Project) -> None:
     assert "staging: r1 (r1_.py) was edited after it was applied" in status.out
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("history", "words"),
     [("alembic.ini/history", "cannot read the history"), ("/dev/full", "is no file"), ("/proc/h", "cannot write the")],
@@ -415,7 +426,7 @@ def test_disk_full(tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.nightly), signal.SIGTERM])
 def test_dbmate_stopped(postgresql: Server, tmp_path: Path, number: int) -> None:
     """dbmate killed, or the command stopped, in a statement: the server has ended it when the outcome is said."""
     url = postgresql.fresh()

@@ -87,6 +87,7 @@ def test_a_step_fails(project: Project) -> None:
     assert project.history()[-1]["after"] == heads
 
 
+@pytest.mark.nightly
 def test_the_rows_of_a_dropped_table(project: Project) -> None:
     """A destructive upgrade is refused with table and number, an empty table is no loss, and nothing has changed."""
     project.do("upgrade")

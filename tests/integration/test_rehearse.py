@@ -20,6 +20,7 @@ def scratch(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.fresh()
 
 
+@pytest.mark.nightly
 def test_rehearsed(scratch: str, tmp_path: Path) -> None:
     """A good line comes back; one that does nothing, one that forgets an index and one without downgrade are found."""
     project = Project(tmp_path / "project", scratch)
