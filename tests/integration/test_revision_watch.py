@@ -578,3 +578,84 @@ def test_a_dialect_travels_without_it(telemetry: Telemetry, url: Callable[[str],
         assert not hasattr(one.engine.dialect, "_otel_schema_watched")
         one.request()
         assert not hasattr(one.engine.dialect, "_otel_schema_watched")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
+    """A project in the working directory: Alembic's in the schema `app`, DBMate's in a table of its own."""
+    versions = tmp_path / "project/alembic/versions"
+    versions.mkdir(parents=True)
+    (versions / "a.py").write_text("revision = 'a'\ndown_revision = None\n")
+    (versions.parent / "env.py").write_text("context.configure(version_table_schema='app')\n")
+    (tmp_path / "project/alembic.ini").write_text("[alembic]\nscript_location = alembic\n")
+    (tmp_path / "project/db/migrations").mkdir(parents=True)
+    (tmp_path / "project/db/migrations/1_x.sql").touch()
+    (tmp_path / "project/.env").write_text("DBMATE_MIGRATIONS_TABLE=ran\n")
+    monkeypatch.chdir(tmp_path / "project")
+    made = Telemetry(revision_interval=INTERVAL)
+    yield made
+    made.off()
+
+
+def test_tables_of_ones_own(elsewhere: Telemetry, postgresql: Server) -> None:
+    """Tables that the tools' settings name are read in their schema; a stranger's in the usual place is not."""
+    at = postgresql.fresh()
+    name = at.rpartition("/")[2]
+    postgresql.run(
+        name,
+        "CREATE SCHEMA app; CREATE TABLE app.alembic_version (version_num VARCHAR(32)); "
+        "INSERT INTO app.alembic_version VALUES ('a'); CREATE TABLE alembic_version (version_num VARCHAR(32)); "
+        "INSERT INTO alembic_version VALUES ('stranger'); CREATE TABLE ran (version VARCHAR(128)); "
+        "CREATE TABLE schema_migrations (version BIGINT, dirty BOOLEAN); INSERT INTO schema_migrations VALUES (7)",
+    )
+    keys = (semconv.MIGRATION_TOOL, semconv.DB_NAMESPACE, semconv.DB_REVISION, semconv.DB_STATE)
+    with app("postgresql+psycopg", at) as one:
+        soon(elsewhere, one, {("a", "current"), ("base", "behind")})
+        assert set(elsewhere.by("schema.db.info", *keys)) == {
+            ("alembic", f"{name}|app", "a", "current"),
+            ("dbmate", name, "base", "behind"),
+        }
+        pending = elsewhere.by("schema.migration.pending", semconv.MIGRATION_TOOL, zeros=True)
+        assert pending == {"alembic": 0, "dbmate": 1}
+
+
+def test_what_may_not_be_read(telemetry: Telemetry, postgresql: Server, migrations: Path) -> None:
+    """Without the privilege the state is unknown, on a read-only server it is known, and a namesake has no series."""
+    at = postgresql.fresh()
+    name = at.rpartition("/")[2]
+    postgresql.run(
+        name, "CREATE TABLE alembic_version (version_num VARCHAR(32)); INSERT INTO alembic_version VALUES ('c')"
+    )
+    postgresql.run(name, "CREATE ROLE watcher LOGIN")
+    try:
+        with app("postgresql+psycopg", at.replace("leads@", "watcher@")) as one:
+            soon(telemetry, one, {(None, "unknown")})
+            telemetry.off()
+            telemetry.on(revision_interval=INTERVAL, migrations=str(migrations))
+        options = {"connect_args": {"options": "-c default_transaction_read_only=on"}}
+        with app("postgresql+psycopg", at, **options) as one:
+            soon(telemetry, one, {("c", "current")})
+    finally:
+        postgresql.run(name, "DROP ROLE watcher")
+    postgresql.run(name, "DROP TABLE alembic_version; CREATE TABLE alembic_version (version_num INTEGER)")
+    with app("postgresql+psycopg", at) as one:
+        for _ in range(3):
+            one.request()
+        assert databases(one)[0].asked
+        assert databases(one)[0].readings == ()
+
+
+def test_engines_that_are_gone(telemetry: Telemetry, url: Callable[[str], str], postgresql: Server) -> None:
+    """Each engine has its series, and that of an engine that is gone is 0."""
+    with (
+        app("postgresql+psycopg", postgresql.fresh()) as first,
+        app("sqlite+pysqlite", url("sqlite+pysqlite")) as second,
+    ):
+        versioned(first, "b")
+        versioned(second, "c")
+        soon(telemetry, first, {("b", "behind"), ("c", "current")})
+    for one in (first, second):
+        del one.engine, one.sync_engine
+    gc.collect()
+    assert info(telemetry) == {}
+    assert info(telemetry, zeros=True).keys() >= {("b", "behind"), ("c", "current")}
