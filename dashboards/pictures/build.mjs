@@ -22,6 +22,7 @@ const compatible = {
 
 export const bundled = (outdir, entry = 'app.jsx', platform = 'browser') =>
   build({
+    absWorkingDir: here, // where aliases are looked up
     entryPoints: [`${here}${entry}`],
     bundle: true,
     write: false,

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,44 @@ def test_panels(live: Stack, name: str, road: str) -> None:
             assert not re.search(r"\$\{?[a-z]", expr), f"{panel['title']}: {expr} has an unresolved variable"
             low, high = RANGES.get(unit, (0, math.inf))
             assert all(low <= value <= high for value in found), (panel["title"], unit, sorted(found)[-3:])
+
+
+@pytest.mark.nightly
+def test_panels_as_grafana_makes_them(live: Stack, tmp_path: Path) -> None:
+    """Grafana's own data source and transformations make columns with names, numbers with units and whole links of it.
+
+    An endpoint without an observed schema shows a dash.
+    """
+    if not (PICTURES / "node_modules").is_dir():
+        pytest.skip("no node_modules: make dashboards-pictures installs them")
+    sys.path.insert(0, str(PICTURES))
+    import draw
+
+    for road, server in live.roads.items():
+        asked = [
+            {"dashboard": str(draw.JSON / f"{name}.json"), "json": str(tmp_path / f"{name}.json"), "open": True}
+            for name in DASHBOARDS
+        ]
+        draw.shoot(server.url, "5s", asked, tmp_path)
+        made = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in DASHBOARDS}
+        assert [f"{road} {name}: {fault}" for name in DASHBOARDS for fault in draw.faults(made[name])] == []
+        columns = {
+            (panel["title"], field["shown"]): field
+            for name in ("schema-health", "schema-validation")
+            for panel in made[name]["panels"]
+            for frame in panel["frames"]
+            for field in frame["fields"]
+        }
+        ranks = columns["Alerts That Fire", "Severity"]
+        assert {text["text"] for text in ranks["texts"]} <= {"critical", "warning", "info"}
+        shares = columns["Endpoints", "Errors"]
+        unobserved = [index for index, value in enumerate(shares["values"]) if value is None]
+        validated = columns["Endpoints", "Validations"]["values"]
+        assert unobserved == [index for index, value in enumerate(validated) if value is None] != []
+        assert {shares["texts"][index]["text"] for index in unobserved} == {"\u2013"}
+
+
+PICTURES = Path(__file__).parents[2] / "dashboards" / "pictures"
 
 
 def operands(expr: str) -> list[str]:
