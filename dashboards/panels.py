@@ -231,7 +231,6 @@ def latency(
         [
             models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": "red"}),
             models.DynamicConfigValue(id_val="custom.lineStyle", value=dashes),
-            models.DynamicConfigValue(id_val="links", value=[]),  # a limit has no traces
         ],
     )
 

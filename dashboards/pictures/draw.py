@@ -3,7 +3,7 @@
     npm ci && python draw.py            # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
     python draw.py --scenario calm --dashboard schema-health
 
-Three scenarios: the leads API with faults, the same on a quiet day, and a large installation. Writes
+Three scenarios: the leads API with faults, and two made-up installations, on a quiet day and large. Writes
 docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
 """
 
@@ -88,14 +88,14 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
     if not prometheus or not alertmanager:
         raise SystemExit("Prometheus or Alertmanager is not on PATH (Debian: prometheus, prometheus-alertmanager)")
     print(f"{scenario}: {SECONDS} s of traffic", file=sys.stderr, flush=True)
-    if scenario == "scale":
-        with scale.installation(home, prometheus, thresholds.DEFAULTS | SCALED) as server:
+    values = thresholds.DEFAULTS | SCALED
+    if scenario != "incident":
+        size = scale.LARGE if scenario == "scale" else scale.QUIET
+        with scale.installation(size, home, prometheus, values) as server:
             time.sleep(SECONDS)
             yield server.url, "15s"
         return
-    with stack(
-        home, built("small"), prometheus, alertmanager, thresholds.DEFAULTS | SCALED, faulty=scenario == "incident"
-    ) as found:
+    with stack(home, built("small"), prometheus, alertmanager, values) as found:
         found.traffic(SECONDS)
         yield found.roads["collector"].url, "5s"
 
@@ -169,7 +169,9 @@ def faults(made: dict[str, Any]) -> Iterator[str]:
             yield f"{panel['title']}: {panel['error']}"
         for frame in panel["frames"]:
             for field in frame["fields"]:
-                if field["type"] == "time":
+                if (
+                    field["type"] == "time" or field["shown"] == "limit"
+                ):  # the links are those of the panel's other lines
                     continue
                 where = f"{panel['title']}: {field['shown']}"
                 if len(frame["fields"]) > 2 and re.match(r"Value|schema_|http_|\{", field["shown"]):

@@ -1,4 +1,7 @@
-"""A large installation for the pictures: three apps, 120 instances, 200 schemas, one of them slow and one failing."""
+"""Installations of three apps for the pictures, whose metrics are made up: a large one, and one on a quiet day.
+
+A real app on a machine that draws pictures is never quiet.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,42 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from opentelemetry.instrumentation.schema._monitoring import rendering
 
 JOBS = ("billing", "leads", "shop")
-INSTANCES, SCHEMAS = 120, 200
 BOUNDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0)
 USUAL = (0.1, 0.6, 0.9, 0.97, 0.995, 0.9995, 1.0, 1.0)
 SLOW = (0.0, 0.0, 0.0, 0.0, 0.02, 0.3, 0.9, 1.0)
 """Shares of the validations at or below each bound."""
 
 
-def exposition(instance: int, seconds: float) -> str:
+class Size(NamedTuple):
+    """How many instances and schemas there are, and whether one schema is slow and one fails."""
+
+    instances: int
+    schemas: int
+    faulty: bool
+
+
+LARGE, QUIET = Size(120, 200, True), Size(6, 24, False)
+
+
+def exposition(size: Size, instance: int, seconds: float) -> str:
     """The metrics of one instance after some seconds of traffic."""
     lines: list[str] = []
     job = instance % len(JOBS)
-    for number in range(job, SCHEMAS, len(JOBS)):
+    for number in range(job, size.schemas, len(JOBS)):
         name = f"{('Order', 'Lead', 'Invoice', 'Cart', 'Partner')[number % 5]}V{number // 5}"
         schema = f'schema_name="{name}",schema_module="{JOBS[job]}.models",schema_library="pydantic"'
         endpoint = f'http_request_method="POST",http_route="/v1/{name.lower()}"'
         grown = seconds * (1 + number % 7) / 4
-        shares, failing = (SLOW if number == 42 else USUAL), (0.3 if number == 121 else 0.001)
+        shares, failing = (
+            (SLOW if size.faulty and number == 42 else USUAL),
+            (0.3 if size.faulty and number == 121 else 0.001),
+        )
         labels = f'{schema},schema_validation_outcome="valid",{endpoint}'
         family = "schema_validation_duration_seconds"
         for bound, share in (*zip(BOUNDS, shares, strict=True), ("+Inf", 1.0)):
@@ -48,7 +64,7 @@ def exposition(instance: int, seconds: float) -> str:
 
 
 @contextmanager
-def installation(home: Path, prometheus: str, values: dict[str, str]) -> Iterator[Any]:
+def installation(size: Size, home: Path, prometheus: str, values: dict[str, str]) -> Iterator[Any]:
     """A Prometheus that scrapes them all, with our rules."""
     from programs import Prometheus, free_port
 
@@ -59,7 +75,7 @@ def installation(home: Path, prometheus: str, values: dict[str, str]) -> Iterato
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()
-            self.wfile.write(exposition(int(self.path[1:]), time.time() - began).encode())
+            self.wfile.write(exposition(size, int(self.path[1:]), time.time() - began).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -77,7 +93,7 @@ def installation(home: Path, prometheus: str, values: dict[str, str]) -> Iterato
                         "targets": [f"127.0.0.1:{apps.server_port}"],
                         "labels": {"__metrics_path__": f"/{number}", "instance": f"{job}-{number}"},
                     }
-                    for number in range(at, INSTANCES, len(JOBS))
+                    for number in range(at, size.instances, len(JOBS))
                 ],
             }
             for at, job in enumerate(JOBS)

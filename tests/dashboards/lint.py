@@ -66,6 +66,8 @@ def _variables(dashboard: dict[str, Any]) -> Iterator[Finding]:
         variable = declared.get(name)
         if not variable or not variable.get("multi") or not variable.get("includeAll"):
             yield Finding(f"template-{name}", "a variable of several values, with All")
+        elif not variable.get("allValue"):
+            yield Finding(f"template-{name}", "All as a pattern: no query spells out a hundred instances")
     for variable in declared.values():
         if variable["type"] != "query":
             continue

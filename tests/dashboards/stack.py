@@ -93,8 +93,8 @@ class Alertmanager(Program):
 class App(Program):
     """The leads API under `opentelemetry-instrument`, exporting on both roads."""
 
-    def __init__(self, home: Path, otlp: str, faulty: bool = True) -> None:
-        self.port, self.metrics, self.faulty = free_port(), free_port(), faulty
+    def __init__(self, home: Path, otlp: str) -> None:
+        self.port, self.metrics = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         env = {
             "PYTHONPATH": os.pathsep.join([str(LEADS), str(HERE)]),
@@ -113,8 +113,7 @@ class App(Program):
             "OTEL_PYTHON_SCHEMA_REVISION_INTERVAL": "1",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
-        module = "faulty:app" if faulty else "leads_api.app:app"
-        serve = [sys.executable, "-m", "uvicorn", module, "--host", "127.0.0.1", "--port", str(self.port)]
+        serve = [sys.executable, "-m", "uvicorn", "faulty:app", "--host", "127.0.0.1", "--port", str(self.port)]
         instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
         super().__init__("app", [instrument, *serve, "--no-access-log"], home, env)
         self.migration = [sys.executable, "-m", "alembic", "-c", str(LEADS / "alembic.ini"), "upgrade", "head"]
@@ -132,25 +131,6 @@ class App(Program):
 def refusing_hop() -> Iterator[str]:
     """A next hop that knows no service, so that what is sent to it has failed for good."""
     server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(0).wait()
-
-
-class _Accepts(grpc.GenericRpcHandler):
-    """Takes whatever is sent, and answers with an empty message, which says that all of it was taken."""
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
-
-
-@contextmanager
-def accepting_hop() -> Iterator[str]:
-    """A next hop that takes everything."""
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[_Accepts()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -182,32 +162,19 @@ class Stack:
     values: Mapping[str, str]
 
     def traffic(self, seconds: int) -> None:
-        """Every kind of request, and every fault, at 30 requests a second; without faults, a quiet day's."""
+        """Every kind of request, and every fault, at 30 requests a second."""
         end = time.monotonic() + seconds
         seed = 1
         while time.monotonic() < end:
-            for path in ("/fragile", "/flood", "/archive") if self.app.faulty else ():
+            for path in ("/fragile", "/flood", "/archive"):
                 urllib.request.urlopen(urllib.request.Request(self.app.url + path, method="POST"), timeout=10).close()
-            traffic.run(
-                self.app.url, "demo" if self.app.faulty else "steady", seed=seed, requests=60, rate=30, threads=2
-            )
+            traffic.run(self.app.url, "demo", seed=seed, requests=60, rate=30, threads=2)
             seed += 1
 
 
 @contextmanager
-def stack(
-    home: Path, otelcol: Path, prometheus: str, alertmanager: str, values: Mapping[str, str], faulty: bool = True
-) -> Iterator[Stack]:
-    """Everything started and ready, with rules and Alertmanager's config rendered with the values.
-
-    Args:
-        home: where everything writes.
-        otelcol: the collector's binary.
-        prometheus: its binary.
-        alertmanager: its binary.
-        values: of the parameters.
-        faulty: whether the app and the collectors' next hop have faults.
-    """
+def stack(home: Path, otelcol: Path, prometheus: str, alertmanager: str, values: Mapping[str, str]) -> Iterator[Stack]:
+    """Everything started and ready, with rules and Alertmanager's config rendered with the values."""
     with ExitStack() as programs:
         webhook = programs.enter_context(Webhook())
         values = {
@@ -217,13 +184,13 @@ def stack(
             "progress_url": f"{webhook.url}/progress",
             "smtp": "127.0.0.1:1",
         }
-        hop = programs.enter_context(refusing_hop() if faulty else accepting_hop())
+        hop = programs.enter_context(refusing_hop())
         collector = programs.enter_context(
             Collector(otelcol, STANDALONE, home / "collector", OTELCOL_NEXT=hop, OTELCOL_DECISION_WAIT="1s")
         )
         agent = programs.enter_context(Collector(otelcol, AGENT, home / "agent", name="agent", OTELCOL_NEXT=hop))
         programs.enter_context(points(agent.otlp))
-        app = programs.enter_context(App(home / "app", collector.otlp, faulty))
+        app = programs.enter_context(App(home / "app", collector.otlp))
         manager = programs.enter_context(Alertmanager(alertmanager, home / "alertmanager", values))
         roads: dict[str, Prometheus] = {}
         gateway, beside = collector.ports["telemetry"], agent.ports["telemetry"]

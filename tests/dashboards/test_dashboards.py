@@ -65,7 +65,7 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
 DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "template-datasource": _set("templating", "list", 0, "label", to="Prometheus"),
     "template-job": _set("templating", "list", 1, "multi", to=False),
-    "template-instance": _set("templating", "list", 2, "includeAll", to=False),
+    "template-instance": _set("templating", "list", 2, "allValue", to=""),
     "template-on-time-change-reload": _set("templating", "list", 2, "refresh", to=1),
     "template-label-promql": _set("templating", "list", 2, "query", to="label_values(x{, job)"),
     "undefined-variable": _set("first", "title", to="of $cluster"),
@@ -296,6 +296,26 @@ def test_the_budgets_limit_is_one() -> None:
             assert re.fullmatch(rf'{burn}{{long="\w+"}} > 1\n?', str(rule["expr"])), rule["expr"]
     shown = [panel for panel in panels(DASHBOARDS["schema-health"]) if burn in json.dumps(panel.get("targets", []))]
     assert [panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] for panel in shown] == [1, 1]
+
+
+FEW = {"schema_validation_outcome", "schema_query_relation", "db_system_name", "receiver", "job", "le"}
+"""Labels with a handful of values."""
+FEW_PANELS = {"Pending Migrations", "Duration of the Last Run", "Database State"}
+"""Of databases there are a handful too."""
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_at_most_ten_lines(name: str) -> None:
+    """A graph asks for at most ten series, chosen over the whole range, or by labels that have few values."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] != "timeseries" or panel["title"] in FEW_PANELS:
+            continue
+        for target in panel["targets"]:
+            expr = target["expr"]
+            chosen = re.search(r"\b(?:topk|bottomk)\(10, .*@ end\(\)", expr, re.S)
+            few = (":" not in expr and promql.kept_labels(expr) <= FEW) or expr.startswith(("all:", "job:otelcol_gone"))
+            limit = target.get("legendFormat") == "limit" or hidden(panel, target["refId"])
+            assert chosen or few or limit, (panel["title"], expr)
 
 
 def hidden(panel: dict[str, Any], ref: str) -> bool:
