@@ -42,7 +42,7 @@ COLLECTORS = re.compile(r"^up$|\botelcol_")
 """Series of the collectors: on the app's road, where there is none, their panels say so."""
 
 RANGES = {
-    "percentunit": (0, 2),  # errors over requests may pass 1
+    "percentunit": (0, 100),  # errors over requests may pass 1, the burn of a budget is a share of its limit
     "s": (0, 30),
     "ops": (0, 5000),
     "reqps": (0, 5000),
