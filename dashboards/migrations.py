@@ -14,6 +14,7 @@ from panels import (
     figure,
     instant,
     limited,
+    limits,
     page,
     placed,
     query,
@@ -103,7 +104,7 @@ def dashboard() -> Any:
                 "Databases whose last run failed or stopped half-way: MigrationFailed and MigrationPartial fire.",
                 "short",
                 query(f"count({_failed('failed')} or {_failed('partial')}) or vector(0)"),
-            ),
+            ).thresholds(limits((None, "green"), (1, "red"))),
             3, 16, 0, 8, 9,
         ),
         placed(

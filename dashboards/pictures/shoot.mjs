@@ -34,7 +34,7 @@ const url = `http://127.0.0.1:${server.address().port}/`;
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--force-device-scale-factor=1'],
-  protocolTimeout: 240000,
+  protocolTimeout: 600000,
 });
 try {
   for (const { dashboard, png, json, ...rest } of spec.pictures) {
@@ -45,7 +45,7 @@ try {
     if (process.env.DEBUG) tab.on('console', async (message) => { if (!/LoggerRegistry|404/.test(message.text())) { console.log(message.text(), ...(await Promise.all(message.args().map((one) => one.evaluate((it) => it?.stack ?? ''))))); } });
     await tab.setViewport({ width: rest.width + 16, height: 900 });
     await tab.goto(url);
-    await tab.waitForFunction(() => window.SCENE?.settled(), { timeout: 120000, polling: 500 }).catch(() => errors.push('the panels did not settle'));
+    await tab.waitForFunction(() => window.SCENE?.settled(), { timeout: 300000, polling: 500 }).catch(() => errors.push('the panels did not settle'));
     const height = await tab.evaluate(() => Math.ceil(document.querySelector('#page')?.getBoundingClientRect().height ?? 900));
     await tab.setViewport({ width: rest.width + 16, height });
     await new Promise((done) => setTimeout(done, 3000));
