@@ -55,8 +55,16 @@ def pictures() -> list[Picture]:
 
 
 def hashes() -> dict[str, str]:
-    """Dashboard → hash of its JSON."""
-    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(JSON.glob("*.json"))}
+    """Dashboard → hash of its JSON, but for the queries that list all alerts: a new alert changes no picture."""
+    found = {}
+    for path in sorted(JSON.glob("*.json")):
+        dashboard = json.loads(path.read_text())
+        asking = [*dashboard["annotations"]["list"], *(panel for panel in dashboard["panels"] if "targets" in panel)]
+        for target in (one for each in asking for one in each.get("targets", [each.get("target")])):
+            if 'alertname=~"' in target["expr"]:
+                target["expr"] = "ALERTS"
+        found[path.stem] = hashlib.sha256(json.dumps(dashboard, sort_keys=True).encode()).hexdigest()
+    return found
 
 
 def check() -> int:
