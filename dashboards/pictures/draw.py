@@ -51,7 +51,7 @@ def pictures() -> list[Picture]:
     found = [Picture("incident", name, unfolded=name == "schema-pipeline") for name in names]
     found += [Picture("incident", "schema-health", "dark"), Picture("calm", "schema-health")]
     found += [Picture("calm", "schema-health", "dark"), Picture("calm", "schema-validation", "dark")]
-    return found + [Picture("scale", "schema-health"), Picture("scale", "schema-validation")]
+    return [*found, Picture("scale", "schema-health")]
 
 
 def hashes() -> dict[str, str]:

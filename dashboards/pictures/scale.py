@@ -52,6 +52,7 @@ def exposition(size: Size, instance: int, seconds: float) -> str:
         for bound, share in (*zip(BOUNDS, shares, strict=True), ("+Inf", 1.0)):
             lines.append(f'{family}_bucket{{{labels},le="{bound}"}} {int(grown * share)}')
         lines.append(f"{family}_count{{{labels}}} {int(grown)}")
+        lines.append(f"{family}_sum{{{labels}}} {grown * (0.2 if shares is SLOW else 5e-5)}")
         lines.append(
             f'validation_errors_total{{{schema},error_type="ValidationError",{endpoint}}} {int(grown * failing)}'
         )

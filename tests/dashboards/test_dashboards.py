@@ -298,7 +298,16 @@ def test_the_budgets_limit_is_one() -> None:
     assert [panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] for panel in shown] == [1, 1]
 
 
-FEW = {"schema_validation_outcome", "schema_query_relation", "db_system_name", "receiver", "job", "le"}
+FEW = {
+    "schema_mismatch_kind",
+    "schema_mismatch_severity",
+    "schema_validation_outcome",
+    "schema_query_relation",
+    "db_system_name",
+    "receiver",
+    "job",
+    "le",
+}
 """Labels with a handful of values."""
 FEW_PANELS = {"Pending Migrations", "Duration of the Last Run", "Database State"}
 """Of databases there are a handful too."""
