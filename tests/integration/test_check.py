@@ -258,7 +258,10 @@ def test_live_postgresql(project: Project, postgresql: Server) -> None:
 def test_live_mariadb(project: Project, mariadb: Server) -> None:
     """MariaDB's own CHECK constraints and its missing microseconds are seen."""
     url = made(mariadb.fresh(), ["ALTER TABLE leads ADD CHECK (price <= 100)"])
-    project.schemas(more="\nfrom datetime import datetime\nclass LeadOut(BaseModel):\n    created_at: datetime\n")
+    project.schemas(
+        more="\nfrom datetime import datetime\nclass Stamp(BaseModel):\n"
+        "    __schema_table__ = 'leads'\n    created_at: datetime\n"
+    )
     found = project.data("--url", url)
     assert ("range", "price", "error") in codes(found)
     assert ("precision", "created_at", "critical") in codes(found)
@@ -310,3 +313,9 @@ class LeadUpdate(BaseModel):
         "not judged on write, since a validator may change or refuse their values: shop.schemas:LeadUpdate.name"
         in ran.out
     )
+
+
+def test_names_tell_the_direction(project: Project) -> None:
+    """Without a router, a name such as LeadOut says that a schema is answered and never written."""
+    project.schemas(more="\nclass LeadOut(BaseModel):\n    name: str\n    status: Literal['new']\n")
+    assert codes(project.data("--database", "postgresql")) == [("enum", "status", "warning")]

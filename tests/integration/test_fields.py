@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import marshmallow
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from marshmallow import fields as f
 from marshmallow import validate as v
 from opentelemetry.instrumentation.schema._schemas import lockfile
@@ -251,3 +252,19 @@ def test_marshmallow_compared(old: Any, new: Any, request_: str, response: str) 
     comparison = compare(_marshmallow(a=old), _marshmallow(a=new))
     assert comparison.level("app:Lead", "request") == request_, comparison.findings
     assert comparison.level("app:Lead", "response") == response, comparison.findings
+
+
+def test_a_mapped_dataclass_fills_its_columns() -> None:
+    """What the constructor of a mapped dataclass fills in is never required, although its table has no default."""
+
+    class Base(MappedAsDataclass, DeclarativeBase):
+        pass
+
+    class Parcel(Base):
+        __tablename__ = "parcels_of_dataclasses"
+        id: Mapped[int] = mapped_column(primary_key=True, init=False)
+        name: Mapped[str]
+        code: Mapped[str] = mapped_column(default_factory=str)
+
+    found = {each.name: each.presence for each in next(iter(table(Parcel).values())).fields}
+    assert found == {"id": "default", "name": "required", "code": "default"}

@@ -37,6 +37,8 @@ def compare(
             a field and a type that is always refused are warnings: code knows what to do with them, or it would have
             been noticed at once.
     """
+    if not declared and not schema.directions:
+        schema = replace(schema, directions=_directions_by_name(schema.name))
     columns = {each.name: each for each in table.fields}
     checks = tuple(each for each in table.constraints if each.startswith("check"))
     found: list[Mismatch] = []
@@ -52,7 +54,7 @@ def compare(
             if trouble.kind == "type" and trouble.effect == "refused" and not declared:
                 trouble = replace(trouble, minor=True)
             found.append(place.mismatch(way, trouble, field.name, column.name))
-    if _writes(schema):
+    if _writes(schema) and any(each.presence == "required" for each in schema.fields):  # else it changes a row
         found += (place.required(each) for each in table.fields if each.name not in fields and _needed(each))
     return found
 
@@ -60,6 +62,15 @@ def compare(
 def column_of(field: FieldSpec) -> str:
     """The column that a field is written to, by its name in Python."""
     return field.attribute if field.attribute and "." not in field.attribute and field.column is None else field.name
+
+
+_REQUESTS: Final = ("In", "Create", "Update", "Patch", "Request", "Input", "Form", "Body", "Payload")
+_RESPONSES: Final = ("Out", "Read", "Public", "Response", "Output", "Summary", "Detail", "Details", "View")
+
+
+def _directions_by_name(name: str) -> tuple[str, ...]:
+    """Where a schema is used, as its name says: `LeadIn`, `LeadOut`; empty where it does not."""
+    return ("request",) if name.endswith(_REQUESTS) else ("response",) if name.endswith(_RESPONSES) else ()
 
 
 def _writes(schema: SchemaSpec) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import re
 import warnings
@@ -52,7 +53,8 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, diale
     table: Any = getattr(schema, "__table__", schema)
     if not isinstance(table, sa.Table):
         raise TypeError(f"{type(schema).__qualname__} is no table and no class that is mapped to one")
-    columns = tuple(_column(each, table, dialect) for each in table.columns)
+    made = _made_by_dataclass(schema)
+    columns = tuple(_column(each, table, dialect, each.key in made) for each in table.columns)
     spec = SchemaSpec(
         name=table.fullname,
         module=None,
@@ -153,11 +155,22 @@ def _registries() -> list[Any]:
     return list(found())
 
 
-def _column(column: Any, table: Any, dialect: Any) -> FieldSpec:
+def _made_by_dataclass(schema: Any) -> set[str]:
+    """Attributes of a class with MappedAsDataclass that its own constructor fills, which the table knows nothing of."""
+    missing = dataclasses.MISSING
+    found: dict[str, Any] = getattr(schema, "__dataclass_fields__", {})
+    return {
+        name
+        for name, each in found.items()
+        if each.default_factory is not missing or not (each.default is missing or each.default is None)
+    }
+
+
+def _column(column: Any, table: Any, dialect: Any, made: bool = False) -> FieldSpec:
     type_ = _type(column.type, dialect)
     default: Any = column.server_default
     generated = _generated(column, table)
-    filled = generated is not None or default is not None or column.default is not None
+    filled = made or generated is not None or default is not None or column.default is not None
     presence: Presence = "required"
     if generated in ("computed", "identity always"):
         presence = "never"

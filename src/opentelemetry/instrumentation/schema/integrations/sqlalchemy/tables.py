@@ -40,22 +40,22 @@ def tables(dialects: Iterable[Any], packages: Iterable[str]) -> list[Tables]:
     kinds = {each.name: each for each in dialects}
     if not kinds:
         return []
-    found: dict[Any, str] = {}
+    found: dict[Any, Any] = {}
     registries: Any = getattr(mapperlib, "_all_registries", list)
     for registry in list(registries()):
         for mapper in list(registry.mappers):
             if isinstance(mapper.local_table, sa.Table):
-                found.setdefault(mapper.local_table, mapper.class_.__name__)
+                found.setdefault(mapper.local_table, mapper.class_)
     for table in _of_metadata(set(packages)):
-        found.setdefault(table, "")
+        found.setdefault(table, None)
     made: list[Tables] = []
     for dialect in kinds.values():
         document: Document = {}
         classes: dict[str, str] = {}
-        for table, name in found.items():
-            for ref, spec in fields(table, dialect=dialect).items():
+        for table, cls in found.items():
+            for ref, spec in fields(cls or table, dialect=dialect).items():
                 document[ref] = spec
-                classes[ref] = name
+                classes[ref] = cls.__name__ if cls is not None else ""
         made.append(Tables(dialect.name, document, classes))
     return made
 
