@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import marshmallow
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from marshmallow import fields as f
 from marshmallow import validate as v
 from opentelemetry.instrumentation.schema._schemas import lockfile
@@ -21,6 +20,7 @@ from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fi
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import fields as table
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import reflected
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlmodel import Field as ColumnField
 from sqlmodel import SQLModel
 
