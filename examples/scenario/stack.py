@@ -1,0 +1,244 @@
+"""The real programs of the scenario: PostgreSQL, app, collector, trace store, Prometheus, Alertmanager, webhook."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+
+import psutil
+from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
+
+from addresses import CONFIGS, build
+from processes import HOST, ProgramError, answers, beside_python, clean_environment, free_port, listens, once, program
+from scale import Scale
+from sink import Sink
+from webhook import Webhook
+
+HERE = Path(__file__).parent
+LEADS = HERE.parent / "leads_api"
+EXPORT, SCRAPE = 15.0, 10.0
+WORKERS = 4
+
+
+@dataclass
+class Stack:
+    """Everything, until `running` unwinds.
+
+    Attributes:
+        home: Takes logs, data and configs.
+        scale: Of every time constant.
+        where: Ports by name.
+    """
+
+    running: ExitStack
+    home: Path
+    scale: Scale
+    where: dict[str, int] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Starts all of them.
+
+        Raises:
+            ProgramError: if one does not start.
+        """
+        names = ("app", "otlp", "http", "metrics", "health", "own", "prometheus", "alertmanager")
+        self.where = {name: free_port() for name in names}
+        self.database = self._postgresql() or f"sqlite:///{self.home / 'leads.sqlite3'}"
+        self.project = self._project()
+        self.sink = self.running.enter_context(Sink())
+        self.webhook = self.running.enter_context(Webhook())
+        self.collector = ExitStack()
+        self.running.enter_context(self.collector)
+        self.start_collector()
+        self._alertmanager()
+        self._prometheus()
+        self.otel_schema("upgrade", "0002")
+        self._app()
+
+    def url(self, name: str) -> str:
+        """Of a program."""
+        return f"http://{HOST}:{self.where[name]}"
+
+    @property
+    def prometheus(self) -> Prometheus:
+        """To ask."""
+        return Prometheus(self.url("prometheus"))
+
+    def environment(self) -> dict[str, str]:
+        """Of the app and of commands."""
+        return clean_environment() | {"PYTHONPATH": f"{HERE}:{LEADS}", "LEADS_DATABASE_URL": self.database}
+
+    def otel_schema(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the project, as a person or a pipeline would.
+
+        Raises:
+            ProgramError: if it ends with 2.
+        """
+        done = subprocess.run(
+            [beside_python("otel-schema"), *arguments],
+            cwd=self.project, env=self.environment(), capture_output=True, text=True, timeout=3600,
+        )  # fmt: skip
+        with (self.home / "commands.log").open("a") as log:
+            log.write(f"$ otel-schema {' '.join(arguments)}\n{done.stdout}{done.stderr}[exit {done.returncode}]\n\n")
+        if done.returncode == 2:
+            raise ProgramError(f"otel-schema {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done
+
+    def start_collector(self) -> None:
+        """Starts it, also again after `stop_collector`."""
+        configs = [f"--config={CONFIGS / name}" for name in ("base.yaml", "gateway.yaml", "standalone.yaml")]
+        variables = {
+            "OTELCOL_OTLP_GRPC": f"{HOST}:{self.where['otlp']}",
+            "OTELCOL_OTLP_HTTP": f"{HOST}:{self.where['http']}",
+            "OTELCOL_METRICS": f"{HOST}:{self.where['metrics']}",
+            "OTELCOL_HEALTH": f"{HOST}:{self.where['health']}",
+            "OTELCOL_TELEMETRY_PORT": str(self.where["own"]),
+            "OTELCOL_NEXT": self.sink.grpc_endpoint.removeprefix("http://"),
+            "OTELCOL_QUEUE_DIR": str(self.home / "queue"),
+            "OTELCOL_DECISION_WAIT": self.scale.duration(10),
+            "OTELCOL_KEEP_PERCENT": "1",
+        }
+        self._program("collector", [build("small"), *configs], lambda: answers(self.url("health")), variables, self.collector)
+
+    def stop_collector(self) -> None:
+        """Ends it in order."""
+        self.collector.close()
+
+    def end_a_worker(self, how: signal.Signals) -> int:
+        """Ends one worker of the app, which uvicorn replaces; returns its process id."""
+        workers = [
+            child
+            for child in psutil.Process(self.app.pid).children(recursive=True)
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+        victim = max(workers, key=lambda process: process.create_time())
+        victim.send_signal(how)
+        return victim.pid
+
+    def _program(
+        self,
+        name: str,
+        command: list[str | Path],
+        ready: Callable[[], bool],
+        variables: Mapping[str, str] | None = None,
+        until: ExitStack | None = None,
+    ) -> Popen[str]:
+        log = self.home / f"{name}.log"
+        started = program(name, command, log, ready, clean_environment() | dict(variables or {}), self.home)
+        return (until or self.running).enter_context(started)
+
+    def _postgresql(self) -> str:
+        """The URL of a server of its own; "" where there is none on this machine."""
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        binary = str(found[-1]) if found else shutil.which("initdb")
+        if binary is None:
+            return ""
+        folder, port, as_server = self.home / "postgresql", free_port(), list[str]()
+        folder.mkdir()
+        if os.getuid() == 0:  # it refuses to run as root
+            as_server = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+            shutil.chown(folder, "postgres", "postgres")
+            for parent in folder.parents[:-1]:
+                parent.chmod(parent.stat().st_mode | 0o011)
+        data, programs = folder / "data", Path(binary).parent
+        quiet = {"check": True, "cwd": "/", "stdout": subprocess.DEVNULL}
+        subprocess.run([*as_server, binary, "-D", data, "-U", "leads", "-A", "trust", "-N"], **quiet)
+        options = f"-c listen_addresses={HOST} -p {port} -k '' -c fsync=off -c max_connections=200"
+        ctl = [*as_server, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+        subprocess.run([*ctl, "-o", options, "start"], **quiet)
+        self.running.callback(subprocess.run, [*ctl, "-m", "immediate", "stop"], cwd="/", stdout=subprocess.DEVNULL)
+        return f"postgresql+psycopg://leads@{HOST}:{port}/postgres"
+
+    def _project(self) -> Path:
+        """The project whose migrations are run: those of the app, and the update's."""
+        project = self.home / "project"
+        project.mkdir()
+        migrations = LEADS / "migrations"
+        versions = f"{migrations / 'versions'}:{HERE / 'migrations'}"
+        ini = f"[alembic]\nscript_location = {migrations}\nversion_locations = {versions}\npath_separator = os\n"
+        (project / "alembic.ini").write_text(ini)
+        (project / "pyproject.toml").write_text("[tool.otel-schema]\nserves_by_revision = true\n")
+        return project
+
+    def _alertmanager(self) -> None:
+        binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+        if binary is None:
+            raise ProgramError("no Alertmanager on PATH (Debian: apt-get install prometheus-alertmanager)")
+        routes, _, receivers = (CONFIGS / "alertmanager" / "alertmanager.yml").read_text().partition("\nreceivers:\n")
+        told = "".join(
+            f"  - name: {name}\n    webhook_configs: [{{url: '{self.webhook.url}/{name}', send_resolved: true}}]\n"
+            for name in re.findall(r"^  - name: (\S+)", receivers, re.M)
+        )
+        config = self.home / "alertmanager.yml"
+        routes = self.scale.config(routes).replace("[schema.tmpl]", "[]")
+        # the route for progress is the one that nobody has to wait for at any scale
+        routes = re.sub(r"(receiver: progress\n(?:.*\n)*?.*group_wait: )\S+", r"\g<1>1s", routes, count=1)
+        config.write_text(f"{routes}\nreceivers:\n{told}")
+        flags = [
+            f"--config.file={config}", f"--storage.path={self.home / 'alerts'}", "--cluster.listen-address=",
+            f"--web.listen-address={HOST}:{self.where['alertmanager']}",
+        ]  # fmt: skip
+        self._program("alertmanager", [binary, *flags], lambda: answers(f"{self.url('alertmanager')}/-/ready"))
+
+    def _prometheus(self) -> None:
+        rules = self.home / "rules"
+        rules.mkdir()
+        for source in (CONFIGS / "prometheus" / "rules").glob("*.rules.yml"):
+            (rules / source.name).write_text(self.scale.config(source.read_text()))
+        config = self.scale.config((CONFIGS / "prometheus" / "collector.yml").read_text())
+        for default, name in (("9093", "alertmanager"), ("8889", "metrics"), ("8888", "own")):
+            config = config.replace(f'"127.0.0.1:{default}"', f'"{HOST}:{self.where[name]}"')
+        file = self.home / "prometheus.yml"
+        file.write_text(config)
+        flags = [
+            f"--config.file={file}", f"--storage.tsdb.path={self.home / 'tsdb'}", "--enable-feature=exemplar-storage",
+            f"--web.listen-address={HOST}:{self.where['prometheus']}",
+        ]  # fmt: skip
+        binary = shutil.which("prometheus") or build("prometheus3")
+        self._program("prometheus", [binary, *flags], lambda: answers(f"{self.url('prometheus')}/-/ready"))
+
+    def _app(self) -> None:
+        telemetry = {
+            "OTEL_SERVICE_NAME": "leads-api",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{self.where['otlp']}",
+            "OTEL_METRIC_EXPORT_INTERVAL": f"{self.scale.seconds(EXPORT) * 1000:.0f}",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_PYTHON_SCHEMA_REVISION_INTERVAL": f"{max(1.0, self.scale.seconds(30)):g}",
+        }
+        port = str(self.where["app"])
+        serve = ["uvicorn", "served:app", "--host", HOST, "--port", port, "--no-access-log", "--workers", str(WORKERS)]
+        patience = ["--timeout-worker-healthcheck", "60", "--timeout-keep-alive", "60"]
+        self.app = self.running.enter_context(
+            program(
+                "app",
+                [beside_python("opentelemetry-instrument"), sys.executable, "-m", *serve, *patience],
+                self.home / "app.log",
+                lambda: listens(self.where["app"]),
+                self.environment() | telemetry,
+                self.project,
+            )
+        )
+
+
+def wait(ready: Callable[[], object], seconds: float, pause: float = 0.25) -> bool:
+    """Polls until something holds; whether it did."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if ready():
+            return True
+        time.sleep(pause)
+    return False
+
+
+__all__ = ["EXPORT", "SCRAPE", "Stack", "once", "wait"]
