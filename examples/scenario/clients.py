@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import httpx
+
 from leads_api import exchanges
 from leads_api.exchanges import CREATE, Exchange
 from leads_api.mixes import STEADY
@@ -54,7 +55,7 @@ class Clients:
             thread.join()
 
     def _run(self, seed: int) -> None:
-        rng, ids, pause = random.Random(seed), [], self.threads / self.rate  # noqa: S311 (a mix, no secret)
+        rng, ids, pause = random.Random(seed), [], self.threads / self.rate
         kinds, weights = list(STEADY), list(STEADY.values())
         with httpx.Client(base_url=self.url, timeout=60) as http:
             due = time.monotonic()

@@ -1,7 +1,7 @@
 """The leads API with what its next release brings, served once the database has the revision of it.
 
-The update has the three faults of many updates: a new required field that clients do not send yet, a validator that asks
-the database for each of them, and a cache in front of it whose key is never the same twice.
+The update has the three faults of many updates: a new required field that clients do not send yet, a validator that
+asks the database for each of them, and a cache in front of it whose key is never the same twice.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter
+from opentelemetry.instrumentation.schema import observe_cache
+from pydantic import ValidationInfo, field_validator
+from sqlalchemy import func, select
+
 from leads_api import db, models
 from leads_api.app import app
 from leads_api.revision import FromRevision
 from leads_api.schemas import LeadIn, LeadOut
-from opentelemetry.instrumentation.schema import observe_cache
-from pydantic import ValidationInfo, field_validator
-from sqlalchemy import func, select
 
 UPDATE = "0002b"
 REGIONS = ("EU", "NA")

@@ -17,12 +17,12 @@ from subprocess import Popen
 
 import psutil
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
+from scale import Scale
+from webhook import Webhook
 
 from addresses import CONFIGS, build
-from processes import HOST, ProgramError, answers, beside_python, clean_environment, free_port, listens, once, program
-from scale import Scale
+from processes import HOST, ProgramError, answers, beside_python, clean_environment, free_port, listens, program
 from sink import Sink
-from webhook import Webhook
 
 HERE = Path(__file__).parent
 LEADS = HERE.parent / "leads_api"
@@ -108,7 +108,8 @@ class Stack:
             "OTELCOL_DECISION_WAIT": self.scale.duration(10),
             "OTELCOL_KEEP_PERCENT": "1",
         }
-        self._program("collector", [build("small"), *configs], lambda: answers(self.url("health")), variables, self.collector)
+        command: list[str | Path] = [build("small"), *configs]
+        self._program("collector", command, lambda: answers(self.url("health")), variables, self.collector)
 
     def stop_collector(self) -> None:
         """Ends it in order."""
@@ -239,6 +240,3 @@ def wait(ready: Callable[[], object], seconds: float, pause: float = 0.25) -> bo
             return True
         time.sleep(pause)
     return False
-
-
-__all__ = ["EXPORT", "SCRAPE", "Stack", "once", "wait"]

@@ -191,9 +191,7 @@ def _panel(
     ]
 
 
-def _lane(
-    name: str, bars: list[tuple[float, float, str, str]], top: float, x: Callable[[float], float]
-) -> list[str]:
+def _lane(name: str, bars: list[tuple[float, float, str, str]], top: float, x: Callable[[float], float]) -> list[str]:
     out = [f'<text x="{LEFT - 10}" y="{top + 12}" text-anchor="end" font-size="11">{escape(name)}</text>']
     for start, end, text, colour in bars:
         width = max(x(end) - x(start), 2)
