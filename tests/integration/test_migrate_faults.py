@@ -446,3 +446,18 @@ def test_dbmate_stopped(postgresql: Server, tmp_path: Path, number: int) -> None
     assert f"the process was ended by {signal.Signals(number).name}" in out
     assert "its schema is exactly that of 001" in out
     assert folder.truth() == (["001"], {"a": {"id"}})
+
+
+@pytest.mark.nightly
+def test_back_again(project: Project) -> None:
+    """`--on-failure rollback` undoes the completed steps where the database is at a revision; the exit code stays 1."""
+    project.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
+    project.revision("r3", "r2", 'op.drop_table("missing")', TABLE)
+    done = project.do("upgrade", "--on-failure", "rollback")
+    assert done.code == 1, done.all
+    assert project.truth() == (["r1"], {"a": {"id"}})
+    assert "next: mend r3, then run otel-schema upgrade again" in done.out
+    if kind(project) == "postgresql":
+        assert "no rollback: it is there already" in done.err
+    else:
+        assert "rolled_back: " in done.out

@@ -339,9 +339,9 @@ def settings(
     return Settings(found, History(history), options, dry_run, json_, interrupts)
 
 
-def end(command: str, settings: Settings, result: Result, next_: str) -> None:
-    """Prints an outcome and ends with its exit code."""
-    code = exit_code(result)
+def end(command: str, settings: Settings, result: Result, next_: str, undone: bool = False) -> None:
+    """Prints an outcome and ends with its exit code: 1 where an upgrade was undone, which is not what was asked for."""
+    code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:
         echo_json(as_data(command, result, code, next_))
     else:

@@ -104,9 +104,11 @@ def _upgrade(
             raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
         next_ = _next(result)
         if rollback and not result.reached:
-            result, next_ = _back(plan, result, settings, next_)
+            failed, result = result.ended.failed, _back(plan, result, settings)
+            if result.plan.direction == "downgrade":
+                next_ = f"mend {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
     if guard is None or result.verdict.outcome != "applied" or migrating.exit_code(result):
-        migrating.end("upgrade", settings, result, next_)
+        migrating.end("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
         return
     if not settings.json:
         for line in migrating.outcome_text(result):
@@ -177,7 +179,7 @@ def _next(result: Result) -> str:
     )
 
 
-def _back(plan: Plan, result: Result, settings: Settings, next_: str) -> tuple[Result, str]:
+def _back(plan: Plan, result: Result, settings: Settings) -> Result:
     """Returns to where the run began, if that loses nothing; else says why not."""
     why_not = run.way_back(plan, result)
     if why_not is None:
@@ -197,8 +199,8 @@ def _back(plan: Plan, result: Result, settings: Settings, next_: str) -> tuple[R
                     back_again = run.execute(
                         settings.tool, back, settings.history, settings.options, settings.say, None, runs
                     )
-                return back_again, next_
+                return back_again
         except MigrationError as error:
             why_not = str(error)
     settings.say(f"no rollback: {why_not}")
-    return result, next_
+    return result
