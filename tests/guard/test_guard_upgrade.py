@@ -53,6 +53,8 @@ with create_engine(os.environ.get("SHOP_URL")).connect() as connection:
 class Shop(Program):
     """The app, with its metrics on an endpoint."""
 
+    patience = 180.0  # on a busy machine
+
     def __init__(self, home: Path, database: Path, **env: str) -> None:
         self.port, self.metrics = free_port(), free_port()
         bin_ = Path(sys.executable).parent

@@ -110,7 +110,13 @@ def listening(pid: int) -> set[str]:
 
 
 class Program:
-    """One process, whose output goes to a file in `home` and which can be killed and started again."""
+    """One process, whose output goes to a file in `home` and which can be killed and started again.
+
+    Attributes:
+        patience: Seconds that it may take to be ready.
+    """
+
+    patience = 30.0
 
     def __init__(self, name: str, command: Sequence[str], home: Path, env: Mapping[str, str] | None = None) -> None:
         self.name, self.command, self.home = name, list(command), home
@@ -135,7 +141,7 @@ class Program:
                 text=True,
             )
         try:
-            eventually(lambda: self.process.poll() is not None or self.ready(), f"{self.name} is ready", 30)
+            eventually(lambda: self.process.poll() is not None or self.ready(), f"{self.name} is ready", self.patience)
             assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}"
         except AssertionError as error:
             self.kill()
