@@ -40,7 +40,9 @@ COMPARED = (
         "Failed validations over requests.",
         "percentunit",
         f'sum by ({OWN}) (rate(validation_errors_total{{schema_name!="", {TARGET}}}[{EVERY}]@OFFSET)) '
-        f"/ (sum by ({OWN}) (rate(api_requests_total{{{TARGET}}}[{EVERY}]@OFFSET)) > 0)",
+        f"/ (sum by ({OWN}) ("
+        f'rate(api_requests_total{{http_request_method!="", {TARGET}}}[{EVERY}]@OFFSET)'
+        f' or rate(api_requests_total{{schema_endpoint!="", {TARGET}}}[{EVERY}]@OFFSET)) > 0)',
         "No request in this time",
         7,
         0,

@@ -43,8 +43,8 @@ DATABASE = "{{schema_migration_tool}} {{db_namespace}}"
 IDENTITY = "deployment_environment_name, service_version, vcs_ref_head_revision"
 SIDE_BY_SIDE = (
     f"count by ({OWN}, {IDENTITY}, schema_migration_tool, db_namespace, schema_db_revision, schema_db_state) ("
-    f"(schema_db_info{{{TARGET}}} == 1) * on (job, instance) group_left ({IDENTITY}) "
-    f"max by (job, instance, {IDENTITY}) (target_info{{{TARGET}}}))"
+    f"(schema_db_info{{{TARGET}}} == 1) * on ({OWN}, instance) group_left ({IDENTITY}) "
+    f"max by ({OWN}, instance, {IDENTITY}) (target_info{{{TARGET}}}))"
 )
 BY_MISMATCH = f"{OWN}, schema_mismatch_kind, schema_mismatch_severity"
 UNFIT = recorded("schema:schema_mismatches:sum", f'{RECORDED}, schema_name=~"$schema"')
