@@ -131,6 +131,9 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
         series[f"schema_migration_last_run_timestamp_seconds{{{run}}}"] = lambda at: 600.0
     judged = f'{database}, schema_guard_signal="errors", schema_guard_verdict="degraded"'
     series[f"schema_guard_last_verdict_timestamp_seconds{{{judged}}}"] = lambda at: 600.0
+    for state in ("ahead", "unknown"):
+        revision = f'{database}, schema_db_revision="1", schema_db_state="{state}"'
+        series[f"schema_db_info{{{revision}}}"] = lambda at: 1.0
     mismatch = 'schema_mismatch_kind="length", schema_mismatch_severity="error"'
     series[f"schema_mismatches{{{schema}, {mismatch}}}"] = lambda at: number["mismatches"] + 1
     for version in "123":
@@ -140,13 +143,14 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
         (
             "schema_query_duration_seconds",
             semconv.QUERY_BUCKETS,
-            'schema_query_relation="after", db_operation_name="SELECT"',
+            'schema_query_relation="during", db_operation_name="SELECT"',
         ),
     ):
+        rates = many * (number["validation_queries"] + 1 if "query" in family else 1)
         for bound in [*bounds, float("inf")]:
             le = "+Inf" if bound == float("inf") else f"{bound:g}"
-            series[f'{family}_bucket{{{schema}, {labels}, le="{le}"}}'] = rate(many * (bound >= bounds[-1]))
-        series[f"{family}_count{{{schema}, {labels}}}"] = rate(many)
+            series[f'{family}_bucket{{{schema}, {labels}, le="{le}"}}'] = rate(rates * (bound >= bounds[-1]))
+        series[f"{family}_count{{{schema}, {labels}}}"] = rate(rates)
     job = JOBS[given["collector_job"]]
     collector = EXPORTER.replace('"otelcol"', f'"{job}"') + beside
     series |= {
