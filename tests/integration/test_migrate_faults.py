@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from migrated import KINDS, TABLE, Folder, Project
 
-DEADLINE = 60.0
+DEADLINE = 200.0
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
 SLEEP = {
     "postgresql": 'op.execute("SELECT pg_sleep(60)")',
