@@ -281,7 +281,7 @@ _MASKED = [
     (re.compile(r"\b1[6-9]\d{8}(\.\d+|\d{3}|\d{6}|\d{9})?\b"), "<time>"),
     (re.compile(r"\b[0-9a-f]{32,64}\b"), "<id>"),
     (re.compile(r"\b0\.\d{3,}\b"), "<seconds>"),
-    (re.compile(r"\b(eyJ|Im)[\w-]+\.[\w.-]+"), "<token>"),
+    (re.compile(r"\b[\w-]{20,}\.[\w-]{5,}\.[\w-]{20,}"), "<token>"),
     (re.compile(rf"{re.escape(HOST)}:\d+"), "<host>"),
     (re.compile(r"[^\s\"']*/(plain|ours)\b"), "<home>"),
 ]
