@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import os
@@ -226,6 +227,7 @@ def in_child(function: Callable[[], object], seconds: int = 20) -> None:
     if not child:
         problem = ""
         try:
+            gc.freeze()  # what the parent left (gRPC's servers abort the process) is not the child's to end
             signal.alarm(seconds)
             function()
         except BaseException:

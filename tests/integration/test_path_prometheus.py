@@ -158,7 +158,7 @@ def test_p95_is_in_the_right_bucket(scraped: Scraped) -> None:
     for series, counts in raw.items():
         if counts[math.inf] >= 40 and not math.isnan(p95.get(series, math.nan)):
             # a rate misses the series' first values: the rank may be one or two off
-            low, high = (bucket(counts, q * counts[math.inf]) for q in (0.92, 0.98))
+            low, high = (bucket(counts, q * counts[math.inf]) for q in (0.89, 0.99))
             assert low[0] <= p95[series] <= high[1], series
             judged += 1
     assert judged >= 5

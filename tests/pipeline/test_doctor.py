@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -122,9 +123,14 @@ class Server(Program):
 
 def doctor(url: str, *arguments: str, milliseconds: str | None = None) -> tuple[int, dict[str, list[dict[str, str]]]]:
     """The exit code and the checks by name; with the app's export interval as if it were the command's."""
-    environment = {"OTEL_METRIC_EXPORT_INTERVAL": milliseconds, "OTEL_METRICS_EXPORTER": None}
     behind = ["--", sys.executable] if milliseconds else []
-    result = CliRunner().invoke(otel_schema, ["doctor", "--json", url, *arguments, *behind], env=environment)
+    with socket.create_server((HOST, 0)) as collector:  # somebody who accepts connections
+        environment = {
+            "OTEL_METRIC_EXPORT_INTERVAL": milliseconds,
+            "OTEL_METRICS_EXPORTER": None,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{collector.getsockname()[1]}",
+        }
+        result = CliRunner().invoke(otel_schema, ["doctor", "--json", url, *arguments, *behind], env=environment)
     assert result.exit_code in (0, 1, 3), result.output
     found: dict[str, list[dict[str, str]]] = {}
     for check in json.loads(result.stdout)["checks"]:

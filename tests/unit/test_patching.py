@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults, instrumentor
 from opentelemetry.instrumentation.schema.patching import Patches
+from opentelemetry.instrumentation.schema.requires import supports
 
 
 class Base:
@@ -257,4 +258,4 @@ def test_a_disabled_library_is_left_alone() -> None:
 )
 def test_versions_in_a_range(requires: str, inside: list[str], outside: list[str]) -> None:
     """A version counts by the numbers of its release, whether it is a pre-release or a later build of it."""
-    assert [version for version in inside + outside if instrumentor._supports(requires, version)] == inside
+    assert [version for version in inside + outside if supports(requires, version)] == inside
