@@ -33,6 +33,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that mostly wait for servers begin first: at the end nothing would be left to run beside them."""
+    items.sort(key=lambda item: "pipeline" not in item.path.parts and "two_teams" not in item.path.name)
+
+
 def pytest_collection_finish() -> None:
     """`instrument()` looks through all objects that the collector lists: without this, mostly through pytest's own."""
     gc.collect()
