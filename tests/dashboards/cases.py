@@ -91,13 +91,15 @@ def versions(
     }
 
 
-def per_validation(queries: float, validations: float, relation: str = "during") -> dict[str, Value]:
-    """Queries by validation of LeadIn, and validations a second."""
+def per_validation(
+    queries: float, validations: float, relation: str = "during", until: float = math.inf
+) -> dict[str, Value]:
+    """Queries by validation of LeadIn, and validations a second, until a time in s."""
     labels = f'{SCHEMA}, schema_query_relation="{relation}", db_operation_name="SELECT"'
     return {
-        f"schema_query_duration_seconds_count{{{labels}}}": lambda at: at * queries * validations,
+        f"schema_query_duration_seconds_count{{{labels}}}": lambda at: min(at, until) * queries * validations,
         f'schema_validation_duration_seconds_count{{{SCHEMA}, schema_validation_outcome="valid"}}': (
-            lambda at: at * validations
+            lambda at: min(at, until) * validations
         ),
     }
 
@@ -314,7 +316,10 @@ CAUSES = [
     Case(
         "QueriesInValidators", "ten queries a validation for ten minutes", per_validation(10, 1), fires=700, exact=False
     ),
+    Case("QueriesInValidators", "six for ten minutes are too many", per_validation(6, 1), fires=700, exact=False),
     Case("QueriesInValidators", "five are allowed", per_validation(5, 1)),
+    Case("QueriesInValidators", "an import of three minutes, seen for eight", per_validation(10, 1, until=180)),
+    Case("QueriesInValidators", "25 validations count", per_validation(10, 25 / 300), fires=1400, exact=False),
     Case("QueriesInValidators", "ten queries after each validation are none", per_validation(10, 1, "after")),
     Case("QueriesInValidators", "19 validations in five minutes are too few", per_validation(10, 19 / 300), until=3000),
     Case("ValidatorBuiltPerCall", "60 % of the calls build for ten minutes", calls(0.4, 5), fires=610),

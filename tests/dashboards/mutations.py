@@ -76,6 +76,9 @@ def noticed(name: str, value: str) -> bool:
         return any(promtool.failure(case) for case in CASES if case.name in affected)
 
 
+PROMISED = "all:validation_errors:ratio_rate1m"
+
+
 class Dropped(NamedTuple):
     """Something left out of one rule of a scope's rendering.
 
@@ -112,6 +115,8 @@ def dropped() -> Iterator[Dropped]:
             for rule in re.finditer(
                 r"      - (?:alert|record): (\S+)\n        expr: (?:\|\n((?:          .*\n)+)|(.*)\n)", text
             ):
+                if rule[1] == PROMISED:  # the alert's expression once more, which test_scope compares
+                    continue
                 part = 2 if rule[2] else 3
                 for found in re.finditer(pattern, rule[part]):
                     at = rule.start(part) + found.start()

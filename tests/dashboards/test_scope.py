@@ -231,3 +231,19 @@ def test_checks_find_what_they_look_for() -> None:
     assert list(unscoped('sum by (job) (x{environment="a"}) / y', {"environment"}))
     assert not list(unscoped('x{environment="a"}', {"environment"}))
     assert len(list(merged("sum by (job) (x) / on (job) group_left () y", {"job", "environment"}))) == 2
+
+
+@pytest.mark.parametrize("given", [{}, OWN, SELECTED], ids=["default", "own labels", "selector"])
+def test_the_promised_expression_is_recorded_as_the_alert_has_it(given: dict[str, str]) -> None:
+    """What the panel draws is the alert's own expression, without its limit, in every scope."""
+    rules = [
+        rule
+        for _, text in rendering.rules(values.checked(given))
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
+    ]
+    (recorded,) = (
+        rule["expr"] for rule in rules if rule.get("record", "").endswith("all:validation_errors:ratio_rate1m")
+    )
+    (alert,) = (rule["expr"] for rule in rules if rule.get("alert") == "HighValidationErrorRate")
+    assert alert.split() == [*recorded.split(), ">", "0.01"]
