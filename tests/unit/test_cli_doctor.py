@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -31,6 +32,7 @@ CLEARED = [
 ]
 SCRIPTS = Path(sys.executable).parent
 _collector = socket.create_server((HOST, 0))
+atexit.register(_collector.close)
 COLLECTOR = f"http://{HOST}:{_collector.getsockname()[1]}"
 """Somebody who accepts connections, as a collector does."""
 
