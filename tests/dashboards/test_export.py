@@ -225,6 +225,8 @@ def test_secrets_directory_is_absolute(tmp_path: Path, monkeypatch: pytest.Monke
 def test_every_file_is_written_as_rendered(tmp_path: Path) -> None:
     """A file's seal changes nothing of what it says: JSON and YAML are the same without it."""
     assert run(str(tmp_path))[0] == 0
+    configs = ("collector/base.yaml", "collector/overlays/tls-send.yaml", "collector/stores/tempo.yaml")
+    assert all((tmp_path / path).exists() for path in (*configs, "prometheus/collector.yml"))
     for path, text in [*rendering.files(thresholds.DEFAULTS), *rendering.configs()]:
         written = (tmp_path / path).read_text()
         assert writing.unsealed(written) == text

@@ -1,0 +1,1 @@
+cp "$ROOT/tests/docs/prepared/README/shop.py" .
