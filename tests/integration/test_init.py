@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,8 @@ PROJECTS: dict[str, dict[str, str]] = {
     "fastapi": {"main.py": FASTAPI},
     "flask": {"app.py": FLASK},
     "django": {
-        "manage.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n",
+        "manage.py": "import os\nimport sys\n\nfrom django.core.management import execute_from_command_line\n\n"
+        "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\nexecute_from_command_line(sys.argv)\n",
         "shop/settings.py": SETTINGS,
         "shop/urls.py": URLS,
         "shop/asgi.py": "from django.core.asgi import get_asgi_application\n\napplication = get_asgi_application()\n",
@@ -76,24 +80,94 @@ def written(folder: Path, framework: str, *arguments: str, **more: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("framework", PROJECTS)
-def test_first_numbers(tmp_path: Path, framework: str) -> None:
-    """The start command that init prints, typed as it stands, shows the first validation."""
-    said = written(tmp_path, framework, "--service", "shop")
-    start = re.search(r"^start: (.+)$", said, re.MULTILINE)
-    assert start is not None
+def shown(folder: Path, start: str) -> str:
+    """Types a start command as it stands, sends one request, and returns what /metrics shows."""
     port, metrics = free_port(), free_port()
     environment = {
         **clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "UVICORN_PORT": str(port),
         "FLASK_RUN_PORT": str(port), "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics),
     }  # fmt: skip
-    command: list[str | Path] = ["bash", "-c", start[1]]
-    with program("app", command, tmp_path / "log", lambda: listens(port), environment, tmp_path):
+    command: list[str | Path] = ["bash", "-c", start.replace("--noreload", f"--noreload {port}")]
+    with program("app", command, folder / "log", lambda: listens(port), environment, folder):
         httpx.post(f"http://127.0.0.1:{port}/orders", json={"quantity": 1})
-        exposed = httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
+        return httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
+
+
+IN_A_FOLDER = {
+    "backend/app/main.py": FASTAPI.replace(SCHEMA, "from app.models import Order\n"),
+    "backend/app/models.py": SCHEMA,
+    "backend/requirements.txt": "fastapi",
+    "main.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("framework", "more", "line"),
+    [
+        pytest.param("fastapi", IN_A_FOLDER, "start", id="fastapi, in a folder of the project"),
+        pytest.param("flask", {"Procfile": "web: gunicorn -w 2 app:app\n"}, "try", id="flask, beside workers"),
+        pytest.param("django", {}, "start", id="django"),
+    ],
+)
+def test_first_numbers(tmp_path: Path, framework: str, more: dict[str, str], line: str) -> None:
+    """The command that init prints, typed as it stands, shows the first validation without a collector."""
+    said = written(tmp_path, framework, "--service", "shop", **more)
+    command = re.search(rf"^{line}: +(.+)$", said, re.MULTILINE)
+    assert command is not None
     assert re.search(
-        r'^schema_validation_duration_seconds_count\{.*schema_name="Order".* [12]\.0$', exposed, re.MULTILINE
+        r'^schema_validation_duration_seconds_count\{.*schema_name="Order".* [12]\.0$',
+        shown(tmp_path, command[1]),
+        re.MULTILINE,
     )
+
+
+def answered(folder: Path, *answers: str) -> tuple[str, int]:
+    """Runs init on a terminal, and gives it an answer at each question."""
+    child, terminal = pty.fork()
+    if child == 0:  # pragma: no cover
+        os.environ.update(COLUMNS="100", PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        os.execvp("otel-schema", ["otel-schema", "init", str(folder)])
+    left, said, at, deadline = list(answers), "", 0, time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if left and re.search(r"(\]|\?|\)): $", said[at:]):
+            at = len(said)
+            os.write(terminal, f"{left.pop(0)}\n".encode())
+        ready, _, _ = select.select([terminal], [], [], 0.1)
+        if not ready:
+            continue
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:  # the terminal is closed: the command has ended
+            break
+        if not more:
+            break
+        said += more.decode()
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert not left, said
+    return said, os.waitstatus_to_exitcode(status)
+
+
+def test_questions(tmp_path: Path) -> None:
+    """On a terminal, init asks its questions, one after the other, and does what the answers say."""
+    (tmp_path / "main.py").write_text(FASTAPI)
+    said, code = answered(tmp_path, "leads", "compute", "bare", "y", "prod", "y")
+    assert code == 0, said
+    questions = re.findall(r"^(Service name|Where does|Does it run|Environment|Write these)", said, re.MULTILINE)
+    assert questions == ["Service name", "Where does", "Where does", "Does it run", "Environment", "Write these"]
+    assert "'compute' is not one of" in said
+    variables = (tmp_path / "otel/schema.env").read_text()
+    assert "OTEL_SERVICE_NAME=leads\n" in variables
+    assert "deployment.environment.name=prod\n" in variables
+    assert "OTEL_METRICS_EXPORTER=otlp\n" in variables
+
+
+def test_a_no_writes_nothing(tmp_path: Path) -> None:
+    """Who answers no to the last question has nothing written; each empty answer is the default in brackets."""
+    (tmp_path / "main.py").write_text(FASTAPI)
+    said, code = answered(tmp_path, "", "", "", "", "n")
+    assert (code, "nothing was written" in said) == (0, True), said
+    assert not (tmp_path / "otel").exists()
 
 
 def test_doctor_runs_at_the_end(tmp_path: Path) -> None:
@@ -128,7 +202,7 @@ def test_diff_writes_nothing(tmp_path: Path) -> None:
 
 def test_several_processes(tmp_path: Path) -> None:
     """Workers export by OTLP to a collector, whose config is there with a Prometheus that scrapes it."""
-    written(tmp_path, "fastapi", "--environment", "prod", Procfile="web: gunicorn -w 4 main:app\n")
+    said = written(tmp_path, "fastapi", "--environment", "prod", Procfile="web: gunicorn -w 4 main:app\n")
     variables = dict(line.split("=", 1) for line in (tmp_path / "otel/schema.env").read_text().splitlines()[1:])
     assert variables["OTEL_METRICS_EXPORTER"] == "otlp"
     assert variables["OTEL_METRIC_EXPORT_INTERVAL"] == "15000"
@@ -136,6 +210,9 @@ def test_several_processes(tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "otel/prometheus/collector.yml").read_text())
     (job, _) = config["scrape_configs"]
     assert job["static_configs"][0]["labels"] == {"environment": "prod"}
+    assert "\nstart:    set -a; . otel/schema.env; set +a; opentelemetry-instrument gunicorn -w 4 main:app\n" in said
+    assert " OTEL_METRICS_EXPORTER=prometheus " in said
+    assert "opentelemetry-instrument uvicorn main:app\n" in said
     checked = ["promtool", "check", "config", "--syntax-only", str(tmp_path / "otel/prometheus/collector.yml")]
     subprocess.run(checked, check=True, stdout=subprocess.DEVNULL)
 
@@ -144,6 +221,7 @@ def test_compose(tmp_path: Path) -> None:
     """The compose file is one, by the published schema; it adds to the service that is built here."""
     written(tmp_path, "fastapi", **{"compose.yaml": COMPOSE})
     document: dict[str, Any] = yaml.load((tmp_path / "otel/compose.yaml").read_text(), Loader)
+    del document["services"]["schema-packages"]["container_name"]  # reset to nothing, which the schema has no word for
     spec = json.loads((ROOT / "tests/dashboards/compose-spec.json").read_text())
     jsonschema.Draft7Validator(spec).validate(document)
     assert document["services"]["web"]["env_file"] == ["otel/schema.env"]

@@ -14,8 +14,8 @@ import click
 from ..._monitoring import writing
 from ..._monitoring.values import ParameterError
 from ..output import UsageError, echo
-from ..setup.files import FOLDER, Answers, rendered, variables
-from ..setup.found import FRAMEWORKS, Project, look
+from ..setup.files import FOLDER, ONE_PROCESS, Answers, compose_command, rendered, variables
+from ..setup.found import Project, look
 
 LONG: Final = 25
 """Lines of a new file of which no more than the number is shown."""
@@ -49,7 +49,7 @@ def init(
     writes below DIRECTORY/otel. Runs doctor at the end. Exits with 2 if it cannot tell what the project is.
     """
     project = look(directory)
-    if project.framework not in FRAMEWORKS or not project.command:
+    if not project.framework or not project.command:
         raise UsageError(f"found no FastAPI, Flask or Django application in {directory}: see {_HOW_TO}")
     ask = sys.stdin.isatty() and not yes and not only_show
     echo(_said(project))
@@ -75,11 +75,12 @@ def init(
 
 
 def _said(project: Project) -> str:
-    parts = [project.framework, f"started by `{project.command}`"]
+    where = "" if project.root == "." else f" in {project.root}"
+    parts = [project.framework, f"started by `{project.command}`{where}"]
     if project.migrations:
         parts.append(f"migrations by {project.migrations}")
     if project.service:
-        parts.append(f"service {project.service} in {project.compose}")
+        parts.append(f"service {project.service} in {project.compose[0]}")
     return f"found: {', '.join(parts)}"
 
 
@@ -129,22 +130,37 @@ def _show(directory: Path, files: dict[str, str], changes: dict[str, str]) -> No
 
 def _next(directory: Path, project: Project, answers: Answers) -> None:
     if answers.hooks:
-        _run("hooks", "install", "--project", str(directory))
-    chosen = variables(project, answers)
-    start = f"opentelemetry-instrument {project.command}"
+        _run("hooks", "install", "--project", str(directory / project.root))
     if answers.where == "compose":
-        echo(f"\nstart: docker compose -f {project.compose} -f {FOLDER}/compose.yaml up")
+        echo(f"\nstart:    {compose_command(project)}")
+        echo("numbers:  otel-schema top http://localhost:9090; dashboards: http://localhost:3000")
         return
     if answers.where == "kubernetes":
-        echo(f"\nstart: kubectl apply -f {FOLDER}/kubernetes/, and the annotation that its first lines name")
+        echo(f"\nstart:    kubectl apply -f {FOLDER}/kubernetes/, and the annotation that its first lines name")
         return
-    echo(f"\nstart: set -a; . {shlex.quote(f'{FOLDER}/schema.env')}; set +a; {start}")
+    variables_of = f"set -a; . {shlex.quote(f'{FOLDER}/schema.env')}; set +a; "
+    go = "" if project.root == "." else f"cd {shlex.quote(project.root)}; "
+    command = f"opentelemetry-instrument {project.command if answers.several else project.single}"
+    echo("\npackages: pip install 'opentelemetry-instrumentation-schema[quickstart]', where the app runs")
     if answers.collected:
-        echo("the collector: see docs/pipeline.md; its config is in otel/collector")
-    os.environ.update(chosen)
+        once = " ".join(f"{name}={value}" for name, value in ONE_PROCESS.items())
+        configs = " ".join(f"--config {FOLDER}/collector/{name}.yaml" for name in ("base", "gateway", "standalone"))
+        echo(f"try:      {variables_of}{go}{once} opentelemetry-instrument {project.single}")
+        echo("          then: otel-schema top http://localhost:9464/metrics")
+        echo(f"start:    {variables_of}{go}{command}")
+        echo(f"          OTELCOL_QUEUE_DIR=/tmp/otelcol-queue otelcol-contrib {configs}")
+        echo(
+            f"          prometheus --config.file {FOLDER}/prometheus/collector.yml --storage.tsdb.path /tmp/prometheus "
+            "--enable-feature=exemplar-storage"
+        )
+        echo("numbers:  otel-schema top http://localhost:9090")
+    else:
+        echo(f"start:    {variables_of}{go}{command}")
+        echo("numbers:  otel-schema top http://localhost:9464/metrics")
+    os.environ.update(variables(project, answers))
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     echo("\notel-schema doctor says:")
-    _run("doctor", "--", *shlex.split(start))
+    _run("doctor", "--", *shlex.split(command))
 
 
 def _run(*arguments: str) -> None:

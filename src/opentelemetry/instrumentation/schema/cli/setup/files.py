@@ -20,11 +20,13 @@ _PACKAGES: Final = "opentelemetry-instrumentation-schema[quickstart]"
 _COLLECTOR: Final = "otel/opentelemetry-collector-contrib:0.159.0"
 _PROMETHEUS: Final = "prom/prometheus:v3.14.0"
 _GRAFANA: Final = "grafana/grafana:13.1.3"
-_ONE_PROCESS: Final = {
+ONE_PROCESS: Final = {
     "OTEL_METRICS_EXPORTER": "prometheus",
     "OTEL_TRACES_EXPORTER": "none",
     "OTEL_LOGS_EXPORTER": "none",
 }
+"""What shows the numbers of one process at its own `/metrics`, without a collector."""
+
 _TARGETS: Final = re.compile(r'^( +static_configs: \[\{targets: \["[\d.:]+"\])(?=\}\])', re.MULTILINE)
 _DASHBOARDS: Final = """\
 apiVersion: 1
@@ -79,11 +81,7 @@ def variables(project: Project, answers: Answers) -> dict[str, str]:
     if project.settings:
         found["DJANGO_SETTINGS_MODULE"] = project.settings
     if not answers.collected:
-        return found | {
-            "OTEL_METRICS_EXPORTER": "prometheus",
-            "OTEL_TRACES_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
-        }
+        return found | ONE_PROCESS
     host = {"bare": "localhost", "compose": "collector", "kubernetes": "otel-collector"}[answers.where]
     return found | {
         "OTEL_METRICS_EXPORTER": "otlp",
@@ -122,36 +120,51 @@ def _scraped(config: str, answers: Answers) -> str:
     if not answers.environment:
         return config
     label = f"labels: {{environment: {json.dumps(answers.environment)}}}"
-    return re.sub(
-        r'^( +static_configs: \[\{targets: \["[\d.:]+"\])(?=\}\])', rf"\1, {label}", config, flags=re.MULTILINE
-    )
+    return _TARGETS.sub(lambda found: f"{found[1]}, {label}", config)
+
+
+def compose_command(project: Project) -> str:
+    """How the app is started with what is added to it. Naming files, Compose reads no other, so all are named."""
+    files = (*project.compose, f"{FOLDER}/compose.yaml")
+    return f"docker compose {' '.join(f'-f {name}' for name in files)} up"
 
 
 def _compose(project: Project) -> str:
+    path = ":".join(
+        filter(None, ("/schema/opentelemetry/instrumentation/auto_instrumentation:/schema", project.pythonpath))
+    )
     return f"""\
-# docker compose -f {project.compose} -f {FOLDER}/compose.yaml up
+# {compose_command(project)}
 # Grafana: http://localhost:3000, Prometheus: http://localhost:9090. The app's image and command stay as they are: its
-# own pip installs the packages into a volume, and Python finds them there.
+# own Python installs the packages into a volume, and finds them there. (uv's environments have no pip of their own.)
 services:
   {project.service}:
     env_file: [{FOLDER}/schema.env]
     environment:
-      PYTHONPATH: /schema/opentelemetry/instrumentation/auto_instrumentation:/schema
+      PYTHONPATH: {path}
     volumes: ["schema-packages:/schema:ro"]
+    networks: {{default: {{}}}}
     depends_on:
       schema-packages: {{condition: service_completed_successfully}}
       collector: {{condition: service_started}}
 
   schema-packages:
-    extends: {{file: {project.compose}, service: {project.service}}}
+    extends: {{file: {project.compose[0]}, service: {project.service}}}
     user: "0"
+    container_name: !reset null
     ports: !reset []
     depends_on: !reset []
     healthcheck: {{disable: true}}
     restart: "no"
-    entrypoint: [python, -m, pip, install, --quiet, --upgrade, --target, /schema, {json.dumps(_PACKAGES)}]
+    entrypoint:
+      - sh
+      - -c
+      - >-
+        python -m pip --version || python -m ensurepip;
+        exec python -m pip install --quiet --upgrade --target /schema '{_PACKAGES}'
     command: !reset []
     volumes: ["schema-packages:/schema"]
+    networks: {{default: {{}}}}
 
   collector: # the next two share its network, so that 127.0.0.1 in their configs is right
     image: {_COLLECTOR}
