@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from databases import Server
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from sqlalchemy.pool import NullPool
 
@@ -150,3 +151,14 @@ class Folder(Project):
     def do(self, *arguments: str, url: str | None = None) -> Said:
         """Runs otel-schema in this process."""
         return super().do(*arguments, "--url", url or self.plain)
+
+
+def dbmate_folder(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    """A folder without migrations, on an empty database of a kind."""
+    if kind == "sqlite":
+        return Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
+    server: Server = request.getfixturevalue(kind)
+    url = server.fresh()
+    scheme = {"postgresql": "postgres", "mariadb": "mysql"}[kind]
+    plain = url.replace(url.partition(":")[0], scheme) + ("?sslmode=disable" if scheme == "postgres" else "")
+    return Folder(tmp_path / "project", url, plain)

@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from databases import Server
 
-from migrated import KINDS, Folder
+from migrated import KINDS, Folder, dbmate_folder
 
 
 @pytest.fixture(params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     """A project of three migrations on an empty database of each kind."""
-    if request.param == "sqlite":
-        made = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
-    else:
-        server: Server = request.getfixturevalue(request.param)
-        url = server.fresh()
-        scheme = {"postgresql": "postgres", "mariadb": "mysql"}[request.param]
-        plain = url.replace(url.partition(":")[0], scheme) + ("?sslmode=disable" if scheme == "postgres" else "")
-        made = Folder(tmp_path / "project", url, plain)
+    made = dbmate_folder(request.param, request, tmp_path)
     made.migration("001_a", "CREATE TABLE a (id INTEGER PRIMARY KEY);", "DROP TABLE a;")
     made.migration("002_b", "ALTER TABLE a ADD COLUMN b INTEGER;", "ALTER TABLE a DROP COLUMN b;")
     made.migration("003_c", "CREATE TABLE c (id INTEGER PRIMARY KEY);", "DROP TABLE c;")

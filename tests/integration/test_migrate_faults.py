@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import sqlalchemy as sa
 from databases import Server, postgresql_server
 from sqlalchemy.pool import NullPool
 
-from migrated import KINDS, TABLE, Folder, Project
+from migrated import KINDS, TABLE, Folder, Project, dbmate_folder
 
 DEADLINE = 200.0
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
@@ -394,48 +396,89 @@ def test_history_cannot_be_written(on_postgresql: Project, history: str, words: 
     assert on_postgresql.truth()[0] == ["r1"]
 
 
-@pytest.mark.nightly
-@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
-def test_disk_full(tmp_path: Path) -> None:
-    """SQLite on a disk that fills up in a step: what is said is what the file holds."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=False).returncode:
-        pytest.skip("no right to mount")
+@contextmanager
+def small_disk(at: Path, owner: str | None = None) -> Iterator[Path]:
+    """A disk of 512 KiB."""
+    at.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", at], check=False).returncode:
+        pytest.skip("no right to mount a small disk")
     try:
-        project = Project(tmp_path / "project", f"sqlite:///{disk}/app.db")
-        project.revision("r1", None, TABLE, 'op.drop_table("a")')
-        assert project.do("upgrade").code == 0
-        project.revision(
-            "r2",
-            "r1",
-            f'{ADD}\nop.execute("CREATE TABLE b (t text)")\n'
-            'op.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) '
-            'INSERT INTO b SELECT hex(randomblob(50)) FROM n")',
-            "pass",
-        )
-        (disk / "h").write_text("")
-        done = project.do("upgrade", "--history", str(disk / "h"))
-        assert done.code == 1, done.all
-        assert "database or disk is full" in done.out
-        heads, columns = project.truth()
-        assert heads == ["r1"]
-        assert ("+ b: table" in done.out) == ("b" in columns)
-        assert ("+ a: column x" in done.out) == ("x" in columns["a"])
+        if owner is not None:
+            shutil.chown(at, owner, owner)
+        yield at
     finally:
-        subprocess.run(["umount", disk], check=False)
+        subprocess.run(["umount", "--lazy", at], check=False)
+
+
+@pytest.fixture
+def on_small_disk(kind_: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Project, Path]]:
+    """A project at r1 whose tables are on a small disk, and that disk."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    with ExitStack() as disks:
+        if kind_ == "sqlite":
+            disk = disks.enter_context(small_disk(tmp_path / "disk"))
+            url = f"sqlite:///{disk}/app.db"
+        else:
+            server: Server = request.getfixturevalue(kind_)
+            url = server.fresh()
+            name = url.rpartition("/")[2]
+            if kind_ == "mariadb":
+                disk = disks.enter_context(small_disk(server.folder / "data" / name, "mysql"))
+            else:
+                disk = disks.enter_context(small_disk(server.folder / "disk", "postgres"))
+                server.run("", f"CREATE TABLESPACE small LOCATION '{disk}'")
+                server.run("", f"ALTER DATABASE {name} SET default_tablespace = small")
+                disks.callback(
+                    lambda: (server.run("", f"DROP DATABASE {name}"), server.run("", "DROP TABLESPACE small"))
+                )
+        project = Project(tmp_path / "project", url)
+        project.revision("r1", None, TABLE, 'op.drop_table("a")')
+        done = project.do("upgrade")
+        assert done.code == 0, done.all
+        yield project, disk
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind_", ["postgresql", "mariadb", "sqlite"])
+def test_disk_full(on_small_disk: tuple[Project, Path]) -> None:
+    """A disk that fills up in a step: what is said is what the database holds, and the reason is the disk."""
+    project, disk = on_small_disk
+    if kind(project) == "mysql":  # rows that find no room end the whole server, MariaDB 10.11: a table does not
+        (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize - 40_000))
+        copied = ""
+    else:
+        text = "hex(randomblob(500))" if kind(project) == "sqlite" else "repeat('x', 1000)"
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+        copied = f'op.execute("{numbers} INSERT INTO b SELECT {text} FROM n")'
+    project.revision("r2", "r1", f'{ADD}\nop.execute("CREATE TABLE b (t text)")\n{copied}', "pass")
+    done = project.do("upgrade")
+    assert done.code == 1, done.all
+    assert re.search("disk is full|No space left on device|errno: 135", done.out), done.out
+    heads, columns = project.truth()
+    assert heads == ["r1"]
+    assert ("+ b: table" in done.out) == ("b" in columns), done.out
+    assert ("+ a: column x" in done.out) == ("x" in columns["a"]), done.out
+    assert ("is as it was, at r1" in done.out) == (columns == {"a": {"id"}}), done.out
+
+
+LONG = {
+    "postgresql": "SELECT pg_sleep(60);",
+    "mysql": "SELECT sleep(60);",
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;",  # never ends
+}
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.nightly), signal.SIGTERM])
-def test_dbmate_stopped(postgresql: Server, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_dbmate_stopped(name: str, number: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """dbmate killed, or the command stopped, in a statement: the server has ended it when the outcome is said."""
-    url = postgresql.fresh()
-    plain = url.replace("postgresql+psycopg", "postgres") + "?sslmode=disable"
-    folder = Folder(tmp_path / "project", url, plain)
+    folder = dbmate_folder(name, request, tmp_path)
     folder.migration("001_a", "CREATE TABLE a (id int);", "DROP TABLE a;")
-    folder.migration("002_b", "ALTER TABLE a ADD COLUMN x int; SELECT pg_sleep(60);", "ALTER TABLE a DROP COLUMN x;")
-    process = folder.start("upgrade", "--url", plain)
-    until(lambda: sleeping(folder) or process.poll() is not None)
+    add = f"ALTER TABLE a ADD COLUMN x int;\n{LONG[kind(folder)]}"
+    folder.migration("002_b", add, "ALTER TABLE a DROP COLUMN x;")
+    process = folder.start("upgrade", "--url", folder.plain)
+    until(lambda: busy(folder) or process.poll() is not None)
     if number == signal.SIGKILL:
         until(lambda: children(process.pid))
         os.kill(children(process.pid)[0], number)
@@ -444,8 +487,22 @@ def test_dbmate_stopped(postgresql: Server, tmp_path: Path, number: int) -> None
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == (1 if number == signal.SIGKILL else 143), (out, err)
     assert f"the process was ended by {signal.Signals(number).name}" in out
-    assert "its schema is exactly that of 001" in out
-    assert folder.truth() == (["001"], {"a": {"id"}})
+    heads, columns = folder.truth()
+    assert heads == ["001"]
+    if kind(folder) == "mysql":
+        assert columns == {"a": {"id", "x"}}
+        assert "records 001, and holds something else:\n  + a: column x" in out
+        assert not sleeping(folder)
+    else:
+        assert columns == {"a": {"id"}}
+        assert "its schema is exactly that of 001" in out
+
+
+def busy(folder: Folder) -> bool:
+    """Whether dbmate's second file runs; what it does to SQLite no other connection sees."""
+    if kind(folder) == "sqlite":
+        return Path(f"{folder.plain.removeprefix('sqlite:')}-journal").exists() and folder.truth()[0] == ["001"]
+    return sleeping(folder)
 
 
 @pytest.mark.nightly

@@ -7,6 +7,7 @@ import ast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.instrumentation.schema._migrations import classify
 from opentelemetry.instrumentation.schema._migrations.git_hooks import content, destructive, sql
 from opentelemetry.instrumentation.schema._migrations.git_hooks.codes import exceptions
 from opentelemetry.instrumentation.schema._migrations.git_hooks.tables import tables_of
@@ -254,3 +255,34 @@ def test_exceptions(line: str, problem: str) -> None:
     """An exception names a code and a reason; anything else says what is missing."""
     (found,) = exceptions(f"first\n{line}\r\n")
     assert (found.line, found.problem[: len(problem)], bool(found.problem)) == (2, problem, bool(problem))
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("import time; time.sleep(60)", "calls time.sleep, which may do anything"),
+        ("shutil.rmtree('/srv')", "calls shutil.rmtree, which may do anything"),
+        ("wipe('/srv')", "calls wipe, which may do anything"),
+        ("client.Client().get('http://x')", "calls client.Client().get, which may do anything"),
+        ("help_me()", "calls time.sleep, which may do anything"),
+        ("eval('1')", "runs code that it makes"),
+        ("os.getenv('X')", "reads settings (os.getenv)"),
+        ("from leads.models import Base", "imports leads.models of the project, whose code may change"),
+        ("op.get_bind()", "reads rows or asks the dialect (op.get_bind)"),
+        # and what a plan may run
+        ("op.add_column('a', sa.Column('x', geo.Geometry('POINT')))", None),
+        ("op.add_column('a', sa.Column('x', sa.String(), server_default=str(uuid.uuid4())))", None),
+        ("op.execute(textwrap.dedent('SELECT 1'))", None),
+        ("op.bulk_insert(t, [{'at': datetime.datetime(2020, 1, 1)}])", None),
+    ],
+)
+def test_what_a_plan_must_not_run(body: str, why: str | None) -> None:
+    """A step that calls more than Alembic, SQLAlchemy and what only computes is unknown, and no plan runs it."""
+    head = (
+        "import datetime, os, shutil, time, uuid, textwrap\nfrom shutil import rmtree as wipe\n"
+        "import sqlalchemy as sa\nimport geoalchemy2 as geo\nimport httpx as client\nfrom alembic import op\n"
+        "def help_me():\n    time.sleep(1)\n"
+    )
+    script = Script(ast.parse(f"{head}def upgrade():\n    {body}\n"))
+    found = classify.source(script, "upgrade", lambda module: module.startswith("leads"))
+    assert found.unknown[:1] == ([why] if why else [])

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from .operations import Script, does_nothing, imported_from, only_raises
 from .plan import Direction, Kind
 from .sql_text import Effects
 
@@ -24,6 +25,8 @@ _ASKING: Final = {
     "get_x_argument": "reads settings (-x)",
     "open": "reads a file",
     "create_engine": "opens a connection of its own",
+    "exec": "runs code that it makes",
+    "eval": "runs code that it makes",
     "subprocess": "runs a program",
     "import_module": "imports at run time",
     "sessionmaker": "reads rows (a session)",
@@ -33,6 +36,15 @@ _NAMED: Final = {
     "create_all": "calls create_all: it makes whatever the models are today",
     "drop_all": "calls drop_all: it drops whatever the models are today",
 }
+
+_PURE: Final = frozenset(
+    {
+        "alembic", "sqlalchemy", "base64", "binascii", "collections", "contextlib", "copy", "dataclasses", "datetime",
+        "decimal", "enum", "functools", "hashlib", "itertools", "json", "logging", "math", "operator", "re", "string",
+        "textwrap", "typing", "uuid", "warnings", "zoneinfo",
+    }
+)  # fmt: skip
+"""Libraries whose functions a plan may run: they change nothing outside of the process."""
 
 
 @dataclass
@@ -54,84 +66,69 @@ class Source:
     notes: list[str] = field(default_factory=list[str])
 
 
-def source(module: ast.Module, name: str, own: Callable[[str], bool]) -> Source:
+def source(script: Script, name: str, own: Callable[[str], bool]) -> Source:
     """Reads a function of a revision, and the functions of the same file that it calls.
 
     Args:
-        module: The file.
+        script: The file.
         name: `upgrade` or `downgrade`.
         own: Whether a module is the project's own, whose code may be anything.
     """
-    functions = {each.name: each for each in module.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    function = functions.get(name)
+    function = script.functions.get(name)
     if function is None:
-        assigned = any(
-            isinstance(each, (ast.Assign, ast.ImportFrom)) and name in ast.dump(each) for each in module.body
+        return (
+            Source(unknown=[f"{name} is not a function of this file"]) if name in script.bound else Source(missing=True)
         )
-        return Source(unknown=[f"{name} is not a function of this file"]) if assigned else Source(missing=True)
-    found = Source()
-    body = [each for each in function.body if not _says_nothing(each)]
-    found.empty = not body
-    found.raises = bool(body) and isinstance(body[0], ast.Raise)
-    imported = _imported(module)
-    todo, seen = [function], set[str]()
-    while todo:
-        current = todo.pop()
-        if current.name in seen:
-            continue
-        seen.add(current.name)
-        for node in ast.walk(current):
-            word = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                _look(found, "import", [_module(node)], own)
-            if word is None:
-                continue
-            if word in _ASKING:
-                _add(found.unknown, _ASKING[word])
-            if word in _NAMED:
-                _add(found.notes, _NAMED[word])
-                _add(found.unknown, _NAMED[word].partition(":")[0])
-            if isinstance(node, ast.Name):
-                if word in functions:
-                    todo.append(functions[word])
-                elif word in imported:
-                    _look(found, word, [imported[word]], own)
+    found = Source(empty=does_nothing(function), raises=only_raises(function))
+    for each in script.reached(name):
+        for node in ast.walk(each):
+            _look(node, script, found, own)
     return found
 
 
-def _look(found: Source, _: str, modules: list[str], own: Callable[[str], bool]) -> None:
-    for module in modules:
-        if module and own(module):
-            _add(found.unknown, f"imports {module} of the project, whose code may change")
+def _look(node: ast.AST, script: Script, found: Source, own: Callable[[str], bool]) -> None:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        module = imported_from(node) if isinstance(node, ast.ImportFrom) else node.names[0].name
+        if own(module):
+            _add(found.unknown, _imports(module))
+    elif isinstance(node, ast.Call):
+        called = _beyond(node, script)
+        if called:
+            _add(found.unknown, f"calls {called}, which may do anything")
+    word = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    if word in _ASKING:
+        _add(found.unknown, _ASKING[word])
+    if word in _NAMED:
+        _add(found.notes, _NAMED[word])
+        _add(found.unknown, _NAMED[word].partition(":")[0])
+    if isinstance(node, ast.Name) and word in script.modules and own(script.modules[word]):
+        _add(found.unknown, _imports(script.modules[word]))
+
+
+def _imports(module: str) -> str:
+    return f"imports {module} of the project, whose code may change"
+
+
+def _beyond(call: ast.Call, script: Script) -> str:
+    """What a call runs of the libraries that a plan must not run; empty if it is none.
+
+    A class of a library is a column type, such as `geoalchemy2.Geometry()`. A function of one may do anything.
+    """
+    root: ast.AST = call.func
+    while isinstance(root, (ast.Attribute, ast.Call)):
+        root = root.value if isinstance(root, ast.Attribute) else root.func
+    if not isinstance(root, ast.Name) or root.id not in script.modules:
+        return ""
+    top = script.modules[root.id].partition(".")[0]
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else root.id
+    if top in _PURE or name in _ASKING or (top not in sys.stdlib_module_names and not name[:1].islower()):
+        return ""
+    return ast.unparse(call.func)
 
 
 def _add(texts: list[str], text: str) -> None:
     if text not in texts:
         texts.append(text)
-
-
-def _says_nothing(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, (ast.Pass, ast.Import, ast.ImportFrom))
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        or (isinstance(node, ast.Return) and (node.value is None or isinstance(node.value, ast.Constant)))
-    )
-
-
-def _module(node: ast.Import | ast.ImportFrom) -> str:
-    if isinstance(node, ast.Import):
-        return node.names[0].name
-    return f"{'.' * node.level}{node.module or ''}"
-
-
-def _imported(module: ast.Module) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for node in module.body:
-        if isinstance(node, ast.Import):
-            names.update({(each.asname or each.name.partition(".")[0]): each.name for each in node.names})
-        elif isinstance(node, ast.ImportFrom):
-            names.update({each.asname or each.name: _module(node) for each in node.names})
-    return names
 
 
 def is_own(module: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Final, NamedTuple
 
 _EXECUTES: Final = frozenset({"execute", "exec_driver_sql", "scalar", "scalars"})
@@ -49,6 +50,11 @@ class Operation(NamedTuple):
         return "" if node is None else source(node)
 
 
+def imported_from(node: ast.ImportFrom) -> str:
+    """The module that an import is from; a relative one begins with dots."""
+    return f"{'.' * node.level}{node.module or ''}"
+
+
 def source(node: ast.expr) -> str:
     """A literal text as it is, anything else as source text."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
@@ -78,6 +84,28 @@ class Script:
             for name, value in _assigned(node):
                 self.bound.add(name)
                 self._constants.setdefault(name, []).append(value)
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """The module that each imported name is from, wherever in the file it is imported."""
+        found: dict[str, str] = {}
+        for node in ast.walk(self.module):
+            if isinstance(node, ast.Import):
+                found.update({(each.asname or each.name.partition(".")[0]): each.name for each in node.names})
+            elif isinstance(node, ast.ImportFrom):
+                found.update({each.asname or each.name: imported_from(node) for each in node.names})
+        return found
+
+    def reached(self, function: str) -> Iterator[Function]:
+        """A function, and the functions of the file that it and they name, each once."""
+        todo, seen = [function], set[str]()
+        while todo:
+            name = todo.pop()
+            if name in seen or name not in self.functions:
+                continue
+            seen.add(name)
+            yield self.functions[name]
+            todo += [node.id for node in ast.walk(self.functions[name]) if isinstance(node, ast.Name)]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """The names of upgrade and downgrade; with several databases, of each."""
@@ -194,10 +222,18 @@ def _texts(node: ast.expr, names: dict[str, list[ast.expr]], depth: int) -> Iter
 
 
 def does_nothing(function: Function) -> bool:
-    """Whether a function's body has no effect: `pass`, `...`, a docstring, a bare return, or nothing but those."""
-    return all(
-        isinstance(each, ast.Pass)
-        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
-        or (isinstance(each, ast.Return) and (each.value is None or isinstance(each.value, ast.Constant)))
-        for each in function.body
+    """Whether a function's body has no effect: `pass`, `...`, a docstring, an import, a bare return, or only those."""
+    return all(map(_says_nothing, function.body))
+
+
+def only_raises(function: Function) -> bool:
+    """Whether the first thing that a function does is to raise."""
+    return isinstance(next((each for each in function.body if not _says_nothing(each)), None), ast.Raise)
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, (ast.Pass, ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Return) and (node.value is None or isinstance(node.value, ast.Constant)))
     )

@@ -15,9 +15,9 @@ import click
 from .._migrations.database import parse
 from .._migrations.errors import MigrationError
 from .._migrations.history import NAME, History, Run, edited, holders, unfinished
-from .._migrations.plan import Limits, Plan, Tool, named
+from .._migrations.plan import Direction, Limits, Plan, Tool, named
 from .._migrations.process import Interrupts
-from .._migrations.run import Options, Result
+from .._migrations.run import Options, Result, estimate
 from . import git
 from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
 
@@ -190,6 +190,35 @@ def print_plan(plan: Plan, sql: bool) -> None:
             text = step.sql if step.sql is not None else "-- unknown: cannot be told without running it"
             for line in text.splitlines() or ["-- nothing"]:
                 echo(f"     {line}".rstrip())
+
+
+def dry_run(command: str, direction: Direction, target: str | None, settings: Settings) -> None:
+    """Prints the plan with its SQL and what would be refused; runs nothing.
+
+    Raises:
+        MigrationError: as `Tool.plan` does.
+    """
+    plan = settings.tool.plan(direction, target)
+    lost = [sentence for sentence, _ in estimate(plan, settings.options.limits)]
+    if settings.json:
+        _echo_plan(command, "planned", plan, would_lose=lost)
+        return
+    print_plan(plan, sql=True)
+    for sentence in lost:
+        echo(f"{sentence}: this would be refused")
+    echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
+
+
+def nothing(command: str, plan: Plan, settings: Settings) -> None:
+    """Says that the database is at the target already."""
+    if settings.json:
+        _echo_plan(command, "nothing", plan)
+    else:
+        echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
+
+
+def _echo_plan(command: str, result: str, plan: Plan, **more: Any) -> None:
+    echo_json({"version": 1, "command": command, "result": result, "exit_code": FINE, **more, "plan": plan.as_data()})
 
 
 def where_it_is(history: History, error: Any, directory: Path) -> MigrationError:

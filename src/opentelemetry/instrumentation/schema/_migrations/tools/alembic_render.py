@@ -14,6 +14,7 @@ from alembic.operations.batch import BatchOperationsImpl
 from alembic.runtime.environment import EnvironmentContext
 
 from ..classify import Source, Way, is_own, source
+from ..operations import Script
 from ..plan import Loss
 from ..sql_text import Effects, effects
 
@@ -38,16 +39,16 @@ class Renderer:
     def ways(self, revision: Any) -> tuple[Way, str | None, Way, str | None]:
         """Both directions of a revision, each with its SQL; without SQL where only running it would tell."""
         try:
-            tree = ast.parse(Path(revision.path).read_bytes())
+            script = Script(ast.parse(Path(revision.path).read_bytes()))
         except (OSError, SyntaxError, ValueError):
             unread = Source(unknown=["cannot be read"])
             return Way(unread), None, Way(unread), None
-        up, up_sql = self._way(revision, tree, "upgrade")
-        down, down_sql = self._way(revision, tree, "downgrade")
+        up, up_sql = self._way(revision, script, "upgrade")
+        down, down_sql = self._way(revision, script, "downgrade")
         return up, up_sql, down, down_sql
 
-    def _way(self, revision: Any, tree: ast.Module, name: str) -> tuple[Way, str | None]:
-        said = source(tree, name, is_own)
+    def _way(self, revision: Any, script: Script, name: str) -> tuple[Way, str | None]:
+        said = source(script, name, is_own)
         if said.missing or said.raises:
             return Way(said), ""
         if said.unknown:

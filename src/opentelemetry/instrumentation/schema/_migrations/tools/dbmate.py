@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -27,7 +26,7 @@ from ..errors import MigrationError, UnknownError
 from ..plan import Direction, Ended, Event, Limits, MissingRevisionError, Plan, Standing, Step
 from ..process import Interrupts, events
 from ..sql_text import Effects, effects
-from .dbmate_files import File, binary, binary_version, has_statements, read_file
+from .dbmate_files import File, binary, binary_version, has_statements, marked, read_file
 
 _VARIABLE: Final = "OTEL_SCHEMA_DBMATE_URL"
 _LOCKING: Final = (2, 37)
@@ -278,7 +277,10 @@ class Dbmate:
         token = f"otel-schema {uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="otel-schema-") as name:
             folder = Path(name)
-            shutil.copy(step.file, folder / step.file.name)
+            text = step.file.read_text(encoding="utf-8")
+            if plan.database.dialect == "mysql":
+                text = marked(text, plan.direction, f"DO GET_LOCK('{token}', 0);")
+            (folder / step.file.name).write_text(text, encoding="utf-8")
             command = [binary(), "--env", _VARIABLE, "--migrations-dir", name, "--migrations-table", self.table]
             command += ["--no-dump-schema"]
             if plan.database.dialect == "postgresql" and binary_version() >= _LOCKING:
@@ -338,11 +340,11 @@ class Dbmate:
 
 
 class _Sessions:
-    """Finds the server's session of a dbmate process by its application name."""
+    """Finds the server's session of a dbmate process: by its application name, or by a named lock that it holds."""
 
     def __init__(self, database: Database, token: str, found: list[int], event: Event) -> None:
-        self._database, self._token, self._found, self._event = database, token, found, event
-        self._engine = database.engine() if database.dialect == "postgresql" else None
+        self._dialect, self._token, self._found, self._event = database.dialect, token, found, event
+        self._engine = database.engine() if self._dialect in _SESSIONS else None
         self._connection: Any = None
 
     def look(self) -> None:
@@ -350,13 +352,10 @@ class _Sessions:
             try:
                 if self._connection is None:
                     self._connection = self._engine.connect()
-                rows = self._connection.execute(
-                    sa.text("SELECT pid FROM pg_stat_activity WHERE application_name = :token"), {"token": self._token}
-                )
-                for (pid,) in rows:
-                    if pid not in self._found:
-                        self._found.append(pid)
-                        self._event("session", {"id": pid})
+                for (pid,) in self._connection.execute(sa.text(_SESSIONS[self._dialect]), {"token": self._token}):
+                    if pid is not None and pid not in self._found:
+                        self._found.append(int(pid))
+                        self._event("session", {"id": int(pid)})
             except SQLAlchemyError:
                 self._engine = None
         self._event("idle", {})
@@ -367,6 +366,10 @@ class _Sessions:
             self._connection.close()
 
 
+_SESSIONS: Final = {
+    "postgresql": "SELECT pid FROM pg_stat_activity WHERE application_name = :token",
+    "mysql": "SELECT IS_USED_LOCK(:token)",
+}
 _LOCK_WORDS: Final = ("lock timeout", "Lock wait timeout", "database is locked", "canceling statement due to lock")
 
 

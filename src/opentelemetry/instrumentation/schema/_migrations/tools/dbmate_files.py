@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..errors import MigrationError
+from ..plan import Direction
 
 _FLOOR: Final = (2, 36)
 _UP: Final = re.compile(r"^--\s*migrate:up(\s*$|\s+\S+)", re.M)
@@ -65,6 +66,14 @@ def read_file(version: str, path: Path) -> File:
             "Add it; nothing was run"
         )
     return File(version, path, up_text.strip(), down_text.strip(), frozenset(outside))
+
+
+def marked(text: str, direction: Direction, statement: str) -> str:
+    """A file whose section for a direction begins with a statement of ours."""
+    match = (_UP if direction == "upgrade" else _DOWN).search(text)
+    assert match is not None  # read_file() has seen it
+    first, end, rest = text[match.start() :].partition("\n")
+    return f"{text[: match.start()]}{first}{end or chr(10)}{statement}\n{rest}"
 
 
 def has_statements(text: str) -> bool:

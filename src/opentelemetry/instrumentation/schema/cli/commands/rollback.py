@@ -16,7 +16,6 @@ from ..._migrations.run import Result
 from ..._migrations.sdk import recording
 from .. import migrating, project
 from ..migrating import Settings
-from ..output import echo, echo_json
 
 
 @click.command()
@@ -61,34 +60,11 @@ def _rollback(target: str | None, settings: Settings) -> None:
     if target is None:
         target = _previous(settings)
     if settings.dry_run:
-        plan = settings.tool.plan("downgrade", target)
-        lost = run.estimate(plan, settings.options.limits)
-        if settings.json:
-            losses = [sentence for sentence, _ in lost]
-            echo_json(
-                {
-                    "version": 1,
-                    "command": "rollback",
-                    "result": "planned",
-                    "exit_code": 0,
-                    "would_lose": losses,
-                    "plan": plan.as_data(),
-                }
-            )
-            return
-        migrating.print_plan(plan, sql=True)
-        for sentence, _ in lost:
-            echo(f"{sentence}: this would be refused")
-        echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
+        migrating.dry_run("rollback", "downgrade", target, settings)
         return
     with run.locked(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            if settings.json:
-                echo_json(
-                    {"version": 1, "command": "rollback", "result": "nothing", "exit_code": 0, "plan": plan.as_data()}
-                )
-            else:
-                echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
+            migrating.nothing("rollback", plan, settings)
             return
         migrating.warn(settings, plan)
         if not settings.json:

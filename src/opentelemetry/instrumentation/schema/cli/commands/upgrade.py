@@ -83,11 +83,11 @@ def _upgrade(
     target: str | None, rollback: bool, settings: Settings, prepare: Callable[[Plan], guarded.Guard | None]
 ) -> None:
     if settings.dry_run:
-        _dry_run(target, settings)
+        migrating.dry_run("upgrade", "upgrade", target, settings)
         return
     with run.locked(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            _nothing(plan, settings)
+            migrating.nothing("upgrade", plan, settings)
             return
         migrating.warn(settings, plan)
         if not settings.json:
@@ -119,35 +119,6 @@ def _upgrade(
     else:
         guarded.print_ending(ending)
     finish(ending.code)
-
-
-def _dry_run(target: str | None, settings: Settings) -> None:
-    plan = settings.tool.plan("upgrade", target)
-    lost = run.estimate(plan, settings.options.limits)
-    if settings.json:
-        losses = [sentence for sentence, _ in lost]
-        echo_json(
-            {
-                "version": 1,
-                "command": "upgrade",
-                "result": "planned",
-                "exit_code": 0,
-                "would_lose": losses,
-                "plan": plan.as_data(),
-            }
-        )
-        return
-    migrating.print_plan(plan, sql=True)
-    for sentence, _ in lost:
-        echo(f"{sentence}: this would be refused")
-    echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
-
-
-def _nothing(plan: Plan, settings: Settings) -> None:
-    if settings.json:
-        echo_json({"version": 1, "command": "upgrade", "result": "nothing", "exit_code": 0, "plan": plan.as_data()})
-    else:
-        echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
 
 
 def _next(result: Result) -> str:
