@@ -13,14 +13,12 @@ import os
 import sys
 import threading
 import traceback
-import warnings
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import HeadMaintainer, MigrationContext, MigrationStep
+from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -28,13 +26,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool
 
 from .. import losses, snapshot
-from ..classify import kind
-from ..database import VersionTable, reason
+from ..database import VersionTable
 from ..plan import Loss
 from . import alembic_sessions
 from .alembic_errors import failure
 from .alembic_rehearsal import rehearse
 from .alembic_render import Renderer
+from .alembic_steps import StoppedError, after, below, describe, digest, load, steps
 
 _ORPHANED: Final = 70
 _READING: Final = frozenset(
@@ -59,38 +57,10 @@ _READING: Final = frozenset(
 _WRITING: Final = frozenset(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "COPY", "CALL", "DO"])
 
 
-class _StoppedError(Exception):
-    """Why a run ends before its end: `kind` tells the parent what to make of it."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def _die_with_parent() -> None:
     while os.read(0, 4096):
         pass
     os._exit(_ORPHANED)
-
-
-class _Heads(HeadMaintainer):
-    """Follows steps without a table."""
-
-    def _insert_version(self, version: str) -> None:
-        self.heads.add(version)
-
-    def _delete_version(self, version: str) -> None:
-        self.heads.discard(version)
-
-    def _update_version(self, from_: str, to_: str) -> None:
-        self.heads.discard(from_)
-        self.heads.add(to_)
-
-
-def _below(script: ScriptDirectory, heads: tuple[str, ...]) -> list[str]:
-    """The revisions below the heads, the newest first."""
-    lines = script.iterate_revisions(heads, "base", inclusive=False) if heads else ()
-    return [each.revision for each in lines if each.revision not in heads]
 
 
 class Driver:
@@ -123,37 +93,11 @@ class Driver:
             self._out.write(json.dumps({"event": name, **facts}) + "\n")
             self._out.flush()
 
-    # -- the files
-
-    def script(self) -> ScriptDirectory:
-        """The revisions of this checkout.
-
-        Raises:
-            CommandError: if they make no line.
-            _StoppedError: likewise, with a message of ours.
-        """
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            script = ScriptDirectory.from_config(self._config)
-            try:
-                _ = script.revision_map.heads
-            except KeyError as error:
-                raise _StoppedError(
-                    "files", f"a revision file is missing: {reason(error)} is named as down_revision and no file has it"
-                ) from error
-        for each in said:
-            text = str(each.message)
-            if "present more than once" in text:
-                raise _StoppedError("files", f"two files have one revision id: {text}. Give one of them another id")
-            if "is not present" in text:
-                raise _StoppedError("files", f"a revision file is missing: {text}. Restore it from version control")
-        return script
-
     # -- reading
 
     def plan(self) -> None:
         """Tells the plan of the request's direction and target, and what it was made from."""
-        script = self.script()
+        script = load(self._config)
         direction, target = self._request["direction"], self._request["target"]
         found: dict[str, Any] = {}
 
@@ -164,7 +108,7 @@ class Driver:
         self._run_env(script, read, target, dont_mutate=True)
         context: MigrationContext | None = found.get("context")
         if context is None:
-            raise _StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
+            raise StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
         facts: dict[str, Any] = found["facts"]
         heads: tuple[str, ...] = found["heads"]
         facts["heads"] = list(heads)
@@ -172,29 +116,29 @@ class Driver:
         facts["files"] = {each.revision: each.path for each in script.walk_revisions()}
         facts["missing"] = [head for head in heads if head not in known]
         facts["script_heads"] = sorted(script.get_heads())
-        facts["applied"] = [] if facts["missing"] else _below(script, heads)
+        facts["applied"] = [] if facts["missing"] else below(script, heads)
         if facts["missing"] or direction is None:
             self.say("plan", steps=[], after=list(heads), **facts)
             return
         if direction == "downgrade" and len(heads) > 1 and "@" not in str(target):
-            raise _StoppedError(
+            raise StoppedError(
                 "refused",
                 f"the database has {len(heads)} heads ({', '.join(heads)}): name the branch that goes down, as in "
                 f"{heads[0]}@-1",
             )
-        steps = self._steps(script, direction, target, heads)
+        found_steps = steps(script, direction, target, heads)
         renderer = Renderer(self._config, script, context.dialect.name, context.opts)
         self.say(
             "plan",
-            steps=[self._describe(renderer, step, direction) for step in steps],
-            after=self._after(script, steps, heads),
+            steps=[describe(renderer, step, direction) for step in found_steps],
+            after=after(script, found_steps, heads),
             **facts,
         )
 
     def _facts(self, context: MigrationContext) -> dict[str, Any]:
         connection = context.connection
         if connection is None:
-            raise _StoppedError("environment", "env.py configured no connection")
+            raise StoppedError("environment", "env.py configured no connection")
         own = context.impl.transactional_ddl
         if str(connection.get_isolation_level()).upper() == "AUTOCOMMIT":
             own = False
@@ -206,46 +150,11 @@ class Driver:
             "transaction": "none" if not own else "step" if context._transaction_per_migration else "run",  # pyright: ignore[reportPrivateUsage]
         }
 
-    def _steps(self, script: ScriptDirectory, direction: str, target: str, heads: tuple[str, ...]) -> list[Any]:
-        if direction == "upgrade":
-            return [*script._upgrade_revs(target, heads)]  # pyright: ignore
-        for each in script.walk_revisions():
-            if not hasattr(each.module, "downgrade"):  # is said of it when its step is described
-                each.module.downgrade = None  # pyright: ignore[reportAttributeAccessIssue]
-        return [*script._downgrade_revs(target, heads)]  # pyright: ignore
-
-    def _after(self, script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> list[str]:
-        heads_then = _Heads(None, heads)  # pyright: ignore[reportArgumentType]
-        for step in steps:
-            heads_then.update_to_step(step)
-        return sorted(heads_then.heads)
-
-    def _describe(self, renderer: Renderer, step: Any, direction: Any) -> dict[str, Any]:
-        revision = step.revision
-        up, up_sql, down, down_sql = renderer.ways(revision)
-        found, why = kind(direction, up, down)
-        mine = up if direction == "upgrade" else down
-        notes = [*mine.source.notes, *(mine.effects.notes if mine.effects else [])]
-        text = Path(revision.path).read_text(encoding="utf-8", errors="replace")
-        return {
-            "revision": revision.revision,
-            "down": list(revision._versioned_down_revisions),
-            "title": (revision.doc or "").partition("\n")[0],
-            "file": revision.path,
-            "sha256": _digest(revision.path),
-            "sql": up_sql if direction == "upgrade" else down_sql,
-            "kind": found,
-            "why": why,
-            "losses": [vars(loss) for loss in (mine.effects.losses if mine.effects else [])],
-            "notes": notes,
-            "autocommit": "autocommit_block" in text,
-        }
-
     # -- running
 
     def run(self) -> None:
         """Runs the plan of the request, if all is as it was when it was made."""
-        script = self.script()
+        script = load(self._config)
         direction = self._request["direction"]
         planned: list[dict[str, Any]] = self._request["steps"]
 
@@ -255,7 +164,7 @@ class Driver:
         begin.__name__ = direction  # what Alembic's own commands call it
         self._run_env(script, begin, self._request["after"][0] if self._request["after"] else "base")
         if not self._contexts:
-            raise _StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
+            raise StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
         self.say("ended")
 
     def _begin(
@@ -263,7 +172,7 @@ class Driver:
     ) -> Any:
         direction = self._request["direction"]
         if sorted(heads) != self._request["before"]:
-            raise _StoppedError(
+            raise StoppedError(
                 "changed", f"the database is at {', '.join(sorted(heads)) or 'base'} now: another run has changed it"
             )
         makers = {"upgrade": "upgrade_from_script", "downgrade": "downgrade_from_script"}
@@ -272,8 +181,8 @@ class Driver:
         self._last = self._snapshot(context)
         for number, each in enumerate(planned, 1):
             revision = script.get_revision(each["revision"])
-            if _digest(revision.path) != each["sha256"]:
-                raise _StoppedError("changed", f"the file of {each['revision']} has changed since the plan was made")
+            if digest(revision.path) != each["sha256"]:
+                raise StoppedError("changed", f"the file of {each['revision']} has changed since the plan was made")
             step = make(script.revision_map, revision)
             step.migration_fn = self._guarded(step.migration_fn, each, context)
             self._step = each["revision"]
@@ -291,7 +200,7 @@ class Driver:
                 loss = Loss(**data)
                 lost = losses.count(connection, loss, lock=locked)
                 if lost:
-                    raise _StoppedError("loss", losses.sentence(loss, lost, exact=locked))
+                    raise StoppedError("loss", losses.sentence(loss, lost, exact=locked))
             function(**arguments)
 
         return count_first
@@ -319,13 +228,11 @@ class Driver:
 
     def rehearse(self) -> None:
         """Takes each revision up, down and up again, and tells how the schema differs where it must not."""
-        script = self.script()
+        script = load(self._config)
 
         def upgrade(heads: Any, context: MigrationContext) -> Any:
             if heads:
-                raise _StoppedError(
-                    "environment", f"the database is at {', '.join(heads)}: rehearse needs an empty one"
-                )
+                raise StoppedError("environment", f"the database is at {', '.join(heads)}: rehearse needs an empty one")
             self._table = VersionTable(context.version_table, context.version_table_schema)
             yield from rehearse(script, self.say, lambda: self._snapshot(context))
 
@@ -350,7 +257,7 @@ class Driver:
         def once(context: MigrationContext, **arguments: Any) -> None:
             self._contexts.append(context)
             if len(self._contexts) > 1:
-                raise _StoppedError(
+                raise StoppedError(
                     "environment", "env.py migrates more than one database in one run: that is not supported"
                 )
             if applied is not None:
@@ -392,10 +299,6 @@ class Driver:
             self.say("changed", revision=self._step, what=what)
 
 
-def _digest(path: str) -> str:
-    return sha256(Path(path).read_bytes()).hexdigest()
-
-
 def main() -> None:
     """Answers the request on stdin."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -415,7 +318,7 @@ def main() -> None:
         driver = Driver(request, out)
         {"plan": driver.plan, "run": driver.run, "rehearse": driver.rehearse}[request["action"]]()
         code = 0
-    except _StoppedError as error:
+    except StoppedError as error:
         assert driver is not None
         driver.say("error", kind=error.kind, message=str(error))
     except BaseException as error:  # env.py may call sys.exit
