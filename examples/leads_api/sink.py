@@ -160,7 +160,7 @@ class Sink:
         with self._arrived:
             return [point for point in self._points if point.name == name]
 
-    def wait_for(self, predicate: Callable[[], T], deadline: float = 10.0) -> T:
+    def wait_for(self, predicate: Callable[[], T], deadline: float = 60.0) -> T:
         """Returns the predicate's first true value, asking again whenever something arrives.
 
         Args:

@@ -61,7 +61,7 @@ def test_secrets_are_found_from_anywhere(told: tuple[Webhook, Alertmanager]) -> 
     webhook, manager = told
     labels = {"job": "shop", "environment": "prod", "schema_name": "<!channel>", "severity": "warning"}
     post(manager, {"summary": "S.", "description": "of <!channel>"}, alertname="HighValidationTime", **labels)
-    ((_, message),) = eventually(lambda: sent(webhook, "/slack"), "a message to Slack", 30)[:1]
+    ((_, message),) = eventually(lambda: sent(webhook, "/slack"), "a message to Slack")[:1]
     (attachment,) = message["attachments"]
     assert message["channel"] == "#schema-alerts"
     assert "&lt;!channel&gt;" in attachment["text"]

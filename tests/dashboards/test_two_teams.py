@@ -245,7 +245,7 @@ def test_every_fault_of_one_team(installation: Installation) -> None:
         found = installation.server.query('ALERTS{alertname="ValidationBudgetBurn", alertstate="firing"}')
         return {labels["long"] for labels, _ in found} == {"1h", "6h", "1d", "3d"}
 
-    eventually(burning, "the budget burns over all windows", 60)
+    eventually(burning, "the budget burns over all windows")
     installation.await_firing(COLLECTOR_ALERTS - {"CollectorDown"}, 'team="platform"', 180)
     silent_for_others(installation)
 
@@ -274,8 +274,8 @@ def test_only_its_team_is_told(installation: Installation) -> None:
 
     telemetry = {"MeasurementsDropped", "SchemaTelemetryErrors"}
     apps = APP_ALERTS - telemetry - {"HighValidationTime"}  # which the budget's critical alert inhibits
-    eventually(lambda: told().get("a", set()) | told().get("a-pager", set()) >= apps, "team a is told", 60)
-    eventually(lambda: told().get("platform", set()) >= telemetry, "the platform's team is told", 60)
+    eventually(lambda: told().get("a", set()) | told().get("a-pager", set()) >= apps, "team a is told")
+    eventually(lambda: told().get("platform", set()) >= telemetry, "the platform's team is told")
     assert set(told()) <= {"a", "a-pager", "platform", "platform-pager", "deadman"}
     for _, _, message in installation.webhook.messages:
         for alert in message["alerts"]:
@@ -303,7 +303,7 @@ def test_collectors_and_watchdog_are_told_once(installation: Installation) -> No
                     heard.setdefault(key, []).append((message["receiver"], json.dumps(labels, sort_keys=True)))
         return {key[0] for key in heard} >= COLLECTOR_ALERTS
 
-    eventually(collect, "messages about the collectors", 60)
+    eventually(collect, "messages about the collectors")
     for key, messages in heard.items():
         assert len(set(messages)) == 1, (key, messages)
         assert messages[0][0] in ("platform", "platform-pager")
@@ -313,7 +313,7 @@ def test_collectors_and_watchdog_are_told_once(installation: Installation) -> No
         beats = [message for message in found if message["groupLabels"].get("alertname") == "Watchdog"]
         return {(message["receiver"], len(message["alerts"])) for message in beats}
 
-    assert eventually(watched, "the heartbeat", 60) == {("deadman", 1)}
+    assert eventually(watched, "the heartbeat") == {("deadman", 1)}
     silent_for_others(installation)
 
 

@@ -106,7 +106,7 @@ def test_celery(tmp_path: Path) -> None:
             ]
             subprocess.run(call, check=True, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, timeout=60)
 
-            errors = sink.wait_for(lambda: [each for each in sink.metric_points("validation.errors") if each.value], 60)
+            errors = sink.wait_for(lambda: [each for each in sink.metric_points("validation.errors") if each.value])
             assert errors[0].value == 1
             assert errors[0].attributes["schema.endpoint"] == "import-contacts"
             assert errors[0].attributes["schema.name"] == "Contact"

@@ -44,7 +44,7 @@ def test_validations_under_fastapis_own_spans(tmp_path: Path) -> None:
         command: list[str | Path] = [beside_python("uvicorn"), "--port", str(port), "native:app"]
         with program("native", command, tmp_path / "log", lambda: listens(port), environment, tmp_path):
             assert httpx.post(f"http://127.0.0.1:{port}/orders/1", json={"quantity": "many"}).status_code == 422
-            errors = sink.wait_for(lambda: [each for each in sink.metric_points("validation.errors") if each.value], 30)
+            errors = sink.wait_for(lambda: [each for each in sink.metric_points("validation.errors") if each.value])
             spans = sink.wait_for(
                 lambda: sink.spans("schema.validate Order") and sink.spans("POST /orders/{number}"), 30
             )

@@ -44,7 +44,7 @@ class Scenarios:
     def __init__(self, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
         self.made = {name: make() for name, make in LIBRARIES.items()}
-        self.engine = sa.create_engine("sqlite://")
+        self.engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool, pool_size=1, max_overflow=0, pool_timeout=0)
         self.block = validation("Row", library="csv")
         for made in self.made.values():
             attempt(made.validate, BAD)
@@ -105,7 +105,7 @@ NAMES += ["queries", "blocks", "collects", "fills", "observes", "swallows"]
 def scenarios(watch: Callable[..., Telemetry], monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenarios]:
     faults.reraise = False  # the fixture of all tests sets it back
     monkeypatch.setattr(spans, "MAX_FAILED_PER_SECOND", 10**9)  # or a run goes another way than the one before
-    made = Scenarios(watch(slow_ms=60_000))
+    made = Scenarios(watch(slow_ms=60_000, revision_interval=0.000001))
     yield made
     made.engine.dispose()
 
@@ -228,8 +228,8 @@ def ending(*_: object) -> None:
 def test_an_exception_of_a_handler(
     name: str, handler: Callable[[], object], most: int, scenarios: Scenarios, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raised at any point of our code it reaches the application, once; no lock stays held, nothing stays running."""
-    scenario, reached, swallowed, pythons = scenarios.of(name), 0, list[int](), list[object]()
+    """Raised anywhere in our code it reaches the application, once; no lock or connection stays taken."""
+    scenario, reached, swallowed, pythons, lost = scenarios.of(name), 0, list[int](), list[object](), 0
     # Python itself lets nothing out of a generator that is dropped, such as jsonschema's when one error is enough.
     monkeypatch.setattr(sys, "unraisablehook", lambda given: pythons.append(given.exc_type))
     before = signal.signal(signal.SIGUSR1, handler)  # type: ignore[arg-type]
@@ -245,8 +245,13 @@ def test_an_exception_of_a_handler(
                 pythons.clear()
             assert not stack.running, f"left running at point {number}"
             assert not inside.threads, f"left inside at point {number}"
+            lost += scenarios.engine.pool.checkedout()
+            scenarios.engine.dispose()
     finally:
         signal.signal(signal.SIGUSR1, before)
+    assert lost <= 1, (
+        "the pool lost its connection at more than the first point of the listener, which nobody can guard"
+    )
     if name != "collects":  # the SDK keeps what its callbacks raise, pydantic-core what a property of a validator does
         assert not swallowed or (name in ("starts pydantic", "starts type_adapter") and swallowed == [0])
         assert reached > 2

@@ -76,7 +76,7 @@ def prometheus(target: str, directory: Path):
     log = (directory / "prometheus.log").open("w")
     with log, subprocess.Popen([*command, f"--web.listen-address={url[7:]}"], stderr=log) as process:
         try:
-            wait_for(lambda: process.poll() is not None or up(url), 30)
+            wait_for(lambda: process.poll() is not None or up(url))
             yield url
         finally:
             process.terminate()
@@ -91,7 +91,7 @@ def up(url: str) -> bool:
         return False
 
 
-def wait_for(predicate, deadline: float):
+def wait_for(predicate, deadline: float = 60):
     until = time.monotonic() + deadline
     while not (found := predicate()):
         assert time.monotonic() < until, "nothing within the deadline"
@@ -184,7 +184,7 @@ def test_window_shows_only_what_is_new(app, tmp_path):
             document = json.loads(otel_schema("top", url, "--json", "--window", "1m").stdout)
             return document if document["endpoints"] and document["endpoints"][0]["requests"] else None
 
-        document = wait_for(windowed, 20)
+        document = wait_for(windowed)
     # increase() extrapolates by up to half a scrape at either end
     assert 40 <= document["endpoints"][0]["requests"] < 100
     assert document["seconds"] == 60

@@ -109,9 +109,9 @@ def test_verbatim_expressions_are_judged(truth, tmp_path, factor, judged):
 
     with serving(exposition) as target, prometheus(target, tmp_path) as url:
         source = Prometheus(url)
-        wait_for(lambda: source.query("count_over_time(up[1m])")[0][1] >= 2, 20)
+        wait_for(lambda: source.query("count_over_time(up[1m])")[0][1] >= 2)
         done.set()
-        wait_for(lambda: source.query("sum(api_requests_total)")[0][1] == 400, 20)
+        wait_for(lambda: source.query("sum(api_requests_total)")[0][1] == 400)
         assert {row.what for row in figures(source, Reading.of(samples()), truth) if not row.right} == judged
 
 

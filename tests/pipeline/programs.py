@@ -59,7 +59,7 @@ def free_port() -> int:
             return port
 
 
-def eventually(ask: Callable[[], T], what: str, deadline: float = 20) -> T:
+def eventually(ask: Callable[[], T], what: str, deadline: float = 120) -> T:
     """Return the first true answer of `ask`, which may also fail with OSError while it is too early.
 
     Raises:
@@ -79,7 +79,7 @@ def eventually(ask: Callable[[], T], what: str, deadline: float = 20) -> T:
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> str:
     """Return the body of an HTTP answer. Raises OSError (an HTTPError too) if there is none."""
-    with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=30) as answer:
         return answer.read().decode()
 
 

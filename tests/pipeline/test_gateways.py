@@ -35,7 +35,7 @@ class Gateways:
 
     def move(self, after: float, then: float, window: str) -> Observed:
         """Watch the rate, and after some seconds let the app's connection reach the second gateway."""
-        eventually(lambda: self.server.value("sum(api_requests_total)"), "the first points", 40)
+        eventually(lambda: self.server.value("sum(api_requests_total)"), "the first points")
         time.sleep(after)
         self.relay.move(self.second.otlp)
         moved, observed = time.monotonic(), Observed()
@@ -196,7 +196,7 @@ def test_balanced_app_survives_its_gateway(balanced: Balanced, tmp_path: Path, f
             rates.append(server.value("sum(rate(api_requests_total[1m]))") or 0)
             time.sleep(0.5)
         requests = app.truth()["requests"]
-        eventually(lambda: server.value("sum(api_requests_total)") == requests, "every request", 40)
+        eventually(lambda: server.value("sum(api_requests_total)") == requests, "every request")
     what = f"kill -9 of one of two gateways, balanced: {RATE}/s reads {min(rates):.1f} to {max(rates):.1f}"
     fault_row((what, "-", "-", 0, 0, "exact"))
     assert balanced.points()[1 - serving] == 0
@@ -209,5 +209,5 @@ def test_span_metrics_of_two_gateways_add_up(balanced: Balanced, tmp_path: Path)
     with Load(f"http://{balanced.agent.otlp}", tmp_path, seconds=20, rate=RATE, quiet=0) as app:
         spans = app.truth()["spans"]
         calls = "sum(traces_span_metrics_calls_total)"
-        eventually(lambda: balanced.server.value(calls) == spans, f"{spans} calls", 60)
+        eventually(lambda: balanced.server.value(calls) == spans, f"{spans} calls")
         assert balanced.server.value(f"count({calls.replace('sum', 'sum by (collector_instance_id)')})") == 2

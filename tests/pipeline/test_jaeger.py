@@ -51,7 +51,7 @@ def test_notable_traces_survive_a_kill(otelcol: Path, tmp_path: Path, fault_row:
         jaeger.start()
         notable = app.truth()["notable"]
         for trace_id in notable:
-            (trace,) = eventually(lambda trace_id=trace_id: jaeger.api(f"traces/{trace_id}")["data"], trace_id, 60)
+            (trace,) = eventually(lambda trace_id=trace_id: jaeger.api(f"traces/{trace_id}")["data"], trace_id)
             names = {span["spanID"]: span["operationName"] for span in trace["spans"]}
             validation = next(span for span in trace["spans"] if span["operationName"].startswith("schema.validate "))
             assert names[validation["references"][0]["spanID"]].startswith("POST ")

@@ -78,7 +78,7 @@ def sends_longer(otelcol: Path, home: Path, spelled: str, milliseconds: float) -
                 span.start_time_unix_nano = span.end_time_unix_nano - int(took * 1e6)
                 span.attributes.add(key="schema.validation.outcome").value.string_value = "valid"
                 TraceServiceStub(channel).Export(request, timeout=5)
-        sink.wait_for(sink.spans, deadline=20)
+        sink.wait_for(sink.spans)
         return {span.name for span in sink.spans()}
 
 
@@ -156,11 +156,11 @@ def test_damaged_queue_is_moved_aside(
         agent.env["OTELCOL_NEXT"] = sink.grpc_endpoint.removeprefix("http://")
         with agent, grpc.insecure_channel(agent.otlp) as channel:
             TraceServiceStub(channel).Export(trace("next"), timeout=5)
-            sink.wait_for(lambda: sink.spans("next"), deadline=20)
+            sink.wait_for(lambda: sink.spans("next"))
             if other == "traces":
-                sink.wait_for(lambda: len(sink.spans("queued")) == left, deadline=20)
+                sink.wait_for(lambda: len(sink.spans("queued")) == left)
             else:
-                sink.wait_for(lambda: len(sink.metric_points("api.requests")) == left, deadline=20)
+                sink.wait_for(lambda: len(sink.metric_points("api.requests")) == left)
     (aside,) = directory.glob("*.damaged-*")
     assert aside.name.startswith(queue.name)
     assert aside.read_bytes() == broken

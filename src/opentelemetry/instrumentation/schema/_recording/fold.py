@@ -212,16 +212,29 @@ def _try(function: Any, measurement: Any, sample: bool) -> None:
 
 
 def forget(instrument: Any) -> None:
-    """In a forked child: drop the parent's data points, with locks that a thread of the parent may hold."""
+    """In a forked child: drop our data points of the parent, and renew every lock that a collection holds.
+
+    A thread of the parent may have been collecting, and is not here to go on.
+    """
     target = _target(instrument)
     if target is not None:
         consumer = target._measurement_consumer
-        consumer._lock = threading.RLock()  # held by a collection
+        consumer._lock = threading.RLock()
         for reader, storage in list(consumer._reader_storages.items()):
-            storage._instrument_view_instrument_matches.pop(target, None)
             storage._lock = threading.RLock()  # the child's next `record` takes it
             if hasattr(reader, "_export_lock"):
                 reader._export_lock = threading.Lock()
+            for other, matches in list(storage._instrument_view_instrument_matches.items()):
+                if other.instrumentation_scope is target.instrumentation_scope:
+                    del storage._instrument_view_instrument_matches[other]
+                    continue
+                for match in matches:
+                    match._lock = threading.Lock()
+                    for aggregation in match._attributes_aggregation.values():
+                        aggregation._lock = threading.Lock()
+                        reservoir = getattr(aggregation, "_reservoir", None)
+                        if hasattr(reservoir, "_lock"):
+                            reservoir._lock = threading.Lock()
 
 
 def served_by_parent(instrument: Any) -> bool:

@@ -72,8 +72,14 @@ class _Watch:
                     self._read(database, driver, dialect, connection, record)
                 finally:
                     database.reading.release()
-        except Exception as error:
-            faults.swallow("sqlalchemy", error)
+        except BaseException as error:
+            try:
+                if not isinstance(error, Exception):
+                    raise
+                faults.swallow("sqlalchemy", error)
+            except BaseException:
+                getattr(record, _POOL)._return_conn(record)  # the exception keeps the pool from doing so
+                raise
 
     def _begin(self, dialect: Any) -> _Watched:
         driver = driver_of(dialect) if self._revisions.supports(dialect.name) else None
@@ -103,7 +109,6 @@ class _Watch:
             if interrupts or isinstance(error, Unusable):
                 _discard(driver, connection, record)
             if interrupts and cancelled is None:
-                getattr(record, _POOL)._return_conn(record)  # the exception keeps the pool from doing so
                 raise
             _log.debug("the database's revision was not read: %s", type(error).__qualname__)
         else:
