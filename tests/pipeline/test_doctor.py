@@ -322,6 +322,7 @@ def test_rules_that_are_not_loaded_or_fail(tmp_path: Path, prometheus: str) -> N
             _, checks = doctor(server.url)
     assert findings(checks) == {"rules"}
     assert "cannot evaluate HighValidationErrorRate" in checks["rules"][0]["message"]
+    assert "older than this package" in checks["rules"][1]["message"]
 
 
 def test_strangers_under_our_names(tmp_path: Path, prometheus: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from opentelemetry.instrumentation.schema._monitoring import rendering, values, writing
 from opentelemetry.instrumentation.schema.cli.checks import exporting, libraries, project
 from opentelemetry.instrumentation.schema.cli.checks.command import App
 
@@ -138,3 +139,24 @@ def test_pre_commit_whose_hooks_git_does_not_run(tmp_path: Path) -> None:
     (check,) = project.hooks(tmp_path)
     assert check.result == "finding"
     assert ".husky" in check.message
+
+
+def test_dashboards_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported dashboards and rules whose templates have changed since are a finding, also edited ones."""
+    given = values.checked({"error_ratio": "0.02", "prefix": "leads"})
+    texts = dict(rendering.files(given))
+    names = ["grafana/leads-schema-health.json", "prometheus/rules/leads-schema.rules.yml", "alertmanager/schema.tmpl"]
+    for name in names:
+        path = tmp_path / "otel" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(writing.sealed(name, texts[name]) + "\n")
+    (tmp_path / "schema-health.json").write_text("{}\n")  # of somebody else
+    assert list(project.exports(tmp_path)) == []
+    read = rendering._template
+    monkeypatch.setattr(rendering, "_template", lambda name: read(name) + " ")
+    (check,) = project.exports(tmp_path)
+    assert check.result == "finding"
+    assert "1 in otel/grafana, 1 in otel/prometheus/rules" in check.message
+    (tmp_path / "otel" / names[1]).write_text("# of somebody else\n")
+    (check,) = project.exports(tmp_path)
+    assert "rules/" not in check.message

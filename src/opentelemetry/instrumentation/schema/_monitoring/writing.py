@@ -1,6 +1,6 @@
 """Writes below one folder, and never over what it did not write or what was edited since.
 
-Each file says in its first line, in JSON as its first key, the hash of the rest.
+Each file says in its first line, in JSON as its first key, the hash of the rest and of the template that it is made of.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+from .rendering import origin
+
 State = Literal["new", "unchanged", "written", "edited", "foreign"]
 """Of a file where one is to be written: none yet; the very same; written by us and not touched since; written by us and
 edited since; of somebody else."""
 
 _SAYS: Final = "otel-schema export, and replaced by it as long as the rest has the hash sha256:"
+_OF: Final = ", template "
 _SEALS: Final = {".json": ' "__otel_schema_export": "{}",', ".tmpl": "{{{{/* {} */}}}}"}
 _COMMENT: Final = "# {}"
 _SEAL: Final = re.compile(rf'^(?:# | "__otel_schema_export": "|\{{\{{/\* ){re.escape(_SAYS)}([0-9a-f]{{64}}).*\n', re.M)
@@ -29,9 +32,24 @@ class WritingError(Exception):
 
 def sealed(name: str, text: str) -> str:
     """A file's text with the hash of the text."""
-    suffix = Path(name).suffix
-    seal = _SEALS.get(suffix, _COMMENT).format(_SAYS + _hash(text)) + "\n"
+    suffix, made_of = Path(name).suffix, origin(name)
+    said = _SAYS + _hash(text) + (f"{_OF}{made_of}" if made_of else "")
+    seal = _SEALS.get(suffix, _COMMENT).format(said) + "\n"
     return text.replace("{\n", "{\n" + seal, 1) if suffix == ".json" else seal + text
+
+
+def outdated(path: Path) -> bool:
+    """Whether a file was written by a package with other templates than this one.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    made_of = origin(path.name)
+    if not made_of:
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(1000)
+    return bool(_SEAL.search(head)) and f"{_OF}{made_of}" not in head
 
 
 def unsealed(text: str) -> str:

@@ -1,18 +1,23 @@
-"""The project that doctor is run in: its database's address, its Git hooks."""
+"""The project that doctor is run in: its database's address, its Git hooks, the dashboards that were exported."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..._monitoring import writing
 from .. import git
 from .check import Check
 
 _POOLERS: Final = re.compile(r"pgbouncer|pooler|pgcat|odyssey|supavisor", re.IGNORECASE)
 _POOLER_PORT: Final = 6432
+_DEEPEST: Final = 3
+"""Folders below the project in which exported files are looked for."""
+
 _DATABASES: Final = ("postgres", "postgresql", "mysql", "mariadb")
 
 
@@ -20,6 +25,7 @@ def checks(directory: Path, variables: Mapping[str, str]) -> Iterator[Check]:
     """What would hinder migrations or hooks here."""
     yield from poolers(variables)
     yield from hooks(directory)
+    yield from exports(directory)
 
 
 def poolers(variables: Mapping[str, str]) -> Iterator[Check]:
@@ -50,3 +56,33 @@ def hooks(directory: Path) -> Iterator[Check]:
             "git config --unset-all core.hooksPath, or run `otel-schema hooks install`, which honours it"
         )
         yield Check("hooks", "finding", message)
+
+
+def exports(directory: Path) -> Iterator[Check]:
+    """Dashboards and rules that another version of this package wrote: they may ask for what is gone."""
+    old: dict[Path, int] = {}
+    for path in _exported(directory):
+        try:
+            if writing.outdated(path):
+                top = path.relative_to(directory).parent
+                old[top] = old.get(top, 0) + 1
+        except OSError:
+            continue
+    if old:
+        named = ", ".join(f"{number} in {folder}" for folder, number in sorted(old.items()))
+        message = (
+            f"dashboards or rules of another version of this package: {named}. Write them again by `otel-schema export "
+            "DIRECTORY`, with the --set that you used, or by `otel-schema init`"
+        )
+        yield Check("exports", "finding", message)
+
+
+def _exported(directory: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(directory):
+        depth = len(Path(folder).relative_to(directory).parts)
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if depth < _DEEPEST and not name.startswith(".") and name not in ("node_modules", "site-packages")
+        ]
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith((".json", ".rules.yml")))

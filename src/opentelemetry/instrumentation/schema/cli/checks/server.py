@@ -214,8 +214,15 @@ def rules(server: Prometheus) -> Iterator[Check]:
         yield Check("rules", "finding", message)
     for name, error in sorted(failing.items()):
         yield Check("rules", "finding", f"{server.name} cannot evaluate {name}: {error}")
-    if loaded and not failing:
-        yield Check("rules", "fine", f"{server.name} has {len(loaded)} of our {len(ours)} alerts loaded")
+    if loaded and (missing := sorted(ours - loaded)):
+        named = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
+        message = (
+            f"{server.name} has {len(loaded)} of our {len(ours)} alerts; missing: {named}. Its rules are older "
+            "than this package, or somebody left them out: write them again by `otel-schema export DIRECTORY`"
+        )
+        yield Check("rules", "note", message)
+    elif loaded and not failing:
+        yield Check("rules", "fine", f"{server.name} has our {len(ours)} alerts loaded")
 
 
 def strangers(server: Prometheus) -> Iterator[Check]:
