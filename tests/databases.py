@@ -10,11 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+PSYCOPG = "psycopg" if find_spec("psycopg") else "psycopg2"  # SQLAlchemy 1.4 knows the second alone
 START = 60.0  # s that a server may take to start on a busy machine
 
 
@@ -106,7 +108,7 @@ def postgresql_server(*options: str) -> Iterator[Server]:
             return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder).stdout.strip()
 
         try:
-            yield Server(port, "leads", folder, run, "postgresql+psycopg")
+            yield Server(port, "leads", folder, run, f"postgresql+{PSYCOPG}")
         finally:
             subprocess.run([*ctl, "-m", "immediate", "stop"], check=False, cwd=folder, stdout=subprocess.DEVNULL)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
@@ -38,6 +39,9 @@ else:
         with context.begin_transaction():
             context.run_migrations()
 """
+
+APART = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}  # click 8.1
+RUNNER = CliRunner(**APART)
 
 
 @dataclass
@@ -90,7 +94,7 @@ class Project:
         here = Path.cwd()
         os.chdir(self.path)
         try:
-            done = CliRunner().invoke(otel_schema, list(arguments))
+            done = RUNNER.invoke(otel_schema, list(arguments))
         finally:
             os.chdir(here)
         return Said(done.exit_code, done.stdout, done.stderr)

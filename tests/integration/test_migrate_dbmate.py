@@ -42,6 +42,7 @@ def test_dbmate_up_and_down(folder: Folder) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_dbmate_step_fails(folder: Folder) -> None:
     """A failed file leaves what the database says: the files before it, and on MariaDB its own first statement."""
     folder.migration("003_c", "ALTER TABLE a ADD COLUMN x INTEGER; DROP TABLE missing_table;", "SELECT 1;")

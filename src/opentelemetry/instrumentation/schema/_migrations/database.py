@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -76,7 +76,7 @@ class Database:
     def __repr__(self) -> str:  # the URL holds a password
         return f"Database({self.identity})"
 
-    def engine(self) -> sa.Engine:
+    def engine(self) -> Engine:
         """An engine that keeps no connection; each statement is a transaction of its own."""
         arguments: dict[str, Any] = {}
         if self.dialect == "postgresql" and self.url.get_driver_name() in ("psycopg", "psycopg2"):
@@ -145,7 +145,7 @@ def parse(url: str | URL, root: Path | None = None) -> Database:
         MigrationError: if it is no URL, of another database, of one in memory, or if its driver is not installed.
     """
     try:
-        found = url if isinstance(url, URL) else sa.make_url(_slashed(url))
+        found = url if isinstance(url, URL) else make_url(_slashed(url))
     except (ArgumentError, ValueError) as error:
         raise MigrationError(
             "--url is no database URL: write it as postgresql://user:password@host:5432/name"

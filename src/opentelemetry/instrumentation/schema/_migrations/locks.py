@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._prometheus.text import cleaned
@@ -79,7 +79,7 @@ class Watch:
         self._database = database
         self._ours: list[int] = []
         self._connection: Connection | None = None
-        self._engine: sa.Engine | None = None
+        self._engine: Engine | None = None
         self._next = 0.0
         self._blockers: list[tuple[Any, ...]] = []
         self._certain = True

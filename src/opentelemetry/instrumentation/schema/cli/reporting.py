@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, Final, Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -97,12 +98,17 @@ def render(report: Report, format_: str) -> str:
     return "\n".join(lines(report))
 
 
-def format_option(function: Any) -> Any:
+def format_option(function: Callable[..., None]) -> Callable[..., None]:
     """`--format`, and `--json` as another word for `--format json`."""
-    function = click.option("--json", "format_", flag_value="json", help="The same as --format json.")(function)
+
+    @wraps(function)
+    def merged(*, format_: str, as_json: bool, **options: Any) -> None:  # click 8.1 takes no parameter of two options
+        function(format_="json" if as_json else format_, **options)
+
+    with_json = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(merged)
     return click.option(
         "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True, help="How to print it."
-    )(function)
+    )(with_json)
 
 
 def _worst_first(items: Sequence[Item]) -> list[Item]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import traceback
 from pathlib import Path
 from typing import Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..database import reason
 
 _LOCK_CODES: Final = ("55P03", "1205")
+_UNREACHABLE: Final = (DBAPIError, PoolTimeoutError, ConnectionError, socket.gaierror, asyncio.TimeoutError)
+"""asyncpg raises the last three, and its own errors, as they are: SQLAlchemy does not wrap them at connect."""
 
 
 def _code(error: BaseException) -> str | None:
@@ -29,6 +34,13 @@ def _place(error: BaseException, directory: str) -> str:
     return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else ""
 
 
+def _reason(error: BaseException) -> str:
+    said = reason(error)
+    if isinstance(error, InvalidRequestError) and "requires an async driver" in said:
+        return f"{said.rstrip('.')}. Name env.py's driver in the URL, as in postgresql+asyncpg://…"
+    return said
+
+
 def failure(error: BaseException, directory: str) -> dict[str, Any]:
     """An error as facts.
 
@@ -41,9 +53,9 @@ def failure(error: BaseException, directory: str) -> dict[str, Any]:
     return {
         "kind": "command" if isinstance(error, CommandError) else "failed",
         "type": type(said).__qualname__,
-        "database": isinstance(error, SQLAlchemyError),
+        "database": isinstance(error, _UNREACHABLE) or hasattr(said, "sqlstate"),
         "code": code,
-        "message": reason(error),
+        "message": _reason(error),
         "place": _place(error, directory),
         "lock": code in _LOCK_CODES or "database is locked" in str(said) or "table is locked" in str(said),
     }

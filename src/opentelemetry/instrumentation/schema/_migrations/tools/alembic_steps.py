@@ -51,7 +51,7 @@ def load(config: Config) -> ScriptDirectory:
 
 def below(script: ScriptDirectory, heads: tuple[str, ...]) -> list[str]:
     """The revisions below the heads, the newest first."""
-    lines = script.iterate_revisions(heads, "base", inclusive=False) if heads else ()
+    lines = script.iterate_revisions(heads, "base") if heads else ()
     return [each.revision for each in lines if each.revision not in heads]
 
 

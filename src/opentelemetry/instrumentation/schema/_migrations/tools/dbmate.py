@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..._prometheus.text import cleaned
@@ -300,7 +300,7 @@ class Dbmate:
     def _dbmate_url(self, database: Database, limits: Limits, token: str) -> str:
         if database.dialect == "sqlite":
             return f"sqlite:{database.file}?_busy_timeout={round(limits.lock_timeout * 1000)}"
-        query = dict(sa.make_url(self._given()).query)
+        query = dict(make_url(self._given()).query)
         if database.dialect == "postgresql":
             query |= {"lock_timeout": str(round(limits.lock_timeout * 1000)), "application_name": token}
             if limits.statement_timeout is not None:
