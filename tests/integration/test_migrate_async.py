@@ -130,6 +130,7 @@ def test_async_database_that_cannot_be_read(request: pytest.FixtureRequest, tmp_
         done = project.do("upgrade", "--url", url)
         assert done.code == 3, done.all
         assert words in done.err
+    project = asynchronous("aiosqlite", request, tmp_path / "other")
     done = project.do("upgrade", "--url", project.url)
     assert done.code == 2, done.all
     assert "Name env.py's driver in the URL, as in postgresql+asyncpg://" in done.err
