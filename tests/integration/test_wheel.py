@@ -1,9 +1,11 @@
-"""The wheel, as a user gets it: installed without an extra into an empty environment, with no SDK."""
+"""The wheel, as a user gets it: installed without an extra into an empty environment, with no SDK; and the sdist."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from opentelemetry.instrumentation.schema._monitoring import writing
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "opentelemetry/instrumentation/schema"
@@ -112,3 +115,53 @@ def test_the_command_without_its_extra(run: Callable[..., subprocess.CompletedPr
     assert (done.returncode, done.stdout) == (2, "")
     assert 'pip install "opentelemetry-instrumentation-schema[cli]"' in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def built(source: Path, folder: Path) -> tuple[Path, Path]:
+    """Builds sdist and wheel of a source tree, at a time and with rights of its own."""
+    build = [sys.executable, "-m", "build", "--sdist", "--wheel", "--no-isolation", "--outdir", folder, source]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    made = subprocess.run(build, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.mark.nightly
+def test_builds_are_reproducible(tmp_path: Path) -> None:
+    """Built again from the sdist, in another folder with other times and rights, sdist and wheel are the same bytes."""
+    first = built(ROOT, tmp_path / "first")
+    with tarfile.open(first[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        archive.extractall(tmp_path / "elsewhere", filter="data")
+    (source,) = (tmp_path / "elsewhere").iterdir()
+    for path in source.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, (1, 1))
+    second = built(source, tmp_path / "second")
+    for one, other in zip(first, second, strict=True):
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes(), one.name
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "dashboards/grafana/schema-health.json", "docs/index.md"):
+        assert name in names
+    assert [name for name in names if "node_modules" in name or name.startswith((".venv", "build/", ".git/"))] == []
+
+
+@pytest.mark.nightly
+def test_everything_comes_out_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """`otel-schema export` of the installed wheel writes the dashboards, rules and configs of this repository."""
+    environment, out = tmp_path / "environment", tmp_path / "out"
+    venv.create(environment, with_pip=True)
+    install = [environment / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[cli]"]
+    subprocess.run(install, capture_output=True, text=True, check=True)
+    subprocess.run([environment / "bin" / "otel-schema", "export", out], capture_output=True, check=True)
+    for here, there in (
+        ("dashboards/grafana", "grafana"),
+        ("collector-config/prometheus/rules", "prometheus/rules"),
+        ("collector-config", "collector"),
+        ("collector-config/stores", "collector/stores"),
+    ):
+        files = [path for path in (ROOT / here).iterdir() if path.suffix in (".json", ".yml", ".yaml")]
+        assert files
+        for file in files:
+            assert writing.unsealed((out / there / file.name).read_text()) == file.read_text(), file

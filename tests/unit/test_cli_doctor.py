@@ -162,6 +162,10 @@ def test_a_commands_own_interpreter_is_looked_at(bare: Path, tmp_path: Path, mon
         ("INSTRUMENT --disabled_instrumentations=schema PYTHON app.py", "switches"),
         ("INSTRUMENT --metrics_exporter prometheus UVICORN app:app --workers 4", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus GUNICORN -w4 app:app", "processes"),
+        ("INSTRUMENT --metrics_exporter prometheus GUNICORN app:app", "processes"),  # it forks one
+        ("INSTRUMENT --metrics_exporter prometheus UVICORN --reload app:app", "processes"),
+        ("INSTRUMENT --metrics_exporter prometheus FLASK --app app run --debug", "processes"),
+        ("INSTRUMENT --metrics_exporter prometheus PYTHON manage.py runserver", "processes"),
         ("env OTEL_METRICS_EXPORTER=prometheus PYTHON -m uvicorn a --workers=2", "processes"),
     ],
 )

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ..servers import SERVERS, WORKERS, serves_in_a_child
 from . import installed
 
 _LAUNCHERS: Final = ("env", "exec", "nice", "ionice", "nohup", "setsid", "stdbuf", "time", "tini", "dumb-init")
 """Run the rest of their arguments as it stands."""
 
-_SERVERS: Final = ("gunicorn", "uvicorn", "hypercorn", "granian", "fastapi")
 _PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 _LONG_PATH: Final = re.compile(rb"'''exec' \"?([^\" ]+)\"? ")  # pip's scripts where the path is too long for #!
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_WORKERS: Final = re.compile(r"(?:^| )(?:-w|--workers)[ =]?(\d+)(?: |$)")
 _SECONDS: Final = 60.0
 
 
@@ -36,6 +35,7 @@ class App:
         instrumented: Whether it runs under `opentelemetry-instrument`; None where there is no command.
         workers: How many processes its server is told to start.
         problem: Why nothing is known of its interpreter.
+        child: What makes its server serve in another process than its first; "" where the first one serves.
     """
 
     variables: Mapping[str, str]
@@ -44,6 +44,7 @@ class App:
     instrumented: bool | None = None
     workers: int = 1
     problem: str = ""
+    child: str = ""
 
 
 def this_process(variables: Mapping[str, str]) -> App:
@@ -62,15 +63,18 @@ def of(command: Iterable[str], variables: Mapping[str, str]) -> App:
     found = words.interpreter()
     rest = " ".join(words.rest) if words.is_server else ""
     workers = _workers(rest, words.variables)
+    child = serves_in_a_child(list(command), words.variables)
     if found is None:
         problem = f"found no Python that {words.first} runs: give the interpreter after --, as in -- /app/bin/python"
-        return App(words.variables, None, "", words.instrumented, workers, problem)
+        return App(words.variables, None, "", words.instrumented, workers, problem, child)
     try:
         looked = _ask(found, words.variables)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = str(error).partition("\n")[0]
-        return App(words.variables, None, found, words.instrumented, workers, f"{found} did not answer: {reason}")
-    return App(words.variables, looked, found, words.instrumented, workers)
+        return App(
+            words.variables, None, found, words.instrumented, workers, f"{found} did not answer: {reason}", child
+        )
+    return App(words.variables, looked, found, words.instrumented, workers, child=child)
 
 
 @dataclass
@@ -107,7 +111,7 @@ class _Words:
                 self._take_settings()
             else:
                 module = self.rest[1:2] if _PYTHON.fullmatch(name) and self.rest[:1] == ["-m"] else [name]
-                self.is_server = bool(module) and module[0] in _SERVERS
+                self.is_server = bool(module) and module[0] in SERVERS
                 return self._of_program(word)
         return found
 
@@ -161,7 +165,7 @@ class _Words:
 
 
 def _workers(arguments: str, variables: Mapping[str, str]) -> int:
-    found = _WORKERS.search(arguments) or _WORKERS.search(variables.get("GUNICORN_CMD_ARGS", ""))
+    found = WORKERS.search(arguments) or WORKERS.search(variables.get("GUNICORN_CMD_ARGS", ""))
     number = found[1] if found else variables.get("WEB_CONCURRENCY", "")
     return int(number) if re.fullmatch("[0-9]{1,6}", number) else 1
 

@@ -128,6 +128,12 @@ def processes(app: App) -> Iterator[Check]:
             "nothing. Export by OTLP to a collector"
         )
         yield Check("processes", "finding", message)
+    elif app.child:
+        message = (
+            f"{app.child}, and OTEL_METRICS_EXPORTER=prometheus: the first process holds the port of /metrics and "
+            "shows nothing. Start one process without a reloader, or export by OTLP to a collector"
+        )
+        yield Check("processes", "finding", message)
     else:
         yield Check("processes", "fine", "the Prometheus exporter serves one process")
 

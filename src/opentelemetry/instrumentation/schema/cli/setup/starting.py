@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ..servers import FORKING, SERVERS, WORKERS, server_of
 from .application import Application
 from .sources import requires, text_of
 
-_FORKING: Final = ("gunicorn", "hypercorn", "granian", "uwsgi")
-"""Servers that serve in a child process even where one is enough, so that no `/metrics` of one process shows all."""
-
-_SERVERS: Final = (*_FORKING, "uvicorn", "fastapi", "flask", "daphne", "manage.py")
-_WORKERS: Final = re.compile(r"(?:^| )(?:-w|--workers|--processes)[ =]?(\d+)(?: |$)")
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
 
 
@@ -53,19 +49,19 @@ def usual(app: Application) -> str:
 
 def processes(command: str) -> int:
     """How many processes a command starts; 0 where it does not say. A server that forks is never one."""
-    found = _WORKERS.search(command)
+    found = WORKERS.search(command)
     number = int(found[1]) if found else 0
-    return max(number, 2) if _server(command) in _FORKING else number
+    return max(number, 2) if server_of(command.split()) in FORKING else number
 
 
 def in_one_process(command: str, app: Application) -> str:
     """The command without workers and without a reloader: each would take the port of `/metrics` from the app."""
-    server = _server(command)
-    if server in _FORKING:
+    server = server_of(command.split())
+    if server in FORKING:
         named = _TARGET.search(command)
         target = named[0] if named else app.target
         return _development(Application(app.framework, app.root, target, app.settings))
-    words = re.sub(r" --reload(?= |$)", "", _WORKERS.sub(" ", command)).strip()
+    words = re.sub(r" --reload(?= |$)", "", WORKERS.sub(" ", command)).strip()
     if server == "fastapi" and " dev" in words:
         return f"{words} --no-reload"
     if server == "flask" and " run" in words and "--no-reload" not in words:
@@ -118,7 +114,7 @@ def _served(folders: list[Path], line: str, deep: bool = True) -> str:
         name = Path(word).name
         if name == "manage.py" and words[at + 1 : at + 2] != ["runserver"]:
             continue
-        if name in _SERVERS and words[at + 1 :]:
+        if name in SERVERS and words[at + 1 :]:
             rest = words[at:]
             end = next((n for n, one in enumerate(rest) if one in ("&&", "||", ";", "&", "|")), len(rest))
             python = ["python"] if name == "manage.py" else []
@@ -152,7 +148,3 @@ def _words(line: str) -> list[str]:
 def _quoted(word: str) -> str:
     """A word as the shell reads it; a variable such as $PORT stays one."""
     return word if re.fullmatch(r"[\w@%+=:,./${}-]+", word) else shlex.quote(word)
-
-
-def _server(command: str) -> str:
-    return next((name for word in command.split() if (name := Path(word).name) in _SERVERS), "")
