@@ -33,6 +33,9 @@ _C = TypeVar("_C", bound=Callable[..., None])
 LEAST: Final = 16
 """Blocks: a shorter watch has fewer than two minutes beside the settling and the worst stretch."""
 
+_AHEAD: Final = 20
+"""Blocks by which the ends of an incident's alerts are kept ahead: five minutes of 15 s."""
+
 STYLES: Final = {"pass": "green", "degraded": "bold red", "inconclusive": "yellow"}
 
 
@@ -238,6 +241,7 @@ def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Ge
         lambda message: echo(message, err=True),
         guarding.group_wait,
         record,
+        _AHEAD * guarding.block,
     )
     try:
         yield incident

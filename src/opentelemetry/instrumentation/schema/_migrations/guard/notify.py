@@ -28,10 +28,12 @@ GROUP_WAIT: Final = 1.0
 GROUP_INTERVAL: Final = 10.0
 """Seconds that it waits before a message about a phase that it has notified of already."""
 
-_AHEAD: Final = 300.0
+AHEAD: Final = 300.0
 """Seconds by which an alert's end is kept ahead; the shipped `resolve_timeout` is as long."""
 
-_AGAIN: Final = 60.0
+_AGAIN: Final = 5
+"""How often an alert is posted again before its end."""
+
 _SPARE: Final = 1.0
 """Seconds that a message takes to leave after the group wait."""
 
@@ -63,6 +65,7 @@ class Incident:
         notice: Callable[[str], None] = lambda _: None,
         group_wait: float = GROUP_WAIT,
         record: Callable[[Told], None] = lambda _: None,
+        ahead: float = AHEAD,
     ) -> None:
         """Posts nothing yet.
 
@@ -73,11 +76,12 @@ class Incident:
             notice: Is told once that Alertmanager cannot be reached.
             group_wait: Seconds, as in Alertmanager's config.
             record: Is told of each phase when it begins.
+            ahead: Seconds by which the ends of its alerts are kept ahead while the incident is open.
         """
         self.id: str = uuid.uuid4().hex[:12]
         self._url, self._access, self._labels, self._notice = url, access, labels, notice
         self._pause = group_wait + _SPARE
-        self._record = record
+        self._record, self._ahead = record, ahead
         self._changed = threading.Condition()
         self._told: list[Told] = []
         self._posted = 0
@@ -120,7 +124,7 @@ class Incident:
                     return
                 waiting = self._posted < len(self._told)
                 if not waiting:
-                    self._changed.wait(_AGAIN)
+                    self._changed.wait(self._ahead / _AGAIN)
                 count = self._posted
             due = count < len(self._told)
             if due:
@@ -145,7 +149,7 @@ class Incident:
                 self._posted, last = count, time.monotonic()
 
     def _post(self, told: list[Told]) -> None:
-        ends = _when(time.time() + _AHEAD)
+        ends = _when(time.time() + self._ahead)
         alerts: list[dict[str, Any]] = [
             {
                 "labels": {
