@@ -24,7 +24,7 @@ import scenarios
 import vectors
 from scenarios import BLOCK, WATCH, Path, Row
 
-SEED = 20261130
+SEED = 20261201
 CHUNK = 250
 OVERALL = rule.ALPHA * rule.SHARES["errors"] * (1 - rule.ENDPOINTS)
 ENDPOINTS = 20
@@ -81,8 +81,8 @@ ROWS = (
             ("Prometheus down for 90 s", Path(jitter=2, outage=90)),
         )
         for row in (
-            Row(f"samples: {name}, 1 %", (20,), "quiet", {"path": path, "p0": 0.01}, True),
-            Row(f"samples: {name}, 1 → 4 %", (20,), "real", {"path": path, "p0": 0.01, "p1": 0.04}, True),
+            Row(f"samples: {name}, 1 %", (1, 20), "quiet", {"path": path, "p0": 0.01}, True),
+            Row(f"samples: {name}, 1 → 4 %", (1, 20), "real", {"path": path, "p0": 0.01, "p1": 0.04}, True),
         )
     ),
 )

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -169,14 +166,3 @@ class Store(Program):
 
     def ready(self) -> bool:
         return "Ready" in get(f"{self.url}/-/ready")
-
-
-@contextmanager
-def stored(home: Path, **apps: Any) -> Iterator[tuple[str, float]]:
-    """A store with one app whose rates changed 20 minutes ago: its URL, and when that was."""
-    now = time.time()
-    past = Past()
-    changed = now - 1200
-    app(past, now, **{"seconds": 8 * 3600, "changed": changed, **apps})
-    with Store(home, past) as store:
-        yield store.url, changed

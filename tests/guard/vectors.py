@@ -152,7 +152,9 @@ def _past(n: Array, x: Array, watch: int, hole: int) -> tuple[Array, Array, npt.
         strayed += np.maximum(left_x - m, 0) ** 2 - 0.5 * scatter * m * (1 + m / (base.x + 0.5))
         scale += 0.5 * m * m
     assumed = 0.2 if enough else 0.4
-    wander = (10 * assumed**2 + len(past) * np.clip(strayed / scale, 0, 4)) / (10 + len(past))
+    expected = np.sqrt(2 * scale / max(len(past), 1))
+    weight = len(past) * expected / (expected + 2)
+    wander = (10 * assumed**2 + weight * np.clip(strayed / scale, 0, 4)) / (10 + weight)
     bar = np.full(len(n), -np.inf)
     for wn, wx, base in past if enough else ():
         shape = 1 / (scatter / (base.x + 0.5) + wander)

@@ -31,6 +31,9 @@ GROUP_INTERVAL: Final = 10.0
 AHEAD: Final = 300.0
 """Seconds by which an alert's end is kept ahead; the shipped `resolve_timeout` is as long."""
 
+PATIENCE: Final = 10.0
+"""Seconds for which, at the end, an Alertmanager that does not answer is asked again."""
+
 _AGAIN: Final = 5
 """How often an alert is posted again before its end."""
 
@@ -80,11 +83,12 @@ class Incident:
         """
         self.id: str = uuid.uuid4().hex[:12]
         self._url, self._access, self._labels, self._notice = url, access, labels, notice
-        self._pause = group_wait + _SPARE
+        self._group_wait = group_wait
         self._record, self._ahead = record, ahead
         self._changed = threading.Condition()
         self._told: list[Told] = []
         self._posted = 0
+        self._refused = False
         self._closed = False
         self._abandoned = threading.Event()
         self._thread: threading.Thread | None = None
@@ -106,18 +110,29 @@ class Incident:
         self._record(told)
         return told
 
-    def close(self, timeout: float = 30.0) -> bool:
-        """Waits until every phase was posted, for at most so many seconds; whether they were."""
+    def close(self, patience: float = PATIENCE) -> bool:
+        """Waits until every phase was posted; whether they were.
+
+        Args:
+            patience: Seconds for which an Alertmanager that does not answer is asked again.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            pauses = 0.0 if self._refused else sum(map(self._pause, range(self._posted, len(self._told))))
         if self._thread is not None:
-            self._thread.join(timeout)
+            self._thread.join(patience + pauses)
             self._abandoned.set()
         return self._url is None or self._posted == len(self._told)
 
+    def _pause(self, count: int) -> float:
+        """Seconds between the message about the phases so far and the next."""
+        phases = [each.phase for each in self._told[:count]]
+        return (GROUP_INTERVAL if phases[-1:] and phases[-1] in phases[:-1] else self._group_wait) + _SPARE
+
     def _run(self) -> None:
-        last, complained = -float("inf"), False
+        last = -float("inf")
+        complained = False
         while True:
             with self._changed:
                 if self._closed and self._posted == len(self._told):
@@ -128,9 +143,7 @@ class Incident:
                 count = self._posted
             due = count < len(self._told)
             if due:
-                phases = [each.phase for each in self._told[:count]]
-                pause = GROUP_INTERVAL + _SPARE if phases[-1:] and phases[-1] in phases[:-1] else self._pause
-                if self._abandoned.wait(max(0.0, last + pause - time.monotonic())):
+                if self._abandoned.wait(max(0.0, last + self._pause(count) - time.monotonic())):
                     return
                 count += 1
             if not count:
@@ -139,12 +152,14 @@ class Incident:
                 # those before are posted again: their end stays ahead
                 self._post(self._told[:count])
             except SourceError as error:
+                self._refused = True
                 if not complained:
                     complained = True
                     self._notice(f"Alertmanager was not notified, and will be asked again: {error}")
                 if self._abandoned.wait(1.0):
                     return
                 continue
+            self._refused = False
             if due:
                 self._posted, last = count, time.monotonic()
 

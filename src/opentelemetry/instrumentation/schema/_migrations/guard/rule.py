@@ -73,6 +73,9 @@ _WANDER: Final = 0.2
 _WANDER_WEIGHT: Final = 10
 """Before the history says how the rate wanders from watch to watch: by a fifth, worth ten watches."""
 
+_WANDER_EXPECTED: Final = 2.0
+"""Expected bad events with which a watch of the past says half of what it could about the wander."""
+
 _WANDER_SHORT_HISTORY: Final = 0.4
 """The same without enough placebos: nothing else would raise the bar for a service with bursts."""
 
@@ -331,7 +334,10 @@ def log_evidence(x: float, m: float, shape: float) -> float:
 
 
 def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: int, assumed: float) -> float:
-    """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume."""
+    """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume.
+
+    One bad event too many strays far where one is expected. So the fewer are expected, the less the placebos count.
+    """
     strayed, scale = 0.0, 1e-9
     for window, base in windows:
         *_, last = _looks(window, base.rate, scatter, _shape(base.x, scatter, _WANDER**2), hole)
@@ -340,7 +346,9 @@ def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: 
         strayed += max(last.x - m, 0.0) ** 2 - by_chance
         scale += 0.5 * m * m
     seen = min(max(strayed / scale, 0.0), 4.0)
-    return (_WANDER_WEIGHT * assumed**2 + len(windows) * seen) / (_WANDER_WEIGHT + len(windows))
+    expected = math.sqrt(2 * scale / max(len(windows), 1))
+    weight = len(windows) * expected / (expected + _WANDER_EXPECTED)
+    return (_WANDER_WEIGHT * assumed**2 + weight * seen) / (_WANDER_WEIGHT + weight)
 
 
 def _usual(base: _Steady, baseline: Counts) -> float:

@@ -33,12 +33,12 @@ class Samples:
     """
 
     def __init__(self, prometheus: Prometheus, block: float, patience: float) -> None:
-        """Checks that the Prometheus answers, and what time it is there.
+        """Asks the Prometheus once what time it is there: who gave a wrong URL or token is told at once.
 
         Args:
             prometheus: Where samples are read.
             block: Seconds of one block.
-            patience: Seconds for which a Prometheus that does not answer is asked again.
+            patience: Seconds for which a Prometheus that does not answer any more is asked again.
 
         Raises:
             SourceError: if it does not answer.
@@ -46,7 +46,7 @@ class Samples:
         self.prometheus = prometheus
         self.block = block
         self._patience = patience
-        self._ahead = self._asked(lambda: prometheus.query("time()"))[0][1] - time.time()
+        self._ahead = prometheus.query("time()")[0][1] - time.time()
 
     def now(self) -> float:
         """Unix time in seconds, by the clock of Prometheus."""
