@@ -44,13 +44,11 @@ def test_endpoints_share_a_bar_in_both() -> None:
     n, x = scenarios.data(g, 4, 1, p0=0.01, bursts=(6, 20, 0.25))
     x[0, -30:] = np.minimum(n[0, -30:], 4)
     found = vectors.verdicts(n, x, WATCH, 0.001, together=4)
-    pasts = rule.together(
-        rule.null(Counts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()), WATCH, 0.001) for i in range(4)
-    )
+    pasts = rule.nulls([Counts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()) for i in range(4)], WATCH, 0.004)
     judged = [
         rule.judge(past, Counts(n[i, -WATCH:].tolist(), x[i, -WATCH:].tolist()), WATCH) for i, past in enumerate(pasts)
     ]
-    assert len({past.bar for past in pasts}) == 1
+    assert len({(past.bar, past.hole) for past in pasts}) == 1
     assert [(CODES[each.verdict], each.at) for each in judged] == list(zip(found.verdict, found.at, strict=True))
     assert judged[0].verdict == "degraded"
 

@@ -117,7 +117,7 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together
     windows = max(0, (now - rule.BASELINE) // watch)
     least = rule.HOLE if windows >= rule.PLACEBOS else rule.HOLE_SHORT_HISTORY
     stretch = np.minimum(longest(n[:, :now], x[:, :now], base.rate) + 2, min(rule.HOLE_MOST, watch // 3))
-    holes = np.maximum(least, stretch)
+    holes = np.maximum(least, stretch).reshape(-1, together).max(1).repeat(together)
     parts = [np.flatnonzero(holes == hole) for hole in np.unique(holes)]
     bar = np.zeros(len(n))
     wander = np.zeros(len(n))

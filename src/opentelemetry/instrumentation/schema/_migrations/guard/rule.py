@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -178,13 +178,14 @@ def limit(rate: float) -> float:
     return max(rate + PLUS, min(RATIO * rate, rate + CAP))
 
 
-def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
+def null(before: Counts, watch: int, alpha: float = ALPHA, hole: int = 0) -> Null:
     """What the blocks before a change say about a signal.
 
     Args:
         before: All blocks of the history, the last of them just before the change.
         watch: Blocks of a watch, the settling among them.
         alpha: The chance of a false alarm that this signal may have.
+        hole: Blocks of the worst stretch that never count, at least.
     """
     length = len(before.n)
     scatter = _steady(before, _SCATTER_TRIM).scatter
@@ -195,9 +196,7 @@ def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
     enough = len(windows) >= PLACEBOS
     baseline = before.part(max(0, length - BASELINE))
     base = _steady(baseline, _BASELINE_TRIM)
-    least = HOLE if enough else HOLE_SHORT_HISTORY
-    # a stretch begins and ends somewhere inside of a block
-    hole = max(least, min(_longest(before, base.rate) + 2, HOLE_MOST, watch // 3))
+    hole = max(hole, HOLE if enough else HOLE_SHORT_HISTORY, _stretch(before, base.rate, watch))
     wander = _wandering(windows, scatter, hole, _WANDER if enough else _WANDER_SHORT_HISTORY)
     highest = -math.inf
     for window, own in windows if enough else ():
@@ -244,14 +243,25 @@ def judge(past: Null, after: Counts, watch: int) -> Judgement:
     return Judgement(verdict, at, x / n if n else math.nan, shown, n, x, highest)
 
 
-def together(nulls: Iterable[Null]) -> list[Null]:
-    """The endpoints of a service, none of which is to blame for less than any of them showed without a change.
+def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
+    """What the blocks before a change say about the endpoints of a service, judged together.
 
-    Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch.
+    Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
+    is to blame for less than any of them showed without a change, or for a shorter stretch.
+
+    Args:
+        befores: As for `null`, of each endpoint.
+        watch: Blocks of a watch.
+        alpha: The chance of a false alarm that all of them may have together.
     """
-    each = list(nulls)
-    highest = max((null.highest for null in each), default=-math.inf)
-    return [replace(null, bar=max(null.bar, TOGETHER * highest)) for null in each]
+    each = [null(before, watch, alpha / len(befores)) for before in befores]
+    hole = max((past.hole for past in each), default=0)
+    each = [
+        past if past.hole == hole else null(before, watch, alpha / len(befores), hole)
+        for past, before in zip(each, befores, strict=True)
+    ]
+    highest = max((past.highest for past in each), default=-math.inf)
+    return [replace(past, bar=max(past.bar, TOGETHER * highest)) for past in each]
 
 
 class _Steady(NamedTuple):
@@ -285,14 +295,15 @@ def _steady(counts: Counts, trim: float) -> _Steady:
     return _Steady(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
 
 
-def _longest(counts: Counts, rate: float) -> int:
-    """Blocks of the longest stretch that was worse than chance alone makes a block."""
+def _stretch(counts: Counts, rate: float, watch: int) -> int:
+    """Blocks of the longest stretch that was worse than chance alone makes a block, as far as it may be left out."""
     longest = run = 0
     above = limit(rate)
     for n, x in zip(counts.n, counts.x, strict=True):
         run = run + 1 if x > above * n and x - rate * n >= 3 * math.sqrt(rate * n + 1) else 0
         longest = max(longest, run)
-    return longest
+    # a stretch begins and ends somewhere inside of a block
+    return min(longest + 2, HOLE_MOST, watch // 3)
 
 
 def _shape(x: float, scatter: float, wander: float) -> float:

@@ -246,10 +246,8 @@ class Signals:
         )
         if not several:
             return overall, {}
-        each = [
-            rule.null(self.counts(signal, key, first, last), self.watch, alpha * ENDPOINTS / len(keys)) for key in keys
-        ]
-        return overall, dict(zip(keys, rule.together(each), strict=True))
+        befores = [self.counts(signal, key, first, last) for key in keys]
+        return overall, dict(zip(keys, rule.nulls(befores, self.watch, alpha * ENDPOINTS), strict=True))
 
     @property
     def first(self) -> int:
