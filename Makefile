@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check coverage nightly clean
+.PHONY: help venv demo test test-failed check coverage nightly clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: $(READY) ## the example app with real traffic and what its telemetry says 
 PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 test: $(READY) ## all tests but the nightly ones
 	$(BIN)/python -m pytest -q -m "not nightly" $(PARALLEL)
+
+test-failed: $(READY) ## the tests that failed in the last run, one at a time
+	$(BIN)/python -m pytest -q -m "not nightly" --last-failed --last-failed-no-failures none
 
 check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff check .
