@@ -165,13 +165,21 @@ def test_two_exports_share_no_name() -> None:
             assert not re.search(rf"(?<![\w:]){re.escape(name)}", text), f"{name} is read by both"
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.name not in OVERALL], ids=lambda c: f"{c.alert}: {c.claim}")
+FIRING = {case.name: case for case in CASES if case.fires is not None and case.name != "Watchdog"}
+OWNED = [
+    pytest.param(
+        case, id=f"{case.alert}: {case.claim}", marks=[] if case is FIRING.get(case.name) else pytest.mark.nightly
+    )
+    for case in CASES
+    if case.name not in OVERALL
+]
+"""A case of each alert in each change, and all of them at night."""
+
+
+@pytest.mark.parametrize("case", OWNED)
 def test_a_busy_neighbour_hides_nothing(owned: Promtool, case: Case) -> None:
     """With own labels an alert fires at its time for its environment alone, whatever the same app does elsewhere."""
     assert owned.failure(beside_a_healthy_one(case)) == ""
-
-
-FIRING = {case.name: case for case in CASES if case.fires is not None and case.name != "Watchdog"}
 
 
 @pytest.mark.parametrize("alert", sorted(set(FIRING) - OVERALL))

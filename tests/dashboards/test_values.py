@@ -166,7 +166,7 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
 
 
 @settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example takes seconds: none is made smaller
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
