@@ -34,17 +34,20 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
     per_second = ["Per s"] if report.seconds else []
     slower = f"> {seconds(SLOW)}"
 
+    validated = [row for row in report.validations if row.counted]
+    libraries = {row.library for row in validated}
+    several = len(libraries) > 1  # one library is in the title: names of schemas need the room of its column
     yield from _table(
-        "Validations by schema",
-        ["Schema", "Library"],
+        "Validations by schema" if several else f"Validations by schema, {' '.join(libraries)}",
+        ["Schema", *(["Library"] if several else [])],
         ["Count", *per_second, "Failed", "p50", "p95", "p99", slower],
         [
             [
-                *(row.schema, row.library, number(row.count), *rate(row.count), number(row.failed)),
+                *(row.schema, *([row.library] if several else [])),
+                *(number(row.count), *rate(row.count), number(row.failed)),
                 *(seconds(row.p50), _marked(row.p95), seconds(row.p99), share(row.slow_share)),
             ]
-            for row in report.validations
-            if row.counted
+            for row in validated
         ],
         limit,
     )
