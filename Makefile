@@ -63,6 +63,7 @@ ifdef CI # every file by its hash, and then nothing more
 	$(BIN)/python -m pip install -q --no-index --no-build-isolation -e $(ENVIRONMENT)
 else
 	$(BIN)/python -m pip install -q --upgrade 'pip >= 25.1'
+	@echo "installing what constraints.txt names: a minute or two"
 	$(BIN)/python -m pip install -q -c constraints.txt -e $(ENVIRONMENT)
 endif
 	@touch $@

@@ -123,29 +123,31 @@ def test_first_numbers(tmp_path: Path, framework: str, more: dict[str, str], lin
 
 def answered(folder: Path, *answers: str) -> tuple[str, int]:
     """Runs init on a terminal, and gives it an answer at each question."""
-    child, terminal = pty.fork()
-    if child == 0:  # pragma: no cover
-        os.environ.update(COLUMNS="100", PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-        os.execvp("otel-schema", ["otel-schema", "init", str(folder)])
-    left, said, at, deadline = list(answers), "", 0, time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if left and re.search(r"(\]|\?|\)): $", said[at:]):
-            at = len(said)
-            os.write(terminal, f"{left.pop(0)}\n".encode())
-        ready, _, _ = select.select([terminal], [], [], 0.1)
-        if not ready:
-            continue
-        try:
-            more = os.read(terminal, 65536)
-        except OSError:  # the terminal is closed: the command has ended
-            break
-        if not more:
-            break
-        said += more.decode()
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
+    ours, its = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
+    command = [str(Path(sys.executable).with_name("otel-schema")), "init", str(folder)]
+    left, said, at, deadline = list(answers), "", 0, time.monotonic() + 240
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment, close_fds=True) as child:
+        os.close(its)
+        while time.monotonic() < deadline:
+            if left and re.search(r"(\]|\?|\)): $", said[at:]):
+                at = len(said)
+                os.write(ours, f"{left.pop(0)}\n".encode())
+            if not select.select([ours], [], [], 0.1)[0]:
+                continue
+            try:
+                more = os.read(ours, 65536)
+            except OSError:  # the terminal is closed: the command has ended
+                break
+            said += more.decode()
+            if not more:
+                break
+        else:
+            child.kill()
+        code = child.wait()
+    os.close(ours)
     assert not left, said
-    return said, os.waitstatus_to_exitcode(status)
+    return said, code
 
 
 def test_questions(tmp_path: Path) -> None:
