@@ -6,9 +6,13 @@ import re
 from dataclasses import dataclass
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NAMES = (
+    "for", "keep_firing_for", "interval", "scrape_interval", "evaluation_interval", "group_wait", "group_interval",
+    "repeat_interval", "resolve_timeout",
+)  # fmt: skip
 _TIMES = re.compile(
-    r"(?P<before>\[|\boffset |\b(?:for|keep_firing_for|interval|scrape_interval|evaluation_interval|group_wait|"
-    r"group_interval|repeat_interval|resolve_timeout): [\"']?)(?P<number>\d+)(?P<unit>ms|s|m|h|d)\b"
+    r"(?P<before>\[|:(?=\d+[smhd]\])|\boffset |\b(?:" + "|".join(_NAMES) + r"): [\"']?)"
+    r"(?P<number>\d+)(?P<unit>ms|s|m|h|d)\b"
 )
 
 

@@ -26,8 +26,13 @@ from sink import Sink
 
 HERE = Path(__file__).parent
 LEADS = HERE.parent / "leads_api"
-EXPORT, SCRAPE = 15.0, 10.0
+EXPORT, SCRAPE = 10.0, 10.0
 WORKERS = 4
+ONE_CORE = "-c max_parallel_workers_per_gather=0 -c jit=off"
+"""A slow look-up leaves the other core to everybody else."""
+
+BREAKS = ("exemplar", "route", "guard", "worker")
+"""What can be broken on purpose: each makes one stage fail."""
 
 
 @dataclass
@@ -37,16 +42,25 @@ class Stack:
     Attributes:
         home: Takes logs, data and configs.
         scale: Of every time constant.
+        limit: Seconds of a validation's 95th percentile, above which the alert fires.
+        brings: Folders of migrations that the project has beside the app's own.
+        broken: One of BREAKS, or nothing.
         where: Ports by name.
     """
 
     running: ExitStack
     home: Path
     scale: Scale
+    limit: float
+    brings: tuple[str, ...]
+    broken: str = ""
     where: dict[str, int] = field(default_factory=dict)
 
-    def start(self) -> None:
-        """Starts all of them.
+    def start(self, revision: str) -> None:
+        """Starts the app, and all that it needs.
+
+        Args:
+            revision: Of the database.
 
         Raises:
             ProgramError: if one does not start.
@@ -60,10 +74,20 @@ class Stack:
         self.collector = ExitStack()
         self.running.enter_context(self.collector)
         self.start_collector()
+        self.otel_schema("upgrade", revision)
+        self._app()
+
+    def watch(self) -> None:
+        """Starts who watches the app: not before it is warm, since a process's first validations are slow.
+
+        Raises:
+            ProgramError: if one does not start.
+        """
+        limits = [f"--set={name}={self.limit:g}" for name in ("p95_seconds", "slo_seconds")]
+        self.configs = self.home / "configs"
+        self.otel_schema("export", str(self.configs), *limits)
         self._alertmanager()
         self._prometheus()
-        self.otel_schema("upgrade", "0002")
-        self._app()
 
     def url(self, name: str) -> str:
         """Of a program."""
@@ -78,11 +102,11 @@ class Stack:
         """Of the app and of commands."""
         return clean_environment() | {"PYTHONPATH": f"{HERE}:{LEADS}", "LEADS_DATABASE_URL": self.database}
 
-    def otel_schema(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def otel_schema(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command in the project, as a person or a pipeline would.
 
         Raises:
-            ProgramError: if it ends with 2.
+            ProgramError: if it ends with 2, unless it is not to be checked.
         """
         done = subprocess.run(
             [beside_python("otel-schema"), *arguments],
@@ -90,7 +114,7 @@ class Stack:
         )  # fmt: skip
         with (self.home / "commands.log").open("a") as log:
             log.write(f"$ otel-schema {' '.join(arguments)}\n{done.stdout}{done.stderr}[exit {done.returncode}]\n\n")
-        if done.returncode == 2:
+        if check and done.returncode == 2:
             raise ProgramError(f"otel-schema {' '.join(arguments)}: {done.stderr or done.stdout}")
         return done
 
@@ -116,13 +140,13 @@ class Stack:
         self.collector.close()
 
     def end_a_worker(self, how: signal.Signals) -> int:
-        """Ends one worker of the app, which uvicorn replaces; returns its process id."""
+        """Ends the oldest worker of the app, which uvicorn replaces; returns its process id."""
         workers = [
             child
             for child in psutil.Process(self.app.pid).children(recursive=True)
             if "spawn_main" in " ".join(child.cmdline())
         ]
-        victim = max(workers, key=lambda process: process.create_time())
+        victim = min(workers, key=lambda process: process.create_time())
         victim.send_signal(how)
         return victim.pid
 
@@ -154,7 +178,7 @@ class Stack:
         data, programs = folder / "data", Path(binary).parent
         quiet = {"check": True, "cwd": "/", "stdout": subprocess.DEVNULL}
         subprocess.run([*as_server, binary, "-D", data, "-U", "leads", "-A", "trust", "-N"], **quiet)
-        options = f"-c listen_addresses={HOST} -p {port} -k '' -c fsync=off -c max_connections=200"
+        options = f"-c listen_addresses={HOST} -p {port} -k '' -c fsync=off -c max_connections=200 {ONE_CORE}"
         ctl = [*as_server, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
         subprocess.run([*ctl, "-o", options, "start"], **quiet)
         self.running.callback(subprocess.run, [*ctl, "-m", "immediate", "stop"], cwd="/", stdout=subprocess.DEVNULL)
@@ -165,17 +189,22 @@ class Stack:
         project = self.home / "project"
         project.mkdir()
         migrations = LEADS / "migrations"
-        versions = f"{migrations / 'versions'}:{HERE / 'migrations'}"
+        versions = os.pathsep.join(str(each) for each in (migrations / "versions", *self._brought()))
         ini = f"[alembic]\nscript_location = {migrations}\nversion_locations = {versions}\npath_separator = os\n"
         (project / "alembic.ini").write_text(ini)
         (project / "pyproject.toml").write_text("[tool.otel-schema]\nserves_by_revision = true\n")
         return project
 
+    def _brought(self) -> list[Path]:
+        return [HERE / "migrations" / each for each in self.brings]
+
     def _alertmanager(self) -> None:
         binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
         if binary is None:
             raise ProgramError("no Alertmanager on PATH (Debian: apt-get install prometheus-alertmanager)")
-        routes, _, receivers = (CONFIGS / "alertmanager" / "alertmanager.yml").read_text().partition("\nreceivers:\n")
+        routes, _, receivers = (
+            (self.configs / "alertmanager" / "alertmanager.yml").read_text().partition("\nreceivers:\n")
+        )
         told = "".join(
             f"  - name: {name}\n    webhook_configs: [{{url: '{self.webhook.url}/{name}', send_resolved: true}}]\n"
             for name in re.findall(r"^  - name: (\S+)", receivers, re.M)
@@ -184,6 +213,8 @@ class Stack:
         routes = self.scale.config(routes).replace("[schema.tmpl]", "[]")
         # the route for progress is the one that nobody has to wait for at any scale
         routes = re.sub(r"(receiver: progress\n(?:.*\n)*?.*group_wait: )\S+", r"\g<1>1s", routes, count=1)
+        if self.broken == "route":
+            routes = routes.replace("receiver: chat", "receiver: mail", 1)
         config.write_text(f"{routes}\nreceivers:\n{told}")
         flags = [
             f"--config.file={config}", f"--storage.path={self.home / 'alerts'}", "--cluster.listen-address=",
@@ -194,17 +225,19 @@ class Stack:
     def _prometheus(self) -> None:
         rules = self.home / "rules"
         rules.mkdir()
-        for source in (CONFIGS / "prometheus" / "rules").glob("*.rules.yml"):
+        for source in (self.configs / "prometheus" / "rules").glob("*.rules.yml"):
             (rules / source.name).write_text(self.scale.config(source.read_text()))
-        config = self.scale.config((CONFIGS / "prometheus" / "collector.yml").read_text())
+        config = self.scale.config((self.configs / "prometheus" / "collector.yml").read_text())
         for default, name in (("9093", "alertmanager"), ("8889", "metrics"), ("8888", "own")):
             config = config.replace(f'"127.0.0.1:{default}"', f'"{HOST}:{self.where[name]}"')
         file = self.home / "prometheus.yml"
         file.write_text(config)
         flags = [
-            f"--config.file={file}", f"--storage.tsdb.path={self.home / 'tsdb'}", "--enable-feature=exemplar-storage",
+            f"--config.file={file}", f"--storage.tsdb.path={self.home / 'tsdb'}",
             f"--web.listen-address={HOST}:{self.where['prometheus']}",
         ]  # fmt: skip
+        if self.broken != "exemplar":
+            flags.append("--enable-feature=exemplar-storage")
         binary = shutil.which("prometheus") or build("prometheus3")
         self._program("prometheus", [binary, *flags], lambda: answers(f"{self.url('prometheus')}/-/ready"))
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 WIDTH, LEFT, RIGHT, ROW, GAP = 1180, 150, 24, 92, 26
 INK, FAINT, GRID = "#1f2933", "#6b7785", "#e3e8ee"
 LINES = {"error rate": ("#d1495b", "%"), "p95": ("#3c6e9f", "ms"), "cache hit rate": ("#3f8f5f", "%")}
-LIMITS = {"error rate": 1.0, "p95": 10.0, "cache hit rate": 85.0}
 
 
 class Moment(NamedTuple):
@@ -43,12 +42,14 @@ class Timeline:
     """Grows while the scenario runs.
 
     Attributes:
+        limit: Of the 95th percentile, in s.
         figures: By name, (s since the beginning, value).
         revisions: (s, revision), where it changed.
         alerts: That fired.
         moments: In their order.
     """
 
+    limit: float = 0.01
     began: float = field(default_factory=time.time)
     figures: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     revisions: list[tuple[float, str]] = field(default_factory=list)
@@ -82,13 +83,9 @@ class Timeline:
         open_now = {alert.name for alert in self.alerts if math.isnan(alert.to)}
         self.alerts += [Alert(name, self.now(), math.nan) for name in sorted(names - open_now)]
 
-    def fired(self, name: str, since: float = 0) -> bool:
-        """Whether an alert fired, now or earlier but after `since` in s."""
-        return any(alert.name == name and not alert.to < since for alert in self.alerts)
-
-    def fires(self, name: str) -> bool:
-        """Whether it fires now."""
-        return any(alert.name == name and math.isnan(alert.to) for alert in self.alerts)
+    def fired(self, name: str) -> bool:
+        """Whether an alert fired, now or earlier."""
+        return any(alert.name == name for alert in self.alerts)
 
 
 class Watcher:
@@ -129,8 +126,9 @@ def draw(timeline: Timeline, title: str) -> str:
     ]
     out += _axis(end, x, 40, lanes + 22 * (len(names) + 1))
     top = 40.0
+    limits = {"error rate": 1.0, "p95": timeline.limit * 1000, "cache hit rate": 85.0}
     for name, (colour, unit) in LINES.items():
-        out += _panel(timeline.figures.get(name, []), name, colour, unit, LIMITS[name], top, x)
+        out += _panel(timeline.figures.get(name, []), name, colour, unit, limits[name], top, x)
         top += ROW + GAP
     out += _lane("revision", [(at, at_next, text, "#8d9db0") for at, at_next, text in _spans(timeline, end)], lanes, x)
     for number, name in enumerate(names, 1):
@@ -173,7 +171,7 @@ def _panel(
     points: list[tuple[float, float]], name: str, colour: str, unit: str, limit: float, top: float,
     x: Callable[[float], float],
 ) -> list[str]:  # fmt: skip
-    highest = max([limit * 1.4, *(value for _, value in points)]) * 1.05
+    highest = 100.0 if name == "cache hit rate" else max([limit * 1.4, *(value for _, value in points)]) * 1.05
     lowest = 0.0
 
     def y(value: float) -> float:

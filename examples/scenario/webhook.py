@@ -70,9 +70,14 @@ class Webhook:
         """Without a path: each receiver has its own."""
         return f"http://{HOST}:{self._server.server_port}"
 
-    def told(self, name: str, status: str) -> list[Heard]:
-        """What was heard of an alert, without the heartbeat's receiver."""
-        return [each for each in self.heard if (each.name, each.status) == (name, status)]
+    def told(self, name: str, status: str, receiver: str = "chat", **labels: str) -> list[Heard]:
+        """What a receiver heard of an alert with these labels; an empty one may be anything."""
+        return [
+            each
+            for each in self.heard
+            if (each.name, each.status, each.receiver) == (name, status, receiver)
+            and all(each.labels.get(key) == value for key, value in labels.items() if value)
+        ]
 
     def phases(self, incident: str | None = None) -> list[str]:
         """The phases of incidents, in the order in which they were heard."""
