@@ -17,11 +17,11 @@ from subprocess import Popen
 
 import psutil
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
-from scale import Scale
-from webhook import Webhook
 
 from addresses import CONFIGS, build
 from processes import HOST, ProgramError, answers, beside_python, clean_environment, free_port, listens, program
+from scenario.scale import Scale
+from scenario.webhook import Webhook
 from sink import Sink
 
 HERE = Path(__file__).parent
@@ -100,7 +100,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Of the app and of commands."""
-        return clean_environment() | {"PYTHONPATH": f"{HERE}:{LEADS}", "LEADS_DATABASE_URL": self.database}
+        return clean_environment() | {"PYTHONPATH": f"{LEADS}:{HERE.parent}", "LEADS_DATABASE_URL": self.database}
 
     def otel_schema(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command in the project, as a person or a pipeline would.
@@ -251,7 +251,17 @@ class Stack:
             "OTEL_PYTHON_SCHEMA_REVISION_INTERVAL": f"{max(1.0, self.scale.seconds(30)):g}",
         }
         port = str(self.where["app"])
-        serve = ["uvicorn", "served:app", "--host", HOST, "--port", port, "--no-access-log", "--workers", str(WORKERS)]
+        serve = [
+            "uvicorn",
+            "scenario.served:app",
+            "--host",
+            HOST,
+            "--port",
+            port,
+            "--no-access-log",
+            "--workers",
+            str(WORKERS),
+        ]
         patience = ["--timeout-worker-healthcheck", "60", "--timeout-keep-alive", "60"]
         self.app = self.running.enter_context(
             program(

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from subprocess import CompletedProcess
 from typing import Any, NamedTuple
 
-from clients import Clients
 from opentelemetry.instrumentation.schema._prometheus.http import SourceError
-from timeline import Timeline
 
 from console import console
-from stack import EXPORT, Stack, wait
+from scenario.clients import Clients
+from scenario.stack import EXPORT, Stack, wait
+from scenario.timeline import Timeline
 
 ERRORS = "sum(rate(validation_errors_total[{m}])) / sum(rate(api_requests_total[{m}]))"
 P95 = "max(schema:schema_validation_duration_seconds:p95_rate5m)"
@@ -37,7 +37,7 @@ ALARMS = (
     "LowCacheHitRate",
     "SlowLinkedQueries",
 )
-"""What an incident sets off. Other alerts tell of what this app does all day: it builds a validator for each call, say."""
+"""What an incident sets off. Other alerts tell of what this app does all day, such as building validators per call."""
 
 WATCH = 600.0
 """Seconds that the guard watches, at the promised times."""
@@ -104,7 +104,7 @@ class Story:
         """
         patience = self.stack.scale.seconds(promised) * 2 + 45
         if not wait(lambda: happened() or hopeless(), patience):
-            raise MissingStage(f"{name}: not within {patience:.0f} s")
+            raise MissingStage(": ".join(filter(None, [name, f"not within {patience:.0f} s", str(detail())])))
         if not happened():
             raise MissingStage(f"{name}: {detail() or 'it cannot happen any more'}")
         self.stages.append(Stage(self.timeline.now(), name, str(detail())))

@@ -1,6 +1,6 @@
 """What `make scenario` runs: the story that this project was made for, with real programs and nobody at the keyboard.
 
-    python examples/scenario/scenario.py [--fast] [--acts 1,1b,2,3] [--out DIRECTORY]
+    python -m scenario [--fast] [--acts 1,1b,2,3] [--out DIRECTORY]
 
 1. An update adds a required field. It is migrated and served under guard; errors, time and the cache show it; the
    guard says degraded; alerts fire and the team hears of them; an exemplar leads to the trace; a person rolls back;
@@ -25,21 +25,20 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from acts import ACTS, steady
-from clients import Clients
-from scale import Scale
-from story import MissingStage, Story
-from timeline import Timeline, Watcher, draw
-
 from console import console
 from processes import ProgramError, tail
-from stack import BREAKS, SCRAPE, Stack
+from scenario.acts import ACTS, steady
+from scenario.clients import Clients
+from scenario.scale import Scale
+from scenario.stack import BREAKS, SCRAPE, Stack
+from scenario.story import MissingStage, Story
+from scenario.timeline import Timeline, Watcher, draw
 
 TOGETHER = (("1",), ("1b",), ("2", "3"))
 """Acts that are played one after another in one stack; the stacks run at the same time."""
 
-RATE = 20.0
-"""Requests a second; twice as many where the guard needs enough of them for a pass, in half of a watch that is ten times shorter."""
+RATE, FAST_RATE = 12.0, 30.0
+"""Requests a second; more where the guard needs enough of them for a pass, in a watch that is ten times shorter."""
 
 WARM = 60.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -50,7 +49,7 @@ def play(acts: tuple[str, ...], options: argparse.Namespace) -> int:
     scale = Scale(10.0 if options.fast else 1.0)
     brings, start = (("harmless", "update"), "0002a") if {"1", "1b"} & {*acts} else (("harmless",), "0002")
     name, problem = "+".join(acts), ""
-    rate = options.rate or (2 * RATE if options.fast and "3" in acts else RATE)
+    rate = options.rate or (FAST_RATE if options.fast and "3" in acts else RATE)
     with ExitStack() as running:
         home = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="scenario-", dir="/tmp")))
         inner = running.enter_context(ExitStack())
@@ -127,7 +126,7 @@ def _photograph(svg: Path) -> str:
 def together(groups: list[tuple[str, ...]], arguments: list[str]) -> int:
     """Plays each group in a process of its own, all at the same time; the exit code."""
     children = [
-        (group, subprocess.Popen([sys.executable, __file__, *arguments, f"--acts={','.join(group)}"]))
+        (group, subprocess.Popen([sys.executable, "-m", "scenario", *arguments, f"--acts={','.join(group)}"]))
         for group in groups
     ]
     began = time.monotonic()
@@ -158,7 +157,7 @@ def come_first() -> None:
 
 def main() -> int:
     """Plays the acts; the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="scenario", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--fast", action="store_true", help="every time constant divided by ten")
     parser.add_argument("--acts", default="1,1b,2,3")
     parser.add_argument("--rate", type=float, help="requests a second")

@@ -1,0 +1,1 @@
+"""The whole story, replayed with real programs: docs/scenario.md."""
