@@ -153,7 +153,7 @@ def draw(timeline: Timeline, title: str) -> str:
 
 
 def _spans(timeline: Timeline, end: float) -> list[tuple[float, float, str]]:
-    ends = [at for at, _ in timeline.revisions[1:]] + [end]
+    ends = [*(at for at, _ in timeline.revisions[1:]), end][: len(timeline.revisions)]
     return [(at, until, text) for (at, text), until in zip(timeline.revisions, ends, strict=True)]
 
 
