@@ -29,7 +29,7 @@ from processes import ProgramError, tail
 from scenario.acts import ACTS, steady
 from scenario.clients import Clients
 from scenario.scale import Scale
-from scenario.stack import BREAKS, SCRAPE, Stack
+from scenario.stack import BREAKS, SCRAPE, Stack, come_first
 from scenario.story import MissingStage, Story
 from scenario.timeline import Timeline, Watcher, draw
 
@@ -52,7 +52,7 @@ def play(acts: tuple[str, ...], options: argparse.Namespace) -> int:
     with ExitStack() as running:
         home = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="scenario-", dir="/tmp")))
         inner = running.enter_context(ExitStack())
-        stack = Stack(inner, home, scale, options.limit, brings, options.broken)
+        stack = Stack(inner, home, scale, options.limit, brings, options.broken, come_first(1))
         story: Story | None = None
         try:
             stack.start(start)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from subprocess import Popen
 
@@ -48,6 +47,7 @@ class Stack:
         limit: Seconds of a validation's 95th percentile, above which the alert fires.
         brings: Folders of migrations that the project has beside the app's own.
         broken: One of BREAKS, or nothing.
+        first: What lets the app and its database come first.
         where: Ports by name.
     """
 
@@ -57,6 +57,7 @@ class Stack:
     limit: float
     brings: tuple[str, ...]
     broken: str = ""
+    first: list[str] = field(default_factory=list)
     where: dict[str, int] = field(default_factory=dict)
 
     def start(self, revision: str) -> None:
@@ -171,7 +172,7 @@ class Stack:
         binary = str(found[-1]) if found else shutil.which("initdb")
         if binary is None:
             return ""
-        folder, port, as_server = self.home / "postgresql", quiet_port(), [*at_once()]
+        folder, port, as_server = self.home / "postgresql", quiet_port(), [*self.first]
         folder.mkdir()
         if os.getuid() == 0:  # it refuses to run as root
             as_server += ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
@@ -269,7 +270,7 @@ class Stack:
         self.app = self.running.enter_context(
             program(
                 "app",
-                [*at_once(), beside_python("opentelemetry-instrument"), sys.executable, "-m", *serve, *patience],
+                [*self.first, beside_python("opentelemetry-instrument"), sys.executable, "-m", *serve, *patience],
                 self.home / "app.log",
                 lambda: listens(self.where["app"]),
                 self.environment() | telemetry,
@@ -289,19 +290,20 @@ def quiet_port() -> int:
             continue
 
 
-@cache
-def at_once() -> list[str]:
-    """What lets the app and its database run before all else on a busy machine; nothing where that is not allowed.
+def come_first(priority: int) -> list[str]:
+    """Lets this process, and what it starts from now on, run before all else on a busy machine, where that is allowed.
 
     A nice value is not enough: a task that wakes up still waits until another one's time slice is over, 10 ms and more
     at each of a look-up's round trips.
+
+    Returns:
+        What lets a program come before those of a lower priority; nothing where it is not allowed.
     """
-    command = ["chrt", "--rr", "1"]
     try:
-        subprocess.run([*command, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+    except (AttributeError, OSError):
         return []
-    return command
+    return ["chrt", "--rr", str(priority + 1)] if shutil.which("chrt") else []
 
 
 def wait(ready: Callable[[], object], seconds: float, pause: float = 0.25) -> bool:
