@@ -42,7 +42,7 @@ def test_endpoints_share_a_bar_in_both() -> None:
     """Endpoints that are judged together have the highest bar of any of them, in plain Python as in numpy."""
     g = np.random.default_rng(3)
     n, x = scenarios.data(g, 4, 1, p0=0.01, bursts=(6, 20, 0.25))
-    x[0, -30:] = np.minimum(n[0, -30:], 4)
+    x[0, -30:] = np.minimum(n[0, -30:], 9)
     found = vectors.verdicts(n, x, WATCH, 0.001, together=4)
     pasts = rule.nulls([Counts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()) for i in range(4)], WATCH, 0.004)
     judged = [

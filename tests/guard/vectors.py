@@ -123,7 +123,7 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together
     wander = np.zeros(len(n))
     incident = np.zeros(len(n), bool)
     for rows in parts:
-        bar[rows], wander[rows], incident[rows] = _past(n[rows], x[rows], watch, int(holes[rows[0]]))
+        bar[rows], wander[rows], incident[rows] = _past(n[rows], x[rows], watch, int(holes[rows[0]]), together)
     threshold = -np.log(alpha)
     family = bar.reshape(-1, together).max(1).repeat(together)
     bar = np.maximum(np.maximum(bar, threshold), rule.TOGETHER * family if together > 1 else family)
@@ -135,7 +135,7 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together
     return Verdicts(verdict, at)
 
 
-def _past(n: Array, x: Array, watch: int, hole: int) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+def _past(n: Array, x: Array, watch: int, hole: int, together: int) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
     """Highest evidence, wander, whether the baseline is an incident: of runs with one length of the worst stretch."""
     now = n.shape[1] - watch
     scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
@@ -156,9 +156,10 @@ def _past(n: Array, x: Array, watch: int, hole: int) -> tuple[Array, Array, npt.
     weight = len(past) * expected / (expected + 2)
     wander = (10 * assumed**2 + weight * np.clip(strayed / scale, 0, 4)) / (10 + weight)
     bar = np.full(len(n), -np.inf)
+    calm = [np.minimum(a, np.median(a.reshape(-1, together), 1).repeat(together)) for a in (scatter, wander)]
     for wn, wx, base in past if enough else ():
-        shape = 1 / (scatter / (base.x + 0.5) + wander)
-        bar = np.maximum(bar, looks(wn, wx, base.rate, scatter, shape, hole)[0].max(1))
+        shape = 1 / (calm[0] / (base.x + 0.5) + calm[1])
+        bar = np.maximum(bar, looks(wn, wx, base.rate, calm[0], shape, hole)[0].max(1))
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     incident = np.zeros(len(n), bool)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final, NamedTuple
 
 from ...semconv import Signal, Verdict
@@ -178,14 +179,31 @@ def limit(rate: float) -> float:
     return max(rate + PLUS, min(RATIO * rate, rate + CAP))
 
 
-def null(before: Counts, watch: int, alpha: float = ALPHA, hole: int = 0) -> Null:
+class _Siblings(NamedTuple):
+    """What endpoints that are judged together have in common.
+
+    Attributes:
+        hole: Blocks of the worst stretch, the longest of any.
+        scatter: The median of theirs.
+        wander: Likewise.
+    """
+
+    hole: int
+    scatter: float
+    wander: float
+
+
+_ALONE: Final = _Siblings(0, math.inf, math.inf)
+
+
+def null(before: Counts, watch: int, alpha: float = ALPHA, siblings: _Siblings = _ALONE) -> Null:
     """What the blocks before a change say about a signal.
 
     Args:
         before: All blocks of the history, the last of them just before the change.
         watch: Blocks of a watch, the settling among them.
         alpha: The chance of a false alarm that this signal may have.
-        hole: Blocks of the worst stretch that never count, at least.
+        siblings: What other endpoints, with which this one is judged, are like.
     """
     length = len(before.n)
     scatter = _steady(before, _SCATTER_TRIM).scatter
@@ -196,12 +214,12 @@ def null(before: Counts, watch: int, alpha: float = ALPHA, hole: int = 0) -> Nul
     enough = len(windows) >= PLACEBOS
     baseline = before.part(max(0, length - BASELINE))
     base = _steady(baseline, _BASELINE_TRIM)
-    hole = max(hole, HOLE if enough else HOLE_SHORT_HISTORY, _stretch(before, base.rate, watch))
+    hole = max(siblings.hole, HOLE if enough else HOLE_SHORT_HISTORY, _stretch(before, base.rate, watch))
     wander = _wandering(windows, scatter, hole, _WANDER if enough else _WANDER_SHORT_HISTORY)
-    highest = -math.inf
+    highest, calm = -math.inf, min(scatter, siblings.scatter)
     for window, own in windows if enough else ():
-        shape = _shape(own.x, scatter, wander)
-        highest = max(highest, *(look.evidence for look in _looks(window, own.rate, scatter, shape, hole)))
+        shape = _shape(own.x, calm, min(wander, siblings.wander))
+        highest = max(highest, *(look.evidence for look in _looks(window, own.rate, calm, shape, hole)))
     rates = sorted(each.rate for _, each in windows)
     incident = enough and base.x >= BAD and base.rate > limit(rates[len(rates) // 2])
     return Null(
@@ -247,19 +265,23 @@ def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
     """What the blocks before a change say about the endpoints of a service, judged together.
 
     Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
-    is to blame for less than any of them showed without a change, or for a shorter stretch.
+    is to blame for less than any of them showed without a change, or for a shorter stretch. What one showed is measured
+    as if it were no less steady than most of them: a burst in its past has made it look so.
 
     Args:
         befores: As for `null`, of each endpoint.
         watch: Blocks of a watch.
         alpha: The chance of a false alarm that all of them may have together.
     """
-    each = [null(before, watch, alpha / len(befores)) for before in befores]
-    hole = max((past.hole for past in each), default=0)
-    each = [
-        past if past.hole == hole else null(before, watch, alpha / len(befores), hole)
-        for past, before in zip(each, befores, strict=True)
-    ]
+    share = alpha / max(len(befores), 1)
+    each = [null(before, watch, share) for before in befores]
+    if len(each) > 1:
+        siblings = _Siblings(
+            max(past.hole for past in each),
+            median(past.scatter for past in each),
+            median(past.wander for past in each),
+        )
+        each = [null(before, watch, share, siblings) for before in befores]
     highest = max((past.highest for past in each), default=-math.inf)
     return [replace(past, bar=max(past.bar, TOGETHER * highest)) for past in each]
 
