@@ -154,6 +154,10 @@ class Plan:
         }
 
 
+DUMP: Final = "dump"
+"""The error of a run whose steps are done, and after which the file of the schema could not be written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """How the tool's process ended: what it said, which need not be what the database holds.

@@ -15,7 +15,7 @@ import click
 from .._migrations.database import parse
 from .._migrations.errors import MigrationError
 from .._migrations.history import NAME, History, Run, edited, holders, unfinished
-from .._migrations.plan import Direction, Limits, Plan, Tool, named
+from .._migrations.plan import DUMP, Direction, Limits, Plan, Tool, named
 from .._migrations.process import Interrupts
 from .._migrations.run import Options, Result, estimate
 from . import git
@@ -293,6 +293,12 @@ def outcome_text(result: Result) -> list[str]:
     if result.unrecorded:
         lines.append(f"this is not in the history: {result.unrecorded}")
     return lines
+
+
+def after_dump(result: Result) -> str:
+    """The next command where the migrations are done and only the dump of the schema failed."""
+    dumped = result.ended.error != DUMP
+    return "" if dumped else "mend that, then run dbmate dump: the database is at its target"
 
 
 def _lines(difference: tuple[str, ...]) -> list[str]:

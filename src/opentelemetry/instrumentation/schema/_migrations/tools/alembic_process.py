@@ -258,7 +258,9 @@ class Driver:
             self._contexts.append(context)
             if len(self._contexts) > 1:
                 raise StoppedError(
-                    "environment", "env.py migrates more than one database in one run: that is not supported"
+                    "environment",
+                    "env.py migrates more than one database in one run: let it take one, as by -x database=NAME, and "
+                    "run this command for each",
                 )
             if applied is not None:
                 context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, applied)

@@ -23,7 +23,7 @@ from .. import losses, outcome, snapshot
 from ..classify import Source, Way, kind
 from ..database import Database, VersionTable, parse, read_heads
 from ..errors import MigrationError, UnknownError
-from ..plan import Direction, Ended, Event, Limits, MissingRevisionError, Plan, Standing, Step
+from ..plan import DUMP, Direction, Ended, Event, Limits, MissingRevisionError, Plan, Standing, Step
 from ..process import Interrupts, events
 from ..sql_text import Effects, effects
 from .dbmate_files import File, binary, binary_version, has_statements, marked, read_file
@@ -141,7 +141,7 @@ class Dbmate:
             completed=tuple(completed),
             snapshots=tuple(snapshots),
             sessions=tuple(sessions),
-            error="dump" if dump else None,
+            error=DUMP if dump else None,
             message=dump,
         )
 

@@ -96,7 +96,7 @@ def _previous(settings: Settings) -> str:
 
 def _next(result: Result) -> str:
     if result.reached:
-        return ""
+        return migrating.after_dump(result)
     if result.verdict.outcome == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
     if result.verdict.outcome == "failed" or result.verdict.clean:

@@ -123,7 +123,7 @@ def _upgrade(
 
 def _next(result: Result) -> str:
     if result.reached:
-        return ""
+        return migrating.after_dump(result)
     if result.verdict.outcome == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
     mend = (

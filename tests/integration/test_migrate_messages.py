@@ -1,0 +1,259 @@
+"""What `upgrade` and `rollback` say when they stop: the exit code, the thing, and the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from databases import Server, mariadb_server
+from sqlalchemy.pool import NullPool
+
+from migrated import TABLE, Folder, Project
+
+ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
+OTHER = TABLE.replace('"a"', '"b"')
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An Alembic project on SQLite, with nothing applied."""
+    made = Project(tmp_path / "project", f"sqlite:///{tmp_path}/app.db")
+    made.revision("r1", None, TABLE, 'op.drop_table("a")')
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A DBMate project on SQLite, with nothing applied."""
+    made = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
+    made.migration("001_a", "CREATE TABLE a (id INTEGER);", "DROP TABLE a;")
+    return made
+
+
+@pytest.mark.nightly
+def test_several_heads(project: Project) -> None:
+    """Alembic would take one of two heads down and say 0: each direction asks for the branch, and names the heads."""
+    project.revision("r2", "r1", OTHER, 'op.drop_table("b")')
+    project.revision("s2", "r1", OTHER.replace('"b"', '"c"'), 'op.drop_table("c")')
+    up = project.do("upgrade")
+    assert up.code == 2, up.all
+    assert "Multiple head revisions are present for given argument 'head'" in up.err
+    assert "'heads' for all heads" in up.err
+    assert project.do("upgrade", "heads").code == 0
+    assert project.truth()[0] == ["r2", "s2"]
+    down = project.do("rollback", "--", "-1")
+    assert down.code == 1, down.all
+    assert "the database has 2 heads (r2, s2): name the branch that goes down, as in r2@-1" in down.err
+    assert project.truth()[0] == ["r2", "s2"]
+    down = project.do("rollback", "--", "r2@-1")
+    assert down.code == 0, down.all
+    assert project.truth()[0] == ["s2"]
+
+
+def _two_files(project: Project) -> None:
+    file = project.revision("r2", "r1", ADD)
+    (file.parent / "copy.py").write_text(file.read_text())
+
+
+def _several_databases(project: Project) -> None:
+    env = project.path / "migrations/env.py"
+    body = env.read_text()
+    online = body[body.index("    with create_engine") :]
+    env.write_text(body + online.replace("url, poolclass", 'url + "2", poolclass'))
+
+
+def _own_url(project: Project) -> None:
+    env = project.path / "migrations/env.py"
+    asked = 'context.config.get_main_option("sqlalchemy.url")'
+    env.write_text(env.read_text().replace(asked, repr(project.url)))
+
+
+def _no_migrations(project: Project) -> None:
+    (project.path / "migrations/env.py").write_text("")
+
+
+def _failing_environment(project: Project) -> None:
+    (project.path / "migrations/env.py").write_text("import settings_of_the_project\n")
+
+
+def _both_tools(project: Project) -> None:
+    (project.path / "db/migrations").mkdir(parents=True)
+    (project.path / "db/migrations/001_a.sql").write_text("-- migrate:up\n-- migrate:down\n")
+
+
+def _none(_project: Project) -> None:
+    pass
+
+
+IN_A_PROCESS = [
+    (_two_files, [], 2, ["two files have one revision id", "r2", "Give one of them another id"]),
+    (_several_databases, [], 2, ["env.py migrates more than one database in one run", "-x"]),
+    (_own_url, ["--url", "sqlite:///b.db"], 2, ["app.db, not", "b.db as --url says", "let env.py read"]),
+    (_no_migrations, [], 2, ["env.py ran no migrations: it must call context.run_migrations()"]),
+    (_failing_environment, [], 2, ["env.py failed", "ModuleNotFoundError", "settings_of_the_project", "env.py:1"]),
+    (_none, ["r7"], 2, ["Can't locate revision identified by 'r7'"]),
+    (_none, ["--url", "postgresql://leads@127.0.0.1:1/x"], 3, ["127.0.0.1", "refused"]),
+]
+BEFORE_IT = [
+    (_both_tools, [], 2, ["alembic.ini and db/migrations are both here", "--tool alembic or dbmate"]),
+    (_none, ["--config", "missing.ini"], 2, ["missing.ini does not exist: name it with --config"]),
+    (_none, ["--url", "no url"], 2, ["--url is no database URL: write it as postgresql://"]),
+    (_none, ["--url", "oracle://host/x"], 2, ["oracle is not supported: PostgreSQL, MariaDB, MySQL and SQLite are"]),
+    (_none, ["--url", "sqlite://"], 2, ["in memory is gone with the process: name a file"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "code", "words"),
+    [*(pytest.param(*each, marks=pytest.mark.nightly) for each in IN_A_PROCESS), *BEFORE_IT],
+)
+def test_alembic_stops(
+    project: Project, prepare: Callable[[Project], None], arguments: list[str], code: int, words: list[str]
+) -> None:
+    """Nothing is run, and the message names the thing and the fix."""
+    prepare(project)
+    done = project.do("upgrade", *arguments)
+    assert done.code == code, done.all
+    assert done.err.count("\n") == 1, done.err
+    for each in words:
+        assert each in done.err
+    assert not project.history()
+
+
+def test_nothing_to_migrate(project: Project) -> None:
+    """A directory without migrations says where to run, or what to name."""
+    (project.path / "alembic.ini").unlink()
+    done = project.do("upgrade")
+    assert done.code == 2
+    assert "no migrations here: neither alembic.ini nor db/migrations" in done.err
+    assert "--config" in done.err
+
+
+@pytest.mark.nightly
+def test_rollback_without_a_record(project: Project) -> None:
+    """Where the history does not say where the database was, the revisions to choose from are named."""
+    project.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
+    assert project.do("upgrade", "--history", "elsewhere").code == 0
+    done = project.do("rollback")
+    assert done.code == 1, done.all
+    assert "the history .otel-schema/history.jsonl does not say where" in done.err
+    assert "as in otel-schema rollback r1. There are: r1, base" in done.err
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "words"),
+    [
+        ({"001_b": ("SELECT 1;", "SELECT 1;")}, [], ["001_a.sql and 001_b.sql have one version: rename one of them"]),
+        ({"002_b": ("", None)}, [], ["002_b.sql has no line `-- migrate:down`", "Add it; nothing was run"]),
+        ({}, ["9"], ["there is no version 9 in db/migrations: name a file's digits"]),
+        ({}, ["--config", "db/missing"], ["db/missing does not exist: name it with --config"]),
+    ],
+)
+def test_dbmate_stops(
+    folder: Folder, files: dict[str, tuple[str, str | None]], arguments: list[str], words: list[str]
+) -> None:
+    """Nothing is run, and the message names the file and the fix."""
+    for name, (up, down) in files.items():
+        folder.migration(name, up, down)
+    done = folder.do("upgrade", "--tool", "dbmate", *arguments)
+    assert done.code == 2, done.all
+    for each in words:
+        assert each in done.err
+    assert not folder.history()
+
+
+@pytest.mark.parametrize("columns", ["version bigint, dirty boolean", "version bigint", "id integer"])
+def test_foreign_table(folder: Folder, columns: str) -> None:
+    """golang-migrate's table of the same name, or anybody's, is left alone, and its columns are named."""
+    folder.sql(f"CREATE TABLE schema_migrations ({columns})")
+    done = folder.do("upgrade")
+    assert done.code == 2, done.all
+    assert "table schema_migrations is not DBMate's (columns: " in done.err
+    assert "another tool uses the name. Give DBMate a table of its own: --migrations-table" in done.err
+
+
+def test_dbmate_is_asked_for_its_url(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --url and DATABASE_URL it asks which database."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    done = Project.do(folder, "upgrade")
+    assert done.code == 2, done.all
+    assert "which database? Name it with --url, or in DATABASE_URL" in done.err
+
+
+def test_schema_file_that_cannot_be_written(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DBMate swallows this: where the project keeps schema.sql, a dump that fails is said, with what to do."""
+    schema = folder.path / "db/schema.sql"
+    schema.write_text("-- kept\n")
+    monkeypatch.setenv("PATH", "/nowhere")  # DBMate dumps with the programs of the database
+    done = folder.do("upgrade")
+    assert done.code == 1, done.all
+    assert "applied: " in done.out
+    assert "and then dbmate failed: db/schema.sql could not be written again: " in done.out
+    assert "sqlite3" in done.out
+    assert "next: mend that, then run dbmate dump: the database is at its target" in done.out
+    assert folder.truth() == (["001"], {"a": {"id"}})
+    assert schema.read_text() == "-- kept\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [("missing", "dbmate is not installed: pip install"), ("old", "dbmate 2.20 is too old: 2.36 or later is needed")],
+)
+def test_dbmate_program(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str, words: str
+) -> None:
+    """A dbmate that is missing or too old is named, with the line that installs it."""
+    from opentelemetry.instrumentation.schema._migrations.tools import dbmate_files
+
+    program = tmp_path / "bin/dbmate"
+    if problem == "old":
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho dbmate version 2.20.0\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(dbmate_files.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(dbmate_files.sysconfig, "get_path", lambda _name: str(tmp_path))
+    for cached in (dbmate_files.binary, dbmate_files.binary_version):
+        cached.cache_clear()
+    try:
+        done = folder.do("upgrade")
+    finally:
+        for cached in (dbmate_files.binary, dbmate_files.binary_version):
+            cached.cache_clear()
+    assert done.code == 2, done.all
+    assert words in done.err
+    assert "pip install" in done.err
+
+
+SURE = {
+    "performance schema": ("--performance-schema=ON", "--performance-schema-instrument=wait/lock/metadata/sql/mdl=ON"),
+    "plugin": ("--plugin-load-add=metadata_lock_info",),
+}
+
+
+@pytest.fixture(params=SURE)
+def knowing(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A MariaDB that can tell who holds a metadata lock."""
+    with mariadb_server(*SURE[request.param]) as server:
+        yield server
+
+
+@pytest.mark.nightly
+def test_mariadb_that_can_tell(knowing: Server, tmp_path: Path) -> None:
+    """Where MariaDB can tell who holds the table, that session is named, and not as a candidate."""
+    project = Project(tmp_path / "project", knowing.fresh())
+    project.revision("r1", None, TABLE, 'op.drop_table("a")')
+    assert project.do("upgrade").code == 0
+    project.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
+    engine = sa.create_engine(project.url, poolclass=NullPool)
+    with engine.connect() as reader, engine.connect() as older:
+        number = reader.exec_driver_sql("SELECT connection_id()").scalar_one()
+        older.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        older.exec_driver_sql("SELECT * FROM alembic_version")
+        reader.exec_driver_sql("SELECT * FROM a")
+        done = project.do("upgrade", "--lock-timeout", "2", "--retries", "0")
+    assert done.code == 1, done.all
+    assert re.search(rf"lock time-out after 2 s in r2: blocked: session {number} \(root, Sleep", done.err), done.err
