@@ -84,6 +84,26 @@ def test_a_run_has_a_child_for_each_step_and_the_statements_below(recorded: Reco
     assert not trace.get_current_span().get_span_context().is_valid
 
 
+def test_statements_of_another_process_are_below_the_step(recorded: Recorded) -> None:
+    """A statement that the tool's process tells of is a client's span below its step, with the times that it told."""
+    run = recorded.runs.begin(LEADS, "upgrade")
+    run.begin_step("a1")
+    run.statement("ALTER", 1_000, 3_000)
+    run.statement("INSERT", 3_000, 4_000, failed=True)
+    run.end_step()
+    run.end("failed")
+    spans = recorded.spans()
+    for verb, times, status in (("ALTER", (1_000, 3_000), "UNSET"), ("INSERT", (3_000, 4_000), "ERROR")):
+        span = spans[verb]
+        assert span.parent.span_id == spans["schema.migrate.step a1"].context.span_id
+        assert ((span.start_time, span.end_time), span.status.status_code.name) == (times, status)
+        assert dict(span.attributes) == {
+            "db.operation.name": verb,
+            "db.system.name": "postgresql",
+            "db.namespace": "leads",
+        }
+
+
 def test_gauges_tell_time_and_duration_of_the_last_run_of_each_outcome(recorded: Recorded) -> None:
     """A second run with the same outcome replaces the first; one with another outcome stands beside it."""
     before = time.time()

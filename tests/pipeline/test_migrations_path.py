@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
 from programs import STANDALONE, Collector, Prometheus, eventually, free_port
+from sink import Sink
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -71,3 +72,58 @@ def test_a_half_migration_alerts_until_the_next_one_is_applied(otelcol: Path, pr
             assert upgrade("CREATE INDEX i ON leads (id)", collector.otlp) == 0
             eventually(lambda: server.query(firing) == [], "the end of the alert")
             assert runs(server)["applied"] > runs(server)["partial"]
+
+
+@pytest.mark.nightly
+def test_runs_of_otel_schema_reach_trace_store_and_prometheus(otelcol: Path, prometheus: str, tmp_path: Path) -> None:
+    """`otel-schema upgrade` and `rollback` export spans of runs, revisions and statements, and the gauges."""
+    versions = tmp_path / "migrations/versions"
+    versions.mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
+    (tmp_path / "migrations/env.py").write_text(ENV)
+    head = "from alembic import op\nimport sqlalchemy as sa\n"
+    for name, down, table in (("a1", None, "one"), ("a2", "a1", "two")):
+        (versions / f"{name}.py").write_text(
+            f"{head}revision, down_revision = {name!r}, {down!r}\ndef upgrade():\n"
+            f"    op.create_table({table!r}, sa.Column('id', sa.Integer()))\n"
+            f'    op.execute("INSERT INTO {table} VALUES (4711)")\n'
+            f"def downgrade():\n    op.drop_table({table!r})\n"
+        )
+
+    def run(*arguments: str, endpoint: str) -> None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{endpoint}",
+        }
+        command = [Path(sys.executable).parent / "otel-schema", *arguments]
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+
+    with Sink() as sink:
+        hop = {"OTELCOL_NEXT": sink.grpc_endpoint.removeprefix("http://"), "OTELCOL_DECISION_WAIT": "1s"}
+        with Collector(otelcol, STANDALONE, tmp_path / "collector", **hop) as collector:
+            ports = {8889: collector.ports["metrics"], 8888: collector.ports["telemetry"], 9093: free_port()}
+            with Prometheus(prometheus, "collector.yml", tmp_path / "prometheus", ports) as server:
+                run("upgrade", endpoint=collector.otlp)
+                run("rollback", "a1", "--allow-data-loss", "two", endpoint=collector.otlp)
+
+                def outcomes() -> set[str]:
+                    found = server.query('schema_migration_last_run_timestamp_seconds{job="otel-schema"}')
+                    return {labels["schema_migration_outcome"] for labels, _ in found}
+
+                eventually(lambda: outcomes() == {"applied", "rolled_back"}, "the gauges of both runs")
+            up = sink.wait_for(lambda: sink.spans("schema.migrate upgrade"))[0]
+            sink.wait_for(lambda: sink.spans("schema.migrate downgrade"))
+            spans = sink.trace(up.trace_id)
+            names = {span.span_id: span.name for span in spans}
+            assert sorted((names.get(span.parent_span_id, ""), span.name) for span in spans) == [
+                ("", "schema.migrate upgrade"),
+                ("schema.migrate upgrade", "schema.migrate.step a1"),
+                ("schema.migrate upgrade", "schema.migrate.step a2"),
+                ("schema.migrate.step a1", "CREATE"),
+                ("schema.migrate.step a1", "INSERT"),
+                ("schema.migrate.step a2", "CREATE"),
+                ("schema.migrate.step a2", "INSERT"),
+            ]
+            assert all(up.start_ns <= span.start_ns <= span.end_ns <= up.end_ns for span in spans)
+            assert up.attributes["schema.migration.outcome"] == "applied"
+            assert not any("4711" in str(span.attributes) for span in spans)

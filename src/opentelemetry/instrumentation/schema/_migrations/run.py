@@ -212,6 +212,8 @@ def execute(
             traced.begin_step(facts["revision"])
         elif traced is not None and name == "applied":
             traced.end_step()
+        elif traced is not None and name == "statement":
+            traced.statement(facts["verb"], facts["began"], facts["ended"], facts["failed"])
 
     result = _attempts(tool, plan, before, options, say, interrupts, trace)
     if traced is not None:

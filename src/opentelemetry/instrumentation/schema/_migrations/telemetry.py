@@ -191,6 +191,18 @@ class Run:
                 context.detach(token)
             _end(span, error)
 
+    @faults.guarded(COMPONENT, None)
+    def statement(self, verb: str, began: int, ended: int, failed: bool = False) -> None:
+        """A statement of the step ran, in the tool's own process, between two times in ns of Unix time."""
+        above = trace.set_span_in_context(self._step[0] if self._step is not None else self._span)
+        attributes = {**_system(self._target), semconv.DB_OPERATION_NAME: clean(verb)}
+        span = self._tracer.start_span(
+            clean(verb), above, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+        )
+        if failed:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(ended)
+
     def leave_context(self) -> None:
         """Be ended by another thread, whose context this run is not in."""
         self._token = None
@@ -232,8 +244,15 @@ class Run:
         _end(self._span, error, outcome in ("failed", "partial"))
 
 
+def _system(target: Target) -> dict[str, Any]:
+    return {
+        **({semconv.DB_SYSTEM_NAME: target.system} if target.system else {}),
+        **({semconv.DB_NAMESPACE: clean(target.namespace)} if target.namespace else {}),
+    }
+
+
 def _described(target: Target) -> dict[str, Any]:
-    return {**target.labels, **({semconv.DB_SYSTEM_NAME: target.system} if target.system else {})}
+    return {**target.labels, **_system(target)}
 
 
 def _end(span: Span, error: BaseException | None, failed: bool = False) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -55,6 +56,9 @@ _READING: Final = frozenset(
     ]
 )
 _WRITING: Final = frozenset(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "COPY", "CALL", "DO"])
+_VERBS: Final = _WRITING | {"ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "RENAME", "REVOKE", "SELECT", "TRUNCATE"}
+_MOST_STATEMENTS: Final = 200
+"""Statements of a step that are told: a step may change a million rows one by one."""
 
 
 def _die_with_parent() -> None:
@@ -75,7 +79,8 @@ class Driver:
         self._request, self._out = request, out
         self._lock = threading.Lock()
         self._contexts: list[MigrationContext] = []
-        self._autocommit = False
+        self._autocommit = self._inside = False
+        self._began = self._statements = 0
         self._step: str | None = None
         self._told: set[str] = set()
         self._table = VersionTable()
@@ -187,7 +192,7 @@ class Driver:
             step.migration_fn = self._guarded(step.migration_fn, each, context)
             self._step = each["revision"]
             self._told.clear()
-            self._autocommit = False
+            self._autocommit, self._statements = False, 0
             self.say("step", revision=each["revision"], number=number)
             yield step
 
@@ -201,7 +206,9 @@ class Driver:
                 lost = losses.count(connection, loss, lock=locked)
                 if lost:
                     raise StoppedError("loss", losses.sentence(loss, lost, exact=locked))
+            self._inside = True
             function(**arguments)
+            self._inside = False
 
         return count_first
 
@@ -274,7 +281,9 @@ class Driver:
         MigrationContext.run_migrations = once  # pyright: ignore[reportAttributeAccessIssue]
         MigrationContext.autocommit_block = autocommit  # pyright: ignore[reportAttributeAccessIssue]
         event.listen(Pool, "connect", self._connected)
+        event.listen(Engine, "before_cursor_execute", self._executing)
         event.listen(Engine, "after_cursor_execute", self._executed)
+        event.listen(Engine, "handle_error", self._failed)
         with EnvironmentContext(self._config, script, fn=function, as_sql=False, destination_rev=target, **more):
             script.run_env()
 
@@ -285,10 +294,24 @@ class Driver:
         if session is not None:
             self.say("session", id=session)
 
+    def _executing(self, *_: Any) -> None:
+        self._began = time.time_ns()
+
+    def _failed(self, failed: Any) -> None:
+        if failed.statement is not None:
+            self._tell(_verb(failed.statement), failed=True)
+
+    def _tell(self, verb: str, failed: bool = False) -> None:
+        """Tells a statement of the step itself, not of our own looks at the database: its verb, and when it ran."""
+        if self._inside and verb in _VERBS and self._statements < _MOST_STATEMENTS:
+            self._statements += 1
+            self.say("statement", verb=verb, began=self._began, ended=time.time_ns(), failed=failed)
+
     def _executed(self, _c: Any, _k: Any, statement: str, _p: Any, _x: Any, _m: Any) -> None:
         if self._step is None:
             return
-        word = statement.lstrip("( \n\t").partition(" ")[0].upper()
+        word = _verb(statement)
+        self._tell(word)
         if word in _READING:
             return
         what = "rows" if word in _WRITING else "schema"
@@ -299,6 +322,10 @@ class Driver:
         if what not in self._told:
             self._told.add(what)
             self.say("changed", revision=self._step, what=what)
+
+
+def _verb(statement: str) -> str:
+    return statement.lstrip("( \n\t").partition(" ")[0].upper()
 
 
 def main() -> None:
