@@ -163,6 +163,7 @@ def test_a_commands_own_interpreter_is_looked_at(bare: Path, tmp_path: Path, mon
         ("INSTRUMENT --metrics_exporter prometheus UVICORN app:app --workers 4", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus GUNICORN -w4 app:app", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus GUNICORN app:app", "processes"),  # it forks one
+        ("INSTRUMENT --metrics_exporter prometheus -- GUNICORN --config g.py app:app", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus UVICORN --reload app:app", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus FLASK --app app run --debug", "processes"),
         ("INSTRUMENT --metrics_exporter prometheus PYTHON manage.py runserver", "processes"),

@@ -49,6 +49,15 @@ def project(folder: Path, **files: str) -> Path:
             "flask",
             "flask --app serve:web run --no-reload",
         ),
+        (
+            {
+                "app/main.py": "import fastapi\ndef get_application():\n    it = fastapi.FastAPI()\n    return it\n"
+                "app = get_application()\n",
+                "app/models.py": "",
+            },
+            "fastapi",
+            "uvicorn app.main:app",
+        ),
         ({"api.py": "from apiflask import APIFlask\napp = APIFlask(__name__)\n"}, "flask", FLASK_RUN),
         ({"manage.py": MANAGE, "shop/asgi.py": ""}, "django", "python manage.py runserver --noreload"),
         (
@@ -82,6 +91,7 @@ def test_framework_and_command(tmp_path: Path, files: dict[str, str], framework:
         ("Dockerfile", 'CMD ["python", "main.py"]', "uvicorn main:app", 0),
         ("Dockerfile", "CMD gunicorn main:app \\\n  --workers 3", "gunicorn main:app --workers 3", 3),
         ("Procfile", "web: gunicorn main:app", "gunicorn main:app", 2),
+        ("Procfile", "web: poetry run uvicorn main:app", "uvicorn main:app", 0),
         ("compose.yaml", COMPOSE.format(command=">\n      sh -c 'a && uvicorn main:app'"), "uvicorn main:app", 0),
         ("compose.yaml", COMPOSE.format(command="\n      - uvicorn\n      - main:app"), "uvicorn main:app", 0),
         ("compose.yaml", COMPOSE.format(command="\n      [uvicorn, main:app]"), "uvicorn main:app", 0),
@@ -92,6 +102,13 @@ def test_stated_command(tmp_path: Path, name: str, text: str, command: str, work
     """A command that the project's own files state wins, with its number of workers."""
     found = look(project(tmp_path, **{"main.py": FASTAPI, name: text}))
     assert (found.command, found.workers) == (command, workers)
+
+
+def test_stated_in_a_named_dockerfile(tmp_path: Path) -> None:
+    """A Dockerfile that only the compose file names is read."""
+    compose = "services:\n  web:\n    build:\n      context: .\n      dockerfile: docker/web.Dockerfile\n"
+    files = {"main.py": FASTAPI, "compose.yaml": compose, "docker/web.Dockerfile": "CMD uvicorn main:app --port 80\n"}
+    assert look(project(tmp_path, **files)).command == "uvicorn main:app --port 80"
 
 
 def test_stated_in_a_script(tmp_path: Path) -> None:

@@ -133,8 +133,11 @@ class _Words:
             self.rest.pop(0)
 
     def _take_settings(self) -> None:
-        """`opentelemetry-instrument --metrics_exporter otlp` sets OTEL_METRICS_EXPORTER."""
+        """`opentelemetry-instrument --metrics_exporter otlp` sets OTEL_METRICS_EXPORTER; `--` ends its options."""
         while self.rest and self.rest[0].startswith("--"):
+            if self.rest[0] == "--":
+                self.rest.pop(0)
+                return
             name, equals, value = self.rest.pop(0)[2:].partition("=")
             if not equals and self.rest:
                 value = self.rest.pop(0)

@@ -140,12 +140,12 @@ def _next(directory: Path, project: Project, answers: Answers) -> None:
         return
     variables_of = f"set -a; . {shlex.quote(f'{FOLDER}/schema.env')}; set +a; "
     go = "" if project.root == "." else f"cd {shlex.quote(project.root)}; "
-    command = f"opentelemetry-instrument {project.command if answers.several else project.single}"
+    command = _instrumented(project.command if answers.several else project.single)
     echo("\npackages: pip install 'opentelemetry-instrumentation-schema[quickstart]', where the app runs")
     if answers.collected:
         once = " ".join(f"{name}={value}" for name, value in ONE_PROCESS.items())
         configs = " ".join(f"--config {FOLDER}/collector/{name}.yaml" for name in ("base", "gateway", "standalone"))
-        echo(f"try:      {variables_of}{go}{once} opentelemetry-instrument {project.single}")
+        echo(f"try:      {variables_of}{go}{once} {_instrumented(project.single)}")
         echo("          then: otel-schema top http://localhost:9464/metrics")
         echo(f"start:    {variables_of}{go}{command}")
         echo(f"          OTELCOL_QUEUE_DIR=/tmp/otelcol-queue otelcol-contrib {configs}")
@@ -161,6 +161,12 @@ def _next(directory: Path, project: Project, answers: Answers) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     echo("\notel-schema doctor says:")
     _run("doctor", "--", *shlex.split(command))
+
+
+def _instrumented(command: str) -> str:
+    """A command under the wrapper, which would take `--config` for an option of its own."""
+    own = "-- " if re.search(r" --config\b", command) else ""
+    return f"opentelemetry-instrument {own}{command}"
 
 
 def _run(*arguments: str) -> None:

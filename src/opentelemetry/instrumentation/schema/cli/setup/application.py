@@ -12,7 +12,6 @@ from typing import Final
 from .sources import python_files, text_of
 
 _CONSTRUCTORS: Final = {"FastAPI": "fastapi", "Flask": "flask", "APIFlask": "flask"}
-_FACTORIES: Final = ("create_app", "make_app", "get_app", "build_app", "app_factory")
 _MARKS: Final = ("pyproject.toml", "requirements.txt", "Dockerfile", "Pipfile", "setup.py", "Procfile")
 """What lies in the folder that a server is started in."""
 
@@ -38,38 +37,55 @@ class Application:
 
 def find(directory: Path) -> Application | None:
     """The application that is nearest to the top, one in a variable before one that a factory makes."""
-    made: tuple[Path, str] | None = None
     factory: Application | None = None
-    for path in python_files(directory):
+    paths = list(python_files(directory))
+    for path in paths:
         text = text_of(path)
         if path.name == "manage.py" and "django" in text.lower():
             return _django(path.parent, text)
-        if not any(name in text for name in (*_CONSTRUCTORS, *_FACTORIES)):
-            continue
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
+        if not any(name in text for name in _CONSTRUCTORS) or (tree := _parsed(text)) is None:
             continue
         for name, called in _assigned(tree.body):
             if framework := _CONSTRUCTORS.get(called):
                 root = _root(directory, path, tree)
                 return Application(framework, root, f"{_module(root, path)}:{name}")
-            if called in _FACTORIES and made is None:
-                root = _root(directory, path, tree)
-                made = root, f"{_module(root, path)}:{name}"
         factory = factory or _factory(directory, path, tree)
-    if factory and made:
-        return Application(factory.framework, *made)
+    return _called(directory, paths, factory) if factory else None
+
+
+def _called(directory: Path, paths: list[Path], factory: Application) -> Application:
+    """The variable that holds what a factory made, if a module has one; else the factory."""
+    function = factory.target.rpartition(":")[2][:-2]
+    for path in paths:
+        text = text_of(path)
+        if f"{function}(" not in text or (tree := _parsed(text)) is None:
+            continue
+        for name, called in _assigned(tree.body):
+            if called == function:
+                root = _root(directory, path, tree)
+                return Application(factory.framework, root, f"{_module(root, path)}:{name}")
     return factory
 
 
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
 def _factory(directory: Path, path: Path, tree: ast.Module) -> Application | None:
+    """A function that makes an application and returns it."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in _FACTORIES:
-            for _, called in _assigned(node.body):
-                if framework := _CONSTRUCTORS.get(called):
-                    root = _root(directory, path, tree)
-                    return Application(framework, root, f"{_module(root, path)}:{node.name}()")
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        returned = {
+            one.value.id for one in ast.walk(node) if isinstance(one, ast.Return) and isinstance(one.value, ast.Name)
+        }
+        for name, called in _assigned(node.body):
+            if name in returned and (framework := _CONSTRUCTORS.get(called)):
+                root = _root(directory, path, tree)
+                return Application(framework, root, f"{_module(root, path)}:{node.name}()")
     return None
 
 

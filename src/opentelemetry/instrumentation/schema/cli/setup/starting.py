@@ -12,6 +12,7 @@ from ..servers import FORKING, SERVERS, WORKERS, server_of
 from .application import Application
 from .sources import requires, text_of
 
+_DOCKERFILE: Final = re.compile(r"^ +(?:build:.*)?dockerfile:[ \t]*[\"']?([^\s\"'#{},]+)", re.MULTILINE)
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
 
 
@@ -88,8 +89,9 @@ def _lines(folders: list[Path], service: str) -> Iterator[str]:
     for folder in folders:
         yield from re.findall(r"^web:[ \t]*(.+)$", text_of(folder / "Procfile"), re.MULTILINE)
     yield from _composed(service)
-    for folder in folders:
-        docker = text_of(folder / "Dockerfile").replace("\\\n", " ")
+    named = [folder / name for folder in folders for name in _DOCKERFILE.findall(service)]
+    for path in (*named, *(folder / "Dockerfile" for folder in folders)):
+        docker = text_of(path).replace("\\\n", " ")
         yield from re.findall(r"^(?:CMD|ENTRYPOINT)[ \t]+(.+)$", docker, re.MULTILINE)
 
 
