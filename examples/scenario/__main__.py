@@ -30,7 +30,7 @@ from scenario.acts import ACTS, steady
 from scenario.clients import Clients
 from scenario.scale import Scale
 from scenario.stack import BREAKS, SCRAPE, Stack, come_first
-from scenario.story import MissingStage, Story
+from scenario.story import ALARMS, MissingStage, Story
 from scenario.timeline import Timeline, Watcher, draw
 
 TOGETHER = (("1",), ("1b",), ("2", "3"))
@@ -56,7 +56,7 @@ def play(acts: tuple[str, ...], options: argparse.Namespace) -> int:
         story: Story | None = None
         try:
             stack.start(start)
-            story = Story(name, stack, Clients(stack.url("app"), rate), Timeline(limit=options.limit))
+            story = Story(name, stack, Clients(stack.url("app"), rate), Timeline(options.limit, ALARMS))
             story.clients.start()
             story.sleep(WARM)
             stack.watch()

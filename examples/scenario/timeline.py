@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import NamedTuple
@@ -43,6 +43,7 @@ class Timeline:
 
     Attributes:
         limit: Of the 95th percentile, in s.
+        alarms: Names of the alerts that an incident sets off; others are drawn in grey.
         figures: By name, (s since the beginning, value).
         revisions: (s, revision), where it changed.
         alerts: That fired.
@@ -50,6 +51,7 @@ class Timeline:
     """
 
     limit: float = 0.01
+    alarms: Sequence[str] = ()
     began: float = field(default_factory=time.time)
     figures: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     revisions: list[tuple[float, str]] = field(default_factory=list)
@@ -110,7 +112,7 @@ class Watcher:
 def draw(timeline: Timeline, title: str) -> str:
     """The timeline as SVG."""
     end = max(timeline.now(), 1.0)
-    names = sorted({alert.name for alert in timeline.alerts})
+    names = sorted({alert.name for alert in timeline.alerts}, key=lambda name: (name not in timeline.alarms, name))
     rows = len(LINES) * (ROW + GAP)
     lanes = 40 + rows + 30
     moments = sorted(timeline.moments)
@@ -132,8 +134,9 @@ def draw(timeline: Timeline, title: str) -> str:
         top += ROW + GAP
     out += _lane("revision", [(at, at_next, text, "#8d9db0") for at, at_next, text in _spans(timeline, end)], lanes, x)
     for number, name in enumerate(names, 1):
+        colour = "#d1495b" if name in timeline.alarms else "#b9c2cc"
         bars = [
-            (alert.start, end if math.isnan(alert.to) else alert.to, "", "#d1495b")
+            (alert.start, end if math.isnan(alert.to) else alert.to, "", colour)
             for alert in timeline.alerts
             if alert.name == name
         ]
