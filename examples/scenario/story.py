@@ -28,7 +28,7 @@ HITS = (
 """Of the cache that hits least, as LowCacheHitRate looks at each: one that always misses hardly shows in the sum."""
 
 REVISION = 'count by (schema_db_revision) (schema_db_info{schema_db_state!="unknown"} == 1)'
-FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
+FIRING = 'ALERTS{alertstate="firing",severity!~"none|info"}'
 PENDING = 'ALERTS{alertstate="pending"}'
 ALARMS = (
     "HighValidationErrorRate",
@@ -37,7 +37,7 @@ ALARMS = (
     "LowCacheHitRate",
     "SlowLinkedQueries",
 )
-"""What an incident sets off. Other alerts tell of what this app does all day, such as building validators per call."""
+"""What an incident sets off. Others tell of what this app does all day, such as a schema that does not fit its table."""
 
 WATCH = 600.0
 """Seconds that the guard watches, at the promised times."""
