@@ -158,7 +158,7 @@ def main() -> int:
     groups = [group for each in TOGETHER if (group := tuple(act for act in each if act in acts))]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if len(groups) > 1:
-        return together(groups, [each for each in sys.argv[1:] if not each.startswith("--acts")])
+        return together(groups, sys.argv[1:])
     return play(groups[0], options)
 
 

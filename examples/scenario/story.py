@@ -37,7 +37,7 @@ ALARMS = (
     "LowCacheHitRate",
     "SlowLinkedQueries",
 )
-"""What an incident sets off. Others tell of what this app does all day, such as a schema that does not fit its table."""
+"""What an incident sets off. Others tell of what this app does all day: a schema does not fit its table, say."""
 
 WATCH = 600.0
 """Seconds that the guard watches, at the promised times."""
