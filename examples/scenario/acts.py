@@ -122,10 +122,11 @@ def faults(story: Story) -> None:
     story.timeline.happened("the collector restarts", "fault")
     story.stack.stop_collector()
     story.stack.start_collector()
-    how = signal.SIGKILL if story.stack.broken == "worker" else signal.SIGTERM
-    story.timeline.happened(f"{how.name} to a worker", "fault")
-    for _ in range(4 if how == signal.SIGKILL else 1):
-        story.stack.end_a_worker(how)
+    workers, broken = story.stack.workers(), story.stack.broken == "worker"
+    how = signal.SIGKILL if broken else signal.SIGTERM
+    story.timeline.happened(f"{how.name} to {'every' if broken else 'a'} worker", "fault")
+    for worker in workers if broken else workers[:1]:
+        os.kill(worker, how)
     story.sleep(60)
 
 
@@ -282,8 +283,8 @@ def _deployment(story: Story) -> None:
     story.sleep(60)
     story.timeline.happened("a deployment goes wrong for a minute", "fault")
     story.clients.forgetful = True
-    for _ in range(2):
-        story.stack.end_a_worker(signal.SIGTERM)
+    for worker in story.stack.workers()[:2]:
+        os.kill(worker, signal.SIGTERM)
         story.sleep(BLIP / 2)
     story.clients.forgetful = False
 

@@ -6,13 +6,12 @@ import os
 import random
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -143,16 +142,14 @@ class Stack:
         """Ends it in order."""
         self.collector.close()
 
-    def end_a_worker(self, how: signal.Signals) -> int:
-        """Ends the oldest worker of the app, which uvicorn replaces; returns its process id."""
-        workers = [
-            child
-            for child in psutil.Process(self.app.pid).children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
-        victim = min(workers, key=lambda process: process.create_time())
-        victim.send_signal(how)
-        return victim.pid
+    def workers(self) -> list[int]:
+        """The process ids of the app's workers, the oldest first; uvicorn replaces each that ends."""
+        found: list[tuple[float, int]] = []
+        for child in psutil.Process(self.app.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it may end meanwhile
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append((child.create_time(), child.pid))
+        return [pid for _, pid in sorted(found)]
 
     def _program(
         self,
