@@ -71,8 +71,9 @@ These three work as they stand, in Explore or in a dashboard of your own:
 """
 BURN = recorded("job:schema_budget_burn:of_limit")
 ABOUT = (
-    "http_request_method", "http_route", "schema_endpoint", "schema_cache_name", "schema_telemetry_component",
-    "schema_telemetry_instrument", "schema_migration_tool", "db_namespace", "instance", "exporter", "receiver", "long",
+    "schema_module", "http_request_method", "http_route", "schema_endpoint", "schema_cache_name",
+    "schema_telemetry_component", "schema_telemetry_instrument", "schema_migration_tool", "db_namespace", "instance",
+    "exporter", "receiver", "long",
 )  # fmt: skip
 """What an alert may be about, beside a schema and a job."""
 RUNBOOK = {"title": "Runbook", "url": "@{runbook_url}/${__value.raw}.md", "targetBlank": True}
@@ -268,13 +269,13 @@ def dashboard() -> Any:
                         "alertname": Column(
                             "Alert",
                             links=[RUNBOOK],
-                            texts={"Watchdog": ("Watchdog is silent: rules not loaded", "")},
+                            texts={"Watchdog": ("rules not loaded", "")},
                         ),
                         "schema_name": Column("Schema"),
                         "about": Column("About", width=330),
                         "job": Column("Job"),
                         "@{label}": Column("@{label}"),
-                        "Value": Column("Since", "dateTimeFromNow", width=130),
+                        "Value": Column("Since", "dateTimeFromNow", width=145),
                         "panel": Column(
                             "Open",
                             links=[
@@ -328,7 +329,7 @@ def dashboard() -> Any:
                     instant(f"max by ({BY_SCHEMA}) ({P95}) and on ({BY_SCHEMA}) {SLOWEST}", "B"),
                     sort="Highest",
                 ),
-                "No schema has enough validations in this time",
+                "No schema has enough validations in this time, or rules not loaded",
             ),
             12, 12, 23, 12, 8,
         ),
@@ -343,7 +344,7 @@ def dashboard() -> Any:
                             "apps, in windows of one minute: what HighValidationErrorRate compares with the dashed "
                             "limit.",
                             "percentunit",
-                            query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen}", "all apps"),
+                            query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0", "all apps"),
                         ),
                         above("@{error_ratio}"),
                     ),
@@ -367,7 +368,7 @@ def dashboard() -> Any:
                         limits((None, "green"), (1, "red")),
                     )
                 ),
-                "No job has @{slo_validations} validations in a window",
+                "No job has @{slo_validations} validations in a window, or rules not loaded",
             ),
             8, 12, 32, 12, 8,
         ),

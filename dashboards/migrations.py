@@ -9,6 +9,7 @@ from panels import (
     OWN,
     TARGET,
     WHERE,
+    Column,
     above,
     empty,
     figure,
@@ -28,10 +29,12 @@ LEGEND = "{{schema_migration_tool}} {{db_namespace}}"
 TIMESTAMP = "migration:schema_migration_last_run_timestamp_seconds:last"
 NO_RUN = "No run of a migration tool was recorded in this time"
 TOOL_COLUMNS = {"schema_migration_tool": ("Tool", ""), "db_namespace": ("Database", "")}
+NARROW = {"schema_migration_tool": Column("Tool", width=80), "db_namespace": Column("Database", width=95)}
 
 
 def _p95(metric: str) -> str:
-    return f"histogram_quantile(0.95, sum by ({OWN}, le) (rate({metric}_bucket{{{TARGET}}}[{EVERY}]@OFFSET)))"
+    # without traffic it is not a number, which is not greater than 0
+    return f"histogram_quantile(0.95, sum by ({OWN}, le) (rate({metric}_bucket{{{TARGET}}}[{EVERY}]@OFFSET))) >= 0"
 
 
 COMPARED = (
@@ -137,10 +140,10 @@ def dashboard() -> Any:
                     "Database Revisions",
                     "The revision that each instance reads from its database, and how it stands to the app's files.",
                     {
-                        **TOOL_COLUMNS,
-                        "schema_db_revision": ("Revision", ""),
-                        "schema_db_state": ("State", ""),
-                        "job": ("Job", ""),
+                        **NARROW,
+                        "schema_db_revision": Column("Revision", width=110),
+                        "schema_db_state": Column("State", width=80),
+                        "job": Column("Job", width=95),
                         "instance": ("Instance", ""),
                     },
                     instant(
@@ -158,10 +161,10 @@ def dashboard() -> Any:
                     "Last Verdicts of the Guard",
                     "When the guard last judged a migration so, by the signal that it judged.",
                     {
-                        **TOOL_COLUMNS,
-                        "schema_guard_signal": ("Signal", ""),
-                        "schema_guard_verdict": ("Verdict", ""),
-                        "Value": ("Judged", "dateTimeAsIso"),
+                        **NARROW,
+                        "schema_guard_signal": Column("Signal", width=80),
+                        "schema_guard_verdict": Column("Verdict", width=100),
+                        "Value": Column("Judged", "dateTimeAsIso", width=170),
                         "job": ("Job", ""),
                     },
                     instant(f"{recorded('migration:schema_guard_last_verdict_timestamp_seconds:last')} * 1000"),

@@ -334,10 +334,13 @@ def rows(
     """
     panel = table.Panel().title(title).description(description).thresholds(GREEN)
     panel = panel.cell_options(kinds.TableAutoCellOptions())
-    named = {name: Column(*column) for name, column in columns.items()}
+    # own labels come last: two more columns would push the numbers out of sight
+    ordered = sorted(columns.items(), key=lambda column: column[0] == "@{label}")
+    named = {name: Column(*column) for name, column in ordered}
     renamed = {name: column.heading for name, column in named.items()}
+    places = {name: number for number, name in enumerate(renamed)}
     if "Value #A" in renamed:
-        renamed["Value"] = renamed["Value #A"]
+        renamed["Value"], places["Value"] = renamed["Value #A"], places["Value #A"]
     hidden = {name: True for name in (*HIDDEN, "Value") if name not in renamed}
     panel = panel.transformations(
         [
@@ -346,14 +349,16 @@ def rows(
                 id_val="organize",
                 options={
                     "excludeByName": hidden,
-                    "indexByName": {name: number for number, name in enumerate(renamed)},
+                    "indexByName": places,
                     "renameByName": renamed,
                 },
             ),
         ]
     )
+    # of own labels too: a mark in a matcher does not stand for several labels
+    panel = panel.override_by_field_type("string", [models.DynamicConfigValue(id_val="noValue", value="–")])
     for name, column in named.items():
-        if name == "@{label}":  # a mark in a matcher does not stand for several labels
+        if name == "@{label}":
             continue
         properties = {
             "unit": column.unit or None,

@@ -183,7 +183,7 @@ def dashboard() -> Any:
                 ),
                 "No request with an observed schema in this time",
             ),
-            3, 0, 11, 12, 9,
+            3, 0, 11, 11, 9,
         ),
         placed(
             empty(
@@ -193,11 +193,11 @@ def dashboard() -> Any:
                     "values.",
                     schema_columns
                     | {
-                        "job": Column("Job", width=100),
+                        "job": Column("Job", width=95),
                         "@{label}": Column("@{label}"),
                         "schema_problem_path": Column("Field", width=130),
-                        "schema_problem_rule": Column("Rule", width=110),
-                        "Value": Column("Problems", "short", width=90),
+                        "schema_problem_rule": Column("Rule", width=145),
+                        "Value": Column("Problems", "short", width=85),
                     },
                     instant(
                         f"topk(20, sum by ({BY_SCHEMA}, schema_problem_path, schema_problem_rule) "
@@ -207,7 +207,7 @@ def dashboard() -> Any:
                 ),
                 "No problem in this time",
             ),
-            4, 12, 11, 12, 9,
+            4, 11, 11, 13, 9,
         ),
         placed(
             empty(

@@ -13,6 +13,7 @@ from panels import (
     SCHEMA,
     TARGET,
     WHERE,
+    Column,
     above,
     chosen_ten,
     empty,
@@ -66,9 +67,9 @@ def dashboard() -> Any:
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
-                        "schema_version": ("Version", ""),
-                        "schema_fingerprint": ("Fingerprint", ""),
-                        "job": ("Job", ""),
+                        "schema_version": Column("Version", width=150),
+                        "schema_fingerprint": Column("Fingerprint", width=150),
+                        "job": Column("Job", width=150),
                         "instance": ("Instance", ""),
                     },
                     instant(
@@ -148,7 +149,7 @@ def dashboard() -> Any:
                 ),
                 "No app has read its database's revision",
             ),
-            6, 0, 28, 12, 9,
+            6, 0, 28, 10, 9,
         ),
         placed(
             empty(
@@ -157,21 +158,21 @@ def dashboard() -> Any:
                     "Release, commit and database revision of each environment, by deployment.environment.name, "
                     "service.version and vcs.ref.head.revision of the apps that report.",
                     {
-                        "deployment_environment_name": ("Environment", ""),
-                        "job": ("Job", ""),
-                        "service_version": ("Release", ""),
-                        "vcs_ref_head_revision": ("Commit", ""),
-                        "schema_migration_tool": ("Tool", ""),
-                        "db_namespace": ("Database", ""),
-                        "schema_db_revision": ("Revision", ""),
-                        "schema_db_state": ("State", ""),
-                        "Value": ("Instances", "short"),
+                        "deployment_environment_name": Column("Environment", width=105),
+                        "job": Column("Job", width=95),
+                        "service_version": Column("Release", width=80),
+                        "vcs_ref_head_revision": Column("Commit", width=85),
+                        "schema_migration_tool": Column("Tool", width=80),
+                        "db_namespace": Column("Database", width=90),
+                        "schema_db_revision": Column("Revision", width=90),
+                        "schema_db_state": Column("State", width=85),
+                        "Value": Column("Instances", "short", width=85),
                     },
                     instant(SIDE_BY_SIDE),
                 ),
                 "No app has read its database's revision",
             ),
-            7, 12, 28, 12, 9,
+            7, 10, 28, 14, 9,
         ),
         placed(
             empty(
@@ -187,7 +188,7 @@ def dashboard() -> Any:
                 )),
                 "No check has found a mismatch",
             ),
-            8, 0, 37, 8, 9,
+            8, 0, 37, 12, 8,
         ),
         placed(
             empty(
@@ -205,7 +206,7 @@ def dashboard() -> Any:
                 ),
                 "No mismatch is known",
             ),
-            9, 8, 37, 8, 9,
+            9, 12, 37, 12, 8,
         ),
         placed(
             empty(
@@ -225,7 +226,7 @@ def dashboard() -> Any:
                 ),
                 "No mismatch is known",
             ),
-            10, 16, 37, 8, 9,
+            10, 0, 45, 24, 8,
         ),
     ]  # fmt: skip
     return page(

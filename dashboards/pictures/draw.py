@@ -3,8 +3,9 @@
     npm ci && python draw.py            # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
     python draw.py --scenario calm --dashboard schema-health
 
-Three scenarios: the leads API with faults, and two made-up installations, on a quiet day and large. Writes
-docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
+Each scenario is real processes under real requests: the leads API with faults, and with its collectors killed; two
+teams, one of which has faults; many processes, a few on a quiet day, the same without rules, and without requests.
+Writes docs/images/dashboards/*.png, and beside them of which JSON they are: `--check` compares that alone.
 """
 
 from __future__ import annotations
@@ -27,22 +28,34 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images" / "dashboards"
 JSON = ROOT / "dashboards" / "grafana"
 DRAWN = IMAGES / "drawn.json"
+MADE = ROOT / "build" / "pictures"
 SECONDS = 180
+TOP = 966
+"""Pixels of the landing page down to its table of alerts: what the README shows."""
+
+TEAM_DASHBOARDS = ("schema-health", "schema-validation")
 WIDTH = 1440
 
 
 class Picture(NamedTuple):
-    """A dashboard in a scenario, with rows unfolded where somebody who looks for the cause would unfold them."""
+    """A dashboard in a scenario, with rows unfolded where somebody who looks for the cause would unfold them.
+
+    Its height is that of the dashboard if it is 0.
+    """
 
     scenario: str
     dashboard: str
     mode: str = "light"
     unfolded: bool = False
+    team: str = ""
+    height: int = 0
 
     @property
     def name(self) -> str:
         """Name of the picture's file, without its suffix."""
-        return "-".join([self.dashboard, self.scenario, *(["dark"] if self.mode == "dark" else [])])
+        where = f"team-{self.team}" if self.team else self.scenario
+        parts = [self.dashboard, where, "top" if self.height else "", "dark" if self.mode == "dark" else ""]
+        return "-".join(filter(None, parts))
 
 
 def pictures() -> list[Picture]:
@@ -51,7 +64,9 @@ def pictures() -> list[Picture]:
     found = [Picture("incident", name, unfolded=name == "schema-pipeline") for name in names]
     found += [Picture("incident", "schema-health", "dark"), Picture("calm", "schema-health")]
     found += [Picture("calm", "schema-health", "dark"), Picture("calm", "schema-validation", "dark")]
-    return [*found, Picture("scale", "schema-health")]
+    found += [Picture(scenario, "schema-health") for scenario in ("scale", "gone", "norules", "idle")]
+    found += [Picture("calm", "schema-pipeline"), Picture("incident", "schema-health", "dark", height=TOP)]
+    return [*found, *(Picture("teams", name, team=team) for name in TEAM_DASHBOARDS for team in ("a", "b"))]
 
 
 def hashes() -> dict[str, str]:
@@ -85,7 +100,7 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
     """A scenario's Prometheus after some minutes, as its address and the interval of its samples."""
     for folder in ("tests/pipeline", "tests/dashboards", "examples/leads_api", "dashboards/pictures"):
         sys.path.insert(0, str(ROOT / folder))
-    import scale
+    import fleet
     from opentelemetry.instrumentation.schema._monitoring import thresholds
 
     from programs import built
@@ -97,32 +112,51 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
         raise SystemExit("Prometheus or Alertmanager is not on PATH (Debian: prometheus, prometheus-alertmanager)")
     print(f"{scenario}: {SECONDS} s of traffic", file=sys.stderr, flush=True)
     values = thresholds.DEFAULTS | SCALED
-    if scenario != "incident":
-        size = scale.LARGE if scenario == "scale" else scale.QUIET
-        with scale.installation(size, home, prometheus, values) as server:
+    if scenario == "teams":
+        import test_two_teams as teams
+
+        found = {"prometheus": prometheus, "prometheus-alertmanager": alertmanager}
+        with teams.shared(home, **found) as shared:
+            began = time.monotonic()
+            shared.await_firing(teams.APP_ALERTS, 'environment="a"', 300)
+            time.sleep(max(0, SECONDS - (time.monotonic() - began)))
+            yield shared.server.url, "2s"
+        return
+    if scenario in ("scale", "calm", "idle", "norules"):
+        size = "calm" if scenario == "norules" else scenario
+        with fleet.installation(size, home, prometheus, values, rules=scenario != "norules") as server:
             time.sleep(SECONDS)
             yield server.url, "15s"
         return
-    with stack(home, built("small"), prometheus, alertmanager, values) as found:
-        found.traffic(SECONDS)
-        yield found.roads["collector"].url, "5s"
+    with stack(home, built("small"), prometheus, alertmanager, values) as running:
+        running.traffic(SECONDS)
+        if scenario == "gone":
+            for collector in running.collectors:
+                collector.kill()
+            running.traffic(SECONDS // 2)
+        yield running.roads["collector"].url, "5s"
 
 
 def draw(scenarios: list[str], dashboards: list[str]) -> None:
     """Draw every picture, or those of some scenarios and dashboards."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    drawn = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}
+    drawn: dict[str, str] = {}
     for scenario in dict.fromkeys(one.scenario for one in pictures()):
         chosen = [one for one in pictures() if one.scenario == scenario and one.dashboard in (dashboards or hashes())]
         if not chosen or scenario not in (scenarios or [scenario]):
             continue
         with tempfile.TemporaryDirectory() as home, running(scenario, Path(home) / "stack") as (url, interval):
-            asked = [_asked(one) | {"json": str(Path(home) / f"{one.name}.json")} for one in chosen]
+            asked = [_asked(one, Path(home)) for one in chosen]
             shoot(url, interval, asked, Path(home))
-            found = [fault for one in asked for fault in faults(json.loads(Path(one["json"]).read_text()))]
+            found = [
+                f"{Path(one['json']).stem}: {fault}"
+                for one in asked
+                for fault in faults(json.loads(Path(one["json"]).read_text()))
+            ]
             if found:
                 raise SystemExit("\n".join(found))
         drawn |= {one.name: hashes()[one.dashboard] for one in chosen}
+    drawn = (json.loads(DRAWN.read_text()) if DRAWN.exists() else {}) | drawn  # as it is now: others may draw too
     named = {one.name for one in pictures()}
     for path in IMAGES.glob("*.png"):
         if path.stem not in named:
@@ -130,9 +164,20 @@ def draw(scenarios: list[str], dashboards: list[str]) -> None:
     DRAWN.write_text(json.dumps({name: drawn[name] for name in sorted(named & drawn.keys())}, indent=1) + "\n")
 
 
-def _asked(picture: Picture) -> dict[str, Any]:
-    path = str(JSON / f"{picture.dashboard}.json")
-    return {"dashboard": path, "mode": picture.mode, "open": picture.unfolded, "png": str(_path(picture))}
+def _asked(picture: Picture, home: Path) -> dict[str, Any]:
+    path = JSON / f"{picture.dashboard}.json"
+    if picture.team:
+        from opentelemetry.instrumentation.schema._monitoring import rendering
+
+        import test_two_teams as teams
+
+        path = home / f"{picture.name}-exported.json"
+        path.write_text(rendering.dashboard(picture.dashboard, teams.team(picture.team)))
+    MADE.mkdir(parents=True, exist_ok=True)
+    return {
+        "dashboard": str(path), "mode": picture.mode, "open": picture.unfolded, "png": str(_path(picture)),
+        "height": picture.height, "json": str(MADE / f"{picture.name}.json"),
+    }  # fmt: skip
 
 
 def shoot(prometheus: str, interval: str, asked: list[dict[str, Any]], home: Path) -> None:
@@ -145,7 +190,14 @@ def shoot(prometheus: str, interval: str, asked: list[dict[str, Any]], home: Pat
         home: a folder for the time being.
     """
     now = int(time.time() * 1000)
-    common = {"from": now - (SECONDS - 20) * 1000, "to": now, "width": WIDTH, "mode": "light", "open": False}
+    common = {
+        "from": now - (SECONDS - 20) * 1000,
+        "to": now,
+        "width": WIDTH,
+        "mode": "light",
+        "open": False,
+        "height": 0,
+    }
     source = {"timeInterval": interval, "httpMethod": "POST"}
     source["exemplarTraceIdDestinations"] = [{"name": "trace_id", "datasourceUid": "tempo"}]  # type: ignore[assignment]
     spec = home / "spec.json"
@@ -185,7 +237,7 @@ def faults(made: dict[str, Any]) -> Iterator[str]:
                 if len(frame["fields"]) > 2 and re.match(r"Value|schema_|http_|\{", field["shown"]):
                     yield f"{where} is no name for people"
                 for text in field["texts"]:
-                    if re.search(r"NaN|undefined|null|Infinity", text["text"]):
+                    if re.search(r"NaN|\bundefined\b|\bnull\b|Infinity", text["text"]):
                         yield f"{where} says {text['text']}"
                 for link in field["links"]:
                     if re.search(r"\$\{|undefined|%E2%80%93|–|=(&|$)", link["href"]):
@@ -195,7 +247,9 @@ def faults(made: dict[str, Any]) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="draw nothing; 1 if a picture is not of its JSON")
-    parser.add_argument("--scenario", action="append", default=[], choices=["incident", "calm", "scale"])
+    parser.add_argument(
+        "--scenario", action="append", default=[], choices=list(dict.fromkeys(one.scenario for one in pictures()))
+    )
     parser.add_argument("--dashboard", action="append", default=[], choices=list(hashes()))
     arguments = parser.parse_args()
     if arguments.check:

@@ -44,7 +44,9 @@ try {
     tab.on('pageerror', (error) => errors.push(String(error.stack ?? error)));
     if (process.env.DEBUG) tab.on('console', async (message) => { if (!/LoggerRegistry|404/.test(message.text())) { console.log(message.text(), ...(await Promise.all(message.args().map((one) => one.evaluate((it) => it?.stack ?? ''))))); } });
     await tab.setViewport({ width: rest.width + 16, height: 900 });
-    await tab.goto(url);
+    // the page's clock stands at the end of the range, as on a dashboard of "now": texts such as "2 minutes ago" depend on it
+    await tab.evaluateOnNewDocument((to) => { const [now, began] = [Date.now.bind(Date), Date.now()]; Date.now = () => to + now() - began; }, rest.to);
+    await tab.goto(url, { timeout: 300000 }); // a busy machine
     await tab.waitForFunction(() => window.SCENE?.settled(), { timeout: 300000, polling: 500 }).catch(() => errors.push('the panels did not settle'));
     const height = await tab.evaluate(() => Math.ceil(document.querySelector('#page')?.getBoundingClientRect().height ?? 900));
     await tab.setViewport({ width: rest.width + 16, height });
@@ -55,7 +57,7 @@ try {
       writeFileSync(json, JSON.stringify(made, null, 1));
     }
     if (png) {
-      await tab.screenshot({ path: png, fullPage: true });
+      await tab.screenshot({ path: png, ...(rest.height ? { clip: { x: 0, y: 0, width: rest.width + 16, height: rest.height } } : { fullPage: true }) });
     }
     await tab.close();
     if (errors.length) {

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 import pytest
-from opentelemetry.instrumentation.schema._monitoring import rendering
+from opentelemetry.instrumentation.schema._monitoring import rendering, values
 
 import promql
 from lint import lint, panels
@@ -492,3 +492,47 @@ def test_the_sdk_adds_no_constant_that_nobody_reviewed() -> None:
         for one in (*dashboard["links"], *dashboard["annotations"]["list"]):
             assert "placement" not in one
             assert one.get("hide") in (None, False)
+
+
+TOGETHER = {"schema_name": {"schema_module", "job"}, "http_route": {"http_request_method", "job"}}
+"""A label → those that tell apart what has the same value of it."""
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_nothing_of_one_name_is_one(name: str) -> None:
+    """Two schemas of one name, and two endpoints of one route, are two in every query, legend and table."""
+    for panel in panels(DASHBOARDS[name]):
+        hidden = re.findall(r"by \(([^)]*\babout\b[^)]*)\)", json.dumps(panel.get("targets", [])))
+        for target in panel.get("targets", []):
+            expr = target["expr"]
+            joined = re.findall(r'"(\w+)"', expr.partition('"about", " "')[2].partition(")")[0])
+            for by in re.findall(r"(?:by|on) \(([^)]+)\)", expr):
+                labels = {label.strip() for label in by.split(",")}
+                labels |= set(joined) if "about" in labels else set()
+                for label, others in TOGETHER.items():
+                    assert label not in labels or others <= labels, f"{panel['title']}: {by}"
+            legend = target.get("legendFormat", "")
+            assert "schema_name" not in legend or "schema_module" in legend, panel["title"]
+            assert "http_route" not in legend or "http_request_method" in legend, panel["title"]
+        columns = (
+            {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+            if (panel["type"] == "table")
+            else set()
+        )
+        assert "Schema" not in columns or {"Module", "Job"} <= columns or hidden, panel["title"]
+        assert "Route" not in columns or {"Method", "Job"} <= columns, panel["title"]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_own_labels_push_no_number_out_of_sight(name: str) -> None:
+    """In a table of a scoped export the own labels are the last columns, and where one has no value there is a dash."""
+    given = values.checked({"selector": 'environment="a",team="a"', "own_labels": "region"})
+    for panel in panels(json.loads(rendering.dashboard(name, given))):
+        if panel["type"] != "table":
+            continue
+        order = panel["transformations"][1]["options"]["indexByName"]
+        own = {label for label in ("environment", "team", "region") if label in order}
+        assert all(order[label] >= max(at for other, at in order.items() if other not in own) for label in own)
+        overrides = {(one["matcher"]["id"], one["matcher"]["options"]): one["properties"] for one in
+                     panel["fieldConfig"]["overrides"]}  # fmt: skip
+        assert {"id": "noValue", "value": "\u2013"} in overrides["byType", "string"]

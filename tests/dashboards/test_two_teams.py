@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,6 +52,8 @@ COLLECTOR_ALERTS = {"CollectorQueueFilling", "CollectorExportFailing", "Collecto
 
 class TeamApp(Program):
     """One team's app, scraped at its own endpoint, with its spans sent to the shared collector."""
+
+    patience = 180.0
 
     def __init__(self, home: Path, faulty: bool, otlp: str, version: str = "1") -> None:
         self.port, self.metrics, self.faulty = free_port(), free_port(), faulty
@@ -188,7 +190,19 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     if missing := [name for name, path in found.items() if path is None]:
         message = f"not on PATH: {', '.join(missing)} (Debian packages)"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    home, otelcol = tmp_path_factory.mktemp("teams"), built("small")
+    with shared(tmp_path_factory.mktemp("teams"), **found) as running:
+        yield running
+
+
+@contextmanager
+def shared(home: Path, **found: str | None) -> Iterator[Installation]:
+    """What both teams share, with their apps under traffic.
+
+    Args:
+        home: A folder for everything.
+        found: Where the programs are.
+    """
+    otelcol = built("small")
     with ExitStack() as programs:
         enter = programs.enter_context
         webhook, stranger, hop = enter(Webhook()), enter(Stranger()), enter(refusing_hop())
@@ -203,7 +217,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         urls = {"webhook_url": webhook.url, "deadman_url": f"{webhook.url}/deadman", "progress_url": webhook.url}
         platform = {**QUICK, **urls, "own_labels": "environment,team", "teams": "a,b", "smtp": "127.0.0.1:1"}
         manager = enter(Alertmanager(found["prometheus-alertmanager"], home / "manager", values.checked(platform)))
-        (home / "rules").mkdir()
+        (home / "rules").mkdir(parents=True)
         for name in ("a", "b"):  # each team's whole export, with the rules of the collectors too
             for path, text in rendering.files(team(name)):
                 if path.startswith("prometheus/rules/"):
