@@ -32,6 +32,7 @@ MARK = "<!-- table of the simulation -->"
 
 _BURSTS = {"bursts": (5, 25, 0.22)}
 _RARE = {"bursts": (0.4, 80, 0.55)}
+_LENGTHS = {"bursts": (2.5, 35, 0.35), "tail": 2.3}
 _HALF = {"history": 120}
 ROWS = (
     Row("steady, 1 %", (0.02, 0.1, 0.5, 2, 20, 200), "quiet", {"p0": 0.01}),
@@ -45,7 +46,7 @@ ROWS = (
     Row("bursts: 1.5 an hour, 40 s, 35 % fail", (1, 20), "weather", {"p0": 0.01, "bursts": (1.5, 40, 0.35)}),
     Row("bursts: 2 in 5 hours, 80 s, 55 % fail", (1, 20), "weather", {"p0": 0.01, **_RARE}),
     Row("the same, no other errors", (1, 20), "weather", {"p0": 0, **_RARE}),
-    Row("bursts of very different length", (1, 20), "weather", {"p0": 0.01, "bursts": (2.5, 35, 0.35), "tail": 2.3}),
+    Row("bursts of very different length", (1, 20), "weather", {"p0": 0.01, **_LENGTHS}),
     Row("bursts: 5 an hour, 30 min of history", (1, 20), "weather", {"p0": 0.01, **_BURSTS, **_HALF}),
     Row("day and night, ±55 %", (1, 20), "weather", {"p0": 0.01, "daily": 0.55}),
     Row("wander, sd 0.3, 25 min", (1, 20), "weather", {"p0": 0.01, "wander": (0.3, 1500)}),
@@ -90,6 +91,8 @@ MANY = (
     Row(f"{ENDPOINTS} endpoints, steady", (1,), "quiet", {"p0": 0.01}),
     Row(f"{ENDPOINTS} endpoints, each with bursts", (1,), "weather", {"p0": 0.01, **_BURSTS}),
     Row(f"{ENDPOINTS} endpoints, one 1 → 30 %", (1,), "real", {"p0": 0.01, "one": 0.3}),
+    Row(f"{ENDPOINTS} endpoints, each with 2 bursts in 5 hours", (1,), "weather", {"p0": 0.01, **_RARE}),
+    Row(f"{ENDPOINTS} endpoints, each with bursts of very different length", (1,), "weather", {"p0": 0.01, **_LENGTHS}),
 )
 """Rows of several endpoints that the guard judges together, and all their requests too."""
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema._migrations.guard import rule
-from opentelemetry.instrumentation.schema._migrations.guard.rule import Counts
+from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule
+from opentelemetry.instrumentation.schema._migrations.guard.evidence import Counts
 
 import scenarios
 import simulation
@@ -51,6 +51,21 @@ def test_endpoints_share_a_bar_in_both() -> None:
     assert len({(past.bar, past.hole) for past in pasts}) == 1
     assert [(CODES[each.verdict], each.at) for each in judged] == list(zip(found.verdict, found.at, strict=True))
     assert judged[0].verdict == "degraded"
+
+
+@pytest.mark.parametrize("length", [12, 20])
+def test_bursts_of_siblings_count(length: int) -> None:
+    """A burst at an endpoint that never had one is judged by those of the other endpoints: as long, and as bad."""
+    calm, burst = [15.0] * 1440, [0.0] * 1440
+    burst[900 : 900 + length] = [6.0] * length  # in each of two siblings
+    steady = [float(i % 40 == 0) for i in range(1440)]
+    befores = [evidence.Counts(calm, [max(a, b) for a, b in zip(steady, own, strict=True)]) for own in (burst, burst)]
+    befores += [evidence.Counts(calm, steady)] * 4
+    after = evidence.Counts([15.0] * WATCH, [0.0] * 20 + [6.0] * length + [0.0] * (20 - length))
+    alone, *_, among = rule.null(befores[-1], WATCH, 0.0001), *rule.nulls(befores, WATCH, 0.0006)
+    assert rule.judge(alone, after, WATCH).verdict == "degraded"
+    assert among.hole > alone.hole
+    assert rule.judge(among, after, WATCH).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +139,7 @@ def test_evidence_is_an_e_value(mean: float, shape: float) -> None:
             + shape * math.log(shape / (shape + mean))
             + x * math.log(mean / (shape + mean))
         )
-        total += math.exp(logs + rule.log_evidence(x, mean, shape))
+        total += math.exp(logs + evidence.log_evidence(x, mean, shape))
     assert total <= 1.0001
 
 
@@ -146,8 +161,8 @@ def test_any_counts_have_a_verdict(stretches: list[tuple[int, float, int]], watc
     assert past.usual >= 0
     assert past.scatter >= 1
     if judged.verdict == "degraded":
-        assert judged.x >= rule.BAD
-        assert judged.at >= rule.SETTLING + past.hole
+        assert judged.x >= evidence.BAD
+        assert judged.at >= evidence.SETTLING + past.hole
 
 
 def test_the_rule_needs_no_numpy() -> None:
@@ -155,8 +170,8 @@ def test_the_rule_needs_no_numpy() -> None:
     code = (
         "import sys; sys.modules['numpy'] = None\n"
         "import opentelemetry.instrumentation.schema.cli.commands.guard\n"
-        "from opentelemetry.instrumentation.schema._migrations.guard import rule\n"
-        "print(rule.null(rule.Counts([9.0] * 999, [0.0] * 999), 40).placebos)"
+        "from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule\n"
+        "print(rule.null(evidence.Counts([9.0] * 999, [0.0] * 999), 40).placebos)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "18\n", done.stderr

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from opentelemetry.instrumentation.schema._migrations.guard import rule
+from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule
 
 Array = npt.NDArray[np.float64]
-GRID = np.array(rule.RISES)
+GRID = np.array(evidence.RISES)
 
 
 class Steady(NamedTuple):
@@ -24,12 +24,12 @@ class Steady(NamedTuple):
 
 
 def limit(rate: Array) -> Array:
-    return np.maximum(rate + rule.PLUS, np.minimum(rule.RATIO * rate, rate + rule.CAP))
+    return np.maximum(rate + evidence.PLUS, np.minimum(evidence.RATIO * rate, rate + evidence.CAP))
 
 
 def steady(n: Array, x: Array, trim: float) -> Steady:
-    whole = n.shape[1] // rule.MINUTE
-    n, x = (a[:, : whole * rule.MINUTE].reshape(len(a), whole, rule.MINUTE).sum(2) for a in (n, x))
+    whole = n.shape[1] // evidence.MINUTE
+    n, x = (a[:, : whole * evidence.MINUTE].reshape(len(a), whole, evidence.MINUTE).sum(2) for a in (n, x))
     mean = x.sum(1) / np.maximum(n.sum(1), 1)
     kept = (x - mean[:, None] * n).argsort(1, kind="stable")[:, : whole - round(trim * whole)]
     n, x = np.take_along_axis(n, kept, 1), np.take_along_axis(x, kept, 1)
@@ -49,7 +49,7 @@ def log_evidence(x: Array, m: Array, shape: Array) -> Array:
 
 def looks(n: Array, x: Array, rate: Array, scatter: Array, shape: Array, hole: int) -> tuple[Array, Array, Array]:
     """ln of the evidence at each block of the watch; n and x at its end without the worst stretch."""
-    n, x = n[:, rule.SETTLING :], x[:, rule.SETTLING :]
+    n, x = n[:, evidence.SETTLING :], x[:, evidence.SETTLING :]
     above = limit(rate)
     sum_n, sum_x = (np.concatenate([np.zeros((len(a), 1)), a.cumsum(1)], 1) for a in (n, x))
     worst, worst_n, worst_x = np.full(len(n), -np.inf), np.zeros(len(n)), np.zeros(len(n))
@@ -61,8 +61,8 @@ def looks(n: Array, x: Array, rate: Array, scatter: Array, shape: Array, hole: i
         worst = np.where(worse, stretch_x - rate * stretch_n, worst)
         worst_n, worst_x = np.where(worse, stretch_n, worst_n), np.where(worse, stretch_x, worst_x)
         left_n, left_x = sum_n[:, t] - worst_n, sum_x[:, t] - worst_x
-        minute_n, minute_x = (a[:, t] - a[:, t - rule.MINUTE] for a in (sum_n, sum_x))
-        i = np.flatnonzero((left_x >= rule.BAD) & (left_x > above * left_n) & (minute_x > above * minute_n))
+        minute_n, minute_x = (a[:, t] - a[:, t - evidence.MINUTE] for a in (sum_n, sum_x))
+        i = np.flatnonzero((left_x >= evidence.BAD) & (left_x > above * left_n) & (minute_x > above * minute_n))
         if len(i):
             out[i, t - 1] = log_evidence(left_x[i] / scatter[i], left_n[i] * rate[i] / scatter[i], shape[i])
     return out, left_n, left_x
@@ -165,7 +165,7 @@ def _past(n: Array, x: Array, watch: int, hole: int, together: int) -> tuple[Arr
     incident = np.zeros(len(n), bool)
     if enough:
         rates = np.sort(np.stack([each.rate for _, _, each in past]), 0)
-        incident = (base.x >= rule.BAD) & (base.rate > limit(rates[len(rates) // 2]))
+        incident = (base.x >= evidence.BAD) & (base.rate > limit(rates[len(rates) // 2]))
     return bar, wander, incident
 
 
@@ -177,25 +177,25 @@ def _judged(
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     shape = 1 / (scatter / (base.x + 0.5) + wander)
-    evidence, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, hole)
-    hit = (evidence >= bar[:, None]) & (base.n >= rule.EVENTS)[:, None]
+    shown, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, hole)
+    hit = (shown >= bar[:, None]) & (base.n >= rule.EVENTS)[:, None]
     ordinary = usual(base, n[:, start:now], x[:, start:now])
     strays = wander if (now - rule.BASELINE) // watch >= rule.PLACEBOS else np.full(len(n), 0.2**2)
     most = [
         upper(ordinary, base.n, scatter, strays, n[:, s:].sum(1), x[:, s:].sum(1), z)
-        for s, z in ((now + rule.SETTLING, 1.7507), (now + watch // 2, 2.3263))
+        for s, z in ((now + evidence.SETTLING, 1.7507), (now + watch // 2, 2.3263))
     ]
     ok = (base.n >= rule.EVENTS) & ~incident & (np.minimum(*most) <= limit(ordinary))
     degraded = hit.any(1)
     return Verdicts(
-        np.where(degraded, 1, np.where(ok, 0, -1)), np.where(degraded, hit.argmax(1) + 1 + rule.SETTLING, 0)
+        np.where(degraded, 1, np.where(ok, 0, -1)), np.where(degraded, hit.argmax(1) + 1 + evidence.SETTLING, 0)
     )
 
 
 def upper(ordinary: Array, base: Array, scatter: Array, wander: Array, n: Array, x: Array, quantile: float) -> Array:
     events = np.maximum(n, 1)
     counted = x / scatter + 1
-    slope = np.where(limit(ordinary) > ordinary + rule.PLUS, rule.RATIO, 1)
+    slope = np.where(limit(ordinary) > ordinary + evidence.PLUS, evidence.RATIO, 1)
     uncertain = slope**2 * ordinary / np.maximum(base, 1) / (limit(ordinary) / events)
     shape = 1 / ((1 + uncertain) / counted + 2 * wander)
     return scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * np.sqrt(shape))) ** 3

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from .._migrations.errors import MigrationError
 from .._migrations.guard import words
+from .._migrations.guard.evidence import SETTLING, limit
 from .._migrations.guard.notify import GROUP_WAIT, Incident, Told
-from .._migrations.guard.rule import SETTLING, limit
 from .._migrations.guard.samples import Grid
 from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
 from .._migrations.guard.source import Samples

@@ -15,21 +15,16 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
 
 from ...semconv import Signal, Verdict
+from .evidence import BAD, PLUS, RATIO, SETTLING, Counts, Steady, limit, looks, shape, steady
 
 ALPHA: Final = 0.01
 """The chance of a false alarm over a whole watch, all signals and endpoints together."""
-
-MINUTE: Final = 4
-"""Blocks of a minute: the grain of the scatter, and how long a fault must still be going on."""
-
-SETTLING: Final = 2
-"""Blocks after the change that belong to neither side: the last export before it, and its scrape."""
 
 BASELINE: Final = 240
 """Blocks before the change that it is compared with."""
@@ -46,19 +41,8 @@ HOLE_SHORT_HISTORY: Final = 10
 HOLE_MOST: Final = 14
 """The most that it grows to where bad stretches of the past were longer, and a third of the watch."""
 
-RATIO: Final = 2.0
-PLUS: Final = 0.01
-CAP: Final = 0.05
-"""What counts as degraded: a rate that doubled, or rose by CAP, and by PLUS in any case."""
-
-BAD: Final = 5
-"""Bad events without which nothing is degraded."""
-
 EVENTS: Final = 10
 """Events of the baseline without which nothing is decided."""
-
-RISES: Final = (2.0, 3.0, 5.0, 10.0)
-"""How many times higher the rate may be after the change: the evidence is the mean over these."""
 
 SHARES: Final[Mapping[Signal, float]] = {"errors": 0.8, "time": 0.1, "queries": 0.1}
 """Of ALPHA, by signal: most for the one that may undo a migration."""
@@ -69,7 +53,6 @@ ENDPOINTS: Final = 0.25
 TOGETHER: Final = 1.5
 """How far above the highest evidence of any endpoint's past that of an endpoint has to be."""
 
-_LN_RISES: Final = tuple(map(math.log, RISES))
 _WANDER: Final = 0.2
 _WANDER_WEIGHT: Final = 10
 """Before the history says how the rate wanders from watch to watch: by a fifth, worth ten watches."""
@@ -85,22 +68,6 @@ _SCATTER_TRIM: Final = 0.02
 _WHOLE: Final = 1.7507
 _LAST_HALF: Final = 2.3263
 """Normal quantiles of the two limits that may each allow a pass: 4 % and 1 %, together 5 %."""
-
-
-class Counts(NamedTuple):
-    """Events and bad events of each block, in time's order.
-
-    Attributes:
-        n: Events.
-        x: Bad events.
-    """
-
-    n: Sequence[float]
-    x: Sequence[float]
-
-    def part(self, start: int, end: int | None = None) -> Counts:
-        """The blocks from `start` to before `end`."""
-        return Counts(self.n[start:end], self.x[start:end])
 
 
 @dataclass(frozen=True)
@@ -166,82 +133,59 @@ class Judgement(NamedTuple):
     evidence: float
 
 
-class _Look(NamedTuple):
-    """The watch at the end of one block: `n` and `x` are without the worst stretch."""
-
-    evidence: float
-    n: float
-    x: float
-
-
-def limit(rate: float) -> float:
-    """The rate above which a service with this rate is degraded."""
-    return max(rate + PLUS, min(RATIO * rate, rate + CAP))
-
-
-class _Siblings(NamedTuple):
-    """What endpoints that are judged together have in common.
-
-    Attributes:
-        hole: Blocks of the worst stretch, the longest of any.
-        scatter: The median of theirs.
-        wander: Likewise.
-    """
-
-    hole: int
-    scatter: float
-    wander: float
-
-
-_ALONE: Final = _Siblings(0, math.inf, math.inf)
-
-
-def null(before: Counts, watch: int, alpha: float = ALPHA, siblings: _Siblings = _ALONE) -> Null:
+def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
     """What the blocks before a change say about a signal.
 
     Args:
         before: All blocks of the history, the last of them just before the change.
         watch: Blocks of a watch, the settling among them.
         alpha: The chance of a false alarm that this signal may have.
-        siblings: What other endpoints, with which this one is judged, are like.
     """
-    length = len(before.n)
-    scatter = _steady(before, _SCATTER_TRIM).scatter
-    windows = [
-        (before.part(end - watch, end), _steady(before.part(end - watch - BASELINE, end - watch), _BASELINE_TRIM))
-        for end in range(length, BASELINE + watch - 1, -watch)
+    return nulls([before], watch, alpha)[0]
+
+
+def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
+    """What the blocks before a change say about the endpoints of a service, judged together.
+
+    Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
+    is to blame for less than any of them showed without a change, or for a shorter stretch. What one showed is measured
+    as if it were no less steady than most of them: a burst in its past has made it look so.
+
+    Args:
+        befores: As for `null`, of each endpoint.
+        watch: Blocks of a watch.
+        alpha: The chance of a false alarm that all of them may have together.
+    """
+    hole = max((_hole(before, watch) for before in befores), default=0)
+    pasts = [_Past.of(before, watch, hole) for before in befores]
+    scatter = median([past.scatter for past in pasts] or [1.0])
+    wander = median([past.wander for past in pasts] or [0.0])
+    highest = [past.highest(min(past.scatter, scatter), min(past.wander, wander), hole) for past in pasts]
+    family = TOGETHER * max(highest, default=-math.inf) if len(pasts) > 1 else -math.inf
+    least = -math.log(alpha / max(len(pasts), 1))
+    return [
+        Null(
+            past.base.rate,
+            _usual(past.base, past.baseline),
+            past.base.n,
+            past.base.x,
+            past.scatter,
+            past.wander,
+            hole,
+            own,
+            max(least, own, family),
+            len(past.windows),
+            past.incident,
+        )
+        for past, own in zip(pasts, highest, strict=True)
     ]
-    enough = len(windows) >= PLACEBOS
-    baseline = before.part(max(0, length - BASELINE))
-    base = _steady(baseline, _BASELINE_TRIM)
-    hole = max(siblings.hole, HOLE if enough else HOLE_SHORT_HISTORY, _stretch(before, base.rate, watch))
-    wander = _wandering(windows, scatter, hole, _WANDER if enough else _WANDER_SHORT_HISTORY)
-    highest, calm = -math.inf, min(scatter, siblings.scatter)
-    for window, own in windows if enough else ():
-        shape = _shape(own.x, calm, min(wander, siblings.wander))
-        highest = max(highest, *(look.evidence for look in _looks(window, own.rate, calm, shape, hole)))
-    rates = sorted(each.rate for _, each in windows)
-    incident = enough and base.x >= BAD and base.rate > limit(rates[len(rates) // 2])
-    return Null(
-        base.rate,
-        _usual(base, baseline),
-        base.n,
-        base.x,
-        scatter,
-        wander,
-        hole,
-        highest,
-        max(-math.log(alpha), highest),
-        len(windows),
-        incident,
-    )
 
 
 def judge(past: Null, after: Counts, watch: int) -> Judgement:
     """What the blocks since a change say, the settling's first among them; a pass only of a whole watch."""
     highest, at = -math.inf, 0
     for block, look in enumerate(
-        _looks(after, past.rate, past.scatter, _shape(past.x, past.scatter, past.wander), past.hole),
+        looks(after, past.rate, past.scatter, shape(past.x, past.scatter, past.wander), past.hole),
         SETTLING + past.hole,
     ):
         highest = max(highest, look.evidence)
@@ -261,119 +205,76 @@ def judge(past: Null, after: Counts, watch: int) -> Judgement:
     return Judgement(verdict, at, x / n if n else math.nan, shown, n, x, highest)
 
 
-def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
-    """What the blocks before a change say about the endpoints of a service, judged together.
-
-    Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
-    is to blame for less than any of them showed without a change, or for a shorter stretch. What one showed is measured
-    as if it were no less steady than most of them: a burst in its past has made it look so.
-
-    Args:
-        befores: As for `null`, of each endpoint.
-        watch: Blocks of a watch.
-        alpha: The chance of a false alarm that all of them may have together.
-    """
-    share = alpha / max(len(befores), 1)
-    each = [null(before, watch, share) for before in befores]
-    if len(each) > 1:
-        siblings = _Siblings(
-            max(past.hole for past in each),
-            median(past.scatter for past in each),
-            median(past.wander for past in each),
-        )
-        each = [null(before, watch, share, siblings) for before in befores]
-    highest = max((past.highest for past in each), default=-math.inf)
-    return [replace(past, bar=max(past.bar, TOGETHER * highest)) for past in each]
-
-
-class _Steady(NamedTuple):
-    """A stretch without its worst minutes.
+@dataclass(frozen=True)
+class _Past:
+    """What a history shows, whatever is compared with it.
 
     Attributes:
-        n: Events that are left.
-        x: Bad events that are left.
-        rate: Half a bad event more per event.
-        scatter: Variance over mean of what is left, at least 1.
-        minutes: How many are left.
+        baseline: The blocks just before the change.
+        base: They, without the worst.
+        windows: Earlier watches, the latest first, each with its own hour before.
+        scatter: As in `Null`.
+        wander: Likewise.
     """
 
-    n: float
-    x: float
-    rate: float
+    baseline: Counts
+    base: Steady
+    windows: list[tuple[Counts, Steady]]
     scatter: float
-    minutes: int
+    wander: float
+
+    @classmethod
+    def of(cls, before: Counts, watch: int, hole: int) -> _Past:
+        length = len(before.n)
+        windows = [
+            (before.part(end - watch, end), steady(before.part(end - watch - BASELINE, end - watch), _BASELINE_TRIM))
+            for end in range(length, BASELINE + watch - 1, -watch)
+        ]
+        scatter = steady(before, _SCATTER_TRIM).scatter
+        assumed = _WANDER if len(windows) >= PLACEBOS else _WANDER_SHORT_HISTORY
+        baseline = before.part(max(0, length - BASELINE))
+        base = steady(baseline, _BASELINE_TRIM)
+        return cls(baseline, base, windows, scatter, _wandering(windows, scatter, hole, assumed))
+
+    def highest(self, scatter: float, wander: float, hole: int) -> float:
+        """ln of the highest evidence of any earlier watch; -inf without enough of them."""
+        if len(self.windows) < PLACEBOS:
+            return -math.inf
+        return max(
+            look.evidence
+            for window, own in self.windows
+            for look in looks(window, own.rate, scatter, shape(own.x, scatter, wander), hole)
+        )
+
+    @property
+    def incident(self) -> bool:
+        """Whether the baseline was itself worse than the hours before it."""
+        rates = sorted(own.rate for _, own in self.windows)
+        return len(rates) >= PLACEBOS and self.base.x >= BAD and self.base.rate > limit(rates[len(rates) // 2])
 
 
-def _steady(counts: Counts, trim: float) -> _Steady:
-    whole = len(counts.n) // MINUTE
-    n = [math.fsum(counts.n[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
-    x = [math.fsum(counts.x[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
-    mean = sum(x) / max(sum(n), 1.0)
-    kept = sorted(range(whole), key=lambda i: x[i] - mean * n[i])[: whole - round(trim * whole)]
-    total_n, total_x = sum(n[i] for i in kept), sum(x[i] for i in kept)
-    rate = (total_x + 0.5) / max(total_n, 1.0)
-    expected = [n[i] * rate for i in kept]
-    squares = sum((x[i] - m) ** 2 for i, m in zip(kept, expected, strict=True))
-    return _Steady(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
-
-
-def _stretch(counts: Counts, rate: float, watch: int) -> int:
-    """Blocks of the longest stretch that was worse than chance alone makes a block, as far as it may be left out."""
+def _hole(before: Counts, watch: int) -> int:
+    """Blocks of the worst stretch: the longest of the past that was worse than chance alone makes a block."""
+    length = len(before.n)
+    rate = steady(before.part(max(0, length - BASELINE)), _BASELINE_TRIM).rate
     longest = run = 0
     above = limit(rate)
-    for n, x in zip(counts.n, counts.x, strict=True):
+    for n, x in zip(before.n, before.x, strict=True):
         run = run + 1 if x > above * n and x - rate * n >= 3 * math.sqrt(rate * n + 1) else 0
         longest = max(longest, run)
+    least = HOLE if (length - BASELINE) // watch >= PLACEBOS else HOLE_SHORT_HISTORY
     # a stretch begins and ends somewhere inside of a block
-    return min(longest + 2, HOLE_MOST, watch // 3)
+    return max(least, min(longest + 2, HOLE_MOST, watch // 3))
 
 
-def _shape(x: float, scatter: float, wander: float) -> float:
-    """Shape of the Gamma that the rate after the change has if nothing changed: the baseline's error, and wander."""
-    return 1 / (scatter / (x + 0.5) + wander)
-
-
-def _looks(after: Counts, rate: float, scatter: float, shape: float, hole: int) -> Iterator[_Look]:
-    """Each look from the first with a block beside the worst stretch's, with the evidence where it may decide."""
-    n, x = after.n[SETTLING:], after.x[SETTLING:]
-    above = limit(rate)
-    sum_n, sum_x = [0.0], [0.0]
-    worst, worst_n, worst_x = -math.inf, 0.0, 0.0
-    for t, (events, bad) in enumerate(zip(n, x, strict=True), 1):
-        sum_n.append(sum_n[-1] + events)
-        sum_x.append(sum_x[-1] + bad)
-        if t < hole:
-            continue
-        stretch_n, stretch_x = sum_n[t] - sum_n[t - hole], sum_x[t] - sum_x[t - hole]
-        if stretch_x - rate * stretch_n > worst:
-            worst, worst_n, worst_x = stretch_x - rate * stretch_n, stretch_n, stretch_x
-        left_n, left_x = sum_n[t] - worst_n, sum_x[t] - worst_x
-        going_on = sum_x[t] - sum_x[t - MINUTE] > above * (sum_n[t] - sum_n[t - MINUTE])
-        evidence = -math.inf
-        if left_x >= BAD and left_x > above * left_n and going_on:
-            evidence = log_evidence(left_x / scatter, left_n * rate / scatter, shape)
-        yield _Look(evidence, left_n, left_x)
-
-
-def log_evidence(x: float, m: float, shape: float) -> float:
-    """ln of how much likelier x bad events are after a rise than without one, where m are expected.
-
-    The mean of the likelihood ratios of RISES, each a Gamma-Poisson of the same shape: an e-process while m grows,
-    so the chance that it ever exceeds 1/alpha without a rise is at most alpha.
-    """
-    ratios = [x * ln - (shape + x) * math.log((shape + m * math.exp(ln)) / (shape + m)) for ln in _LN_RISES]
-    top = max(ratios)
-    return top + math.log(sum(math.exp(ratio - top) for ratio in ratios) / len(ratios))
-
-
-def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: int, assumed: float) -> float:
+def _wandering(windows: Sequence[tuple[Counts, Steady]], scatter: float, hole: int, assumed: float) -> float:
     """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume.
 
     One bad event too many strays far where one is expected. So the fewer are expected, the less the placebos count.
     """
     strayed, scale = 0.0, 1e-9
     for window, base in windows:
-        *_, last = _looks(window, base.rate, scatter, _shape(base.x, scatter, _WANDER**2), hole)
+        *_, last = looks(window, base.rate, scatter, shape(base.x, scatter, _WANDER**2), hole)
         m = last.n * base.rate
         by_chance = 0.5 * scatter * m * (1 + m / (base.x + 0.5))
         strayed += max(last.x - m, 0.0) ** 2 - by_chance
@@ -384,7 +285,7 @@ def _wandering(windows: Sequence[tuple[Counts, _Steady]], scatter: float, hole: 
     return (_WANDER_WEIGHT * assumed**2 + weight * seen) / (_WANDER_WEIGHT + weight)
 
 
-def _usual(base: _Steady, baseline: Counts) -> float:
+def _usual(base: Steady, baseline: Counts) -> float:
     """The baseline's rate without what leaving out its worst minutes would remove even from a steady service."""
     whole = (math.fsum(baseline.x) + 0.5) / max(math.fsum(baseline.n), 1.0)
     per_minute = base.n / max(base.minutes, 1)
@@ -414,5 +315,5 @@ def _most(past: Null, n: float, x: float, quantile: float) -> float:
     slope = RATIO if limit(past.usual) > past.usual + PLUS else 1.0
     uncertain = slope**2 * past.usual / max(past.n, 1.0) / (limit(past.usual) / events)
     wander = _WANDER**2 if past.short else past.wander
-    shape = 1 / ((1 + uncertain) / counted + 2 * wander)  # the hour before may have strayed too
-    return past.scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * math.sqrt(shape))) ** 3
+    form = 1 / ((1 + uncertain) / counted + 2 * wander)  # the hour before may have strayed too
+    return past.scatter * counted / events * (1 - 1 / (9 * form) + quantile / (3 * math.sqrt(form))) ** 3

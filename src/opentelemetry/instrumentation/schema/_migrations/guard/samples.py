@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .rule import SETTLING, Counts
+from .evidence import SETTLING, Counts
 
 GAP: Final = 4
 """Blocks without a sample that are a gap; a process is new only if others were sampled within so many before."""

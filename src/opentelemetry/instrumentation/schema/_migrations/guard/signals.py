@@ -13,8 +13,9 @@ from ..._prometheus.quantile import histogram_quantile
 from ..._prometheus.reading import label_names
 from ..._prometheus.report import endpoint_name
 from ...semconv import Instrument, Signal, Verdict
-from . import rule
-from .rule import ALPHA, BASELINE, ENDPOINTS, SHARES, Counts, Judgement, Null
+from . import evidence, rule
+from .evidence import Counts
+from .rule import ALPHA, BASELINE, ENDPOINTS, SHARES, Judgement, Null
 from .samples import Grid, Processes, Reader, Values
 from .source import Samples, matcher
 
@@ -193,7 +194,7 @@ class Signals:
         hits, misses = self._cache
         sums = [
             (math.fsum(hits.counts((), *span)), math.fsum(misses.counts((), *span)))
-            for span in ((-BASELINE, 0), (rule.SETTLING, self.complete))
+            for span in ((-BASELINE, 0), (evidence.SETTLING, self.complete))
         ]
         return Figures(*(found / (found + missed) if found + missed else math.nan for found, missed in sums))
 
@@ -333,7 +334,7 @@ class Signals:
             return ""
         if self.complete < self.watch:
             return f"{self.complete} of {self.watch} blocks"
-        worst = rule.limit(past.usual)
+        worst = evidence.limit(past.usual)
         return (
             f"up to {judged.most:.2%} is possible, above {worst:.2%} is degraded: more traffic or a longer watch tells"
         )

@@ -10,8 +10,8 @@ from typing import Final, Literal, NamedTuple
 
 from ..._prometheus.http import SourceError
 from ...semconv import Signal, Verdict
-from . import rule
-from .rule import MINUTE, SETTLING
+from . import evidence, rule
+from .evidence import MINUTE, SETTLING
 from .signals import Figures, Signals, State
 
 STALLED: Final = 8
@@ -153,7 +153,7 @@ def _still(signals: Signals, state: State, last: int) -> str:
     for name, past, n, x in signals.worse(state, last - RECOVERY, last):
         if n < rule.EVENTS:
             return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
-        if x > rule.limit(past.usual) * n:
+        if x > evidence.limit(past.usual) * n:
             return f"{state.signal}, {name}: {x / n:.2%}, before the migration {past.usual:.2%}"
     return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...semconv import Signal
-from .rule import limit
+from .evidence import limit
 from .signals import Figures, State
 from .watch import Outcome
 

@@ -1,0 +1,131 @@
+"""What a stretch of blocks shows: its rate without the worst of it, and how likely it is after a rise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+MINUTE: Final = 4
+"""Blocks of a minute: the grain of the scatter, and how long a fault must still be going on."""
+
+SETTLING: Final = 2
+"""Blocks after the change that belong to neither side: the last export before it, and its scrape."""
+
+RATIO: Final = 2.0
+PLUS: Final = 0.01
+CAP: Final = 0.05
+"""What counts as degraded: a rate that doubled, or rose by CAP, and by PLUS in any case."""
+
+BAD: Final = 5
+"""Bad events without which nothing is degraded."""
+
+RISES: Final = (2.0, 3.0, 5.0, 10.0)
+"""How many times higher the rate may be after the change: the evidence is the mean over these."""
+
+_LN_RISES: Final = tuple(map(math.log, RISES))
+
+
+class Counts(NamedTuple):
+    """Events and bad events of each block, in time's order.
+
+    Attributes:
+        n: Events.
+        x: Bad events.
+    """
+
+    n: Sequence[float]
+    x: Sequence[float]
+
+    def part(self, start: int, end: int | None = None) -> Counts:
+        """The blocks from `start` to before `end`."""
+        return Counts(self.n[start:end], self.x[start:end])
+
+
+def limit(rate: float) -> float:
+    """The rate above which a service with this rate is degraded."""
+    return max(rate + PLUS, min(RATIO * rate, rate + CAP))
+
+
+class Steady(NamedTuple):
+    """A stretch without its worst minutes.
+
+    Attributes:
+        n: Events that are left.
+        x: Bad events that are left.
+        rate: Half a bad event more per event.
+        scatter: Variance over mean of what is left, at least 1.
+        minutes: How many are left.
+    """
+
+    n: float
+    x: float
+    rate: float
+    scatter: float
+    minutes: int
+
+
+def steady(counts: Counts, trim: float) -> Steady:
+    """A stretch without the share `trim` of its minutes that is worst."""
+    whole = len(counts.n) // MINUTE
+    n = [math.fsum(counts.n[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
+    x = [math.fsum(counts.x[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
+    mean = sum(x) / max(sum(n), 1.0)
+    kept = sorted(range(whole), key=lambda i: x[i] - mean * n[i])[: whole - round(trim * whole)]
+    total_n, total_x = sum(n[i] for i in kept), sum(x[i] for i in kept)
+    rate = (total_x + 0.5) / max(total_n, 1.0)
+    expected = [n[i] * rate for i in kept]
+    squares = sum((x[i] - m) ** 2 for i, m in zip(kept, expected, strict=True))
+    return Steady(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
+
+
+class Look(NamedTuple):
+    """The watch at the end of one block: `n` and `x` are without the worst stretch."""
+
+    evidence: float
+    n: float
+    x: float
+
+
+def shape(x: float, scatter: float, wander: float) -> float:
+    """Shape of the Gamma that the rate after the change has if nothing changed: the error of the baseline, and wander.
+
+    Args:
+        x: Bad events of the baseline.
+        scatter: As in `rule.Null`.
+        wander: Likewise.
+    """
+    return 1 / (scatter / (x + 0.5) + wander)
+
+
+def looks(after: Counts, rate: float, scatter: float, shape: float, hole: int) -> Iterator[Look]:
+    """Each look from the first with a block beside the worst stretch's, with the evidence where it may decide."""
+    n, x = after.n[SETTLING:], after.x[SETTLING:]
+    above = limit(rate)
+    sum_n, sum_x = [0.0], [0.0]
+    worst, worst_n, worst_x = -math.inf, 0.0, 0.0
+    for t, (events, bad) in enumerate(zip(n, x, strict=True), 1):
+        sum_n.append(sum_n[-1] + events)
+        sum_x.append(sum_x[-1] + bad)
+        if t < hole:
+            continue
+        stretch_n, stretch_x = sum_n[t] - sum_n[t - hole], sum_x[t] - sum_x[t - hole]
+        if stretch_x - rate * stretch_n > worst:
+            worst, worst_n, worst_x = stretch_x - rate * stretch_n, stretch_n, stretch_x
+        left_n, left_x = sum_n[t] - worst_n, sum_x[t] - worst_x
+        going_on = sum_x[t] - sum_x[t - MINUTE] > above * (sum_n[t] - sum_n[t - MINUTE])
+        evidence = -math.inf
+        if left_x >= BAD and left_x > above * left_n and going_on:
+            evidence = log_evidence(left_x / scatter, left_n * rate / scatter, shape)
+        yield Look(evidence, left_n, left_x)
+
+
+def log_evidence(x: float, m: float, shape: float) -> float:
+    """ln of how much likelier x bad events are after a rise than without one, where m are expected.
+
+    The mean of the likelihood ratios of RISES, each a Gamma-Poisson of the same shape: an e-process while m grows,
+    so the chance that it ever exceeds 1/alpha without a rise is at most alpha.
+    """
+    ratios = [x * ln - (shape + x) * math.log((shape + m * math.exp(ln)) / (shape + m)) for ln in _LN_RISES]
+    top = max(ratios)
+    return top + math.log(sum(math.exp(ratio - top) for ratio in ratios) / len(ratios))
