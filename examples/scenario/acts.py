@@ -101,7 +101,7 @@ def rolled_back(story: Story) -> None:
     )
     _heard_as_told(story, "6", phases)
     story.stage("7 errors, time and hit rate are back", lambda: not story.excess(), 300, story.excess)
-    heard = [each.name for each in webhook.heard if each.name == RATE]
+    heard = [each.name for each in webhook.heard if each.name == RATE or each.receiver.endswith("pager")]
     story.stage(f"7 {RATE} never fired: nobody was paged", lambda: not heard and not line.fired(RATE))
 
 
