@@ -114,6 +114,7 @@ def firing_since() -> str:
         expr = f'label_replace({expr}, "chosen", "$1", "{label}", "(.*)")'
         expr = f'label_replace({expr}, "chosen", "$$__all", "chosen", "")'
         expr = f'label_join({expr}, "panel", "&var-{variable}=", "panel", "chosen")'
+    expr = f"@{{own:link_open}}{expr}@{{own:link_close}}"
     return f"max by (rank, alertname, schema_name, about, panel, {OWN}) ({expr})"
 
 
@@ -281,7 +282,7 @@ def dashboard() -> Any:
                             links=[
                                 {
                                     "title": "Panel",
-                                    "url": "/d/${__value.raw}&${__url_time_range}@{own:drill_further}",
+                                    "url": "/d/${__value.raw}&${__url_time_range}",
                                 }
                             ],
                             texts={"/.+/": ("panel", "")},

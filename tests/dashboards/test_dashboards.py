@@ -536,3 +536,42 @@ def test_own_labels_push_no_number_out_of_sight(name: str) -> None:
         overrides = {(one["matcher"]["id"], one["matcher"]["options"]): one["properties"] for one in
                      panel["fieldConfig"]["overrides"]}  # fmt: skip
         assert {"id": "noValue", "value": "\u2013"} in overrides["byType", "string"]
+
+
+def test_the_panel_of_an_alert_is_opened_for_its_own_labels(tmp_path: Path) -> None:
+    """A row's link chooses the alert's own labels; all of them where it has none, or the team of whom it notifies."""
+    given = values.checked({"own_labels": "region,team", "selector": 'environment="a"'})
+    (table,) = (
+        panel
+        for panel in panels(json.loads(rendering.dashboard("schema-health", given)))
+        if panel["title"] == "Alerts That Fire"
+    )
+    expr = re.sub(r'=~"\$\w+"', '=~".*"', table["targets"][0]["expr"])
+    alerts = [
+        'alertname="CrashedValidators", severity="critical", job="shop", schema_name="Lead", region="eu", team="x", '
+        'environment="a"',
+        'alertname="MeasurementsDropped", severity="info", job="shop", region="eu", team="platform", environment="a"',
+        'alertname="CollectorDown", severity="critical", job="otelcol", team="platform"',
+    ]
+    series = [f'ALERTS{{alertstate="firing", {one}}}' for one in alerts]
+    series += [f"ALERTS_FOR_STATE{{{one}}}" for one in alerts]
+    document = {
+        "rule_files": [],
+        "evaluation_interval": "10s",
+        "tests": [
+            {
+                "interval": "10s",
+                "input_series": [{"series": one, "values": "1x10"} for one in series],
+                "promql_expr_test": [{"expr": expr, "eval_time": "1m", "exp_samples": []}],
+            }
+        ],
+    }
+    (tmp_path / "links.json").write_text(json.dumps(document))
+    done = subprocess.run(["promtool", "test", "rules", "links.json"], cwd=tmp_path, capture_output=True, text=True)
+    got = sorted(re.findall(r'alertname=\\?"(\w+).*?panel=\\?"[^"]*?viewPanel=\d+([^"\\]*)', done.stdout + done.stderr))
+    assert got == [
+        ("CollectorDown", "&var-job=otelcol&var-schema=$__all&var-region=$__all&var-team=$__all"),
+        ("CrashedValidators", "&var-job=shop&var-schema=Lead&var-region=eu&var-team=x"),
+        ("MeasurementsDropped", "&var-job=shop&var-schema=$__all&var-region=eu&var-team=$__all"),
+        ("Watchdog", "&var-job=$__all&var-schema=$__all&var-region=$__all&var-team=$__all"),  # no rules are loaded
+    ]

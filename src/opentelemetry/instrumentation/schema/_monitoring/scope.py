@@ -79,9 +79,10 @@ class Scope:
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in ["job", *further])
         if form == "further":  # likewise, where there is no job
             return "".join(f"&var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in further)
-        if form in ("drill", "drill_further"):  # in a link from a table's row, with the job or without
-            named = [*(["job"] if form == "drill" else []), *further]
-            return "".join(f"&var-{label}=${{__data.fields.{label}:percentencode}}" for label in named)
+        if form == "drill":  # in a link from a table's row
+            return "".join(f"&var-{label}=${{__data.fields.{label}:percentencode}}" for label in ["job", *further])
+        if form in ("link_open", "link_close"):  # around a query whose label `panel` is such a link
+            return self._linked(form == "link_open")
         if form == "where":
             return "{{ $labels.job }}" + self._own("beside")
         if form == "beside":
@@ -100,6 +101,22 @@ class Scope:
         if form == "equal":
             return ", ".join(further)
         return ", ".join(["job", *further])
+
+    def _linked(self, opening: bool) -> str:
+        """Adds each own label to a link in the label `panel`: all values where a row has none.
+
+        The selector chooses the others already. An alert about telemetry has the platform's team, not its series'.
+        """
+        fixed = {matcher.label for matcher in self._selector}
+        chosen = [label for label in self.further if label not in fixed]
+        if opening:
+            return "label_join(label_replace(label_replace(label_replace(" * len(chosen)
+        none = {"team": self.values["platform_team"]}
+        return "".join(
+            f', "chosen", "$1", "{label}", "(.*)"), "chosen", "$$__all", "chosen", ""), '
+            f'"chosen", "$$__all", "chosen", "{none.get(label, "")}"), "panel", "&var-{label}=", "panel", "chosen")'
+            for label in chosen
+        )
 
     def _error_ratio(self) -> str:
         """Failed validations over requests, as promised: everybody's. With a scope, ours alone."""
