@@ -98,14 +98,14 @@ def _write(name: str, home: Path, story: Story | None, out: Path, scale: Scale, 
     (folder / "report.md").write_text("\n".join(lines) + "\n")
     heard = [each._asdict() for each in story.stack.webhook.heard]
     (folder / "heard.json").write_text(json.dumps(heard, indent=1))
-    story.say(f"timeline, report and logs: {folder}{_photograph(svg)}")
+    story.say(f"timeline, report and logs: {folder}{photograph(svg)}")
 
 
 def _row(cells: tuple[object, ...]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _photograph(svg: Path) -> str:
+def photograph(svg: Path) -> str:
     """Draws a picture as PNG beside it; says why not where that is not possible."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

@@ -48,7 +48,7 @@ def incident(story: Story) -> None:
         "4 the guard says degraded",
         lambda: "degraded" in webhook.phases(),
         WATCH,
-        lambda: _degraded(story),
+        lambda: _progress(story),
         hopeless=lambda: command.ended and "degraded" not in command.verdict(),
     )
     _alerts(story, RATE)
@@ -95,7 +95,7 @@ def rolled_back(story: Story) -> None:
         "6 degraded, rolled back, recovered, in this order", lambda: webhook.phases() == phases, 2 * WATCH,
         lambda: ", ".join(webhook.phases()), hopeless=lambda: command.ended and webhook.phases()[-1:] == ["failed"],
     )  # fmt: skip
-    _degraded(story)
+    _progress(story)
     story.stage(
         "6 the command has ended", lambda: command.ended and "degraded" in command.verdict(), 300, command.verdict
     )
@@ -206,7 +206,7 @@ def _alerts(story: Story, name: str, schema: str = "") -> None:
     story.timeline.happened(f"the team hears: {name}", "notification", heard.at)
 
 
-def _degraded(story: Story) -> str:
+def _progress(story: Story) -> str:
     """Puts the phases that were heard on the timeline; the first one's message."""
     progress = [each for each in story.stack.webhook.heard if each.receiver == "progress" and each.status == "firing"]
     told = {moment.what for moment in story.timeline.moments}
@@ -224,7 +224,7 @@ def _heard_as_told(story: Story, number: str, phases: list[str]) -> None:
         f"{number} the webhook heard what the history says", lambda: webhook.phases() == story.told() == phases,
         30, lambda: ", ".join(webhook.phases()),
     )  # fmt: skip
-    _degraded(story)
+    _progress(story)
     heard = [each for each in webhook.heard if each.receiver == "progress" and each.status == "firing"]
     lines = [line for line in story.history() if line["event"] == "told"]
     rows = [

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from leads_api.mixes import STEADY
+from scenario.__main__ import photograph
 from scenario.clients import Deck
 from scenario.scale import Scale
 from scenario.timeline import Timeline, draw
@@ -78,6 +79,15 @@ def test_a_timeline_names_what_happened() -> None:
     words = {element.text for element in picture.iter() if element.text}
     assert {"Act 1", "p95", "limit 50 ms", "HighValidationTime", "the team hears: <degraded>"} <= words
     assert len([each for each in picture.iter() if each.tag.endswith("polyline")]) == 3
+
+
+def test_no_browser_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a Chromium there is the SVG alone, and a sentence says what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    svg = tmp_path / "timeline.svg"
+    svg.write_text(draw(Timeline(), "Act 1"))
+    assert "apt-get install chromium" in photograph(svg)
+    assert not svg.with_suffix(".png").exists()
 
 
 @pytest.mark.nightly
