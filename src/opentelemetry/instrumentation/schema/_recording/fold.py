@@ -233,7 +233,7 @@ def forget(instrument: Any) -> None:
                     for aggregation in match._attributes_aggregation.values():
                         aggregation._lock = threading.Lock()
                         reservoir = getattr(aggregation, "_reservoir", None)
-                        if hasattr(reservoir, "_lock"):
+                        if reservoir is not None and hasattr(reservoir, "_lock"):
                             reservoir._lock = threading.Lock()
 
 
