@@ -59,10 +59,10 @@ def test_bursts_of_siblings_count(length: int) -> None:
     calm, burst = [15.0] * 1440, [0.0] * 1440
     burst[900 : 900 + length] = [6.0] * length  # in each of two siblings
     steady = [float(i % 40 == 0) for i in range(1440)]
-    befores = [evidence.Counts(calm, [max(a, b) for a, b in zip(steady, own, strict=True)]) for own in (burst, burst)]
-    befores += [evidence.Counts(calm, steady)] * 4
+    histories = [evidence.Counts(calm, [max(a, b) for a, b in zip(steady, own, strict=True)]) for own in (burst, burst)]
+    histories += [evidence.Counts(calm, steady)] * 4
     after = evidence.Counts([15.0] * WATCH, [0.0] * 20 + [6.0] * length + [0.0] * (20 - length))
-    alone, *_, among = rule.null(befores[-1], WATCH, 0.0001), *rule.nulls(befores, WATCH, 0.0006)
+    alone, *_, among = rule.null(histories[-1], WATCH, 0.0001), *rule.nulls(histories, WATCH, 0.0006)
     assert rule.judge(alone, after, WATCH).verdict == "degraded"
     assert among.hole > alone.hole
     assert rule.judge(among, after, WATCH).verdict == "inconclusive"

@@ -144,7 +144,7 @@ def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
     return nulls([before], watch, alpha)[0]
 
 
-def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
+def nulls(histories: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
     """What the blocks before a change say about the endpoints of a service, judged together.
 
     Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
@@ -152,12 +152,12 @@ def nulls(befores: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
     as if it were no less steady than most of them: a burst in its past has made it look so.
 
     Args:
-        befores: As for `null`, of each endpoint.
+        histories: As for `null`, of each endpoint.
         watch: Blocks of a watch.
         alpha: The chance of a false alarm that all of them may have together.
     """
-    hole = max((_hole(before, watch) for before in befores), default=0)
-    pasts = [_Past.of(before, watch, hole) for before in befores]
+    hole = max((_hole(before, watch) for before in histories), default=0)
+    pasts = [_Past.of(before, watch, hole) for before in histories]
     scatter = median([past.scatter for past in pasts] or [1.0])
     wander = median([past.wander for past in pasts] or [0.0])
     highest = [past.highest(min(past.scatter, scatter), min(past.wander, wander), hole) for past in pasts]

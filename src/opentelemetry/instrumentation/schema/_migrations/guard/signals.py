@@ -247,8 +247,8 @@ class Signals:
         )
         if not several:
             return overall, {}
-        befores = [self.counts(signal, key, first, last) for key in keys]
-        return overall, dict(zip(keys, rule.nulls(befores, self.watch, alpha * ENDPOINTS), strict=True))
+        histories = [self.counts(signal, key, first, last) for key in keys]
+        return overall, dict(zip(keys, rule.nulls(histories, self.watch, alpha * ENDPOINTS), strict=True))
 
     @property
     def first(self) -> int:
