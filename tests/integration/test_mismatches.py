@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -114,6 +115,24 @@ def test_what_ceased_is_0_and_counts_again(app: App, monkeypatch: pytest.MonkeyP
     gauge, counter = app.until(lambda gauge, counter: gauge.get(ROUNDS) == 1 and counter.get(ROUNDS) == 2)
     assert (gauge[ROUNDS], counter[ROUNDS]) == (1, 2)
     assert app.recorder.tables is read
+
+
+class Oddity(BaseModel):
+    weight: Annotated[float, Field(ge=0, le=100)]
+
+
+def test_pairs_as_the_project_says(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that nobody would guess is compared where pyproject.toml names it, whatever else that file names."""
+    (tmp_path / "pyproject.toml").write_text(
+        f'[tool.otel-schema.tables]\n"{__name__}:Oddity" = "parcels"\n"other:NeverSeen" = "parcels"\nParcelIn = ""\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    ParcelIn.model_validate({"weight": 1, "label": "a"})
+    Oddity.model_validate({"weight": 1})
+    app.query()
+    gauge, _ = app.until(lambda gauge, counter: ("Oddity", *ROUNDS[1:]) in gauge)
+    assert gauge[("Oddity", *ROUNDS[1:])] == 1
+    assert not [key for key in gauge if key[0] == "ParcelIn"], "declared to have no table"
 
 
 def test_a_fault_of_ours_stays_ours(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,11 +115,12 @@ class Mismatches:
         if not kinds:
             return None
         found: dict[str, Mismatch] = {}
+        declared = fit_pairing.declared_in(Path.cwd())
         for each in kinds:
             system = system_of(each.dialect)
             if system is None:
                 continue
-            for pair in fit_pairing.pair(schemas, each.document, None, each.classes, strict=False):
+            for pair in fit_pairing.pair(schemas, each.document, declared, each.classes, strict=False):
                 document, _ = documents[pair.schema]
                 table = each.document[pair.table]
                 for mismatch in fit.compare(schemas[pair.schema], document, table, system, pair.declared):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, cast
 
+from . import pyproject
 from .fields import Document, SchemaSpec
 from .fit import column_of
 
@@ -69,7 +71,7 @@ def pair(
     Raises:
         PairingError: if a declaration names a schema or table that is not there.
     """
-    told = _declared(schemas, tables, declared or {})
+    told = _declared(schemas, tables, declared or {}, strict)
     found: list[Pairing] = []
     for ref, schema in sorted(schemas.items()):
         if schema.library == "sqlalchemy" or schema.type.kind != "object" or not schema.fields:
@@ -91,17 +93,36 @@ def pair(
     return found
 
 
-def _declared(schemas: Document, tables: Mapping[str, SchemaSpec], declared: Mapping[str, str]) -> dict[str, Pairing]:
+def declared_in(root: Path) -> dict[str, str]:
+    """What `[tool.otel-schema.tables]` of the project in `root` says; nothing where that cannot be read."""
+    try:
+        found = pyproject.tool(root, "otel-schema").get("tables")
+    except OSError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    lines = cast("dict[str, object]", found).items()
+    return {schema: table for schema, table in lines if isinstance(table, str)}
+
+
+def _declared(
+    schemas: Document, tables: Mapping[str, SchemaSpec], declared: Mapping[str, str], strict: bool
+) -> dict[str, Pairing]:
     found: dict[str, Pairing] = {}
     for name, table in declared.items():
         refs = [ref for ref, each in schemas.items() if name in (ref, each.name) and each.library != "sqlalchemy"]
-        if not refs:
-            raise PairingError(
-                f"[tool.otel-schema.tables] names the schema {name!r}, which is not among those read: "
-                "write it as `module:Name`, and name its module"
-            )
-        for ref in refs:
-            found[ref] = Pairing(ref, _table(table, tables, ref) if table else "", "declared in pyproject.toml", True)
+        try:
+            if not refs:
+                raise PairingError(
+                    f"[tool.otel-schema.tables] names the schema {name!r}, which is not among those read: "
+                    "write it as `module:Name`, and name its module"
+                )
+            for ref in refs:
+                named = _table(table, tables, ref) if table else ""
+                found[ref] = Pairing(ref, named, "declared in pyproject.toml", True)
+        except PairingError:
+            if strict:
+                raise
     return found
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import ast
 import configparser
 import contextlib
-import importlib
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from . import revisions
+from . import pyproject, revisions
 from .revisions import History, Tool
 from .version_tables import NAMES, Wanted, wanted
 
@@ -75,7 +73,7 @@ def at(directory: Path) -> Migrations:
 
 def _alembic(root: Path) -> Iterator[Migrations]:
     seen: set[tuple[Path, ...]] = set()
-    for settings in (*_ini(root / "alembic.ini"), *_pyproject(root / "pyproject.toml")):
+    for settings in (*_ini(root / "alembic.ini"), *_pyproject(root)):
         home = _place(root, settings.get("script_location", ""))
         if home is None:
             continue
@@ -100,20 +98,14 @@ def _ini(file: Path) -> Iterator[dict[str, str]]:
             yield {key: value.replace("%(here)s", str(file.parent)) for key, value in settings.items()}
 
 
-def _pyproject(file: Path) -> Iterator[dict[str, str]]:
+def _pyproject(root: Path) -> Iterator[dict[str, str]]:
     """`[tool.alembic]`, where this Python can read it."""
-    if not file.is_file() or "tool.alembic" not in file.read_text(encoding="utf-8", errors="replace"):
-        return
-    try:
-        toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-        found: Any = toml.loads(file.read_text(encoding="utf-8"))["tool"]["alembic"]
-    except (ImportError, ValueError, KeyError, TypeError):
-        return
     settings: dict[str, str] = {}
-    for key, value in cast("dict[str, Any]", found).items():
+    for key, value in pyproject.tool(root, "alembic").items():
         text = "\n".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
-        settings[key] = text.replace("%(here)s", str(file.parent))
-    yield {"path_separator": "newline", **settings}
+        settings[key] = text.replace("%(here)s", str(root))
+    if settings:
+        yield {"path_separator": "newline", **settings}
 
 
 _SEPARATORS: Final = {"os": re.escape(os.pathsep), "space": r"\s+", "newline": r"\n", ":": ":", ";": ";"}
