@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import pickle
+import re
 import shutil
 import socket
 import sqlite3
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,17 @@ LIMIT = 0.05
 INTERVAL = 0.001
 """Seconds between two reads, so that each connection that returns is read."""
 
-DRIVERS = [
-    "sqlite+pysqlite",
-    "sqlite+aiosqlite",
-    "postgresql+psycopg",
-    "postgresql+psycopg_async",
-    "postgresql+asyncpg",
-    "mysql+pymysql",
-    "mysql+aiomysql",
-]
+MODULES = {
+    "sqlite+pysqlite": "sqlite3",
+    "sqlite+aiosqlite": "aiosqlite",
+    "postgresql+psycopg": "psycopg",
+    "postgresql+psycopg2": "psycopg2",  # with SQLAlchemy 1.4, in `make floor`, which knows no psycopg
+    "postgresql+psycopg_async": "psycopg",
+    "postgresql+asyncpg": "asyncpg",
+    "mysql+pymysql": "pymysql",
+    "mysql+aiomysql": "aiomysql",
+}
+DRIVERS = [driver for driver, module in MODULES.items() if find_spec(module) is not None]
 SERVERS = [each for each in DRIVERS if not each.startswith("sqlite")]
 ASYNC = {"aiosqlite", "psycopg_async", "asyncpg", "aiomysql"}
 
@@ -82,17 +86,15 @@ class App:
         """Runs and commits a statement; returns how long that took, in s."""
 
         async def request_async() -> None:
-            async with self.engine.connect() as connection:
+            async with self.engine.begin() as connection:
                 await connection.execute(text(sql))
-                await connection.commit()
 
         before = time.perf_counter()
         if self.is_async:
             self.run(request_async())
         else:
-            with self.engine.connect() as connection:
+            with self.engine.begin() as connection:
                 connection.execute(text(sql))
-                connection.commit()
         took = time.perf_counter() - before
         time.sleep(2 * INTERVAL)
         return took
@@ -196,15 +198,14 @@ def locked(one: App, url: str) -> Iterator[None]:
         other.rollback()
         other.close()
         return
-    sync = url.replace("asyncpg", "psycopg").replace("psycopg_async", "psycopg").replace("aiomysql", "pymysql")
+    sync = re.sub(r"\+(asyncpg|psycopg_async)", "+psycopg", url).replace("aiomysql", "pymysql")
     engine = sqlalchemy.create_engine(sync, poolclass=NullPool)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         mode = "IN ACCESS EXCLUSIVE MODE" if "postgresql" in url else ""
         connection.execute(text(f"LOCK TABLE alembic_version {mode}" if mode else "LOCK TABLES alembic_version WRITE"))
         yield
         if not mode:
             connection.execute(text("UNLOCK TABLES"))
-        connection.rollback()
 
 
 @pytest.mark.parametrize("driver", SERVERS)

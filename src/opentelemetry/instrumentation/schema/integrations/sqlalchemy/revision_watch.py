@@ -130,7 +130,10 @@ def _collected() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "_finalize_fairy":
-            return bool(frame.f_locals.get("is_gc_cleanup", True))
+            found = frame.f_locals
+            if "is_gc_cleanup" in found:
+                return bool(found["is_gc_cleanup"])
+            return found.get("ref", frame) is not None  # SQLAlchemy 1.4
         frame = frame.f_back
     return True
 
