@@ -73,7 +73,7 @@ BURN = recorded("job:schema_budget_burn:of_limit")
 ABOUT = (
     "schema_module", "http_request_method", "http_route", "schema_endpoint", "schema_cache_name",
     "schema_telemetry_component", "schema_telemetry_instrument", "schema_migration_tool", "db_namespace", "instance",
-    "exporter", "receiver", "long",
+    "exporter", "receiver", "signal", "data_type", "long",
 )  # fmt: skip
 """What an alert may be about, beside a schema and a job."""
 RUNBOOK = {"title": "Runbook", "url": "@{runbook_url}/${__value.raw}.md", "targetBlank": True}
