@@ -356,7 +356,7 @@ class Proxy:
             thread.join()
 
 
-@pytest.mark.parametrize("driver", SERVERS)
+@pytest.mark.parametrize("driver", [each for each in SERVERS if not each.endswith("psycopg2")])  # which cannot bound it
 def test_a_server_that_hangs(telemetry: Telemetry, request: pytest.FixtureRequest, driver: str) -> None:
     """A server that stops to answer holds a returned connection for less than 50 ms; the next request has a new one."""
     server: Server = request.getfixturevalue("postgresql" if driver.startswith("postgresql") else "mariadb")
