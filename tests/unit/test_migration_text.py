@@ -273,6 +273,7 @@ def test_exceptions(line: str, problem: str) -> None:
         ("op.add_column('a', sa.Column('x', geo.Geometry('POINT')))", None),
         ("op.add_column('a', sa.Column('x', sa.String(), server_default=str(uuid.uuid4())))", None),
         ("op.execute(textwrap.dedent('SELECT 1'))", None),
+        ("op.bulk_insert(t, [{'at': time.time()}])", None),
         ("op.bulk_insert(t, [{'at': datetime.datetime(2020, 1, 1)}])", None),
     ],
 )
