@@ -121,12 +121,9 @@ def _beyond(call: ast.Call, script: Script) -> str:
         return ""
     top = script.modules[root.id].partition(".")[0]
     name = call.func.attr if isinstance(call.func, ast.Attribute) else root.id
-    if (
-        top in _PURE
-        or name in _ASKING
-        or (top == "time" and name != "sleep")
-        or (top not in sys.stdlib_module_names and not name[:1].islower())
-    ):
+    if top in _PURE or name in _ASKING or (top == "time" and name != "sleep"):
+        return ""
+    if top not in sys.stdlib_module_names and not name[:1].islower():
         return ""
     return ast.unparse(call.func)
 
