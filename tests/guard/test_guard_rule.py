@@ -97,6 +97,14 @@ def test_a_doubling_does_not_pass() -> None:
             assert counts["pass"] <= 10, name
 
 
+def test_the_limit_says_which_rate_it_is_of() -> None:
+    """After a deployment's blip the limit is of the last half, and says so: else it would lie below its own rate."""
+    n, usual = [300.0] * 1480, [3.0] * 1480
+    harmless, blip = _judged(n, usual), _judged(n, [*usual[:1440], *[150.0] * 4, *usual[1444:]])
+    assert (harmless.verdict, harmless.late, blip.verdict, blip.late) == ("pass", False, "pass", True)
+    assert blip.most < blip.rate
+
+
 def test_few_requests_are_inconclusive() -> None:
     """Nine requests after a change never pass, though none of them failed."""
     n = [1.0] * 1440 + [9 / WATCH] * WATCH

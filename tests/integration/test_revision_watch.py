@@ -221,7 +221,7 @@ def test_a_locked_version_table(telemetry: Telemetry, url: Callable[[str], str],
             databases(one)[0].due = 0.0
             took = sorted(reading_request(one) for _ in range(9))
             assert set(info(telemetry)) == {(None, "unknown")}
-            assert took[2] - usual < LIMIT, took  # on a machine that is busy with other things some take longer
+            assert took[0] - usual < LIMIT, took  # every one would wait; on a busy machine some take longer
             assert connections(one) < connected + 6000
         soon(telemetry, one, {("c", "current")})
 

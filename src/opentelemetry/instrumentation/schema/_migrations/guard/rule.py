@@ -118,7 +118,8 @@ class Judgement(NamedTuple):
         verdict: `inconclusive` also says "not yet".
         at: The block after the change at whose end the evidence was enough, from 1; 0 where it was not.
         rate: Bad events per event since the settling; NaN without events.
-        most: The upper 95 % limit of that rate.
+        most: The upper 95 % limit of that rate; of the watch's last half where `late`.
+        late: Whether the last half passes while the whole does not yet, as after a blip of a deployment.
         n: Events since the settling.
         x: Bad events since the settling.
         evidence: ln of the highest evidence so far; -inf where the rate never was above the limit.
@@ -128,6 +129,7 @@ class Judgement(NamedTuple):
     at: int
     rate: float
     most: float
+    late: bool
     n: float
     x: float
     evidence: float
@@ -194,15 +196,15 @@ def judge(past: Null, after: Counts, watch: int) -> Judgement:
             break
     n, x = math.fsum(after.n[SETTLING:]), math.fsum(after.x[SETTLING:])
     half_n, half_x = math.fsum(after.n[watch // 2 :]), math.fsum(after.x[watch // 2 :])
-    most = _most(past, n, x, _WHOLE)
-    late = _most(past, half_n, half_x, _LAST_HALF)
+    most, allowed = _most(past, n, x, _WHOLE), limit(past.usual)
+    half = _most(past, half_n, half_x, _LAST_HALF)
     verdict: Verdict = "inconclusive"
     if at:
         verdict = "degraded"
     elif len(after.n) >= watch and past.n >= EVENTS and not past.incident:
-        verdict = "pass" if min(most, late) <= limit(past.usual) else "inconclusive"
-    shown = min(most, late) if verdict == "pass" else most
-    return Judgement(verdict, at, x / n if n else math.nan, shown, n, x, highest)
+        verdict = "pass" if min(most, half) <= allowed else "inconclusive"
+    late = verdict == "pass" and most > allowed
+    return Judgement(verdict, at, x / n if n else math.nan, half if late else most, late, n, x, highest)
 
 
 @dataclass(frozen=True)

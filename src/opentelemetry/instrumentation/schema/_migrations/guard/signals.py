@@ -306,7 +306,7 @@ class Signals:
     def _state(self, signal: Signal) -> State:
         tracked = self._tracked.get(signal)
         if tracked is None or tracked.overall is None:
-            nothing = Judgement("inconclusive", 0, math.nan, math.nan, 0.0, 0.0, -math.inf)
+            nothing = Judgement("inconclusive", 0, math.nan, math.nan, False, 0.0, 0.0, -math.inf)
             return State(signal, "inconclusive", nothing, {}, None, None, f"no {_NOUNS[signal]} in the baseline")
         done = self.complete
         overall = rule.judge(tracked.overall, self.counts(signal, None, 0, done), self.watch)

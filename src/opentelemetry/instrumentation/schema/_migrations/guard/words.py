@@ -56,7 +56,8 @@ def sentence(state: State, figures: Figures) -> str:
     if past is None or math.isnan(judged.rate):
         return f"{state.verdict}: {name}{f' ({state.why})' if state.why else ''}"
     slow = f" slower than {duration(state.slow)}" if state.slow is not None else ""
-    text = f"{name} {percent(judged.rate)} (at most {percent(judged.most)}){slow}, before {percent(past.usual)}"
+    bound = f"{'in the last half ' if judged.late else ''}at most {percent(judged.most)}"
+    text = f"{name} {percent(judged.rate)} ({bound}){slow}, before {percent(past.usual)}"
     return f"{state.verdict}: {text}{f': {state.why}' if state.why and state.verdict == 'inconclusive' else ''}"
 
 
@@ -83,6 +84,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
                         **_past(state),
                     }
                 ),
+                "at_most_in": "last half" if state.overall.late else "watch",
                 "endpoints": state.degraded,
             }
             for signal, state in outcome.states.items()
