@@ -52,7 +52,7 @@ def play(acts: tuple[str, ...], options: argparse.Namespace) -> int:
     with ExitStack() as running:
         home = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="scenario-", dir="/tmp")))
         inner = running.enter_context(ExitStack())
-        stack = Stack(inner, home, scale, options.limit, brings, options.broken, come_first(1))
+        stack = Stack(inner, home, scale, options.limit, brings, options.broken, options.store, come_first(1))
         story: Story | None = None
         try:
             stack.start(start)
@@ -152,6 +152,7 @@ def main() -> int:
         "--limit", type=float, default=0.25, help="seconds of the 95th percentile from which HighValidationTime fires"
     )
     parser.add_argument("--break", dest="broken", choices=BREAKS, default="", help="break something on purpose")
+    parser.add_argument("--store", choices=("sink", "jaeger"), default="sink", help="what keeps the traces")
     parser.add_argument("--out", type=Path, default=Path("build/scenario"))
     options = parser.parse_args()
     acts = options.acts.split(",")

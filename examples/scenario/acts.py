@@ -299,7 +299,7 @@ def _served_again(story: Story, since: float) -> bool:
 def _trace(story: Story) -> str:
     """Field, rule and query behind an exemplar of the panel's query; empty where there is none yet."""
     for exemplar in exemplars(story.stack.url("prometheus"), _panel()):
-        spans = story.stack.sink.trace(exemplar.trace_id)
+        spans = story.stack.traces.trace(exemplar.trace_id)
         failed = [
             each for each in spans if each.span_id == exemplar.span_id and each.attributes.get("schema.problem.path")
         ]

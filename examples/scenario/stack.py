@@ -24,6 +24,7 @@ from processes import HOST, ProgramError, answers, beside_python, clean_environm
 from scenario.scale import Scale
 from scenario.webhook import Webhook
 from sink import Sink
+from stores import Jaeger
 
 HERE = Path(__file__).parent
 LEADS = HERE.parent / "leads_api"
@@ -46,6 +47,7 @@ class Stack:
         limit: Seconds of a validation's 95th percentile, above which the alert fires.
         brings: Folders of migrations that the project has beside the app's own.
         broken: One of BREAKS, or nothing.
+        keeps: The trace store, `sink` or `jaeger`.
         first: What lets the app and its database come first.
         where: Ports by name.
     """
@@ -56,6 +58,7 @@ class Stack:
     limit: float
     brings: tuple[str, ...]
     broken: str = ""
+    keeps: str = "sink"
     first: list[str] = field(default_factory=list)
     where: dict[str, int] = field(default_factory=dict)
 
@@ -72,7 +75,7 @@ class Stack:
         self.where = {name: quiet_port() for name in names}
         self.database = self._postgresql() or f"sqlite:///{self.home / 'leads.sqlite3'}"
         self.project = self._project()
-        self.sink = self.running.enter_context(Sink())
+        self.traces, self.store = self._store()
         self.webhook = self.running.enter_context(Webhook())
         self.collector = ExitStack()
         self.running.enter_context(self.collector)
@@ -130,7 +133,7 @@ class Stack:
             "OTELCOL_METRICS": f"{HOST}:{self.where['metrics']}",
             "OTELCOL_HEALTH": f"{HOST}:{self.where['health']}",
             "OTELCOL_TELEMETRY_PORT": str(self.where["own"]),
-            "OTELCOL_NEXT": self.sink.grpc_endpoint.removeprefix("http://"),
+            "OTELCOL_NEXT": self.store,
             "OTELCOL_QUEUE_DIR": str(self.home / "queue"),
             "OTELCOL_DECISION_WAIT": self.scale.duration(10),
             "OTELCOL_KEEP_PERCENT": "1",
@@ -162,6 +165,19 @@ class Stack:
         log = self.home / f"{name}.log"
         started = program(name, command, log, ready, clean_environment() | dict(variables or {}), self.home)
         return (until or self.running).enter_context(started)
+
+    def _store(self) -> tuple[Sink | Jaeger, str]:
+        """The trace store, and where it takes traces."""
+        if self.keeps == "sink":
+            sink = self.running.enter_context(Sink())
+            return sink, sink.grpc_endpoint.removeprefix("http://")
+        ports = {name: f"{HOST}:{quiet_port()}" for name in ("OTLP_GRPC", "HTTP", "GRPC")}
+        store = Jaeger(f"http://{ports['HTTP']}")
+        variables = {f"JAEGER_{name}": address for name, address in ports.items()}
+        variables |= {"JAEGER_DIR": str(self.home / "jaeger"), "JAEGER_TELEMETRY_PORT": str(quiet_port())}
+        command: list[str | Path] = [build("jaeger"), f"--config={CONFIGS / 'stores' / 'jaeger.yaml'}"]
+        self._program("jaeger", command, lambda: answers(f"{store.url}/api/services"), variables)
+        return store, ports["OTLP_GRPC"]
 
     def _postgresql(self) -> str:
         """The URL of a server of its own; "" where there is none on this machine."""

@@ -90,6 +90,23 @@ def test_no_browser_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not svg.with_suffix(".png").exists()
 
 
+def played(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Act 1, ten times faster."""
+    return subprocess.run(
+        [sys.executable, "-m", "scenario", "--fast", "--acts=1", *options, f"--out={out}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=880,
+        env={**os.environ, "PYTHONPATH": "examples/leads_api:examples"},
+    )  # fmt: skip
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_jaeger_keeps_the_traces(tmp_path: Path) -> None:
+    """Act 1 finds the exemplar's trace in a real Jaeger, and every stage happens."""
+    done = played(tmp_path, "--store=jaeger")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
@@ -103,11 +120,7 @@ def test_no_browser_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_a_broken_stage_fails_the_run(broken: str, stage: str, tmp_path: Path) -> None:
     """Where a part of the chain does not work, act 1 exits with 1 and names the stage."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scenario", "--fast", "--acts=1", f"--break={broken}", f"--out={tmp_path}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=880,
-        env={**os.environ, "PYTHONPATH": "examples/leads_api:examples"},
-    )  # fmt: skip
+    done = played(tmp_path, f"--break={broken}")
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"✗ act 1: {stage}" in done.stdout
     assert f"**Missing: {stage}" in (tmp_path / "act-1" / "report.md").read_text()
