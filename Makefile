@@ -14,7 +14,7 @@ demo: $(READY) ## the example app with real traffic and what its telemetry says 
 	@PYTHONPATH=examples/leads_api $(BIN)/python examples/leads_api/demo.py
 
 # Many tests wait for a server: more of them than there are cores. What shares a server is in one file.
-PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
 test: $(READY) ## all tests but the nightly ones
 	$(BIN)/python -m pytest -q -m "not nightly" $(PARALLEL)
 

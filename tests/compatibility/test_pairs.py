@@ -20,7 +20,7 @@ from pairs import CITED, PAIRS, Pair
 WRONG_BREAKING: set[tuple[str, Direction]] = set()
 """Pairs that are called breaking although every input passed: none is known."""
 
-EACH_CHANGE = 60
+EACH_CHANGE = 150
 NIGHTLY = 1000
 """Inputs a pair and direction."""
 

@@ -66,6 +66,15 @@ def test_rare_requests_come_evenly() -> None:
             assert count <= window * STEADY[kind] / total + 2, kind.__name__
 
 
+def test_an_alert_is_known_from_when_to_when() -> None:
+    """An alert that fires, ends and fires again is two stretches."""
+    line = Timeline()
+    for names in (["A"], ["A", "B"], ["B"], ["A"]):
+        line.firing(names)
+    assert [alert.name for alert in line.alerts] == ["A", "B", "A"]
+    assert line.fired("B")
+
+
 def test_a_timeline_names_what_happened() -> None:
     """The picture is an SVG with each figure's line, each alert's bar and each moment's words."""
     timeline = Timeline(limit=0.05)
