@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import threading
 import time
@@ -36,6 +37,28 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that mostly wait for servers begin first: at the end nothing would be left to run beside them."""
     items.sort(key=lambda item: "pipeline" not in item.path.parts and "two_teams" not in item.path.name)
+
+
+class Forks:
+    """Children leave alone what their parent left: gRPC's servers abort a process that collects them after a fork.
+
+    From the fork on, since code of others runs in the child before `fork` returns.
+    """
+
+    collecting = True
+
+    def before(self) -> None:
+        self.collecting = gc.isenabled()
+        gc.disable()
+
+    def after_in_parent(self) -> None:
+        if self.collecting:
+            gc.enable()
+
+
+forks = Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=forks.before, after_in_parent=forks.after_in_parent)
 
 
 def pytest_collection_finish() -> None:

@@ -139,15 +139,15 @@ def test_a_query_inside_a_validation_hangs_on_its_span(run: Run) -> None:
 
 def test_the_slow_ones_are_slow_for_their_query(run: Run) -> None:
     """Each look-up of an alias makes a validation of more than 10 ms, the most of which is its SQL span."""
-    slow = [span for span in verified(run.sink) if span.duration > 0.01]
-    assert len(slow) >= run.truth.slow["LeadVerified"]
+    slow, looked_up = [span for span in verified(run.sink) if span.duration > 0.01], run.truth.slow["LeadVerified"]
+    assert len(slow) >= looked_up
     shares = sorted(
         query.duration / span.duration
         for span in slow
         for query in run.sink.trace(span.trace_id)
         if query.parent_span_id == span.span_id
     )
-    assert shares[len(shares) // 2] > 0.5
+    assert shares[-looked_up // 2] > 0.5  # others are slow on a busy machine
 
 
 def test_exemplars_lead_to_the_spans_of_slow_validations(run: Run) -> None:

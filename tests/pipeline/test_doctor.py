@@ -117,7 +117,7 @@ class Server(Program):
     def ready(self) -> bool:
         return "Ready" in get(f"{self.url}/-/ready")
 
-    def eventually(self, expression: str, deadline: float = 30) -> None:
+    def eventually(self, expression: str, deadline: float = 120) -> None:
         eventually(lambda: Source(self.url).query(expression), expression, deadline)
 
 
