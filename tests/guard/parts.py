@@ -9,16 +9,16 @@ import sqlite3
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from http_servers import Quiet, serving
 
 from certificates import certificates
 
@@ -59,35 +59,6 @@ class LeadIn(BaseModel):
 FITS = '[tool.otel-schema]\nmodules = ["shop_models"]\n'
 TEST = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"  # bcrypt of `test`
 SERVES = "[tool.otel-schema]\nserves_by_revision = true\n"
-
-
-class Quiet(BaseHTTPRequestHandler):
-    """Answers without a log."""
-
-    def answer(self, code: int, body: bytes, kind: str = "text/plain; version=0.0.4") -> None:
-        """Sends an answer."""
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(handler: type[Quiet]) -> Iterator[int]:
-    """Serves on a free port, which is given."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @dataclass

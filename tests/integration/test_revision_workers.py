@@ -9,14 +9,14 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 from databases import Server, free_port
 
 from migrated import TABLE, Project
+from processes import until
 from sink import Sink
 
 APP = """
@@ -75,13 +75,13 @@ def test_each_worker_sees_the_migration(postgresql: Server, tmp_path: Path) -> N
         try:
             for each in clients:
                 each.start()
-            until(lambda: seen(sink, "r1") >= WORKERS, "the first revision in each worker")
+            assert until(lambda: seen(sink, "r1") >= WORKERS, 240), "the first revision in each worker"
             project.revision("r2", "r1", 'op.add_column("a", sa.Column("x", sa.Integer()))', 'op.drop_column("a", "x")')
             done = project.do("upgrade")
             assert done.code == 0, done.all
-            until(lambda: seen(sink, "r2") >= WORKERS, "the second revision in each worker")
+            assert until(lambda: seen(sink, "r2") >= WORKERS, 240), "the second revision in each worker"
             before = answered[0]
-            until(lambda: answered[0] > before + 50, "requests afterwards")
+            assert until(lambda: answered[0] > before + 50, 240), "requests afterwards"
         finally:
             ended.set()
             for each in clients:
@@ -101,11 +101,3 @@ def seen(sink: Sink, revision: str) -> int:
             if point.attributes.get("schema.db.revision") == revision and point.value == 1
         }
     )
-
-
-def until(what: Callable[[], object], name: str) -> None:
-    """Polls."""
-    end = monotonic() + 240
-    while not what():
-        assert monotonic() < end, name
-        sleep(0.1)

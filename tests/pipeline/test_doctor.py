@@ -9,17 +9,16 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from http_servers import Quiet, serving
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import semconv
@@ -55,25 +54,13 @@ def exposition(count: int = 1, **more: str) -> str:
 def answering(answer: Callable[[str], tuple[int, str, str]]) -> Iterator[int]:
     """A server whose GETs are answered by status, content type and text of a path; gives its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
-            code, content_type, text = answer(self.path)
-            self.send_response(code)
-            self.send_header("Content-Type", content_type)
-            self.end_headers()
-            self.wfile.write(text.encode())
+            code, kind, text = answer(self.path)
+            self.answer(code, text.encode(), kind)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        yield port
 
 
 @contextmanager
