@@ -156,6 +156,7 @@ TABLE = sa.Table(
     sa.Column("price", sa.Numeric(5, 2), server_default="0"),
     sa.Column("at", sa.DateTime(timezone=True)),
     sa.Column("kind", sa.Enum("a", "b", name="kind"), nullable=False),
+    sa.Column("color", sa.Enum(Color)),
     sa.Column("total", sa.Integer, sa.Computed("price * 2")),
     sa.Column("other", sa.ForeignKey("leads.id")),
     sa.Column("count", sa.BigInteger, default=0, nullable=False),
@@ -180,6 +181,7 @@ def test_table() -> None:
         "price": "default",
         "at": "optional",
         "kind": "required",
+        "color": "optional",
         "total": "never",
         "other": "optional",
         "count": "default",
@@ -187,6 +189,7 @@ def test_table() -> None:
     columns = {name: field.column for name, field in found.items() if field.column is not None}
     assert (columns["id"].generated, columns["total"].generated) == ("autoincrement", "computed")
     assert (columns["price"].server_default, columns["other"].references) == ("'0'", "leads.id")
+    assert (found["color"].type.values, columns["color"].members) == (("RED", "BLUE"), (1, 2))
     assert next(iter(document.values())).constraints == (
         "check price >= 0", "index (at)", "unique (name)", "unique (name, kind)",
     )  # fmt: skip

@@ -311,8 +311,6 @@ def dumps(data: Any) -> str:
 
 
 _Spec = TypeSpec | FieldSpec | ColumnSpec
-_PARTS: Final = {"fields", "prefix", "members"}
-"""Attributes that hold a tuple of specs; `type`, `items`, `keys`, `extra_type` and `column` hold one."""
 DEFAULTS: Final[dict[Any, tuple[tuple[str, Any], ...]]] = {
     cls: tuple((each.name, each.default) for each in fields(cls)) for cls in (TypeSpec, FieldSpec, ColumnSpec)
 }
@@ -326,14 +324,15 @@ def as_data(spec: _Spec) -> dict[str, Any]:
         value = getattr(spec, name)
         if value is default or value == default:
             continue
-        if isinstance(value, (TypeSpec, FieldSpec, ColumnSpec)):
-            data[name] = as_data(value)
-        elif isinstance(value, tuple):
-            items = cast("tuple[Any, ...]", value)
-            data[name] = [as_data(each) for each in items] if name in _PARTS else list(items)
+        if isinstance(value, tuple):
+            data[name] = [_part(each) for each in cast("tuple[Any, ...]", value)]
         else:
-            data[name] = value
+            data[name] = _part(value)
     return data
+
+
+def _part(value: Any) -> Any:
+    return as_data(value) if isinstance(value, (TypeSpec, FieldSpec, ColumnSpec)) else value
 
 
 def type_from(data: Mapping[str, Any]) -> TypeSpec:
