@@ -7,7 +7,9 @@ import gc
 import os
 import pickle
 import re
+import select
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -24,7 +26,7 @@ import sqlalchemy
 from databases import Server, free_port, missing
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._live import revisions
-from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers
+from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers, _psycopg2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -356,7 +358,7 @@ class Proxy:
             thread.join()
 
 
-@pytest.mark.parametrize("driver", [each for each in SERVERS if not each.endswith("psycopg2")])  # which cannot bound it
+@pytest.mark.parametrize("driver", SERVERS)
 def test_a_server_that_hangs(telemetry: Telemetry, request: pytest.FixtureRequest, driver: str) -> None:
     """A server that stops to answer holds a returned connection for less than 50 ms; the next request has a new one."""
     server: Server = request.getfixturevalue("postgresql" if driver.startswith("postgresql") else "mariadb")
@@ -387,6 +389,109 @@ def test_a_server_that_hangs(telemetry: Telemetry, request: pytest.FixtureReques
             soon(telemetry, one, {("c", "current")})
     finally:
         proxy.close()
+
+
+def test_psycopg2_is_as_it_was(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """A read that goes past psycopg2 leaves its modes, its state and a pending notification, in autocommit too."""
+    psycopg2 = pytest.importorskip("psycopg2")
+    options = {"client_encoding": "LATIN1", "isolation_level": "AUTOCOMMIT", "pool_size": 1, "max_overflow": 0}
+    with app("postgresql+psycopg2", url("postgresql+psycopg2"), **options) as one:
+        versioned(one, "c")
+        stamped(one, "\xe9")
+        soon(telemetry, one, {("\ufffd", "ahead")})  # read, if not decoded
+        stamped(one, "c")
+        with one.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            connection.execute(text("LISTEN n"))
+            connection.execute(text("NOTIFY n, 'x'"))
+            raw.notifies.clear()
+            connection.execute(text("NOTIFY n, 'y'"))
+            before = raw.status, raw.autocommit, raw.get_transaction_status(), raw.encoding
+            libpq = _psycopg2.library(psycopg2)
+            assert libpq is not None
+            waits = libpq.PQisnonblocking(raw.pgconn_ptr)
+            databases(one)[0].due = 0.0
+        assert databases(one)[0].due
+        assert (raw.status, raw.autocommit, raw.get_transaction_status(), raw.encoding) == before
+        assert libpq.PQisnonblocking(raw.pgconn_ptr) == waits == 0
+        raw.poll()
+        assert [each.payload for each in raw.notifies] == ["y"]
+        soon(telemetry, one, {("c", "current")})
+
+
+def test_psycopg2_that_is_closed_meanwhile(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """A connection that is closed while it is read is thrown away, and nothing of it is touched afterwards."""
+    pytest.importorskip("psycopg2")
+    with app("postgresql+psycopg2", url("postgresql+psycopg2")) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        for moment in ("send_query", "flush", "is_busy", "consume_input", "get_result"):
+            original = getattr(_psycopg2.Connection, moment)
+
+            def closed(self: Any, *arguments: Any, original: Any = original) -> Any:
+                self._connection.close()
+                return original(self, *arguments)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_psycopg2.Connection, moment, closed)
+                _invalidated.clear()
+                reading_request(one)
+            assert len(_invalidated) == 1
+            assert set(info(telemetry)) == {(None, "unknown")}
+            soon(telemetry, one, {("c", "current")})
+
+
+@pytest.mark.parametrize("without", ["pgconn_ptr", "libpq", "the same libpq"])
+def test_psycopg2_without_a_limit_is_not_read(without: str) -> None:
+    """Where psycopg2's own libpq is not surely reached no connection is read: too old, linked in, or another one's."""
+    psycopg2 = pytest.importorskip("psycopg2")
+
+    class Extensions:
+        connection = object if without == "pgconn_ptr" else psycopg2.extensions.connection
+        libpq_version = staticmethod(lambda: psycopg2.extensions.libpq_version() + (without == "the same libpq"))
+
+    class Module:
+        __file__ = select.__file__ if without == "libpq" else psycopg2._psycopg.__file__  # any library
+
+    class Dialect:
+        driver, is_async = "psycopg2", False
+        dbapi: Any = type("dbapi", (), {"extensions": Extensions, "_psycopg": Module})
+
+    assert _drivers.driver_of(Dialect) is None
+    Dialect.dbapi = psycopg2
+    assert _drivers.driver_of(Dialect) is _drivers.DRIVERS["psycopg2"]
+
+
+class Enough(Exception):
+    """What a signal handler of the application raises."""
+
+
+@pytest.mark.parametrize("driver", [each for each in SERVERS if each.rpartition("+")[2] not in ASYNC])
+def test_a_signal_while_it_reads(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """What a signal handler raises during the read reaches the application, and the pool has its place back."""
+    at = url(driver)
+    with app(driver, at, pool_size=1, max_overflow=0) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        real = DRIVERS_OF[driver]
+        original = real.read
+
+        def interrupted(*arguments: Any) -> Any:
+            signal.setitimer(signal.ITIMER_REAL, 0.005)  # it waits for a lock for 20 ms
+            return original(*arguments)  # type: ignore[misc]
+
+        def enough(*_: Any) -> None:
+            raise Enough
+
+        before = signal.signal(signal.SIGALRM, enough)
+        try:
+            with locked(one, at), pytest.MonkeyPatch.context() as patch:
+                patch.setattr(real, "read", interrupted)
+                with pytest.raises(Enough):
+                    time.sleep(20 + reading_request(one))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert one.request() < 30  # not the time-out of a pool without a place
 
 
 DRIVERS_OF = {f"{name}": _drivers.DRIVERS[name.rpartition("+")[2]] for name in DRIVERS}

@@ -25,7 +25,7 @@ COLUMNS: Final[dict[Tool, str]] = {"alembic": "version_num", "dbmate": "version"
 RAILS: Final = "ar_internal_metadata"
 """Rails keeps it beside its own `schema_migrations`, whose column is as DBMate's."""
 
-MAX_ROWS: Final = 20_000
+MAX_ROWS: Final = 5_000
 """Rows that are read of a version table: DBMate's has one a migration. One that has more is none."""
 
 BASE: Final = "base"

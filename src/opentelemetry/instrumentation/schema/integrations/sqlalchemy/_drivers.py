@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final
 
+from ... import faults
 from ..._recording.revisions import Questions
+from . import _psycopg2
 
 SERVER_LIMIT: Final = 0.02
 """Seconds after which the server ends a statement."""
@@ -145,14 +148,27 @@ def _libpq(pgconn: Any, sql: str) -> Generator[tuple[int, bool], None, Rows]:
         if result is None:
             break
         if result.status == _TUPLES:
-            width = range(result.nfields)
-            rows = [
-                tuple(None if (value := result.get_value(row, at)) is None else value.decode() for at in width)
-                for row in range(result.ntuples)
-            ]
+            rows = [tuple(_decoded(result, row)) for row in range(result.ntuples)]
     if rows is None:
         raise Refused
     return rows
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Nothing but an answer to the end leaves the connection usable."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise Unusable from error
+
+
+def _decoded(result: Any, row: int) -> Iterator[str | None]:
+    for column in range(result.nfields):
+        value = result.get_value(row, column)
+        yield None if value is None else value.decode("utf-8", "replace")  # in the client's encoding, whichever it is
 
 
 def _is_idle(pgconn: Any) -> bool:
@@ -160,13 +176,22 @@ def _is_idle(pgconn: Any) -> bool:
 
 
 def _psycopg(connection: Any, questions: Questions, _dbapi: Any, _mariadb: bool) -> bool:
-    pgconn, end = connection.pgconn, monotonic() + DEADLINE
+    return _answer_libpq(connection.pgconn, questions)
+
+
+def _psycopg_2(connection: Any, questions: Questions, dbapi: Any, _mariadb: bool) -> bool:
+    with _psycopg2.Connection(connection, dbapi) as pgconn:
+        return _answer_libpq(pgconn, questions)
+
+
+def _answer_libpq(pgconn: Any, questions: Questions) -> bool:
+    end = monotonic() + DEADLINE
     if not _is_idle(pgconn):
         return False
 
     def execute(sql: str) -> Rows:
         waits = _libpq(pgconn, sql)
-        with selectors.DefaultSelector() as selector:
+        with _answered(), selectors.DefaultSelector() as selector:
             while True:
                 try:
                     socket, writes = next(waits)
@@ -174,7 +199,7 @@ def _psycopg(connection: Any, questions: Questions, _dbapi: Any, _mariadb: bool)
                     return done.value  # type: ignore[no-any-return]
                 key = selector.register(socket, selectors.EVENT_WRITE if writes else selectors.EVENT_READ)
                 if not selector.select(max(end - monotonic(), 0)):
-                    raise Unusable
+                    raise TimeoutError
                 selector.unregister(key.fileobj)
 
     _answer(questions, execute)
@@ -188,32 +213,20 @@ async def _psycopg_async(connection: Any, questions: Questions, _dbapi: Any, _ma
 
     async def execute(sql: str) -> Rows:
         waits = _libpq(pgconn, sql)
-        while True:
-            try:
-                socket, writes = next(waits)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
-            ready = asyncio.Event()
-            (loop.add_writer if writes else loop.add_reader)(socket, ready.set)
-            try:
-                await ready.wait()
-            finally:
-                (loop.remove_writer if writes else loop.remove_reader)(socket)
+        with _answered():
+            while True:
+                try:
+                    socket, writes = next(waits)
+                except StopIteration as done:
+                    return done.value  # type: ignore[no-any-return]
+                ready = asyncio.Event()
+                (loop.add_writer if writes else loop.add_reader)(socket, ready.set)
+                try:
+                    await ready.wait()
+                finally:
+                    (loop.remove_writer if writes else loop.remove_reader)(socket)
 
     await _answer_async(questions, execute)
-    return True
-
-
-def _psycopg2(connection: Any, questions: Questions, dbapi: Any, _mariadb: bool) -> bool:
-    if connection.get_transaction_status() != _IDLE:
-        return False
-
-    def execute(sql: str) -> Rows:
-        with connection.cursor(cursor_factory=dbapi.extensions.cursor) as cursor:
-            cursor.execute(f"{_SET}; {sql}")
-            return cursor.fetchall()  # type: ignore[no-any-return]
-
-    _rolled_back(lambda: _answer(questions, execute), connection.rollback)
     return True
 
 
@@ -224,9 +237,12 @@ async def _asyncpg(connection: Any, questions: Questions, _dbapi: Any, _mariadb:
     async def execute(sql: str) -> Rows:
         return [tuple(row) for row in await connection.fetch(sql)]
 
-    # Behind a pooler that lends servers by the transaction, a statement is prepared and run in one of them.
-    await connection.execute(f"BEGIN READ ONLY; {_SET}")
-    await _rolled_back_async(_answer_async(questions, execute), lambda: connection.execute("ROLLBACK"))
+    async def read() -> None:
+        # Behind a pooler that lends servers by the transaction, a statement is prepared and run in one of them.
+        await connection.execute(f"BEGIN READ ONLY; {_SET}")
+        await _answer_async(questions, execute)
+
+    await _rolled_back_async(read(), lambda: connection.execute("ROLLBACK"))
     return True
 
 
@@ -279,23 +295,35 @@ async def _aiomysql(connection: Any, questions: Questions, dbapi: Any, mariadb: 
 def _rolled_back(read: Callable[[], object], rollback: Callable[[], object]) -> None:
     try:
         read()
-    finally:
-        try:
-            rollback()
-        except Exception as error:
-            raise Unusable from error
+    except Exception as error:
+        if not faults.interrupts(error):  # else the connection is in the middle of an answer, and thrown away
+            _undone(rollback)
+        raise
+    _undone(rollback)
+
+
+def _undone(rollback: Callable[[], object]) -> None:
+    try:
+        rollback()
+    except Exception as error:
+        raise Unusable from error
 
 
 async def _rolled_back_async(read: Coroutine[Any, Any, None], rollback: Callable[[], Any]) -> None:
     try:
         await read
-    except Exception:  # not where we were cancelled: the connection is then in the middle of an answer
-        try:
-            await rollback()
-        except Exception as error:
-            raise Unusable from error
+    except Exception as error:  # not where we were cancelled: as above
+        if not faults.interrupts(error):
+            await _undone_async(rollback)
         raise
-    await rollback()
+    await _undone_async(rollback)
+
+
+async def _undone_async(rollback: Callable[[], Any]) -> None:
+    try:
+        await rollback()
+    except Exception as error:
+        raise Unusable from error
 
 
 DRIVERS: Final[dict[str, Driver]] = {
@@ -303,7 +331,7 @@ DRIVERS: Final[dict[str, Driver]] = {
     "aiosqlite": Driver(read_async=_aiosqlite),
     "psycopg": Driver(_psycopg),
     "psycopg_async": Driver(read_async=_psycopg_async, discard=lambda connection: connection.pgconn.finish()),
-    "psycopg2": Driver(_psycopg2),
+    "psycopg2": Driver(_psycopg_2),
     "asyncpg": Driver(read_async=_asyncpg, discard=lambda connection: connection.terminate()),
     "pymysql": Driver(_pymysql),
     "aiomysql": Driver(read_async=_aiomysql, discard=lambda connection: connection.close()),
@@ -314,4 +342,6 @@ DRIVERS: Final[dict[str, Driver]] = {
 def driver_of(dialect: Any) -> Driver | None:
     """How the driver of a dialect is asked; None if it is not."""
     name = f"{dialect.driver}_async" if dialect.driver == "psycopg" and dialect.is_async else dialect.driver
+    if name == "psycopg2" and _psycopg2.library(dialect.dbapi) is None:
+        return None
     return DRIVERS.get(name)

@@ -104,12 +104,13 @@ class _Watch:
                     done = _read_async(driver, connection, questions, dialect.dbapi, mariadb)
         except BaseException as error:
             revisions.failed(database)
-            cancelled = error if isinstance(error, asyncio.CancelledError) else None
-            interrupts = not isinstance(error, Exception) or faults.interrupts(error)
+            origin = error.__cause__ if isinstance(error, Unusable) and error.__cause__ is not None else error
+            cancelled = origin if isinstance(origin, asyncio.CancelledError) else None
+            interrupts = not isinstance(origin, Exception) or faults.interrupts(origin)
             if interrupts or isinstance(error, Unusable):
                 _discard(driver, connection, record)
             if interrupts and cancelled is None:
-                raise
+                raise origin  # noqa: B904 -- the application's, as it was
             _log.debug("the database's revision was not read: %s", type(error).__qualname__)
         else:
             if done:
