@@ -155,7 +155,7 @@ def _libpq(pgconn: Any, sql: str) -> Generator[tuple[int, bool], None, Rows]:
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def _answered() -> Generator[None, None, None]:
     """Nothing but an answer to the end leaves the connection usable."""
     try:
         yield

@@ -77,7 +77,8 @@ class Connection:
     """
 
     def __init__(self, connection: Any, dbapi: Any) -> None:
-        self._connection, self._libpq = connection, library(dbapi)
+        self._connection = connection
+        self._libpq: Any = library(dbapi)
 
     def __enter__(self) -> Connection:
         self._before = int(self._libpq.PQisnonblocking(self._at))
