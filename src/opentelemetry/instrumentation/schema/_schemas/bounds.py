@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from datetime import datetime
+from itertools import zip_longest
+from typing import Final, Literal
 
 from .fields import TypeSpec
 
@@ -30,6 +32,32 @@ def one_of(old: object, new: object) -> Change | None:
     if old == new:
         return None
     return "narrowed" if old is None else "widened" if new is None else "changed"
+
+
+def formats(old: str | None, new: str | None) -> Change | None:
+    """Of formats: one may be a part of another, as IPv4 is of IP, and one scheme of many of a URL."""
+    if old is None or new is None or old == new:
+        return one_of(old, new)
+    (one, *olds), (other, *news) = old.split(":"), new.split(":")
+    if one == other == "url":
+        return combine([_part(a, b) for a, b in zip_longest(olds, news)])
+    return "widened" if old in _WITHIN.get(new, ()) else "narrowed" if new in _WITHIN.get(old, ()) else "changed"
+
+
+def _part(old: str | None, new: str | None) -> Change | None:
+    """Of a set of texts; none, or an empty one, is every text."""
+    if not old or not new or old == new:
+        return one_of(old or None, new or None)
+    olds, news = {*old.split(",")}, {*new.split(",")}
+    return "widened" if olds < news else "narrowed" if news < olds else "changed"
+
+
+_WITHIN: Final = {
+    "ip": ("ipv4", "ipv6"),
+    "ip-interface": ("ipv4-interface", "ipv6-interface"),
+    "ip-network": ("ipv4-network", "ipv6-network"),
+    "uuid": ("uuid1", "uuid3", "uuid4", "uuid5", "uuid6", "uuid7", "uuid8"),
+}
 
 
 def numbers(old: TypeSpec, new: TypeSpec) -> Change | None:
@@ -104,9 +132,18 @@ def _tighter(closed: float | str | None, opened: float | str | None, sign: int) 
 
 
 def _order(one: float | str, other: float | str) -> int | None:
-    """-1, 0 or 1; None where a text meets a number."""
+    """-1, 0 or 1; None where the two cannot be compared."""
     if isinstance(one, str) and isinstance(other, str):
-        return (one > other) - (one < other)
+        try:
+            first, second = datetime.fromisoformat(one), datetime.fromisoformat(other)
+            order = (first > second) - (first < second)
+            # A naive value is compared by the clock of the bound's zone, so both must tell the same.
+            clocks = first.replace(tzinfo=None), second.replace(tzinfo=None)
+            return order if order == (clocks[0] > clocks[1]) - (clocks[0] < clocks[1]) else None
+        except TypeError:  # one has no time zone
+            return None
+        except ValueError:  # a time of day
+            return (one > other) - (one < other)
     if isinstance(one, str) or isinstance(other, str):
         return None
     return (one > other) - (one < other)
@@ -129,6 +166,8 @@ def _bound(old: Bound, new: Bound, sign: int) -> Change | None:
     order = _order(new[0], old[0])
     if order is None:
         return "changed"
+    if order == 0 and new[1] == old[1]:
+        return None
     if order == 0:
         return "narrowed" if new[1] else "widened"
     return "narrowed" if order == sign else "widened"

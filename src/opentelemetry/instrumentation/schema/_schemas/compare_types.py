@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from . import bounds, describe
 from .bounds import Change
-from .fields import FieldSpec, Kind, SchemaSpec, TypeSpec, without_null
+from .compare_fields import Fields, below, broken
+from .compare_values import enum_change, holds
+from .fields import Kind, SchemaSpec, TypeSpec, union, without_null
 from .findings import Finding
-from .pairing import name_of, pair_fields, pair_members
-from .verdicts import DIRECTIONS, Direction, Verdict, field_verdict, verdict, worst
+from .pairing import pair_members
+from .verdicts import DIRECTIONS, Direction, Verdict, verdict
 
 _INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
     ("integer", "number"): DIRECTIONS,
@@ -22,6 +25,7 @@ _INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
     ("date", "datetime"): ("request",),  # written with a time, which a date refuses
 }
 """Kinds whose every value another kind accepts, by direction. Not (integer, decimal): true is an integer."""
+_ARRAYS: Final = {"list", "set", "tuple"}
 
 
 class Walk:
@@ -47,6 +51,7 @@ class Walk:
         self.direction: Direction = direction
         self.schema = schema
         self.active: set[tuple[str | None, str | None]] = set()
+        self._fields = Fields(direction, self._finding, self.types)
 
     def finding(self, rule: str, change: str, path: str, old: str, new: str) -> Finding:
         """What the table of verdicts says of a change."""
@@ -68,6 +73,14 @@ class Walk:
 
     def types(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """What changed between two types."""
+        key = old.ref, new.ref
+        paired = self._paired(old, new)
+        named = old.kind == new.kind == "object" and None not in key
+        if not paired and not (named and key in self.active):
+            one, other = self._seen_through(old, self.old), self._seen_through(new, self.new)
+            if one is not old or other is not new:
+                self.active |= {key} if named else set()
+                return self.types(one, other, path)
         found: list[Finding] = []
         if "any" in (old.kind, new.kind):
             if old.kind != new.kind:
@@ -96,11 +109,13 @@ class Walk:
             if old.kind == "custom" and old.ref != new.ref:
                 return [self._type("changed", path, old, new)]
             return self._bounds(old, new, path) + self._inner(old, new, path) + self._code(old, new, path)
-        if "null" in (old.kind, new.kind):  # said as `null`
-            rest = new if old.kind == "null" else old
-            return [self._type("widened" if rest is new else "narrowed", path, old, new)]
+        for nothing in ("null", "never"):  # of null it is said as `null` too
+            if nothing in (old.kind, new.kind):
+                return [self._type("widened" if old.kind == nothing else "narrowed", path, old, new)]
+        if {old.kind, new.kind} <= _ARRAYS and not (old.prefix or new.prefix):
+            return self._arrays(old, new, path)
         if "enum" in (old.kind, new.kind):
-            return [self._type(_enum_change(old, new), path, old, new)] + self._code(old, new, path)
+            return [self._type(enum_change(old, new), path, old, new)] + self._code(old, new, path)
         ways: tuple[tuple[TypeSpec, TypeSpec, Change], ...] = ((old, new, "widened"), (new, old, "narrowed"))
         for one, other, change in ways:
             if self.direction in _INCLUDED.get((one.kind, other.kind), ()):
@@ -110,6 +125,15 @@ class Walk:
                     *self._code(old, new, path),
                 ]
         return [self._type("changed", path, old, new)]
+
+    def _arrays(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        """Lists, sets and tuples of any length: all are read from an array; a set counts and writes each item once."""
+        if self.direction == "request" and new.kind == "set" and (new.min_length, new.max_length) != (None, None):
+            return [self._type("changed", path, old, new)]
+        one, other = (replace(each, kind="list", unique=each.unique or each.kind == "set") for each in (old, new))
+        if self.direction == "request":
+            one, other = replace(one, unique=old.unique), replace(other, unique=new.unique)
+        return self._bounds(one, other, path) + self._inner(one, other, path) + self._code(old, new, path)
 
     def _bounds(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         if old == new:
@@ -132,7 +156,7 @@ class Walk:
             ),
             (
                 "format",
-                bounds.one_of(old.format, new.format),
+                bounds.formats(old.format, new.format),
                 describe.value_text(old.format),
                 describe.value_text(new.format),
             ),
@@ -148,7 +172,8 @@ class Walk:
                     self.finding("strict", strict, path, describe.strict_text(old), describe.strict_text(new))
                 )
             if (old.strip, old.case) != (new.strip, new.case):
-                checked = any((new.min_length, new.max_length, new.pattern))
+                shortens = new.strip and old.case == new.case
+                checked = any((new.min_length, new.pattern)) or (not shortens and new.max_length)
                 change = "changed" if checked else "unchecked"
                 findings.append(
                     self.finding(
@@ -160,27 +185,40 @@ class Walk:
     def _inner(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """Items, keys and values."""
         found: list[Finding] = []
-        if len(old.prefix) != len(new.prefix):
-            return [self._type("changed", path, old, new)]
-        for number, (one, other) in enumerate(zip(old.prefix, new.prefix, strict=True)):
-            found += self.types(one, other, _below(path, str(number)))
         anything = TypeSpec(kind="any")
+        rests = old.items or anything, new.items or anything
+        for number, (one, other) in enumerate(zip_longest(old.prefix, new.prefix)):
+            found += self.types(one or rests[0], other or rests[1], below(path, str(number)))
+        if old.names != new.names and old.kind == "tuple" and self.direction == "request" and old.names:
+            texts = (", ".join(each.names) or "none" for each in (old, new))
+            found.append(self.finding("item-names", "changed", path, *texts))
         if old.items != new.items:
-            found += self.types(old.items or anything, new.items or anything, _below(path, "*"))
+            found += self.types(old.items or anything, new.items or anything, below(path, "*"))
         if old.keys != new.keys:
-            found += self.types(old.keys or anything, new.keys or anything, _below(path, "(key)"))
+            found += self.types(old.keys or anything, new.keys or anything, below(path, "(key)"))
         return found
 
     def _enums(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        removed = tuple(value for value in old.values if not _holds(new.values, value))
-        added = tuple(value for value in new.values if not _holds(old.values, value))
-        found: list[Finding] = []
+        removed = tuple(value for value in old.values if not holds(new.values, value))
+        added = tuple(value for value in new.values if not holds(old.values, value))
+        found = self._converted(old, new, path)
         if removed and not (new.open and self.direction == "request"):
             found.append(self.finding("enum", "narrowed", path, describe.values_text(removed), ""))
         if added:
             change = "widened-open" if old.open else "widened"
             found.append(self.finding("enum", change, path, "", describe.values_text(added)))
         return found
+
+    def _converted(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        """What becomes of a value before it is looked up in an enum: `"1"` is 1 for some."""
+        if old.items is not None and new.items is not None:
+            return self.types(old.items, new.items, path)
+        converts = [each.items is not None and not each.items.strict for each in (old, new)]
+        change = bounds.flag(not converts[0], not converts[1])
+        if change is None or self.direction == "response":
+            return []
+        texts = ["conversion" if each else "no conversion" for each in converts]
+        return [self.finding("strict", change, path, *texts)]
 
     def _code(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found: list[Finding] = []
@@ -195,25 +233,34 @@ class Walk:
 
     def _unions(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found = self._code(old, new, path)
-        olds, news = (each.members if each.kind == "union" else (each,) for each in (old, new))
-        if old.discriminator != new.discriminator and None not in (old.discriminator, new.discriminator):
-            safe = self._tagged(olds, news, old.discriminator, new.discriminator)
+        olds, news = self._members_of(old, self.old), self._members_of(new, self.new)
+        reads = new.discriminator if self.direction == "request" else old.discriminator
+        if old.discriminator != new.discriminator and reads is not None:
             texts = describe.value_text(old.discriminator), describe.value_text(new.discriminator)
-            found.append(self.finding("discriminator", "safe" if safe else "changed", path, *texts))
+            if any(":" in each for each in texts):
+                found.append(self.finding("code", "changed", path, *texts))
+            else:
+                safe = self._tagged(olds, news, old.discriminator, new.discriminator)
+                found.append(self.finding("discriminator", "safe" if safe else "changed", path, *texts))
         pairs, removed, added = pair_members(olds, news, self.old, self.new, self.pairs)
         for one, other in pairs:
             inner = self.types(one, other, path)
             # A member that changed does no harm where another one takes its place.
-            if _broken(inner) and self._replaced(one, other, olds, news, path):
+            if broken(inner) and self._replaced(one, other, olds, news, path):
                 inner = [each for each in inner if each.level not in ("breaking", "unknown")]
             found += inner
         for member in removed:
-            if self.direction == "response" or not any(not _broken(self.types(member, each, path)) for each in news):
+            if self.direction == "response" or not any(not broken(self.types(member, each, path)) for each in news):
                 found.append(self.finding("union", "narrowed", path, describe.type_text(member), ""))
         for member in added:
-            if self.direction == "request" or not any(not _broken(self.types(each, member, path)) for each in olds):
+            if self.direction == "request" or not any(not broken(self.types(each, member, path)) for each in olds):
                 found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
+
+    def _members_of(self, type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> tuple[TypeSpec, ...]:
+        members = type_.members if type_.kind == "union" else (type_,)
+        plain = union([self._seen_through(each, document) for each in members])
+        return plain.members if plain.kind == "union" else (without_null(plain),)
 
     def _tagged(self, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], old: str | None, new: str | None) -> bool:
         """Whether every member that is sent holds the field by which the reader chooses."""
@@ -233,13 +280,13 @@ class Walk:
         self, one: TypeSpec, other: TypeSpec, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], path: str
     ) -> bool:
         if self.direction == "request":
-            return any(each is not other and not _broken(self.types(one, each, path)) for each in news)
-        return any(each is not one and not _broken(self.types(each, other, path)) for each in olds)
+            return any(each is not other and not broken(self.types(one, each, path)) for each in news)
+        return any(each is not one and not broken(self.types(each, other, path)) for each in olds)
 
     # -- objects
 
     def _objects(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        if old.ref is not None and self.pairs.get(old.ref) == new.ref:
+        if self._paired(old, new):
             return self._code(old, new, path)  # what changed inside is said of the schema itself
         key = old.ref, new.ref
         if old.ref is not None and key in self.active:
@@ -247,15 +294,37 @@ class Walk:
         one, other = self._resolved(old, self.old), self._resolved(new, self.new)
         if one is None or other is None:
             return [] if old.ref == new.ref else [self._type("changed", path, old, new)]
-        if "object" not in (one.kind, other.kind):  # a named schema of something else
-            return self.types(one, other, path)
         if one.kind != other.kind:
             return [self._type("changed", path, old, new)]
         self.active.add(key)
         try:
-            return self._members(one, other, path) + self._bounds(one, other, path) + self._code(one, other, path)
+            return (
+                self._fields.compare(one, other, path) + self._bounds(one, other, path) + self._code(one, other, path)
+            )
         finally:
             self.active.discard(key)
+
+    def _paired(self, old: TypeSpec, new: TypeSpec) -> bool:
+        """Whether both are versions of one named schema."""
+        return old.ref is not None and old.ref in self.pairs and self.pairs[old.ref] == new.ref
+
+    def _seen_through(self, type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> TypeSpec:
+        """A named schema of anything but an object as what it holds."""
+        seen: set[str] = set()
+        while type_.kind == "object" and type_.ref is not None:
+            if type_.ref in seen:  # a reference to itself alone
+                return TypeSpec(kind="custom", ref=type_.ref)
+            seen.add(type_.ref)
+            held = self._resolved(type_, document)
+            if held is None or (held.kind == "object" and held.ref is None):
+                break
+            type_ = replace(
+                held,
+                nullable=held.nullable or type_.nullable,
+                checks=held.checks + type_.checks,
+                serializers=held.serializers + type_.serializers,
+            )
+        return type_
 
     def _resolved(self, type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> TypeSpec | None:
         if type_.ref is None:
@@ -263,124 +332,11 @@ class Walk:
         schema = document.get(type_.ref)
         return schema.type if schema is not None else None
 
-    def _members(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        pairs, removed, added = pair_fields(old.fields, new.fields, self.direction)
-        found: list[Finding] = []
-        for one, other in pairs:
-            found += self._field(one, other, old, new, _below(path, name_of(other, self.direction)))
-        for each in removed:
-            found_verdict = self._removed(each, old, new)
-            at = _below(path, name_of(each, self.direction))
-            found.append(self._finding("field-removed", at, describe.field_text(each), "", found_verdict))
-        for each in added:
-            found_verdict = field_verdict("field-added", self.direction, old.extra or "ignore", _presence(each))
-            at = _below(path, name_of(each, self.direction))
-            found.append(self._finding("field-added", at, "", describe.field_text(each), found_verdict))
-        return found + self._extra(old, new, path)
-
-    def _removed(self, field_: FieldSpec, old: TypeSpec, new: TypeSpec) -> Verdict:
-        decides = new if self.direction == "request" else old
-        if self.direction == "request" and new.extra_type is not None and not self._fits(field_.type, new.extra_type):
-            return verdict("extra-type", "narrowed", "request")
-        return field_verdict("field-removed", self.direction, decides.extra or "ignore", _presence(field_))
-
-    def _fits(self, type_: TypeSpec, other: TypeSpec) -> bool:
-        return not _broken(self.types(type_, other, ""))
-
-    def _field(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        found = self._renamed(one, other, old, new, path)
-        texts = describe.field_text(one), describe.field_text(other)
-        if self.direction == "request":
-            if (one.presence == "required") != (other.presence == "required"):
-                rule = "field-required" if other.presence == "required" else "field-optional"
-                found.append(self.finding(rule, "changed", path, *texts))
-            elif one.default != other.default and None not in (one.default, other.default):
-                found.append(self.finding("default", "changed", path, str(one.default), str(other.default)))
-        elif one.written == "always" and other.written == "sometimes":
-            found.append(self.finding("field-may-be-absent", "changed", path, *texts))
-        return found + self.types(one.type, other.type, path)
-
-    def _renamed(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        """A field whose name on the wire changed: one finding for what went and what came."""
-        if self.direction == "request":
-            gone = [name for name in one.inputs if name not in other.inputs]
-            if not gone:
-                return []
-            if other.presence == "required":
-                found = field_verdict("field-added", "request", old.extra or "ignore", "required")
-            else:
-                found = self._removed(one, old, new)
-            rule = "field-renamed" if len(gone) == len(one.inputs) else "name-removed"
-            return [self._finding(rule, path, " or ".join(gone), " or ".join(other.inputs), found)]
-        if one.output == other.output:
-            return []
-        verdicts = [
-            self._removed(one, old, new),
-            field_verdict("field-added", "response", old.extra or "ignore", _presence(other)),
-        ]
-        level = worst([each.level for each in verdicts])
-        found = next(each for each in verdicts if each.level == level)
-        return [self._finding("field-renamed", path, one.output, other.output, found)]
-
-    def _extra(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        one, other = old.extra or "ignore", new.extra or "ignore"
-        found: list[Finding] = []
-        if one != other:
-            change = f"{one}-to-{other}"
-            if other == "forbid":
-                change = "to-forbid"
-            elif one == "ignore":
-                change = "to-allow"
-            found.append(self.finding("extra", change, path, one, other))
-        elif old.extra_type != new.extra_type:
-            anything = TypeSpec(kind="any")
-            found += self.types(old.extra_type or anything, new.extra_type or anything, _below(path, "*"))
-        return found
-
 
 def _as(type_: TypeSpec, kind: Kind) -> TypeSpec:
     """A type with the kind that it is compared as: integers are finite, and so are the decimals they are read as."""
     finite = type_.finite or type_.kind == "integer"
     return replace(type_, kind=kind, finite=finite)
-
-
-def _broken(findings: list[Finding]) -> bool:
-    return any(each.level in ("breaking", "unknown") for each in findings)
-
-
-def _below(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _presence(field_: FieldSpec) -> str:
-    """The column of the verdicts' table; what is only written counts by whether it always is."""
-    if field_.presence == "never":
-        return "required" if field_.written == "always" else "optional"
-    return field_.presence
-
-
-def _holds(values: tuple[object, ...], value: object) -> bool:
-    return any(type(each) is type(value) and each == value for each in values)
-
-
-def _enum_change(old: TypeSpec, new: TypeSpec) -> Change:
-    """From values to a type that holds them all, or from a type to some of its values."""
-    enum, type_ = (old, new) if old.kind == "enum" else (new, old)
-    kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}.get(type_.kind, ())
-    bounded = replace(type_, strict=False, strip=False, open=False) != TypeSpec(kind=type_.kind)
-    fit = all(isinstance(each, kinds) and (type_.kind == "boolean") == isinstance(each, bool) for each in enum.values)
-    if not kinds or not fit or (bounded and not _fit(enum, type_)):
-        return "changed"
-    return "widened" if enum is old else "narrowed"
-
-
-def _fit(enum: TypeSpec, type_: TypeSpec) -> bool:
-    """Whether every value keeps the bounds, as far as that can be told."""
-    if replace(type_, min_length=None, max_length=None, strict=False, strip=False) != TypeSpec(kind=type_.kind):
-        return False
-    longest = max((len(str(each)) for each in enum.values), default=0)
-    shortest = min((len(str(each)) for each in enum.values), default=0)
-    return (type_.max_length is None or longest <= type_.max_length) and shortest >= (type_.min_length or 0)
 
 
 def _moments(old: TypeSpec, new: TypeSpec) -> Change | None:

@@ -47,6 +47,7 @@ class TypeSpec:
         extra_type: What undeclared keys must hold, where that is restricted.
         values: Of an `enum`.
         names: Of an `enum` whose Python members are neither texts nor numbers: their names, in the order of `values`.
+            Of a `tuple`, the keys by which its items may be sent as an object.
         open: Whether the author says that further values will come (`x-extensible-enum`).
         ge: Lower bound; a date or time as ISO 8601 text, a duration in s.
         gt: Lower bound that is itself refused.
@@ -66,7 +67,8 @@ class TypeSpec:
         unique: Whether items must differ.
         strip: Whether white space around a text is removed first.
         case: `lower` or `upper` where a text is converted.
-        items: Of a list, set, map (its values), or of a tuple's rest.
+        items: Of a list, set, map (its values), or of a tuple's rest; of an `enum`, the type that a value is converted
+            to before it is looked up.
         keys: Of a map.
         prefix: A tuple's items by position.
         members: Of a union.

@@ -179,6 +179,14 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
         Verdict("warning", "Texts are converted in another way: the application gets other values than before."),
         Verdict("compatible", "What is written keeps its type and bounds."),
     ),
+    ("name-taken", "changed"): (
+        Verdict("breaking", "Another field reads this key now, and refuses what clients send under it."),
+        Verdict("compatible", "It concerns inputs."),
+    ),
+    ("item-names", "changed"): (
+        Verdict("breaking", "Clients may send the items as an object, with these keys."),
+        Verdict("compatible", "A list is written."),
+    ),
     ("code", "changed"): (Verdict("unknown", _CODE), Verdict("unknown", _CODE)),
     ("serializer", "changed"): (
         Verdict("compatible", "It concerns what is written."),

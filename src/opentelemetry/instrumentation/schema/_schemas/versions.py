@@ -60,6 +60,8 @@ class _Canonical:
             data["fields"] = self.reference(type_.ref) if type_.ref is not None else self.fields(type_.fields)
         elif type_.ref is not None:
             data["ref"] = type_.ref
+        if type_.names and type_.kind == "tuple":
+            data["names"] = list(type_.names)
         if type_.prefix:
             data["prefix"] = [self.type(each) for each in type_.prefix]
         if type_.members:

@@ -1,31 +1,32 @@
 """Reads the fields of JSON Schemas, of drafts 3 to 2020-12.
 
 A JSON Schema declares its version as `"version": "2.1"` beside its `title` or `$id`. What it says with keywords that
-are no type, bound or structure (`if`, `not`, `patternProperties`, …) is known by its text alone: a change there is seen
-and not judged.
+are no type, bound or structure (`if`, `not`, `patternProperties`, …) is known by its text alone, and by that of what it
+refers to: a change there is seen and not judged. Keywords that its draft does not know count for nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeGuard, cast
+from urllib.parse import unquote
 
 from ..._schemas.fields import (
     Document,
     FieldSpec,
     Kind,
-    Scalar,
     SchemaSpec,
     TypeSpec,
     declared,
-    dumps,
     reference,
     union,
 )
-from ..._schemas.fields import digest as _digest
+from ._dialect import Dialect, Resolver
+from ._values import apart, enum, one_enum, tags
 
 _KINDS: Final[dict[str, Kind]] = {
     "string": "string", "integer": "integer", "number": "number", "boolean": "boolean", "null": "null",
@@ -39,11 +40,15 @@ _IMPLIED: Final[dict[str, str]] = {
     "multipleOf": "number",
 }  # fmt: skip
 """What a schema without `type` is about; other types pass it, which is noted as a check."""
-_OPAQUE: Final = (
-    "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "dependencies", "patternProperties",
-    "propertyNames", "unevaluatedProperties", "unevaluatedItems", "contains", "minContains", "maxContains", "extends",
-    "disallow", "$dynamicRef", "$recursiveRef", "contentMediaType", "contentEncoding",
-)  # fmt: skip
+_READ: Final = {
+    *_IMPLIED, "type", "enum", "const", "allOf", "anyOf", "oneOf", "$ref", "additionalItems", "divisibleBy",
+}  # fmt: skip
+"""Keywords that are read; of the others the text counts."""
+_BOUNDS: Final = {
+    "type", "minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "divisibleBy", "minItems", "maxItems", "minProperties", "maxProperties", "uniqueItems",
+}  # fmt: skip
+"""Keywords beside an `enum` that are asked of each of its values."""
 
 
 class Held(NamedTuple):
@@ -53,11 +58,13 @@ class Held(NamedTuple):
         schema: The schema.
         module: The module's name.
         name: The variable's name.
+        validator: The class that validates it, where the module holds a validator.
     """
 
     schema: dict[str, Any]
     module: str
     name: str
+    validator: Any = None
 
 
 def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Document:
@@ -70,11 +77,13 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Do
     Raises:
         TypeError: if it is no JSON Schema.
     """
+    held = schema if isinstance(schema, Held) else None
     root: Any = getattr(schema, "schema", schema)
-    module = schema.module if isinstance(schema, Held) else None
     if not isinstance(root, (dict, bool)):
         raise TypeError(f"{type(root).__qualname__} is no JSON Schema")
-    return _Reader(cast("Any", root), module).document
+    cls = cast("Any", type(schema))
+    validator: Any = held.validator if held else cls if hasattr(cls, "iter_errors") else None
+    return _Reader(cast("Any", root), held.module if held else None, validator).document
 
 
 def name_of(schema: Mapping[str, Any]) -> str | None:
@@ -89,14 +98,15 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
     for module in modules:
         for name, value in list(vars(module).items()):
             # By type: a proxy such as Flask's `current_app` raises when it is asked for its class.
-            held: Any = value.schema if hasattr(cast("Any", type(value)), "iter_errors") else value
+            validates = hasattr(cast("Any", type(value)), "iter_errors")
+            held: Any = value.schema if validates else value
             if not _is_object(held) or id(held) in seen:
                 continue
             found = held
             looks = "$schema" in found or "properties" in found or isinstance(found.get("type"), str)
             if looks and name_of(found) is not None:
                 seen.add(id(found))
-                yield Held(found, module.__name__, name)
+                yield Held(found, module.__name__, name, type(value) if validates else None)
 
 
 def _is_object(value: Any) -> TypeGuard[dict[Any, Any]]:
@@ -104,15 +114,18 @@ def _is_object(value: Any) -> TypeGuard[dict[Any, Any]]:
 
 
 class _Reader:
-    def __init__(self, root: Any, module: str | None) -> None:
-        self.root, self.module = root, module
+    def __init__(self, root: Any, module: str | None, validator: Any) -> None:
+        self.module = module
         self.document: Document = {}
-        self._refs: dict[str, str] = {}
+        self._dialect = Dialect(root, validator)
+        self._resolver: Resolver = self._dialect.start
         facts: dict[str, Any] = cast("dict[str, Any]", root) if isinstance(root, dict) else {}
-        name = name_of(facts) or "schema"
-        self._refs["#"] = reference(module, name)
+        self._name = name_of(facts) or "schema"
+        self._refs: dict[int, str] = {id(cast("Any", root)): reference(module, self._name)}
         version = declared(facts.get("version"))
-        spec = SchemaSpec(name=name, module=module, library="jsonschema", type=TypeSpec(kind="any"), version=version)
+        spec = SchemaSpec(
+            name=self._name, module=module, library="jsonschema", type=TypeSpec(kind="any"), version=version
+        )
         self.document[spec.ref] = spec
         self.document[spec.ref] = replace(spec, type=self.type(root))
 
@@ -124,38 +137,70 @@ class _Reader:
         if not isinstance(schema, dict):
             raise TypeError(f"{schema!r} is no JSON Schema")
         found = cast("dict[str, Any]", schema)
-        if isinstance(found.get("$ref"), str):
-            target = self._reference(found["$ref"])
-            rest = {key: value for key, value in found.items() if key in _IMPLIED or key in _OPAQUE}
-            return replace(target, checks=(*target.checks, _opaque("$ref beside", rest))) if rest else target
-        type_ = self._typed(found)
-        for each in found.get("allOf", ()):
-            type_ = self._both(type_, self.type(each), each)
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in found:
-                type_ = self._one_of(type_, keyword, found[keyword])
-        checks = tuple(_opaque(keyword, found[keyword]) for keyword in _OPAQUE if keyword in found)
-        if found.get("x-extensible-enum"):
-            type_ = replace(type_, open=True)
+        outer = self._resolver
+        self._resolver = self._dialect.enter(outer, found)
+        try:
+            type_ = self._type(self._dialect.applied(found))
+        finally:
+            self._resolver = outer
+        return replace(type_, open=True) if found.get("x-extensible-enum") else type_
+
+    def _type(self, facts: dict[str, Any]) -> TypeSpec:
+        if isinstance(facts.get("$ref"), str):
+            target = self._reference(facts["$ref"])
+            rest = {key: value for key, value in facts.items() if key != "$ref"}
+            return self._with_others(self._both(target, self._read(rest), rest) if rest else target, facts)
+        return self._with_others(self._read(facts), facts)
+
+    def _with_others(self, type_: TypeSpec, facts: dict[str, Any]) -> TypeSpec:
+        """A type with the text of the keywords that are not read."""
+        checks: list[str] = []
+        for keyword in sorted(facts.keys() - _READ):
+            # What is unevaluated depends on all that stands beside it.
+            alone = not keyword.startswith("unevaluated")
+            checks.append(self._opaque(keyword, {keyword: facts[keyword]} if alone else facts))
         return replace(type_, checks=(*type_.checks, *checks)) if checks else type_
 
-    def _typed(self, schema: dict[str, Any]) -> TypeSpec:
-        if "const" in schema:
-            return _enum([schema["const"]])
-        if isinstance(schema.get("enum"), list):
-            return _enum(schema["enum"])
-        names: Any = schema.get("type")
+    def _read(self, facts: dict[str, Any]) -> TypeSpec:
+        """What the keywords that are read accept."""
+        type_ = self._typed(facts)
+        for each in facts.get("allOf", ()):
+            type_ = self._both(type_, self.type(each), {"allOf": [each]})
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in facts:
+                type_ = self._one_of(type_, keyword, facts[keyword])
+        return type_
+
+    def _opaque(self, keyword: str, schema: dict[str, Any]) -> str:
+        return f"{keyword}@{self._dialect.text(schema, self._resolver)}"
+
+    def _typed(self, facts: dict[str, Any]) -> TypeSpec:
+        values: Any = [facts["const"]] if "const" in facts else facts.get("enum")
+        if isinstance(values, list):
+            return self._values(cast("list[Any]", values), facts)
+        names: Any = facts.get("type")
         if names is None:
-            implied = {kind for keyword, kind in _IMPLIED.items() if keyword in schema}
+            implied = {kind for keyword, kind in _IMPLIED.items() if keyword in facts}
             if len(implied) != 1:
-                checks = (
-                    (_opaque("untyped", {key: schema[key] for key in _IMPLIED if key in schema}),) if implied else ()
-                )
-                return TypeSpec(kind="any", checks=checks)
-            return replace(self._of(implied.pop(), schema), checks=("untyped",))
+                text = {key: facts[key] for key in _IMPLIED if key in facts}
+                return TypeSpec(kind="any", checks=(self._opaque("untyped", text),) if implied else ())
+            return replace(self._of(implied.pop(), facts), checks=("untyped",))
         if isinstance(names, str):
-            return self._of(names, schema)
-        return union([self._of(each, schema) for each in names if isinstance(each, str)])
+            return self._of(names, facts)
+        return union([self._of(each, facts) if isinstance(each, str) else self.type(each) for each in names])
+
+    def _values(self, values: list[Any], facts: dict[str, Any]) -> TypeSpec:
+        """Values that also keep the bounds that stand beside them."""
+        bounds = {key: value for key, value in facts.items() if key in _BOUNDS}
+        if bounds.keys() - {"type"} or isinstance(bounds.get("type"), str):
+            keeps = self._dialect.validator(bounds)
+            with suppress(Exception):  # a pattern or bound that makes no sense
+                values = [each for each in values if keeps.is_valid(each)]
+        if "const" in facts and isinstance(facts.get("enum"), list):
+            values = [each for each in values if each in facts["enum"]]
+        rest = {key: facts[key] for key in _IMPLIED if key in facts and key not in _BOUNDS and key != "format"}
+        type_ = enum(values)
+        return replace(type_, checks=(self._opaque("enum beside", rest),)) if rest else type_
 
     def _of(self, name: str, schema: dict[str, Any]) -> TypeSpec:
         kind = _KINDS.get(name)
@@ -165,7 +210,7 @@ class _Reader:
             return self._object(schema)
         if kind == "list":
             return self._array(schema)
-        type_ = TypeSpec(kind=kind)
+        type_ = TypeSpec(kind=kind, strict=kind == "integer" and self._dialect.whole_integers)
         if kind == "string":
             return replace(
                 type_,
@@ -232,14 +277,31 @@ class _Reader:
 
     def _one_of(self, type_: TypeSpec, keyword: str, schemas_: list[Any]) -> TypeSpec:
         members = [self.type(each) for each in schemas_]
-        found = union(members)
-        if keyword == "oneOf" and not _disjoint(members):
+        found = one_enum(members) or union(members)
+        if keyword == "oneOf" and not self._disjoint(members):
             # Input that fits two members is refused, so more members may mean less input.
-            found = replace(found, checks=(*found.checks, _opaque("oneOf", schemas_)))
-        return found if type_ == TypeSpec(kind="any") else self._both(type_, found, schemas_)
+            found = replace(found, checks=(*found.checks, self._opaque("oneOf", {"oneOf": schemas_})))
+        return found if type_ == TypeSpec(kind="any") else self._both(type_, found, {keyword: schemas_})
 
-    def _both(self, one: TypeSpec, other: TypeSpec, text: Any) -> TypeSpec:
+    def _disjoint(self, members: list[TypeSpec]) -> bool:
+        """Whether no input fits two members: each is of another kind, has other values, or is tagged by others."""
+        resolved = [self._resolved(each) for each in members]
+        if any(each.checks or each.nullable for each in resolved):
+            return False
+        kinds = ["number" if each.kind == "integer" else each.kind for each in resolved]
+        values = [each.values for each in resolved if each.kind == "enum"]
+        tagged = [tags(each) for each in resolved if each.kind == "object"]
+        differ = apart(values) if len(values) == len(members) else not values
+        told = len(tagged) < 2 or any(
+            all(name in each for each in tagged) and apart([each[name] for each in tagged]) for name in tagged[0]
+        )
+        others = [kind for kind in kinds if kind not in ("object", "enum")]
+        return differ and told and not {"any", "union", "custom"} & {*others} and len({*others}) == len(others)
+
+    def _both(self, one: TypeSpec, other: TypeSpec, schema: dict[str, Any]) -> TypeSpec:
         """What both accept, where that can be said as a type; else the second one's text."""
+        if other == TypeSpec(kind="any"):
+            return one
         if one == TypeSpec(kind="any"):
             return other
         first, second = self._resolved(one), self._resolved(other)
@@ -247,10 +309,10 @@ class _Reader:
             merged = _merged(first, second)
             if merged is not None:
                 return merged
-        return replace(one, checks=(*one.checks, _opaque("allOf", text)))
+        return replace(one, checks=(*one.checks, self._opaque("allOf", schema)))
 
     def _resolved(self, type_: TypeSpec) -> TypeSpec:
-        if type_.kind == "object" and type_.ref is not None:
+        if type_.kind == "object" and type_.ref is not None and not type_.checks:
             spec = self.document.get(type_.ref)
             return spec.type if spec is not None else type_
         return type_
@@ -258,34 +320,30 @@ class _Reader:
     # -- references
 
     def _reference(self, ref: str) -> TypeSpec:
-        if ref in self._refs:
-            return TypeSpec(kind="object", ref=self._refs[ref])
-        target = self._target(ref)
+        target = self._dialect.lookup(self._resolver, ref)
         if target is None:
             return TypeSpec(kind="custom", ref=ref)
-        name = ref.rpartition("/")[2] or ref
-        spec = SchemaSpec(
-            name=f"{self._root_name}#{name}", module=self.module, library="jsonschema", type=TypeSpec(kind="any")
-        )
-        self._refs[ref] = spec.ref
-        self.document[spec.ref] = spec
-        self.document[spec.ref] = replace(spec, type=self.type(target))
-        return TypeSpec(kind="object", ref=spec.ref)
+        contents, resolver = target
+        if id(contents) not in self._refs:
+            name = f"{self._name}#{_short(ref)}"
+            while reference(self.module, name) in self.document:  # two schemas of one name
+                name += "'"
+            spec = SchemaSpec(name=name, module=self.module, library="jsonschema", type=TypeSpec(kind="any"))
+            self._refs[id(contents)] = spec.ref
+            self.document[spec.ref] = spec
+            outer, self._resolver = self._resolver, resolver
+            try:
+                self.document[spec.ref] = replace(spec, type=self.type(contents))
+            finally:
+                self._resolver = outer
+        return TypeSpec(kind="object", ref=self._refs[id(contents)])
 
-    @property
-    def _root_name(self) -> str:
-        return next(iter(self.document.values())).name
 
-    def _target(self, ref: str) -> Any:
-        if ref.startswith("#/"):
-            node: Any = self.root
-            for part in ref[2:].split("/"):
-                key = part.replace("~1", "/").replace("~0", "~").replace("%25", "%")
-                node = _get(node, key)
-                if node is None:
-                    return None
-            return node
-        return _with_id(self.root, ref)
+def _short(ref: str) -> str:
+    """The name of a definition; of anything else the reference."""
+    parts = unquote(ref).split("/")
+    plain = len(parts) == 3 and parts[:2] in (["#", "$defs"], ["#", "definitions"])
+    return parts[2] if plain else ref.removeprefix("#")
 
 
 def _get(node: Any, key: str) -> Any:
@@ -295,46 +353,14 @@ def _get(node: Any, key: str) -> Any:
     return cast("dict[str, Any]", node).get(key) if isinstance(node, dict) else None
 
 
-def _with_id(node: Any, ref: str) -> Any:
-    """The subschema with an id or anchor."""
-    pending: list[Any] = [node]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, dict):
-            found = cast("dict[str, Any]", each)
-            if ref in (found.get("$id"), found.get("id"), f"#{found.get('$anchor')}"):
-                return found
-            pending.extend(found.values())
-        elif isinstance(each, list):
-            pending.extend(cast("list[Any]", each))
-    return None
-
-
-def _enum(values: list[Any]) -> TypeSpec:
-    scalars: list[Scalar] = [
-        each if isinstance(each, (str, int, float, bool)) else dumps(each) for each in values if each is not None
-    ]
-    if not scalars:
-        return TypeSpec(kind="null")
-    return TypeSpec(kind="enum", values=tuple(scalars), nullable=None in values)
-
-
 def _number(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, float)) else None
 
 
-def _opaque(keyword: str, value: Any) -> str:
-    return f"{keyword}@{_digest(dumps(value))}"
-
-
-def _disjoint(members: list[TypeSpec]) -> bool:
-    kinds = ["number" if each.kind == "integer" else each.kind for each in members]
-    return not {"any", "union", "enum", "custom"} & {*kinds} and len({*kinds}) == len(kinds)
-
-
 def _merged(one: TypeSpec, other: TypeSpec) -> TypeSpec | None:
     """Two objects whose fields differ, or are the same; None where they would have to be combined."""
-    if one.extra != other.extra or one.extra == "forbid" or one.extra_type or other.extra_type:
+    plain = TypeSpec(kind="object", extra="allow")
+    if replace(other, fields=()) != plain or replace(one, fields=(), ref=None) != plain:
         return None
     found = {each.name: each for each in one.fields}
     for each in other.fields:

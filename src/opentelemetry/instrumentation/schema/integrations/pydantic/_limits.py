@@ -62,6 +62,7 @@ def with_limits(type_: TypeSpec, found: dict[str, Any]) -> TypeSpec:
     if type_.kind == "union":
         return replace(type_, members=tuple(with_limits(each, found) for each in type_.members))
     kept: dict[str, Any] = {}
+    checks = type_.checks
     for name, value in found.items():
         if name in ("min_length", "max_length"):
             fits = type_.kind in _LENGTHS
@@ -71,16 +72,22 @@ def with_limits(type_: TypeSpec, found: dict[str, Any]) -> TypeSpec:
             fits = type_.kind == "string"
         elif name in ("max_digits", "decimal_places"):
             fits = type_.kind == "decimal"
+        elif name == "strict":  # in JSON, an array is one for each of these
+            fits = type_.kind not in ("any", "null", "list", "set", "tuple", "map")
         else:
             fits = type_.kind not in ("any", "null")
         if fits:
             kept[name] = value
-    return replace(type_, **kept) if kept else type_
+        elif name in _LIMITS and type_.kind != "null":  # a check all the same: of a class of its own, or of anything
+            checks += (f"limit:{name}={value}",)
+    return replace(type_, checks=checks, **kept) if kept or checks != type_.checks else type_
 
 
 def with_url_constraints(type_: TypeSpec, constraints: Any) -> TypeSpec:
-    """A URL with the schemes and the length that are allowed."""
-    schemes = getattr(constraints, "allowed_schemes", None)
+    """A URL with the schemes and the length that are allowed, and whether it must name a host."""
+    schemes = getattr(constraints, "allowed_schemes", None) or ()
     longest = getattr(constraints, "max_length", None)
-    format_ = f"url:{','.join(sorted(schemes))}" if schemes else "url"
+    # Without a host of its own it may get one.
+    host = getattr(constraints, "host_required", None) and not getattr(constraints, "default_host", None)
+    format_ = f"url:{','.join(sorted(schemes))}:{'host' if host else ''}".rstrip(":")
     return replace(type_, kind="string", format=format_, max_length=longest)

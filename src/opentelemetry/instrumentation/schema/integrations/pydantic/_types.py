@@ -16,17 +16,16 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, Discriminator
+from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from ..._schemas.fields import Document, Kind, Scalar, SchemaSpec, TypeSpec, reference, union
+from ._config import COERCES, Config, configured, inherited
 from ._limits import limits, with_limits, with_url_constraints
-
-Config = Mapping[str, Any]
 
 _SCALARS: dict[Any, TypeSpec] = {
     Any: TypeSpec(kind="any"),
@@ -102,14 +101,16 @@ class Reader:
     """Turns annotations into types, and collects the named schemas on the way.
 
     Args:
-        read: Reads a class that holds fields.
+        read: Reads a class that holds fields, with the config of what holds it.
         digest: Gives a digest of a function's source.
 
     Attributes:
         document: The named schemas, in the order of first mention.
     """
 
-    def __init__(self, read: Callable[[Any, Reader], SchemaSpec], digest: Callable[[Any], str | None] | None) -> None:
+    def __init__(
+        self, read: Callable[[Any, Reader, Config], SchemaSpec], digest: Callable[[Any], str | None] | None
+    ) -> None:
         self._read, self._digest = read, digest
         self.document: Document = {}
         self._classes: dict[str, Any] = {}
@@ -137,7 +138,7 @@ class Reader:
         annotation = _without_qualifier(annotation)
         try:
             if annotation in _SCALARS:
-                return self._configured(_SCALARS[annotation], config)
+                return configured(_SCALARS[annotation], config)
         except TypeError:  # not hashable
             pass
         origin = typing.get_origin(annotation)
@@ -145,7 +146,7 @@ class Reader:
             inner = self.type(annotation.__origin__, config)
             return self._with_metadata(inner, annotation.__metadata__, config)
         if origin is typing.Literal:
-            return TypeSpec(kind="enum", values=tuple(_scalar(each) for each in typing.get_args(annotation)))
+            return _enum(tuple(_scalar(each) for each in typing.get_args(annotation)))
         if origin in (typing.Union, types.UnionType):
             return union([self.type(each, config) for each in typing.get_args(annotation)])
         if hasattr(annotation, "__value__"):  # `type X = …`
@@ -164,13 +165,13 @@ class Reader:
             return TypeSpec(kind="any")
         self._aliases.append(annotation)
         try:
-            return self.type(annotation.__value__, config)
+            return self.type(_aliased(annotation), config)
         finally:
             self._aliases.pop()
 
     def _generic(self, origin: Any, args: tuple[Any, ...], annotation: Any, config: Config) -> TypeSpec:
-        if hasattr(origin, "__value__"):  # a generic alias: its parameters may be anything
-            return self._alias(origin, config)
+        if hasattr(origin, "__value__"):  # `type X[T] = …`
+            return self._alias(annotation, config)
         if origin is tuple:
             if len(args) == 2 and args[1] is ...:
                 return TypeSpec(kind="tuple", items=self._item(args[0], config))
@@ -178,10 +179,12 @@ class Reader:
             return TypeSpec(kind="tuple", prefix=prefix, min_length=len(prefix), max_length=len(prefix))
         kind = _collection(origin)
         if kind == "map":
-            key, value = args if len(args) == 2 else (Any, Any)
+            key, value = args if len(args) == 2 else (args[0], int) if args else (Any, Any)  # one: a Counter
             return TypeSpec(kind=kind, keys=self._item(key, config), items=self._item(value, config))
         if kind is not None:
             return TypeSpec(kind=kind, items=self._item(args[0], config) if args else None)
+        if getattr(origin, "__name__", None) == "Secret" and args:
+            return TypeSpec(kind="custom", ref="pydantic:Secret", items=self._item(args[0], config))
         return _custom(annotation if isinstance(annotation, type) else origin)
 
     def _item(self, annotation: Any, config: Config) -> TypeSpec | None:
@@ -192,68 +195,60 @@ class Reader:
         if not isinstance(annotation, type):
             return _custom(annotation)
         if _holds_fields(annotation):
-            return self._named(annotation)
+            return self._named(annotation, config)
         name, module = annotation.__name__, annotation.__module__.partition(".")[0]
         if issubclass(annotation, enum.Enum):
             values = tuple(_scalar(each.value) for each in annotation)
-            own_missing = "_missing_" in vars(annotation)
-            checks = (self.code("missing", vars(annotation)["_missing_"].__func__, name),) if own_missing else ()
+            missing: Any = cast("Any", annotation)._missing_.__func__
+            own = missing.__module__ != "enum"
+            checks = (self.code("missing", missing, name),) if own else ()
+            if issubclass(annotation, enum.Flag):  # of flags, every combination
+                checks = (*checks, "missing:Flag")
             plain = issubclass(annotation, (str, int, float)) or config.get("use_enum_values")
             names = () if plain else tuple(each.name for each in annotation)
-            return TypeSpec(kind="enum", values=values, names=names, checks=checks)
+            converted = next((each for each in (int, float) if issubclass(annotation, each)), None)
+            items = None if converted is None else self.type(converted, config)
+            return _enum(values, names=names, checks=checks, items=items)
         if module in ("pydantic", "pydantic_core"):
             if name in _PYDANTIC:
-                return self._configured(_PYDANTIC[name], config)
+                return configured(_PYDANTIC[name], config)
             if name.endswith(("Url", "Dsn")):
                 return with_url_constraints(
                     TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None)
                 )
             if name == "Json":
-                return TypeSpec(kind="string", format="json")
+                return TypeSpec(kind="custom", ref="pydantic:Json")
         if issubclass(annotation, pathlib.PurePath):
             return TypeSpec(kind="string", format="path")
         if issubclass(annotation, tuple) and hasattr(annotation, "_fields"):  # NamedTuple
-            prefix = tuple(self.type(each, config) for each in dataclass_hints(annotation).values())
-            return TypeSpec(kind="tuple", prefix=prefix, max_length=len(prefix))
+            hints = dataclass_hints(annotation)
+            names = cast("tuple[str, ...]", cast("Any", annotation)._fields)
+            prefix = tuple(self.type(hints.get(each, Any), config) for each in names)
+            fewest = len(names) - len(cast("Any", annotation)._field_defaults)
+            return TypeSpec(kind="tuple", prefix=prefix, names=names, min_length=fewest or None, max_length=len(prefix))
         kind = None if hasattr(annotation, "__get_pydantic_core_schema__") else _collection(annotation)
         if kind is not None and not issubclass(annotation, (str, bytes)):
             return TypeSpec(kind=kind)
         if not hasattr(annotation, "__get_pydantic_core_schema__"):
             for scalar in (bool, int, float, str, bytes):  # a subclass of one, without rules of its own
                 if issubclass(annotation, scalar):
-                    return self._configured(_SCALARS[scalar], config)
+                    return configured(_SCALARS[scalar], config)
         return _custom(annotation)
 
-    def _named(self, cls: Any) -> TypeSpec:
+    def _named(self, cls: Any, config: Config) -> TypeSpec:
+        settings = inherited(cls, config)
         ref = reference(cls.__module__, cls.__qualname__)
+        if settings:
+            ref += f" ({', '.join(f'{key}={value}' for key, value in sorted(settings.items()))})"
         while self._classes.setdefault(ref, cls) is not cls:  # two classes of one name
             ref += "'"
         if ref not in self.document:
-            self.document[ref] = SchemaSpec(
-                name=cls.__qualname__, module=cls.__module__, library="pydantic", type=_UNREAD
-            )
-            self.document[ref] = self._read(cls, self)
+            module, _, name = ref.partition(":")
+            spec = SchemaSpec(name=name or ref, module=module if name else None, library="pydantic", type=_UNREAD)
+            self.document[ref] = spec
+            read = self._read(cls, self, settings)
+            self.document[ref] = replace(read, name=spec.name)
         return TypeSpec(kind="object", ref=ref)
-
-    def _configured(self, type_: TypeSpec, config: Config) -> TypeSpec:
-        """A scalar with what the model's config says of all of its kind."""
-        if not config:
-            return type_
-        changes: dict[str, Any] = {}
-        if config.get("strict") and type_.kind not in ("any", "null"):
-            changes["strict"] = True
-        if config.get("allow_inf_nan") is False and type_.kind in ("number", "decimal"):
-            changes["finite"] = True
-        if type_.kind == "string" and type_.format is None:
-            changes |= {
-                "min_length": config.get("str_min_length") or None,
-                "max_length": config.get("str_max_length"),
-                "strip": bool(config.get("str_strip_whitespace")),
-                "case": "lower" if config.get("str_to_lower") else "upper" if config.get("str_to_upper") else None,
-            }
-            if config.get("coerce_numbers_to_str"):
-                changes["checks"] = ("config:coerce_numbers_to_str",)
-        return replace(type_, **changes) if changes else type_
 
     # -- metadata
 
@@ -267,22 +262,25 @@ class Reader:
 
     def _with_info(self, type_: TypeSpec, info: FieldInfo) -> TypeSpec:
         if info.discriminator is not None and type_.kind == "union":
-            type_ = replace(type_, discriminator=self._discriminator(info.discriminator))
+            type_ = replace(type_, discriminator=self._discriminator(info.discriminator, type_))
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("x-extensible-enum"):
             type_ = replace(type_, open=True)
         return type_
 
-    def _discriminator(self, found: Any) -> str:
+    def _discriminator(self, found: Any, type_: TypeSpec) -> str:
         if isinstance(found, Discriminator):
             found = found.discriminator
-        return found if isinstance(found, str) else self.code("tag", found)
+        if isinstance(found, str):
+            return found
+        tags = sorted(check for each in type_.members for check in each.checks if check.startswith("tag:"))
+        return f"{self.code('tag', found)} of {', '.join(tags)}"
 
     def _with_one(self, type_: TypeSpec, each: Any, config: Config) -> TypeSpec:
         name = type(each).__name__
         module = type(each).__module__.partition(".")[0]
         if isinstance(each, Discriminator):
-            return replace(type_, discriminator=self._discriminator(each)) if type_.kind == "union" else type_
+            return replace(type_, discriminator=self._discriminator(each, type_)) if type_.kind == "union" else type_
         if name in ("BeforeValidator", "AfterValidator", "PlainValidator", "WrapValidator"):
             mode = name.removesuffix("Validator").lower()
             return replace(type_, checks=(*type_.checks, self.code(mode, each.func)))
@@ -297,9 +295,13 @@ class Reader:
         if name == "EncodedBytes" or name == "EncodedStr":
             return replace(type_, format=each.encoder.__name__.removesuffix("Encoder").lower())
         if name == "Json" or (isinstance(each, type) and each.__name__ == "Json" and module == "builtins"):
-            return TypeSpec(kind="string", format="json", items=None if type_ == _SCALARS[Any] else type_)
+            return TypeSpec(kind="custom", ref="pydantic:Json", items=None if type_ == _SCALARS[Any] else type_)
         if name == "SkipValidation" or (isinstance(each, type) and each.__name__ == "SkipValidation"):
             return TypeSpec(kind="any")
+        if isinstance(each, Tag):
+            return replace(type_, checks=(*type_.checks, f"tag:{each.tag}"))
+        if getattr(each, "coerce_numbers_to_str", None) and type_.kind in ("string", "union"):
+            type_ = replace(type_, checks=(*type_.checks, COERCES))
         if module in ("annotated_types", "pydantic"):
             return with_limits(type_, limits(each))
         if hasattr(each, "__get_pydantic_core_schema__"):
@@ -337,6 +339,19 @@ def _without_qualifier(annotation: Any) -> Any:
     return annotation
 
 
+def _aliased(alias: Any) -> Any:
+    """What a type alias stands for, with its arguments in place of its parameters."""
+    origin = typing.get_origin(alias)
+    if origin is None:
+        return alias.__value__
+    value = origin.__value__
+    arguments = dict(zip(origin.__type_params__, typing.get_args(alias), strict=False))
+    parameters = getattr(value, "__parameters__", ())
+    if isinstance(value, typing.TypeVar):
+        return arguments.get(value, value)
+    return value[tuple(arguments.get(each, each) for each in parameters)] if parameters else value
+
+
 def _custom(annotation: Any) -> TypeSpec:
     name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__name__", None)
     return TypeSpec(kind="custom", ref=reference(getattr(annotation, "__module__", None), name or str(annotation)))
@@ -349,6 +364,16 @@ def _scalar(value: Any) -> Scalar:
         # a subclass has a text of its own
         return value if type(value) in (bool, int, float, str) or value is None else _plain(value)
     return str(value)
+
+
+def _enum(values: tuple[Scalar, ...], **more: Any) -> TypeSpec:
+    """One of some values; null among them makes it nullable, as `| None` does."""
+    rest = tuple(each for each in values if each is not None)
+    if not rest:
+        return TypeSpec(kind="null")
+    if len(rest) < len(values) and more.get("names"):
+        more["names"] = tuple(name for name, value in zip(more["names"], values, strict=True) if value is not None)
+    return TypeSpec(kind="enum", values=rest, nullable=len(rest) < len(values), **more)
 
 
 def _plain(value: Any) -> Scalar:

@@ -60,13 +60,13 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Do
     return {root.ref: root, **reader.document}
 
 
-def _read_class(cls: Any, reader: Reader) -> SchemaSpec:
-    """A class that holds fields."""
+def _read_class(cls: Any, reader: Reader, inherited: Mapping[str, Any]) -> SchemaSpec:
+    """A class that holds fields, with the config that it has none of its own instead of."""
     if isinstance(cls, type) and issubclass(cls, BaseModel):
         type_ = _model(cls, reader)
         config: Mapping[str, Any] = cast("Mapping[str, Any]", cls.model_config)
     else:
-        config = cast("Mapping[str, Any]", getattr(cls, "__pydantic_config__", None) or {})
+        config = cast("Mapping[str, Any]", getattr(cls, "__pydantic_config__", None) or inherited)
         type_ = _typed_dict(cls, config, reader) if typing_is_typeddict(cls) else _dataclass(cls, config, reader)
     return SchemaSpec(
         name=cls.__qualname__,
@@ -99,11 +99,7 @@ def _model(cls: type[BaseModel], reader: Reader) -> TypeSpec:
         return dataclasses.replace(type_, checks=(*type_.checks, *decorators.model_checks()))
     found = tuple(_field(name, info, config, decorators, reader) for name, info in infos.items())
     found += tuple(decorators.computed(config))
-    extra_type = None
-    annotation = getattr(cls, "__annotations__", {}).get("__pydantic_extra__")
-    if annotation is not None and config.get("extra") == "allow" and not isinstance(annotation, str):
-        value = typing.get_args(annotation)
-        extra_type = reader.type(value[1], config) if len(value) == 2 else None
+    extra_type = _extra_type(cls, config, reader) if config.get("extra") == "allow" else None
     return TypeSpec(
         kind="object",
         fields=found,
@@ -114,14 +110,31 @@ def _model(cls: type[BaseModel], reader: Reader) -> TypeSpec:
     )
 
 
+def _extra_type(cls: type[BaseModel], config: Mapping[str, Any], reader: Reader) -> TypeSpec | None:
+    """What undeclared keys must hold, as the class or a base says of `__pydantic_extra__`."""
+    for base in cls.__mro__[:-1]:
+        annotation: Any = vars(base).get("__annotations__", {}).get("__pydantic_extra__")
+        if base is BaseModel or annotation is None:
+            continue
+        if isinstance(annotation, str):
+            try:
+                annotation = typing.get_type_hints(base, include_extras=True)["__pydantic_extra__"]
+            except Exception:
+                return TypeSpec(kind="custom", ref=annotation)
+        value = typing.get_args(annotation)
+        return reader.type(value[1], config) if len(value) == 2 else None
+    return None
+
+
 def _field(name: str, info: FieldInfo, config: Mapping[str, Any], decorators: _Decorators, reader: Reader) -> FieldSpec:
     type_ = decorators.applied(name, reader.field(info, config))
     presence, default = _presence(info, type_)
     if getattr(info, "init", None) is False:
         presence = "never"
+    hidden = info.exclude or getattr(info, "init_var", None)
     accepts = _accepts(name, info, config)
     writes = info.serialization_alias
-    written: Written = "never" if info.exclude else "always"
+    written: Written = "never" if hidden else "always"
     if written == "always" and getattr(info, "exclude_if", None) is not None:
         written = "sometimes"
     return FieldSpec(
@@ -256,7 +269,12 @@ class _Decorators:
 
     def model_serializers(self) -> tuple[str, ...]:
         """What writes the model as a whole."""
-        return () if self.found is None else tuple(self._text(*each) for each in self.found.model_serializers.items())
+        encoders: Any = (getattr(self.cls, "model_config", None) or {}).get("json_encoders") or {}
+        names = sorted(getattr(each, "__qualname__", str(each)) for each in encoders)
+        found = (f"config:json_encoders={','.join(names)}",) if names else ()
+        if self.found is None:
+            return found
+        return found + tuple(self._text(*each) for each in self.found.model_serializers.items())
 
     def computed(self, config: Mapping[str, Any]) -> Iterator[FieldSpec]:
         """Fields that are only written."""
@@ -300,8 +318,12 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
         found += decorators.computed(config)
     else:
         hints = dataclass_hints(cls)
-        for each in dataclasses.fields(cls):
-            type_, info = reader.annotated(hints[each.name], config)
+        for each in cls.__dataclass_fields__.values():
+            hint: Any = hints.get(each.name)
+            if typing.get_origin(hint) is typing.ClassVar or hint is typing.ClassVar:
+                continue
+            passed = isinstance(hint, dataclasses.InitVar)
+            type_, info = reader.annotated(cast("Any", hint).type if passed else hint, config)
             default = default_text(each.default)
             if each.default_factory is not dataclasses.MISSING:
                 default = _PLAIN_FACTORIES.get(each.default_factory, "factory")
@@ -313,6 +335,7 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
                     name=each.name,
                     type=type_,
                     presence=presence if each.init else "never",
+                    written="never" if passed else "always",
                     accepts=() if accepts == (each.name,) else accepts,
                     default=default,
                 )

@@ -1,0 +1,142 @@
+"""Compares the fields of two objects: which came, went or got another name, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import describe
+from .fields import FieldSpec, TypeSpec, without_null
+from .findings import Finding
+from .pairing import name_of, pair_fields
+from .verdicts import Direction, Verdict, field_verdict, verdict, worst
+
+
+class Fields:
+    """Compares fields, in one direction.
+
+    Args:
+        direction: `request` or `response`.
+        report: Makes a finding of a rule, a path, the old and the new text, and a verdict.
+        types: Compares two types.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        report: Callable[[str, str, str, str, Verdict], Finding],
+        types: Callable[[TypeSpec, TypeSpec, str], list[Finding]],
+    ) -> None:
+        self._direction: Direction = direction
+        self._report, self._types = report, types
+
+    def _changed(self, rule: str, change: str, path: str, old: str, new: str) -> Finding:
+        return self._report(rule, path, old, new, verdict(rule, change, self._direction))
+
+    def compare(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        pairs, removed, added = pair_fields(old.fields, new.fields, self._direction)
+        found: list[Finding] = []
+        for one, other in pairs:
+            found += self._field(one, other, old, new, below(path, name_of(other, self._direction)))
+        for each in removed:
+            found_verdict = self._removed(each, old, new)
+            at = below(path, name_of(each, self._direction))
+            found.append(self._report("field-removed", at, describe.field_text(each), "", found_verdict))
+        for each in added:
+            found_verdict = self._added(each, old)
+            at = below(path, name_of(each, self._direction))
+            found.append(self._report("field-added", at, "", describe.field_text(each), found_verdict))
+        return found + self._extra(old, new, path)
+
+    def _added(self, field_: FieldSpec, old: TypeSpec) -> Verdict:
+        if self._direction == "response" and old.extra_type is not None and not self._fits(old.extra_type, field_.type):
+            return verdict("extra-type", "widened", "response")
+        return field_verdict("field-added", self._direction, old.extra or "ignore", _presence(field_))
+
+    def _removed(self, field_: FieldSpec, old: TypeSpec, new: TypeSpec, gone: tuple[str, ...] = ()) -> Verdict:
+        decides = new if self._direction == "request" else old
+        if self._direction == "request":
+            if any(self._taken(name, field_, each) for name in gone or field_.inputs for each in new.fields):
+                return verdict("name-taken", "changed", "request")
+            if new.extra_type is not None and not self._fits(field_.type, new.extra_type):
+                return verdict("extra-type", "narrowed", "request")
+        return field_verdict("field-removed", self._direction, decides.extra or "ignore", _presence(field_))
+
+    def _taken(self, name: str, old: FieldSpec, new: FieldSpec) -> bool:
+        """Whether another field reads a key now, and refuses what clients send under it."""
+        if new.presence == "never":
+            return False
+        if name in new.inputs:
+            return not self._fits(old.type, new.type)
+        # Under the key of a path, an object or a list was sent.
+        above = any(name.startswith(f"{each}.") for each in new.inputs)
+        return above and without_null(new.type).kind not in ("any", "object", "map", "list", "union")
+
+    def _fits(self, type_: TypeSpec, other: TypeSpec) -> bool:
+        return not broken(self._types(type_, other, ""))
+
+    def _field(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        found = self._renamed(one, other, old, new, path)
+        texts = describe.field_text(one), describe.field_text(other)
+        if self._direction == "request":
+            if (one.presence == "required") != (other.presence == "required"):
+                rule = "field-required" if other.presence == "required" else "field-optional"
+                found.append(self._changed(rule, "changed", path, *texts))
+            elif one.default != other.default and None not in (one.default, other.default):
+                found.append(self._changed("default", "changed", path, str(one.default), str(other.default)))
+        elif one.written == "always" and other.written == "sometimes":
+            found.append(self._changed("field-may-be-absent", "changed", path, *texts))
+        return found + self._types(one.type, other.type, path)
+
+    def _renamed(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        """A field whose name on the wire changed: one finding for what went and what came."""
+        if self._direction == "request":
+            gone = [name for name in one.inputs if name not in other.inputs]
+            if not gone:
+                return []
+            if other.presence == "required":
+                found = field_verdict("field-added", "request", old.extra or "ignore", "required")
+            else:
+                found = self._removed(one, old, new, tuple(gone))
+            rule = "field-renamed" if len(gone) == len(one.inputs) else "name-removed"
+            return [self._report(rule, path, " or ".join(gone), " or ".join(other.inputs), found)]
+        if one.output == other.output:
+            return []
+        verdicts = [
+            self._removed(one, old, new),
+            self._added(other, old),
+        ]
+        level = worst([each.level for each in verdicts])
+        found = next(each for each in verdicts if each.level == level)
+        return [self._report("field-renamed", path, one.output, other.output, found)]
+
+    def _extra(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        one, other = old.extra or "ignore", new.extra or "ignore"
+        found: list[Finding] = []
+        if one != other:
+            change = f"{one}-to-{other}"
+            if other == "forbid":
+                change = "to-forbid"
+            elif one == "ignore":
+                change = "to-allow"
+            found.append(self._changed("extra", change, path, one, other))
+        elif old.extra_type != new.extra_type:
+            anything = TypeSpec(kind="any")
+            found += self._types(old.extra_type or anything, new.extra_type or anything, below(path, "*"))
+        return found
+
+
+def broken(findings: list[Finding]) -> bool:
+    """Whether a finding breaks, or may."""
+    return any(each.level in ("breaking", "unknown") for each in findings)
+
+
+def below(path: str, name: str) -> str:
+    """The path of what an object or a list holds."""
+    return f"{path}.{name}" if path else name
+
+
+def _presence(field_: FieldSpec) -> str:
+    """The column of the verdicts' table; what is only written counts by whether it always is."""
+    if field_.presence == "never":
+        return "required" if field_.written == "always" else "optional"
+    return field_.presence

@@ -1,0 +1,33 @@
+"""Whether values of an enum are accepted by another type."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .bounds import Change
+from .fields import TypeSpec
+
+
+def holds(values: tuple[object, ...], value: object) -> bool:
+    """Whether a value is one of some; true is not 1."""
+    return any(type(each) is type(value) and each == value for each in values)
+
+
+def enum_change(old: TypeSpec, new: TypeSpec) -> Change:
+    """From values to a type that holds them all, or from a type to some of its values."""
+    enum, type_ = (old, new) if old.kind == "enum" else (new, old)
+    kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}.get(type_.kind, ())
+    bounded = replace(type_, strict=False, strip=False, open=False) != TypeSpec(kind=type_.kind)
+    fit = all(isinstance(each, kinds) and (type_.kind == "boolean") == isinstance(each, bool) for each in enum.values)
+    if not kinds or not fit or (bounded and not _fit(enum, type_)):
+        return "changed"
+    return "widened" if enum is old else "narrowed"
+
+
+def _fit(enum: TypeSpec, type_: TypeSpec) -> bool:
+    """Whether every value keeps the bounds, as far as that can be told."""
+    if replace(type_, min_length=None, max_length=None, strict=False, strip=False) != TypeSpec(kind=type_.kind):
+        return False
+    longest = max((len(str(each)) for each in enum.values), default=0)
+    shortest = min((len(str(each)) for each in enum.values), default=0)
+    return (type_.max_length is None or longest <= type_.max_length) and shortest >= (type_.min_length or 0)

@@ -1,0 +1,50 @@
+"""What the comparison says of pairs that it was once wrong about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+from opentelemetry.instrumentation.schema._schemas.compare import compare
+from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS
+from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
+from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
+
+import judge
+import pairs
+from witnessed_pairs import NOTHING, WITNESSED, Witnessed
+
+IMPORTS = """
+import dataclasses, ipaddress
+from datetime import timezone
+from enum import IntEnum, IntFlag
+from typing import NamedTuple, TypeVar
+from typing_extensions import TypeAliasType
+T = TypeVar("T")
+"""
+
+
+@pytest.mark.filterwarnings("ignore:`json_encoders` is deprecated")
+@pytest.mark.parametrize("pair", WITNESSED, ids=lambda pair: pair.name)
+def test_verdicts_and_witnesses(pair: Witnessed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pair gets the verdicts beside it, and its witness passes the old schema alone."""
+    monkeypatch.setattr(pairs, "PRELUDE", pairs.PRELUDE + IMPORTS)
+    old, new = pairs.build(pair.old), pairs.build(pair.new)
+    read = read_json_schema if isinstance(pair.old, dict) else read_model
+    after = read(new)
+    comparison = compare(read(old), after)
+    levels = {each: comparison.level(next(iter(after)), each).replace("warning", "compatible") for each in DIRECTIONS}
+    assert levels == {"request": pair.request, "response": pair.response}, comparison.findings
+    if pair.witness is NOTHING:
+        assert pair.request != "breaking"
+        return
+    assert pair.request != "compatible"
+    assert [accepts(each)(pair.witness) for each in (old, new)] == [True, False]
+
+
+def accepts(schema: Any) -> judge.Accepts:
+    if judge.is_model(schema):
+        return judge.accepts(schema)
+    return validator_for(schema, default=Draft202012Validator)(schema).is_valid

@@ -1,0 +1,200 @@
+"""Pairs of schema versions that were once called compatible or breaking wrongly, each with an input that tells.
+
+`request` and `response` are what is to be said, as in `pairs`. `witness` is an input that the old schema accepts and
+the new one refuses; None where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+OK, BREAKS, UNKNOWN = "compatible", "breaking", "unknown"
+NOTHING = object()
+S, I = {"type": "string"}, {"type": "integer"}
+DRAFT4, DRAFT7, DRAFT2020 = (
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2020-12/schema",
+)
+
+
+class Witnessed(NamedTuple):
+    """Two versions, what is to be said of them, and an input that shows it.
+
+    Attributes:
+        name: What changes.
+        old: Class text, or a JSON Schema.
+        new: Likewise.
+        request: What is to be said of it as a request.
+        response: Likewise as a response.
+        witness: An input that only the old version accepts; NOTHING where no input is known.
+    """
+
+    name: str
+    old: Any
+    new: Any
+    request: str
+    response: str
+    witness: Any = NOTHING
+
+
+def model(body: str, before: str = "") -> str:
+    """A model that needs something defined before it."""
+    return f"{before}\nclass Model(BaseModel):\n    {body}"
+
+
+def number(bases: str) -> str:
+    return model("a: E", f"class E({bases}):\n    x = 1\n    y = 2")
+
+
+def pets(tag: str, union: str) -> str:
+    return model(
+        f"a: {union}",
+        f"class Cat(BaseModel):\n    kind: Literal['cat'] = {tag}\n    lives: int = 1\n"
+        "class Dog(BaseModel):\n    kind: Literal['dog']\n    size: int = 1",
+    )
+
+
+def tagged(tag: str) -> str:
+    return model(
+        f"a: Annotated[Annotated[Cat, Tag('{tag}')] | Annotated[Dog, Tag('dog')], Discriminator(kind)]",
+        "def kind(v):\n    return v.get('kind') if isinstance(v, dict) else v.kind\n"
+        "class Cat(BaseModel):\n    kind: str = 'cat'\nclass Dog(BaseModel):\n    kind: str = 'dog'",
+    )
+
+
+POINT = "class P(NamedTuple):\n    x: int\n    "
+TYPED = "class D(TypedDict):\n    x: str"
+PLAIN = "@dataclasses.dataclass\nclass D:\n    x: str"
+SHORT = "model_config = ConfigDict(str_max_length=2)\n    a: D"
+EXTRA = "class B(BaseModel):\n    model_config = ConfigDict(extra='allow')\n    __pydantic_extra__: 'dict[str, %s]'\n"
+ALIAS = "X = TypeAliasType('X', list[T], type_params=(T,))"
+
+MODELS = [
+    Witnessed("members that convert texts", number("int, Enum"), number("Enum"), BREAKS, OK, {"a": "1"}),
+    Witnessed("integer enum to literal", number("IntEnum"), "a: Literal[1, 2]", BREAKS, OK, {"a": "1"}),
+    Witnessed("strict integer enum", number("IntEnum"), number("IntEnum").replace("a: E", "model_config = ConfigDict(strict=True)\n    a: E"),
+              BREAKS, OK, {"a": "1"}),
+    Witnessed("flags", number("IntFlag"), "a: Literal[1, 2]", BREAKS, UNKNOWN, {"a": 3}),
+    Witnessed("null among the values", "a: Literal['x', None]", "a: Literal['x'] | None", OK, OK),
+    Witnessed("null among the values gone", "a: Literal['x', None]", "a: Literal['x']", BREAKS, OK, {"a": None}),
+    Witnessed("named tuple: item that had a default", model("a: P", POINT + "y: int = 0"), model("a: P", POINT + "y: int"), BREAKS, OK, {"a": [1]}),
+    Witnessed("named tuple: item renamed", model("a: P", POINT + "y: int"), model("a: P", POINT + "z: int"), BREAKS, OK, {"a": {"x": 1, "y": 2}}),
+    Witnessed("named tuple to tuple", model("a: P", POINT + "y: int"), "a: tuple[int, int]", BREAKS, OK, {"a": {"x": 1, "y": 2}}),
+    Witnessed("config reaches a typed dict", model("a: D", TYPED), model(SHORT, TYPED), BREAKS, OK, {"a": {"x": "abc"}}),
+    Witnessed("config reaches a plain dataclass", model("a: D", PLAIN), model(SHORT, PLAIN), BREAKS, OK, {"a": {"x": "abc"}}),
+    Witnessed("init-only variable", model("a: D", PLAIN + "\n    y: dataclasses.InitVar[int] = 0"),
+              model("a: D", PLAIN + "\n    y: dataclasses.InitVar[bool] = True"), BREAKS, OK, {"a": {"x": "", "y": 5}}),
+    Witnessed("texts from numbers", "a: Annotated[str, Field(coerce_numbers_to_str=True)]", "a: str", UNKNOWN, UNKNOWN, {"a": 5}),
+    Witnessed("bytes from base64", "a: bytes", "model_config = ConfigDict(val_json_bytes='base64')\na: bytes", UNKNOWN, UNKNOWN, {"a": "!"}),
+    Witnessed("durations written as numbers", "a: timedelta", "model_config = ConfigDict(ser_json_timedelta='float')\na: timedelta", OK, UNKNOWN),
+    Witnessed("encoders", "a: datetime", "model_config = ConfigDict(json_encoders={datetime: str})\na: datetime", OK, UNKNOWN),
+    Witnessed("discriminator added, tag optional", pets("'cat'", "Cat | Dog"), pets("'cat'", "Annotated[Cat | Dog, Field(discriminator='kind')]"),
+              BREAKS, OK, {"a": {}}),
+    Witnessed("tags of a function", tagged("cat"), tagged("kitty"), UNKNOWN, UNKNOWN, {"a": {"kind": "cat"}}),
+    Witnessed("path to its first part", "a: str | None = Field(None, validation_alias=AliasPath('n', 0))", "a: str | None = Field(None, alias='n')",
+              BREAKS, OK, {"n": ["x"]}),
+    Witnessed("name taken by another field", "a: int | None = Field(None, validation_alias=AliasChoices('x', 'y'))",
+              "a: int | None = Field(None, validation_alias='x')\nb: bool | None = Field(None, validation_alias='y')", BREAKS, OK, {"y": 5}),
+    Witnessed("root model to what it holds", model("a: R", "class R(RootModel[int]):\n    pass"), "a: int", OK, OK),
+    Witnessed("root model in a union", model("a: R | str", "class R(RootModel[int]):\n    pass"), "a: int | str", OK, OK),
+    Witnessed("list to set", "a: list[int]", "a: set[int]", OK, OK),
+    Witnessed("set to list", "a: set[int]", "a: list[int]", OK, BREAKS),
+    Witnessed("list to tuple of any length", "a: list[int]", "a: tuple[int, ...]", OK, OK),
+    Witnessed("JSON to text", "a: str", "a: Json", BREAKS, BREAKS, {"a": "x"}),
+    Witnessed("inside a secret", "a: Secret[str]", "a: Secret[int]", BREAKS, BREAKS, {"a": "x"}),
+    Witnessed("host of a URL", "a: AnyUrl", "a: Annotated[AnyUrl, UrlConstraints(host_required=True)]", BREAKS, OK, {"a": "x:y"}),
+    Witnessed("schemes of a URL", "a: HttpUrl", "a: AnyUrl", OK, BREAKS),
+    Witnessed("IPv4 to any IP", "a: ipaddress.IPv4Address", "a: IPvAnyAddress", OK, BREAKS),
+    Witnessed("bound of a class of its own", "a: ByteSize", "a: Annotated[ByteSize, Field(ge=100)]", UNKNOWN, UNKNOWN, {"a": 1}),
+    Witnessed("bound in another time zone", "a: datetime = Field(ge=datetime(2024, 1, 1, 2, tzinfo=timezone(timedelta(hours=5))))",
+              "a: datetime = Field(ge=datetime(2024, 1, 1, tzinfo=timezone.utc))", BREAKS, BREAKS, {"a": "2023-12-31T22:00:00Z"}),
+    Witnessed("argument of an alias", model("a: X[int]", ALIAS), model("a: X[bool]", ALIAS), BREAKS, BREAKS, {"a": [5]}),
+    Witnessed("inherited type of undeclared keys", model("a: int = 0", EXTRA % "int").replace("Model(BaseModel)", "Model(B)"),
+              model("a: int = 0", EXTRA % "bool").replace("Model(BaseModel)", "Model(B)"), BREAKS, BREAKS, {"z": 5}),
+    Witnessed("stripped before a greatest length", "a: Annotated[str, Field(max_length=2)]",
+              "a: Annotated[str, StringConstraints(max_length=2, strip_whitespace=True)]", OK, OK),
+]  # fmt: skip
+
+
+def obj(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"title": "Model", "type": "object", "properties": properties, **more}
+
+
+def below(keyword: str, target: Any) -> dict[str, Any]:
+    """A keyword that is known by its text, with a reference in it."""
+    held: Any = {"$ref": "#/$defs/T"}
+    held = {"a": held} if keyword in ("patternProperties", "dependentSchemas") else held
+    return {"title": "Model", keyword: [held, {"const": 7}] if keyword == "oneOf" else held, "$defs": {"T": target}}
+
+
+def array(*prefix: Any, **more: Any) -> dict[str, Any]:
+    return {"title": "Model", "type": "array", "prefixItems": list(prefix), **more}
+
+
+def by_id(ref: str, longest: int) -> dict[str, Any]:
+    item = {"$id": "item.json", "$anchor": "it", "type": "string", "maxLength": longest}
+    return obj({"a": {"$ref": ref}}, **{"$id": "http://a.test/root.json", "$defs": {"i i": item}})
+
+
+BASE = {"S": S}
+DOCUMENTS = [
+    *(
+        Witnessed(f"reference below {keyword}", below(keyword, old), below(keyword, new), request, UNKNOWN, witness)
+        for keyword, old, new, request, witness in (
+            ("not", {"const": 1}, {"const": 2}, UNKNOWN, 2),
+            ("oneOf", {"minimum": 5}, {"minimum": 6}, BREAKS, 5),
+            ("contains", I, S, UNKNOWN, [1]),
+            ("patternProperties", I, S, UNKNOWN, {"a": 1}),
+            ("propertyNames", {"maxLength": 3}, {"maxLength": 2}, UNKNOWN, {"aaa": 1}),
+            ("dependentSchemas", {"required": ["b"]}, {"required": ["c"]}, UNKNOWN, {"a": 1, "b": 1}),
+        )
+    ),
+    *(
+        Witnessed(f"{keyword} beside a reference", obj({"a": {"$ref": "#/$defs/S", **old}}, **{"$defs": BASE}),
+                  obj({"a": {"$ref": "#/$defs/S", **new}}, **{"$defs": BASE}), UNKNOWN, UNKNOWN, {"a": "aa"})
+        for keyword, old, new in (
+            ("enum", {"enum": ["aa", "b"]}, {"enum": ["b"]}),
+            ("anyOf", {"anyOf": [{"maxLength": 2}]}, {"anyOf": [{"maxLength": 1}]}),
+            ("type", {"type": ["string", "null"]}, {"type": "null"}),
+        )
+    ),
+    *(
+        Witnessed(f"reference by {ref}", by_id(ref, 3), by_id(ref, 2), BREAKS, OK, {"a": "aaa"})
+        for ref in ("http://a.test/item.json", "root.json#/$defs/i%20i", "item.json#it", "#/$defs/i%20i")
+    ),
+    Witnessed("definition replaced by its text", obj({"a": {"$ref": "#/$defs/S"}}, **{"$defs": BASE}), obj({"a": S}), OK, OK),
+    Witnessed("titles below then", {"title": "Model", "if": I, "then": {"title": "A", "minimum": 1}},
+              {"title": "Model", "if": I, "then": {"description": "B", "minimum": 1}}, OK, OK),
+    Witnessed("type beside an enum", obj({"a": {"enum": ["1", 1], "type": "string"}}), obj({"a": {"enum": ["1", 1], "type": "integer"}}),
+              BREAKS, BREAKS, {"a": "1"}),
+    Witnessed("length beside an enum", obj({"a": {"enum": ["a", "bbb"]}}), obj({"a": {"enum": ["a", "bbb"], "maxLength": 2}}), BREAKS, OK, {"a": "bbb"}),
+    Witnessed("objects as values", obj({"a": {"enum": [{"x": 1}]}}), obj({"a": {"enum": ['{"x":1}']}}), BREAKS, BREAKS, {"a": {"x": 1}}),
+    Witnessed("1 is 1.0", obj({"a": {"enum": [1]}}), obj({"a": {"enum": [1.0]}}), OK, OK),
+    Witnessed("oneOf constants to an enum", obj({"a": {"oneOf": [{"const": "a"}, {"const": "b"}]}}), obj({"a": {"enum": ["a", "b"]}}), OK, OK),
+    Witnessed("oneOf objects told apart by a constant",
+              obj({"a": {"oneOf": [obj({"k": {"const": 1}, "x": I}, required=["k"]), obj({"k": {"const": 2}}, required=["k"])]}}),
+              obj({"a": {"oneOf": [obj({"k": {"const": 1}, "x": S}, required=["k"]), obj({"k": {"const": 2}}, required=["k"])]}}),
+              BREAKS, BREAKS, {"a": {"k": 1, "x": 5}}),
+    Witnessed("number of properties in an allOf", obj({"x": {"allOf": [obj({"a": S}), obj({"b": S})]}}),
+              obj({"x": {"allOf": [obj({"a": S}), obj({"b": S}, maxProperties=1)]}}), UNKNOWN, UNKNOWN, {"x": {"a": "", "b": ""}}),
+    Witnessed("nothing unevaluated, property removed", obj({"a": S, "b": S}, unevaluatedProperties=False), obj({"a": S}, unevaluatedProperties=False),
+              BREAKS, OK, {"b": ""}),
+    Witnessed("nothing unevaluated beside an allOf", {"title": "Model", "allOf": [obj({"a": S, "b": S})], "unevaluatedProperties": False},
+              {"title": "Model", "allOf": [obj({"a": S})], "unevaluatedProperties": False}, UNKNOWN, UNKNOWN, {"b": ""}),
+    Witnessed("typed undeclared keys, property added", obj({"a": S}, additionalProperties=I), obj({"a": S, "b": S}, additionalProperties=I), OK, BREAKS),
+    Witnessed("prefix grew", array(S), array(S, I), BREAKS, OK, ["a", "b"]),
+    Witnessed("closed prefix grew", array(S, items=False), array(S, I, items=False), OK, BREAKS),
+    Witnessed("nothing became something", obj({"a": False}), obj({"a": S}), OK, BREAKS),
+    Witnessed("const, which draft 4 does not know", obj({"a": {"const": 1}}, **{"$schema": DRAFT4}), obj({"a": {"const": 1}}, **{"$schema": DRAFT7}),
+              BREAKS, OK, {"a": 2}),
+    Witnessed("prefixItems, which draft 7 does not know", array(S) | {"$schema": DRAFT7}, array(S) | {"$schema": DRAFT2020}, BREAKS, OK, [1]),
+    Witnessed("dependencies, which 2020-12 does not know", obj({}, dependencies={"a": ["b"]}, **{"$schema": DRAFT2020}),
+              obj({}, dependencies={"a": ["b"]}, **{"$schema": DRAFT7}), UNKNOWN, UNKNOWN, {"a": 1}),
+    Witnessed("beside a reference, which draft 7 ignores", obj({"a": {"$ref": "#/$defs/S", "maxLength": 1}}, **{"$schema": DRAFT7, "$defs": BASE}),
+              obj({"a": {"$ref": "#/$defs/S", "maxLength": 1}}, **{"$schema": DRAFT2020, "$defs": BASE}), UNKNOWN, UNKNOWN, {"a": "aa"}),
+    Witnessed("1.0, no integer to draft 4", obj({"a": I}, **{"$schema": DRAFT7}), obj({"a": I}, **{"$schema": DRAFT4}), BREAKS, OK, {"a": 1.0}),
+    Witnessed("draft alone", obj({"a": S}, **{"$schema": DRAFT7}), obj({"a": S}, **{"$schema": DRAFT2020}), OK, OK),
+]  # fmt: skip
+
+WITNESSED = [*MODELS, *DOCUMENTS]
