@@ -92,8 +92,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Pending Migrations",
-                        "Migrations that the app's files hold and its database does not. Dashed: the limit of "
-                        "MigrationsPending, which a deployment passes for a while.",
+                        "Migrations that the app's files have and its database does not. The dashed line is the limit of "
+                        "MigrationsPending. During a deployment the number exceeds it for a while.",
                         "short",
                         query(recorded("migration:schema_migration_pending:max"), f"{LEGEND} {WHERE}"),
                     ),
@@ -117,8 +117,8 @@ def dashboard() -> Any:
                 rows(
                     "Last Runs",
                     "The last run with each outcome, and how long it took. applied: an upgrade reached its target. "
-                    "rolled_back: the database is at an earlier revision again. partial: the run failed, and some of "
-                    "it stayed. failed: the run failed, and changed nothing.",
+                    "rolled_back: a downgrade reached its target. partial: the run failed, and a part of it stayed in "
+                    "the database. failed: the run failed, and changed nothing.",
                     {
                         **TOOL_COLUMNS,
                         "schema_migration_direction": ("Direction", ""),
@@ -138,7 +138,7 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Database Revisions",
-                    "The revision that each instance reads from its database, and how it stands to the app's files.",
+                    "The revision that each instance reads from its database, and whether the app's files match it.",
                     {
                         **NARROW,
                         "schema_db_revision": Column("Revision", width=110),
@@ -159,7 +159,7 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Last Verdicts of the Guard",
-                    "When the guard last judged a migration so, by the signal that it judged.",
+                    "When the guard last gave each verdict on a migration, for each signal.",
                     {
                         **NARROW,
                         "schema_guard_signal": Column("Signal", width=80),
@@ -177,7 +177,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Duration of the Last Run",
-                    "How long the last run took, by outcome. A step that grows with the data shows here first.",
+                    "How long the last run took, by outcome. If a step takes longer as the data grow, you see it here first.",
                     "s",
                     query(
                         recorded("migration:schema_migration_last_run_duration_seconds:last"),
@@ -193,8 +193,8 @@ def dashboard() -> Any:
                 empty(
                     series(
                         title,
-                        f"{what} Now, and one hour before: what a migration changed shows as a gap between the lines "
-                        "right of its mark.",
+                        f"{what} Now, and one hour before. If a migration changed something, the two lines part to the right "
+                        "of its mark.",
                         unit,
                         query(expression.replace("@OFFSET", ""), f"now {WHERE}"),
                         query(expression.replace("@OFFSET", " offset 1h"), f"an hour before {WHERE}", "B"),
@@ -206,4 +206,4 @@ def dashboard() -> Any:
             for title, what, unit, expression, nothing, identity, x in COMPARED
         ),
     ]  # fmt: skip
-    return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or wait, and where.", panels)
+    return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or are pending, and where.", panels)

@@ -143,7 +143,7 @@ def dashboard() -> Any:
                 series(
                     "Database State",
                     "How many instances see their database in each state. ahead: it ran a revision that their files do "
-                    "not hold, as in a rolling deployment. diverged: several heads. unknown: not read, or no files.",
+                    "not have, as in a rolling deployment. diverged: several heads. unknown: not read, or no files.",
                     "suffix: instances",
                     query(STATES, f"{{{{schema_db_state}}}} {DATABASE} {WHERE}"),
                 ),
@@ -178,8 +178,8 @@ def dashboard() -> Any:
             empty(
                 failures(series(
                     "Mismatch Detection Rate",
-                    "Mismatches between schemas and tables that a check found and the check before did not, an hour. A "
-                    "deployment whose code no longer fits the database shows here.",
+                    "Mismatches an hour that a check found and the check before did not. If a deployment brings code that no "
+                    "longer fits the database, you see it here.",
                     "suffix: mismatches/h",
                     query(
                         f"sum by ({BY_MISMATCH}) (rate(schema_mismatch_detections_total{{{SCHEMA}}}[{EVERY}])) * 3600",
@@ -196,7 +196,7 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Fields That Do Not Fit",
-                            "How many fields of a schema accept values that its table refuses or alters. The "
+                            "How many fields of a schema accept values that its table refuses or changes. The "
                             "dashed line is the limit of SchemaMismatch.",
                             "suffix: fields",
                             query(chosen_ten(UNFIT), f"{{{{schema_name}}}} {{{{schema_module}}}} {WHERE}"),
