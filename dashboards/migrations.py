@@ -92,8 +92,8 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Pending Migrations",
-                        "Migrations that the app's files have and its database does not. The dashed line is the limit of "
-                        "MigrationsPending. During a deployment the number exceeds it for a while.",
+                        "Migrations that the app's files have and its database does not. The dashed line is the limit "
+                        "of MigrationsPending. During a deployment the number exceeds it for a while.",
                         "short",
                         query(recorded("migration:schema_migration_pending:max"), f"{LEGEND} {WHERE}"),
                     ),
@@ -177,7 +177,8 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Duration of the Last Run",
-                    "How long the last run took, by outcome. If a step takes longer as the data grow, you see it here first.",
+                    "How long the last run took, by outcome. If a step takes longer as the data grow, you see it "
+                    "here first.",
                     "s",
                     query(
                         recorded("migration:schema_migration_last_run_duration_seconds:last"),
@@ -193,8 +194,8 @@ def dashboard() -> Any:
                 empty(
                     series(
                         title,
-                        f"{what} Now, and one hour before. If a migration changed something, the two lines part to the right "
-                        "of its mark.",
+                        f"{what} Now, and one hour before. If a migration changed something, the two lines part to "
+                        "the right of its mark.",
                         unit,
                         query(expression.replace("@OFFSET", ""), f"now {WHERE}"),
                         query(expression.replace("@OFFSET", " offset 1h"), f"an hour before {WHERE}", "B"),
@@ -205,5 +206,6 @@ def dashboard() -> Any:
             )
             for title, what, unit, expression, nothing, identity, x in COMPARED
         ),
-    ]  # fmt: skip
+    about = "Which migrations ran, failed or are pending, and where."
+    return page("schema-migrations", "Schema migrations", about, panels)
     return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or are pending, and where.", panels)

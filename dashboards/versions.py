@@ -178,8 +178,8 @@ def dashboard() -> Any:
             empty(
                 failures(series(
                     "Mismatch Detection Rate",
-                    "Mismatches an hour that a check found and the check before did not. If a deployment brings code that no "
-                    "longer fits the database, you see it here.",
+                    "Mismatches an hour that a check found and the check before did not. If a deployment brings code "
+                    "that no longer fits the database, you see it here.",
                     "suffix: mismatches/h",
                     query(
                         f"sum by ({BY_MISMATCH}) (rate(schema_mismatch_detections_total{{{SCHEMA}}}[{EVERY}])) * 3600",
