@@ -208,4 +208,3 @@ def dashboard() -> Any:
         ),
     about = "Which migrations ran, failed or are pending, and where."
     return page("schema-migrations", "Schema migrations", about, panels)
-    return page("schema-migrations", "Schema migrations", "Which migrations ran, failed or are pending, and where.", panels)
