@@ -206,5 +206,6 @@ def dashboard() -> Any:
             )
             for title, what, unit, expression, nothing, identity, x in COMPARED
         ),
+    ]  # fmt: skip
     about = "Which migrations ran, failed or are pending, and where."
     return page("schema-migrations", "Schema migrations", about, panels)
