@@ -120,6 +120,25 @@ CASES = {
         table(Column("company", sa.ForeignKey("leads.id"), type_=sa.Integer)),
         {"constraint-added": ("unknown", "compatible")},
     ),
+    "keys of a new column that may be null": (
+        table(),
+        table(
+            Column("company", sa.ForeignKey("leads.id"), type_=sa.Integer),
+            Column("code", sa.Text),
+            sa.UniqueConstraint("id", "code"),
+        ),
+        {"column-added": ("compatible", "compatible"), "constraint-added": ("compatible", "compatible")},
+    ),
+    "a key of a new column that the database fills": (
+        table(),
+        table(Column("code", sa.Text, server_default="x", unique=True)),
+        {"column-added": ("compatible", "compatible"), "constraint-added": ("unknown", "compatible")},
+    ),
+    "a CHECK on a new column": (
+        table(),
+        table(Column("code", sa.Text), sa.CheckConstraint("code IS NOT NULL")),
+        {"column-added": ("compatible", "compatible"), "constraint-added": ("unknown", "compatible")},
+    ),
 }
 
 
@@ -129,8 +148,8 @@ def test_what_a_change_of_a_table_means(case: str) -> None:
     old, new, expected = CASES[case]
     found: dict[str, dict[str, str]] = {}
     for each in compare(old, new).findings:
-        assert each.direction not in found.setdefault(each.rule, {}), each
-        found[each.rule][each.direction] = each.level
+        level = found.setdefault(each.rule, {}).setdefault(each.direction, each.level)
+        assert level == each.level, f"two findings of {each.rule} differ"
     levels = {rule: (by.get("request", "compatible"), by.get("response", "compatible")) for rule, by in found.items()}
     assert levels == expected
 

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from . import describe
-from .fields import Document, FieldSpec, SchemaSpec, TypeSpec
+from .fields import ColumnSpec, Document, FieldSpec, SchemaSpec, TypeSpec
 from .findings import Finding
 from .verdicts import DIRECTIONS, TABLES, Direction
 
@@ -75,13 +76,34 @@ def _for_code(found: Finding) -> Finding:
 def _constraints(table: str, before: SchemaSpec, after: SchemaSpec) -> Iterator[Finding]:
     # An index that is not unique refuses nothing.
     olds, news = ({text for text in schema.constraints if not text.startswith("index ")} for schema in (before, after))
+    null = _null_at_first(before, after)
     for text in sorted(news - olds):
-        yield from _both("constraint-added", "changed", table, "", "", text)
+        yield from _both("constraint-added", _reach(text, null), table, "", "", text)
     for text in sorted(olds - news):
         yield from _both("constraint-removed", "changed", table, "", text, "")
     olds, news = ({each for field in schema.type.fields for each in _own(field)} for schema in (before, after))
     for text in sorted(news - olds - set(after.constraints)):
-        yield from _both("constraint-added", "changed", table, "", "", text)
+        yield from _both("constraint-added", _reach(text, null), table, "", "", text)
+
+
+def _null_at_first(before: SchemaSpec, after: SchemaSpec) -> set[str]:
+    """New columns that hold null in each row that old code writes."""
+    known = {each.name for each in before.type.fields}
+    return {
+        each.name
+        for each in after.type.fields
+        if each.name not in known and each.type.nullable and each.column and not _filled_in(each.column)
+    }
+
+
+_COLUMNS: Final = re.compile(r"(?:unique|unique index|foreign key) \((.*?)\)|(\S+) references ")
+
+
+def _reach(text: str, null: set[str]) -> str:
+    """Whether a constraint reaches rows of old code: neither a key nor a reference counts where a column is null."""
+    found = _COLUMNS.match(text)
+    names = (found[1] or found[2] or "").split(", ") if found else ()
+    return "outside" if null.intersection(names) else "changed"
 
 
 def _own(field: FieldSpec) -> Iterator[str]:
@@ -99,9 +121,12 @@ def _generated(field: FieldSpec) -> bool:
 
 def _filled(field: FieldSpec) -> bool:
     """Whether a row may be written without it by code that does not know it: a default of Python is not there then."""
-    column = field.column
-    in_database = column is not None and (column.server_default is not None or column.generated is not None)
-    return field.type.nullable or in_database
+    return field.type.nullable or (field.column is not None and _filled_in(field.column))
+
+
+def _filled_in(column: ColumnSpec) -> bool:
+    """Whether the database gives a value where none is written."""
+    return column.server_default is not None or column.generated is not None
 
 
 def _may_be_left_out(field: FieldSpec) -> bool:

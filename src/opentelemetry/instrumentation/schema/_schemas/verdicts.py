@@ -259,6 +259,10 @@ TABLES: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
         Verdict("compatible", _WIDER),
         Verdict("warning", "Old code may read null where it never was."),
     ),
+    ("constraint-added", "outside"): (
+        Verdict("compatible", "Old code does not know a column of it, and so writes null there: such rows keep it."),
+        Verdict("compatible", "Nothing that is read changes."),
+    ),
     ("constraint-added", "changed"): (
         Verdict("unknown", "Whether all that old code writes keeps it cannot be told from the table."),
         Verdict("compatible", "It concerns what is written."),

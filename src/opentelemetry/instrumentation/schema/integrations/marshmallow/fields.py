@@ -16,6 +16,7 @@ from typing import Any, Final
 import marshmallow.fields
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, validate
 
+from ..._schemas.defaults import FACTORY, held, varies
 from ..._schemas.fields import (
     Document,
     Extra,
@@ -178,7 +179,7 @@ class _Reader:
             written="never" if field.load_only else "always" if always else "sometimes",
             accepts=() if key in (None, name) else (key,),
             writes=None if key in (None, name) else key,
-            default=text,
+            default=held(name, text),
             attribute=None if field.attribute in (None, name) else field.attribute,
         )
 
@@ -302,11 +303,11 @@ def _json(value: Any) -> str | None:
         return None
     if callable(value):
         factories: dict[Any, str] = {list: "[]", dict: "{}", set: "[]"}
-        return factories.get(value, "factory")
+        return factories.get(value, FACTORY)
     try:
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+        return FACTORY if varies(value) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError):
-        return "factory"
+        return FACTORY
 
 
 def _scalar(value: Any) -> bool | int | float | str | None:

@@ -15,6 +15,7 @@ import decimal
 import enum
 import json
 import pathlib
+import sys
 import typing
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ..._schemas.defaults import FACTORY, held, varies
 from ..._schemas.fields import (
     Document,
     FieldSpec,
@@ -144,7 +146,7 @@ def _field(name: str, info: FieldInfo, config: Mapping[str, Any], decorators: _D
         written=written,
         accepts=() if accepts == (name,) else accepts,
         writes=None if writes in (None, name) else writes,
-        default=default,
+        default=held(name, default),
         attribute=accepts[0] if config.get("from_attributes") and accepts != (name,) else None,
     )
 
@@ -173,20 +175,20 @@ def _presence(info: FieldInfo, type_: TypeSpec) -> tuple[Presence, str | None]:
     if info.is_required():
         return "required", None
     if info.default_factory is not None:
-        return "default", _PLAIN_FACTORIES.get(info.default_factory, "factory")
+        return "default", _PLAIN_FACTORIES.get(info.default_factory, FACTORY)
     default = default_text(info.default)
     return ("optional" if default == "null" and (type_.nullable or type_.kind == "any") else "default"), default
 
 
 def default_text(value: Any) -> str | None:
-    """A default as JSON text; `factory` of what has none that is always the same."""
+    """A default as JSON text; FACTORY of what has none that is always the same."""
     if value is PydanticUndefined or value is dataclasses.MISSING:
         return None
     try:
         text = json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        return "factory"
-    return text if len(text) <= 200 else "factory"
+        return FACTORY
+    return text if len(text) <= 200 else FACTORY
 
 
 _TEXTUAL = (decimal.Decimal, uuid.UUID, pathlib.PurePath)
@@ -194,10 +196,12 @@ _TEXTUAL = (decimal.Decimal, uuid.UUID, pathlib.PurePath)
 
 def _plain(value: Any) -> Any:
     """A default as JSON data. Not by Pydantic: how it writes a duration depends on its version."""
-    if value is None or type(value) in (bool, int, float, str):
-        return value
     if isinstance(value, enum.Enum):
         return _plain(value.value)
+    if varies(value):
+        raise TypeError(type(value))
+    if value is None or type(value) in (bool, int, float, str):
+        return value
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, (datetime.date, datetime.time)):
@@ -326,7 +330,7 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
             type_, info = reader.annotated(cast("Any", hint).type if passed else hint, config)
             default = default_text(each.default)
             if each.default_factory is not dataclasses.MISSING:
-                default = _PLAIN_FACTORIES.get(each.default_factory, "factory")
+                default = _PLAIN_FACTORIES.get(each.default_factory, FACTORY)
             optional = default == "null" and type_.nullable
             presence: Presence = "required" if default is None else "optional" if optional else "default"
             accepts = _accepts(each.name, info, config) if info is not None else (each.name,)
@@ -337,7 +341,7 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
                     presence=presence if each.init else "never",
                     written="never" if passed else "always",
                     accepts=() if accepts == (each.name,) else accepts,
-                    default=default,
+                    default=held(each.name, default),
                 )
             )
     return TypeSpec(
@@ -350,13 +354,17 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
 
 
 def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
-    """Every model and Pydantic dataclass that modules define, also inside functions and classes."""
+    """Every model and Pydantic dataclass that modules define, also inside functions and classes.
+
+    Settings are left out: no client sends or reads them, and their defaults come from the environment.
+    """
+    settings: Any = getattr(sys.modules.get("pydantic_settings"), "BaseSettings", ())
     names = {module.__name__ for module in modules}
     pending: list[Any] = [BaseModel]
     seen: set[Any] = set()
     while pending:
         for cls in type.__subclasses__(pending.pop()):
-            if cls not in seen:
+            if cls not in seen and not issubclass(cls, settings):
                 seen.add(cls)
                 pending.append(cls)
                 generic: Any = getattr(cls, "__pydantic_generic_metadata__", {})

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import types as t
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..._schemas.defaults import varies
 from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec, dumps
 
 _KINDS: Final[tuple[tuple[Any, Kind], ...]] = (
@@ -212,7 +213,7 @@ def _fills(default: Any) -> str | None:
     value = getattr(default, "arg", None)
     if isinstance(value, enum.Enum):
         value = value.value
-    return dumps(value) if isinstance(value, (bool, int, float, str)) else None
+    return dumps(value) if isinstance(value, (bool, int, float, str)) and not varies(value) else None
 
 
 def _members(type_: Any) -> tuple[Scalar, ...]:
