@@ -319,3 +319,107 @@ def test_names_tell_the_direction(project: Project) -> None:
     """Without a router, a name such as LeadOut says that a schema is answered and never written."""
     project.schemas(more="\nclass LeadOut(BaseModel):\n    name: str\n    status: Literal['new']\n")
     assert codes(project.data("--database", "postgresql")) == [("enum", "status", "warning")]
+
+
+CLASSES = (
+    MODELS
+    + """
+class Owner(Base):
+    __tablename__ = "owners"
+    id = sa.Column(sa.Integer, primary_key=True)
+
+class SentMessage(Base):
+    __tablename__ = "sent_messages"
+    id = sa.Column(sa.Integer, primary_key=True)
+    number = sa.Column(sa.SmallInteger, nullable=False)
+    text = sa.Column(sa.String(5))
+
+class Parcel(Base):
+    __tablename__ = "parcels"
+    id = sa.Column(sa.Integer, primary_key=True)
+    owner_id = sa.Column(sa.ForeignKey("owners.id"))
+    owner = sa.orm.relationship(Owner)
+    status = sa.Column(sa.Text, nullable=False, default="new")
+    note = sa.Column(sa.Text, default="none")
+    changed_at = sa.Column("update_at", sa.Text, nullable=False)
+    updated_at = sa.orm.synonym("changed_at")
+"""
+)
+PARCELS = """
+from pydantic import ConfigDict
+
+class OwnerIn(BaseModel):
+    id: int | None = None
+
+class ParcelBase(BaseModel):
+    model_config = ConfigDict(from_attributes=True, alias_generator=str.upper, populate_by_name=True)
+    id: int | None = Field(None, lt=2**31, gt=0)
+    owner: OwnerIn | None = None
+    status: str | None = None
+    note: str | None = None
+    updated_at: str
+
+class ParcelCreate(ParcelBase): pass
+class ParcelUpdate(ParcelBase): pass
+class ParcelReadMinimal(ParcelBase):
+    status: str
+
+class Message(BaseModel):
+    number: int
+    text: str
+    topic: str
+"""
+ROUTES = """
+from fastapi import FastAPI
+from .schemas import LeadIn, ParcelCreate, ParcelReadMinimal, ParcelUpdate
+app = FastAPI()
+class Both(ParcelCreate):
+    held: ParcelReadMinimal
+@app.post("/leads")
+def lead(body: LeadIn): ...
+@app.post("/parcels", response_model=ParcelReadMinimal)
+def create(body: Both): ...
+@app.patch("/parcels")
+def update(body: ParcelUpdate): ...
+"""
+
+
+def test_what_a_mapped_class_does_with_null(project: Project) -> None:
+    """A mapped class takes relationships and synonyms; its INSERT takes a default for null, and its UPDATE does not."""
+    (project.shop / "models.py").write_text(CLASSES)
+    project.schemas(more=PARCELS)
+    found = project.data("--database", "postgresql")
+    told = {
+        (each["subject"].partition(":")[2], *code) for each, code in zip(found["findings"], codes(found), strict=True)
+    }
+    assert {each for each in told if each[0].startswith(("Parcel", "Message"))} == {
+        ("ParcelBase", "nullable", "status", "warning"),
+        ("ParcelCreate", "nullable", "status", "warning"),
+        ("ParcelUpdate", "nullable", "status", "error"),
+    }
+    assert not any(each["subject"].endswith(":Message") for each in found["verdicts"]), "a part of sent_messages' name"
+
+
+def test_what_routes_do_not_use(project: Project) -> None:
+    """With routes, a base class that none uses is not compared, and a model to read is not judged as written."""
+    (project.shop / "models.py").write_text(CLASSES)
+    (project.shop / "routes.py").write_text(ROUTES)
+    project.schemas(more=PARCELS)
+    ran = project.check("--database", "postgresql", "--json", modules=("shop.routes", "shop.models"))
+    verdicts = {each["subject"].partition(":")[2] for each in json.loads(ran.out)["verdicts"]}
+    assert {each for each in verdicts if each.startswith("Parcel")} == {
+        "ParcelCreate", "ParcelUpdate", "ParcelReadMinimal",
+    }  # fmt: skip
+    read = [each for each in json.loads(ran.out)["findings"] if each["subject"].endswith(":ParcelReadMinimal")]
+    assert read == []
+
+
+def test_schemas_that_cannot_be_read(project: Project) -> None:
+    """A model that is not completely defined is left out with a line that says so; the others are compared."""
+    project.schemas(more="\nclass Later(BaseModel):\n    later: 'NotThereYet'\n")
+    ran = project.check("--database", "postgresql")
+    assert (ran.code, ran.err.strip()) == (
+        0,
+        "left out: shop.schemas:Later cannot be read: TypeError: shop.schemas:Later is not completely defined: call "
+        "model_rebuild()",
+    )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import enum
+import secrets
+import types
+import uuid
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any
 
 import marshmallow
@@ -17,6 +21,7 @@ from opentelemetry.instrumentation.schema._schemas.fields import Document, Field
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as json_schema
 from opentelemetry.instrumentation.schema.integrations.marshmallow.fields import fields as schema
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as model
+from opentelemetry.instrumentation.schema.integrations.pydantic.fields import schemas as models
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import fields as table
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import reflected
 from pydantic import BaseModel, ConfigDict, Field
@@ -133,6 +138,53 @@ def test_marshmallow() -> None:
     assert found["o"].type.checks[0].startswith("validate:")
     assert next(iter(document.values())).type.checks == ("validates_schema:Outer.whole",)
     assert next(iter(document.values())).type.extra == "forbid"
+
+
+class Defaults(BaseModel):
+    at: datetime = datetime.now()
+    day: datetime = datetime(2026, 1, 2, 3, 4)
+    longest: datetime = datetime.max
+    number: uuid.UUID = uuid.uuid4()
+    key: str = secrets.token_urlsafe(32)
+    digest: str = secrets.token_hex(16)
+    password: str = "hunter2"
+    api_key: str = ""
+    tokens: int = 100
+    name: str = "a-name-of-more-than-22-characters"
+
+
+def test_defaults_that_are_not_held() -> None:
+    """What each process computes anew, and a secret, is in no lock and no fingerprint; a plain default is."""
+    found = {name: each.default for name, each in only(model(Defaults)).items()}
+    assert found == {
+        **dict.fromkeys(("at", "number", "key", "digest", "password"), "factory"),
+        "day": '"2026-01-02T03:04:00"',
+        "longest": '"9999-12-31T23:59:59.999999"',
+        "api_key": '""',
+        "tokens": "100",
+        "name": '"a-name-of-more-than-22-characters"',
+    }
+
+    class Same(marshmallow.Schema):
+        key = f.String(load_default=secrets.token_hex(16))
+        secret = f.String(load_default="x")
+        size = f.Integer(load_default=3)
+
+    assert {name: each.default for name, each in only(schema(Same)).items()} == {
+        "key": "factory", "secret": "factory", "size": "3",
+    }  # fmt: skip
+
+
+def test_settings_are_no_schema_of_the_api() -> None:
+    """A class of settings is not among the schemas of its module; what it holds is."""
+    module = types.ModuleType("shop_of_settings")
+    exec(
+        "import pydantic, pydantic_settings\n"
+        "class Held(pydantic.BaseModel): pass\n"
+        "class Settings(pydantic_settings.BaseSettings):\n    held: Held = Held()",
+        vars(module),
+    )
+    assert [each.__name__ for each in models([module])] == ["Held"]
 
 
 class From(BaseModel):

@@ -10,7 +10,9 @@ from typing import Any, Final
 FACTORY: Final = "factory"
 """Stands for a default whose value is not held."""
 
-_SECRET: Final = re.compile(r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|encryption)_?key|dsn", re.I)
+_SECRET: Final = re.compile(
+    r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|encryption)_?key|dsn", re.I
+)
 _RANDOM: Final = re.compile(
     r"[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9_+/=-]{22,}"

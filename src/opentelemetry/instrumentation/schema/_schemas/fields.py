@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any, Final, Literal, cast
 
@@ -127,6 +127,8 @@ class ColumnSpec:
         members: Of an enum that a Python class makes: the values of its members, in the order of the labels.
         unique: Whether a constraint on this column alone makes it unique.
         references: `table.column` of a foreign key.
+        mapped: Whether a mapped class holds it: its INSERT takes null for a value that was not given. No part of the
+            column's shape.
     """
 
     sql: str
@@ -138,6 +140,7 @@ class ColumnSpec:
     members: tuple[Scalar, ...] = ()
     unique: bool = False
     references: str | None = None
+    mapped: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,7 @@ class SchemaSpec:
         directions: Where it is used, as far as a framework says: `request`, `response`; empty where nobody knows.
         constraints: Of a table: unique constraints, checks, indexes, as text.
         table: The table that its author says it belongs to; empty where they say that it belongs to none.
+        attributes: Of a mapped class: each attribute → its column, empty for a relationship. No part of its shape.
     """
 
     name: str
@@ -202,6 +206,7 @@ class SchemaSpec:
     directions: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     table: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict[str, str], compare=False)
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:
@@ -314,7 +319,8 @@ def dumps(data: Any) -> str:
 
 _Spec = TypeSpec | FieldSpec | ColumnSpec
 DEFAULTS: Final[dict[Any, tuple[tuple[str, Any], ...]]] = {
-    cls: tuple((each.name, each.default) for each in fields(cls)) for cls in (TypeSpec, FieldSpec, ColumnSpec)
+    cls: tuple((each.name, each.default) for each in fields(cls) if each.compare)
+    for cls in (TypeSpec, FieldSpec, ColumnSpec)
 }
 """Attributes of each kind of spec, with what is usual."""
 

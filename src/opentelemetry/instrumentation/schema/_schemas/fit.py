@@ -7,6 +7,7 @@ Only what both declare is compared: what validators, triggers and rules across f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -37,17 +38,17 @@ def compare(
             a field and a type that is always refused are warnings: code knows what to do with them, or it would have
             been noticed at once.
     """
-    if not declared and not schema.directions:
-        schema = replace(schema, directions=_directions_by_name(schema.name))
+    if not declared:
+        schema = replace(schema, directions=_directions(schema))
     columns = {each.name: each for each in table.fields}
     checks = tuple(each for each in table.constraints if each.startswith("check"))
     found: list[Mismatch] = []
     place = _Place(schema, table, system, declared)
-    fields = {column_of(each): each for each in schema.fields}
+    fields = {_column_of(each, table): each for each in schema.fields}
     for name, field in fields.items():
         column = columns.get(name)
         if column is None:
-            found += place.missing(field)
+            found += () if name in table.attributes else place.missing(field)
             continue
         kept = capacity(column, system, checks)
         for way, trouble in _troubles(schema, field, column, kept, document):
@@ -61,16 +62,33 @@ def compare(
 
 def column_of(field: FieldSpec) -> str:
     """The column that a field is written to, by its name in Python."""
-    return field.attribute if field.attribute and "." not in field.attribute and field.column is None else field.name
+    other = field.attribute
+    if other is None or "." in other or field.column is not None or field.name in field.accepts:
+        return field.name
+    return other
 
 
-_REQUESTS: Final = ("In", "Create", "Update", "Patch", "Request", "Input", "Form", "Body", "Payload")
-_RESPONSES: Final = ("Out", "Read", "Public", "Response", "Output", "Summary", "Detail", "Details", "View")
+def _column_of(field: FieldSpec, table: SchemaSpec) -> str:
+    """Likewise, where the table's class has another name for it."""
+    name = column_of(field)
+    return table.attributes.get(name) or name
 
 
-def _directions_by_name(name: str) -> tuple[str, ...]:
-    """Where a schema is used, as its name says: `LeadIn`, `LeadOut`; empty where it does not."""
-    return ("request",) if name.endswith(_REQUESTS) else ("response",) if name.endswith(_RESPONSES) else ()
+_REQUESTS: Final = "In|Create|Update|Patch|Request|Input|Form|Body|Payload"
+_RESPONSES: Final = "Out|Read|Public|Response|Output|Summary|Detail|Details|View"
+_NAMED: Final = re.compile(rf"(?:({_REQUESTS})|({_RESPONSES}))(?:Minimal|Short|Full|With[A-Z]\w*)*$")
+
+
+def _directions(schema: SchemaSpec) -> tuple[str, ...]:
+    """Where a schema is used, as a framework says.
+
+    Its name decides (`LeadIn`, `LeadOut`) where that says both or nothing: what another schema holds in a request is
+    looked up more often than it is written.
+    """
+    if len(schema.directions) == 1:
+        return schema.directions
+    found = _NAMED.search(schema.name)
+    return schema.directions if found is None else ("request",) if found[1] else ("response",)
 
 
 def _writes(schema: SchemaSpec) -> bool:
@@ -80,6 +98,22 @@ def _writes(schema: SchemaSpec) -> bool:
 def _reads(schema: SchemaSpec) -> bool:
     """Whether answers are validated: marshmallow writes what it gets."""
     return schema.library != "marshmallow" and ("response" in schema.directions or not schema.directions)
+
+
+def _changes_a_row(schema: SchemaSpec) -> bool:
+    """Whether a schema's values go into a row that is there, as far as it shows."""
+    return schema.name.endswith(("Update", "Patch")) or all(each.presence != "required" for each in schema.fields)
+
+
+_TAKEN_FOR_ABSENT: Final = "The INSERT of a mapped class takes the default in its place; an UPDATE is refused."
+
+
+def _filled_by_insert(column: FieldSpec) -> bool:
+    """Whether null in a new object of a mapped class becomes the column's default."""
+    spec = column.column
+    return (
+        spec is not None and spec.mapped and (spec.default or spec.server_default is not None or bool(spec.generated))
+    )
 
 
 def _needed(column: FieldSpec) -> bool:
@@ -96,13 +130,30 @@ def _troubles(
             yield "write", Trouble("generated-column", "refused", "it can be written", generated or "")
             return
         for each in fit_write.troubles(field.type, kept, schema.library, document):
+            if each.kind == "nullable" and _filled_by_insert(column):
+                if column.column is not None and column.column.primary_key:
+                    continue  # an UPDATE names rows by it
+                if not _changes_a_row(schema):
+                    each = replace(each, minor=True, why=_TAKEN_FOR_ABSENT)
             yield "write", each
         trap = _default(field, column, kept)
         if trap is not None:
             yield "write", trap
     if _reads(schema) and field.presence != "never":
         for each in fit_read.troubles(field.type, kept):
-            yield "read", each
+            if each.kind != "range" or not _holds_keys(field, column):
+                yield "read", each
+
+
+def _holds_keys(field: FieldSpec, column: FieldSpec) -> bool:
+    """Whether the server counts the column's values, or those that it refers to, and the field takes all of them."""
+    spec, type_ = column.column, field.type
+    if spec is None or not (spec.generated in ("autoincrement", "identity", "identity always") or spec.references):
+        return False
+    least, most = (type_.ge, type_.gt), (type_.le, type_.lt)
+    return all(each is None or float(each) <= 1 for each in least) and all(
+        each is None or float(each) >= 2**31 - 1 for each in most
+    )
 
 
 # -- defaults
@@ -116,7 +167,7 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
     mine = _value(str(field.default))
     shown = spec.fills if spec.fills is not None else spec.server_default
     if mine is None:
-        if not kept.nullable:
+        if not kept.nullable or _filled_by_insert(column):
             return None
         text = f"the column's default is {shown}" if shown else "the column has a default"
         return Trouble("default", "altered", "null by default", text, "Null is written in its place.", minor=True)

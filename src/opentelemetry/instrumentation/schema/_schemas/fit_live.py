@@ -49,7 +49,7 @@ def together(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
         return live
     columns = {each.name: each for each in model.fields}
     fields = tuple(_column(columns.get(each.name), each) for each in live.fields)
-    return replace(live, type=replace(live.type, fields=fields))
+    return replace(live, type=replace(live.type, fields=fields), attributes=model.attributes)
 
 
 def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
@@ -78,6 +78,7 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
         members=members,
         unique=live.column.unique,
         references=live.column.references,
+        mapped=model.column.mapped,
     )
     if live.column.generated is None and model.presence == "default" and model.column.generated:
         presence = "default"

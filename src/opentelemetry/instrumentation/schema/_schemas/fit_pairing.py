@@ -17,7 +17,7 @@ _AFFIXES: Final = frozenset(
         "in", "out", "create", "created", "creation", "update", "updated", "updating", "patch", "put", "post", "read",
         "base", "public", "private", "request", "response", "schema", "model", "dto", "input", "output", "detail",
         "details", "new", "item", "entity", "db", "data", "form", "body", "payload", "optional", "partial", "full",
-        "minimal", "short", "summary", "view", "record", "row", "orm",
+        "minimal", "short", "summary", "view", "record", "row", "orm", "save", "saved", "me", "with", "extra",
     }
 )  # fmt: skip
 """Words around the name of what a schema is about."""
@@ -145,9 +145,10 @@ def _guess(schema: SchemaSpec, tables: Mapping[str, SchemaSpec], classes: Mappin
         columns = {each.name for each in table.fields}
         shared = len(mine & columns)
         names = [_words(table.name.rpartition(".")[2]), _words(classes.get(ref, ""))]
-        if shared >= _NAMED * len(mine) and any(_about(subject, each) for each in names):
+        similar = shared >= _ALIKE * len(mine)
+        if shared >= _NAMED * len(mine) and any(_about(subject, each, similar) for each in names):
             named.append((shared, ref))
-        if shared >= _ALIKE * len(mine) and len((mine & columns) - _COMMON) >= _LEAST:
+        if similar and len((mine & columns) - _COMMON) >= _LEAST:
             alike.append((shared, ref))
     for how, candidates in (("by name", named), ("by fields", alike)):
         best = sorted(candidates, reverse=True)
@@ -181,8 +182,8 @@ def _subject(name: str) -> list[str]:
     return words
 
 
-def _about(subject: list[str], table: list[str]) -> bool:
-    """Whether a table has the name, after a prefix where it has one."""
+def _about(subject: list[str], table: list[str], prefixed: bool) -> bool:
+    """Whether a table has the name, or has it after a prefix: a `recipe_event` is not every `Event`."""
     while len(table) > 1 and table[-1] in _AFFIXES:
         table = table[:-1]
-    return bool(subject) and table[-len(subject) :] == subject
+    return bool(subject) and (table[-len(subject) :] if prefixed else table) == subject

@@ -230,12 +230,19 @@ def _pair(application: Application, tables: _Tables, settings: Project) -> list[
         pairs = fit_pairing.pair(application.document, tables.tables, settings.tables, classes)
     except PairingError as error:
         raise UsageError(str(error)) from error
+    pairs = [each for each in pairs if each.declared or not _only_inherited(application.document, each.schema)]
     if not pairs:
         raise UsageError(
             'no schema was paired with a table, so nothing was compared. Declare one: __schema_table__ = "leads" in '
             'the class, or in pyproject.toml [tool.otel-schema.tables] "app.schemas:LeadIn" = "leads"'
         )
     return pairs
+
+
+def _only_inherited(document: Document, ref: str) -> bool:
+    """Whether a schema is a base of others, and nothing validates with it: no route uses a `LeadBase`."""
+    unused = document[ref].name.endswith("Base") and not document[ref].directions
+    return unused and any(each.directions for each in document.values())
 
 
 # -- the report

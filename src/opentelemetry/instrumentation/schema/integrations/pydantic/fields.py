@@ -364,11 +364,11 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
     seen: set[Any] = set()
     while pending:
         for cls in type.__subclasses__(pending.pop()):
-            if cls not in seen and not issubclass(cls, settings):
+            if cls not in seen:
                 seen.add(cls)
                 pending.append(cls)
                 generic: Any = getattr(cls, "__pydantic_generic_metadata__", {})
-                if cls.__module__ in names and not generic.get("parameters"):
+                if cls.__module__ in names and not generic.get("parameters") and not issubclass(cls, settings):
                     yield cls
     for module in modules:
         for value in list(vars(module).values()):

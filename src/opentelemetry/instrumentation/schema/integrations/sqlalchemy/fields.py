@@ -55,13 +55,15 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, diale
     if not isinstance(table, sa.Table):
         raise TypeError(f"{type(schema).__qualname__} is no table and no class that is mapped to one")
     made = _made_by_dataclass(schema)
-    columns = tuple(_column(each, table, dialect, each.key in made) for each in table.columns)
+    mapped = isinstance(schema, type)
+    columns = tuple(_column(each, table, dialect, each.key in made, mapped) for each in table.columns)
     spec = SchemaSpec(
         name=table.fullname,
         module=None,
         library="sqlalchemy",
         type=TypeSpec(kind="object", fields=columns, extra="forbid"),
         constraints=tuple(sorted({*_constraints(table), *_indexes(table)})),
+        attributes=_attributes(schema, table) if mapped else {},
     )
     return {spec.ref: spec}
 
@@ -156,6 +158,17 @@ def _registries() -> list[Any]:
     return list(found())
 
 
+def _attributes(cls: Any, table: Any) -> dict[str, str]:
+    """What a mapped class can be written through, besides columns: relationships, synonyms, hybrids, proxies."""
+    mapper: Any = sa.inspect(cls)
+    found = dict.fromkeys(map(str, mapper.all_orm_descriptors.keys()), "")
+    for each in mapper.column_attrs:
+        found[each.key] = next((column.name for column in each.columns if column.table is table), "")
+    for each in mapper.synonyms:
+        found[each.key] = found.get(each.name, "")
+    return found
+
+
 def _made_by_dataclass(schema: Any) -> set[str]:
     """Attributes of a class with MappedAsDataclass that its own constructor fills, which the table knows nothing of."""
     missing = dataclasses.MISSING
@@ -167,7 +180,7 @@ def _made_by_dataclass(schema: Any) -> set[str]:
     }
 
 
-def _column(column: Any, table: Any, dialect: Any, made: bool = False) -> FieldSpec:
+def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> FieldSpec:
     type_ = _type(column.type, dialect)
     default: Any = column.server_default
     generated = _generated(column, table)
@@ -193,6 +206,7 @@ def _column(column: Any, table: Any, dialect: Any, made: bool = False) -> FieldS
             members=_members(column.type),
             unique=bool(column.unique),
             references=next((each.target_fullname for each in sorted(column.foreign_keys, key=str)), None),
+            mapped=mapped and type_.kind != "any",  # null is a value of JSON
         ),
     )
 
