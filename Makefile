@@ -25,7 +25,7 @@ check: $(READY) ## ruff, pyright, codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python tests/typing/complete.py
+	$(BIN)/python -m tests.typing.complete
 	$(BIN)/codespell
 
 coverage: $(READY) ## which branches of the package `make test` runs, also in the processes that it starts

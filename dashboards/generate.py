@@ -1,7 +1,7 @@
 """Writes the dashboards, and with them everything that is rendered with the default values.
 
-python dashboards/generate.py          # write
-python dashboards/generate.py --check  # exit with 1 if a committed file is not what would be written
+python -m dashboards.generate          # write
+python -m dashboards.generate --check  # exit with 1 if a committed file is not what would be written
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from typing import Any
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
-import caches
-import health
-import migrations
-import pipeline
-import validation
-import versions
+from dashboards import caches, health, migrations, pipeline, validation, versions
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "collector-config"

@@ -7,7 +7,7 @@ from typing import Any
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import VizOrientation
 
-from panels import (
+from dashboards.panels import (
     BY_SCHEMA,
     EVERY,
     GREY,
@@ -49,7 +49,7 @@ from panels import (
     tile,
     worded,
 )
-from pipeline import LOST
+from dashboards.pipeline import LOST
 
 HELP = """\
 **Nothing here?** In this order:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from panels import (
+from dashboards.panels import (
     EVERY,
     OWN,
     TARGET,

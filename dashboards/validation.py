@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from panels import (
+from dashboards.panels import (
     BY_SCHEMA,
     EVERY,
     OUTCOMES,

@@ -2,19 +2,19 @@
 
 .PHONY: bench bench-hooks bench-load bench-check bench-baseline coexistence
 bench: .venv-bench/.ready ## what it costs, side by side: docs/performance.md (ONLY=word: some rows; valgrind: instructions)
-	.venv-bench/bin/python tests/benchmarks/bench.py $(if $(ONLY),--only '$(ONLY)')
+	.venv-bench/bin/python -m tests.benchmarks.bench $(if $(ONLY),--only '$(ONLY)')
 
 bench-hooks: $(READY) ## git commit with our hook and with an empty one, at 50, 500 and 5,000 migrations
-	$(BIN)/python tests/benchmarks/git_hooks.py
+	$(BIN)/python -m tests.benchmarks.git_hooks
 
 bench-load: .venv-bench/.ready ## requests a second of a FastAPI app, plain and ours in turn (needs wrk)
-	.venv-bench/bin/python tests/benchmarks/load.py
+	.venv-bench/bin/python -m tests.benchmarks.load
 
 bench-check: $(READY) ## what a validation adds, in SDK records, against the committed baseline
-	$(BIN)/python tests/benchmarks/check.py
+	$(BIN)/python -m tests.benchmarks.check
 
 bench-baseline: $(READY) ## measure that baseline anew
-	$(BIN)/python tests/benchmarks/check.py --update
+	$(BIN)/python -m tests.benchmarks.check --update
 
 coexistence: .venv-bench/.ready ## beside logfire, whose plug-in would be in every test of the other environment
 	.venv-bench/bin/python -m pip install -q -c constraints.txt -e '.[cli,quickstart]' --group test

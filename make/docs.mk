@@ -5,7 +5,7 @@ docs: .venv-docs/.ready ## build the documentation's site, strictly: build/site 
 	.venv-docs/bin/python -m mkdocs $(if $(SERVE),serve --dev-addr 127.0.0.1:8765,build --quiet)
 
 docs-pages: $(READY) ## write docs/reference from the commands' help and the rules
-	$(BIN)/python tests/docs/reference.py
+	$(BIN)/python -m tests.docs.reference
 
 .venv-docs/.ready: pyproject.toml constraints-docs.txt
 	$(PYTHON) -m venv $(@D)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from databases import mariadb, postgresql
 from hypothesis import HealthCheck, settings
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
 from opentelemetry.instrumentation.schema._recording import app_caches, inside, recorder, request, stack
-from telemetry import Telemetry
+
+from tests.databases import mariadb, postgresql
+from tests.telemetry import Telemetry
 
 __all__ = ["mariadb", "postgresql"]  # fixtures, for every test
 

@@ -1,7 +1,7 @@
 """Draws the dashboards from their JSON and the data of running stacks, with Grafana's own libraries in Chromium.
 
-    npm ci && python draw.py            # in this folder; needs Chromium, the font Inter, Prometheus and Alertmanager
-    python draw.py --scenario calm --dashboard schema-health
+    make dashboards-pictures               # needs Chromium, the font Inter, Prometheus and Alertmanager
+    PYTHONPATH=examples/leads_api python -m dashboards.pictures.draw --scenario calm --dashboard schema-health
 
 Each scenario is real processes under real requests: the leads API with faults, and with its collectors killed; two
 teams, one of which has faults; many processes, a few on a quiet day, the same without rules, and without requests.
@@ -98,14 +98,12 @@ def _path(picture: Picture) -> Path:
 @contextmanager
 def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
     """A scenario's Prometheus after some minutes, as its address and the interval of its samples."""
-    for folder in ("tests/pipeline", "tests/dashboards", "examples/leads_api", "dashboards/pictures"):
-        sys.path.insert(0, str(ROOT / folder))
-    import fleet
     from opentelemetry.instrumentation.schema._monitoring import thresholds
 
-    from programs import built
-    from stack import stack
-    from test_live import SCALED
+    from dashboards.pictures import fleet
+    from tests.dashboards.stack import stack
+    from tests.dashboards.test_live import SCALED
+    from tests.pipeline.programs import built
 
     prometheus, alertmanager = (shutil.which(name) for name in ("prometheus", "prometheus-alertmanager"))
     if not prometheus or not alertmanager:
@@ -113,7 +111,7 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
     print(f"{scenario}: {SECONDS} s of traffic", file=sys.stderr, flush=True)
     values = thresholds.DEFAULTS | SCALED
     if scenario == "teams":
-        import test_two_teams as teams
+        from tests.dashboards import test_two_teams as teams
 
         found = {"prometheus": prometheus, "prometheus-alertmanager": alertmanager}
         with teams.shared(home, **found) as shared:
@@ -169,7 +167,7 @@ def _asked(picture: Picture, home: Path) -> dict[str, Any]:
     if picture.team:
         from opentelemetry.instrumentation.schema._monitoring import rendering
 
-        import test_two_teams as teams
+        from tests.dashboards import test_two_teams as teams
 
         path = home / f"{picture.name}-exported.json"
         path.write_text(rendering.dashboard(picture.dashboard, teams.team(picture.team)))

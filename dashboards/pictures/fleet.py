@@ -129,7 +129,7 @@ def installation(
     import yaml
     from opentelemetry.instrumentation.schema._monitoring import rendering
 
-    from programs import Program, Prometheus, free_port, get
+    from tests.pipeline.programs import Program, Prometheus, free_port, get
 
     size = SIZES[scenario]
     first = _free_range(size.instances)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.instrumentation.schema import semconv
 
-from installed import CANARY, Application, Call, Missing, install, serve, total
 from processes import beside_python
 from sink import Sink
+from tests.applications.installed import CANARY, Application, Call, Missing, install, serve, total
 
 ROOT = Path(__file__).parents[2]
 NAMES = [instrument.name for instrument in semconv.INSTRUMENTS]

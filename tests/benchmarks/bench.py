@@ -1,8 +1,8 @@
 """What it costs to be instrumented: everything side by side in one run.
 
-python tests/benchmarks/bench.py                     measures, and writes results.json and docs/performance.md
-python tests/benchmarks/bench.py --check             compares a quick subset with baseline.json
-python tests/benchmarks/bench.py --only WORD         rows whose name contains the word; writes nothing
+python -m tests.benchmarks.bench                     measures, and writes results.json and docs/performance.md
+python -m tests.benchmarks.bench --check             compares a quick subset with baseline.json
+python -m tests.benchmarks.bench --only WORD         rows whose name contains the word; writes nothing
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-import instructions
-import report
-import scaling
-from rounds import HERE, Case, Workers, machine, measure, spread, typical
-from rows import ROWS, UNCOUNTED, Row
+from tests.benchmarks import instructions, report, scaling
+from tests.benchmarks.rounds import HERE, Case, Workers, machine, measure, spread, typical
+from tests.benchmarks.rows import ROWS, UNCOUNTED, Row
 
 RESULTS = HERE / "results.json"
 GENERATIONS, ROUNDS = 2, 7

@@ -11,8 +11,8 @@ import sys
 from statistics import median
 from time import monotonic
 
-from rounds import HERE, Comparison, Workers, measure, typical
-from rows import RECORDS, ROWS, Row, added, alone, ratio
+from tests.benchmarks.rounds import HERE, Comparison, Workers, measure, typical
+from tests.benchmarks.rows import RECORDS, ROWS, Row, added, alone, ratio
 
 BASELINE = HERE / "baseline.json"
 LIMIT = 2.0  # times the baseline

@@ -1,6 +1,6 @@
 """What the commit hook costs: `git commit` with it, and with an empty hook, beside 50, 500 and 5,000 migrations.
 
-python tests/benchmarks/git_hooks.py
+python -m tests.benchmarks.git_hooks
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rounds import HERE, Case, environment
+from tests.benchmarks.rounds import HERE, Case, environment
 
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
@@ -50,10 +50,11 @@ def _count(variant: str, calls: dict[str, int]) -> dict[Case, float]:
         subprocess.run(
             [
                 "valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={directory}/out",
-                "--dump-before=getppid", sys.executable, str(HERE / "worker.py"), variant,
+                "--dump-before=getppid", sys.executable, "-m", "tests.benchmarks.worker", variant,
                 *(f"{scenario}={number}" for scenario, number in calls.items()),
             ],
             check=True,
+            cwd=HERE.parents[1],
             # everything takes 50 times longer here, and what is slow has a span
             env={**environment(), "OTEL_PYTHON_SCHEMA_SLOW_MS": "60000"},
         )  # fmt: skip

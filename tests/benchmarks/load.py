@@ -1,7 +1,7 @@
 """An illustration: what `wrk` says of the FastAPI app of the benchmark behind uvicorn, plain and with ours in turn.
 
-    python load.py                  measure, and put the table into docs/performance.md
-    python load.py --serve VARIANT  the server, on a free port that it prints
+    python -m tests.benchmarks.load                  measure, and put the table into docs/performance.md
+    python -m tests.benchmarks.load --serve VARIANT  the server, on a free port that it prints
 
 Client and server share the machine, so the shares are what counts, and only roughly; no goal is decided by it.
 """
@@ -21,9 +21,8 @@ from statistics import median
 
 import uvicorn
 
-import report
-import variants
-from rounds import environment
+from tests.benchmarks import report, variants
+from tests.benchmarks.rounds import environment
 
 VARIANTS = ("plain", "ours")
 ROUNDS, SECONDS, CONNECTIONS = 7, 4, 16
@@ -56,7 +55,7 @@ def main() -> None:
 
 def measure() -> dict[str, tuple[float, ...]]:
     """Requests a second, and the median and 99th percentile in ms: of each the median of the rounds."""
-    from scenarios import web
+    from tests.benchmarks.scenarios import web
 
     seen: dict[str, list[tuple[float, ...]]] = {variant: [] for variant in VARIANTS}
     with ExitStack() as stack:
@@ -98,7 +97,7 @@ def _wrk(url: str, script: Path) -> tuple[float, ...]:
 def serve(name: str) -> None:
     """One uvicorn worker; prints its port."""
     variants.enter(name)
-    from scenarios import web  # after it, as an app is imported under `opentelemetry-instrument`
+    from tests.benchmarks.scenarios import web  # after it, as an app is imported under `opentelemetry-instrument`
 
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)

@@ -64,7 +64,8 @@ class Workers:
         process = self._started.get(variant)
         if process is None:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "worker.py"), variant],
+                [sys.executable, "-m", "tests.benchmarks.worker", variant],
+                cwd=HERE.parents[1],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

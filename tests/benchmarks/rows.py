@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rounds import Case, Comparison, Times
+from tests.benchmarks.rounds import Case, Comparison, Times
 
 Figure = Callable[[Times], float]
 

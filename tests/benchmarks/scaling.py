@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import chart
-from rounds import Comparison, Workers, measure, typical
+from tests.benchmarks import chart
+from tests.benchmarks.rounds import Comparison, Workers, measure, typical
 
 ROUNDS = 3
 

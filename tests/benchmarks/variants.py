@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from floor import floor
+from tests.benchmarks.floor import floor
 
 ATTRIBUTES = {
     "schema.name": "Lead", "schema.module": "bench", "schema.library": "pydantic",

@@ -1,7 +1,7 @@
 """A process of one variant. Reads `["scenario", calls]` a line; answers µs of CPU a call, or the scenario's figure.
 
-python worker.py VARIANT
-python worker.py VARIANT SCENARIO=CALLS …     under callgrind: marks where the calls begin and end
+python -m tests.benchmarks.worker VARIANT
+python -m tests.benchmarks.worker VARIANT SCENARIO=CALLS …     under callgrind: marks where the calls begin and end
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import os
 import sys
 from time import process_time
 
-import scenarios
-import variants
+from tests.benchmarks import scenarios, variants
 
 
 def main(name: str, counted: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Pairs that hypothesis makes up, tried on the databases after the comparison was written: to see what it misses.
 
-`python tests/compatibility/fit_generated.py` makes them anew, with what the databases did.
+`python -m tests.compatibility.fit_generated` makes them anew, with what the databases did.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from fit_pairs import Fit
-from fit_truth import dumps, engines, tried
+from tests.compatibility.fit_pairs import Fit
+from tests.compatibility.fit_truth import dumps, engines, tried
 
 RESULTS = Path(__file__).with_name("fit_generated.json")
 NUMBER = 120

@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fi
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import fields as read_table
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from fit_pairs import Fit
+from tests.compatibility.fit_pairs import Fit
 
 DIALECTS: dict[System, Any] = {
     "postgresql": postgresql.dialect(),
@@ -124,8 +124,8 @@ if __name__ == "__main__":
     import json
     from pathlib import Path
 
-    import fit_generated
-    from fit_pairs import FITS
+    from tests.compatibility import fit_generated
+    from tests.compatibility.fit_pairs import FITS
 
     written = json.loads(Path(__file__).with_name("fit_results.json").read_text())
     for found in (score(FITS, written), score(*fit_generated.load())):

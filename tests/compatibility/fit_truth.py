@@ -3,7 +3,7 @@
 The truth that the comparison of API and database is measured by. A value *fits* if the database takes it and the model
 reads the same value back. Else it is `refused`, or `altered`: it comes back as another value without an error.
 
-Run it to write `fit_results.json` anew: `python tests/compatibility/fit_truth.py`.
+Run it to write `fit_results.json` anew: `python -m tests.compatibility.fit_truth`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import enum
 import json
 import math
-import sys
 import warnings
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -24,8 +23,8 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy import types as t
 
-from fit_pairs import FITS, SYSTEMS, Fit
-from fit_values import PROBES
+from tests.compatibility.fit_pairs import FITS, SYSTEMS, Fit
+from tests.compatibility.fit_values import PROBES
 
 RESULTS = Path(__file__).with_name("fit_results.json")
 _COLUMNS: tuple[tuple[Any, str], ...] = (
@@ -325,8 +324,7 @@ def dumps(found: dict[str, dict[str, Any]]) -> str:
 @contextlib.contextmanager
 def engines() -> Iterator[dict[str, Any]]:
     """Empty databases of all three kinds."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from databases import mariadb_server, postgresql_server
+    from tests.databases import mariadb_server, postgresql_server
 
     with postgresql_server() as postgresql, mariadb_server() as mariadb:
         urls = dict(zip(SYSTEMS, (postgresql.fresh(), mariadb.fresh(), "sqlite://"), strict=True))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from databases import Server
 from opentelemetry.instrumentation.schema._schemas import fit_live
 from opentelemetry.instrumentation.schema._schemas.fit import compare
 from opentelemetry.instrumentation.schema._schemas.fit_columns import SYSTEMS
@@ -17,10 +16,11 @@ from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fi
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import fields as read_table
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import reflected
 
-import fit_generated
-from fit_pairs import FITS, Fit
-from fit_score import Scores, claims, score, truth
-from fit_truth import RESULTS, tried
+from tests.compatibility import fit_generated
+from tests.compatibility.fit_pairs import FITS, Fit
+from tests.compatibility.fit_score import Scores, claims, score, truth
+from tests.compatibility.fit_truth import RESULTS, tried
+from tests.databases import Server
 
 DOCS = Path(__file__).parents[2] / "docs" / "mismatches.md"
 WRITTEN: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())

@@ -13,9 +13,9 @@ from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS, D
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
 
-import table
-from judge import is_model, truth
-from pairs import CITED, PAIRS, Pair
+from tests.compatibility import table
+from tests.compatibility.judge import is_model, truth
+from tests.compatibility.pairs import CITED, PAIRS, Pair
 
 WRONG_BREAKING: set[tuple[str, Direction]] = set()
 """Pairs that are called breaking although every input passed: none is known."""

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-from promtool import Case, Value
+from tests.dashboards.promtool import Case, Value
 
 SCHEMA = 'job="shop", instance="a", schema_name="LeadIn", schema_module="shop.models", schema_library="pydantic"'
 ENDPOINT = 'http_request_method="POST", http_route="/leads"'

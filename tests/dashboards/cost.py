@@ -1,6 +1,6 @@
 """What the groups of rules cost in Prometheus: 300 attribute sets of an app, scraped every second for two minutes.
 
-    python tests/dashboards/cost.py
+    python -m tests.dashboards.cost
 
 Prints the median of the last minute's evaluations. The windows of five and ten minutes then hold two to four times the
 samples that they hold at a scrape every 10 s; those of hours and days hold two minutes' worth only.
@@ -17,13 +17,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from opentelemetry.instrumentation.schema import semconv
+from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
+
+from tests.pipeline.programs import Prometheus, free_port
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "pipeline"))
 
-from opentelemetry.instrumentation.schema import semconv  # noqa: E402
-from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds  # noqa: E402
-
-from programs import Prometheus, free_port  # noqa: E402
 
 SETS, SECONDS = 300, 120
 

@@ -2,7 +2,7 @@
 
 https://github.com/grafana/dashboard-linter/tree/main/docs/rules
 
-    python tests/dashboards/lint.py FILE.json ...     # exits with 1 if it finds something
+    python -m tests.dashboards.lint FILE.json ...     # exits with 1 if it finds something
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import promql
+from tests.dashboards import promql
 
 VARIABLE = re.compile(r"\$\{?([A-Za-z]\w*)")
 RATES = re.compile(r"\b(?:rate|irate)\s*\([^\[\]]*\[([^\]]+)\]")

@@ -2,7 +2,7 @@
 
 It changes each threshold, `for` and guard, and drops each selector, own label and guard against strangers.
 
-    python tests/dashboards/mutations.py
+    python -m tests.dashboards.mutations
 
 Exits with 1 and names the changes that no case notices.
 """
@@ -20,9 +20,18 @@ from typing import NamedTuple
 
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
 
-from cases import CASES
-from neighbours import OWN, SELECTED, among_strangers, beside_a_healthy_one, merged, of_another, unguarded, unscoped
-from promtool import Promtool
+from tests.dashboards.cases import CASES
+from tests.dashboards.neighbours import (
+    OWN,
+    SELECTED,
+    among_strangers,
+    beside_a_healthy_one,
+    merged,
+    of_another,
+    unguarded,
+    unscoped,
+)
+from tests.dashboards.promtool import Promtool
 
 NEIGHBOURS = {"slo_seconds": ("0.005", "0.025"), "schema_versions": ("0", "2")}
 """Where only some values mean anything: the bucket boundaries beside the default, whole numbers."""

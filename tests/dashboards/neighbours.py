@@ -8,9 +8,9 @@ from typing import Any
 
 import promql_parser
 
-import promql
-from cases import EXPORTER, HEALTHY, constant, rate
-from promtool import Case, Value
+from tests.dashboards import promql
+from tests.dashboards.cases import EXPORTER, HEALTHY, constant, rate
+from tests.dashboards.promtool import Case, Value
 
 OWN = {"own_labels": "environment"}
 SELECTED = {"selector": 'environment="a"', "collector_selector": 'environment="a"'}

@@ -30,7 +30,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from leads_api import traffic
-from programs import AGENT, ROOT, STANDALONE, Collector, Program, Prometheus, eventually, free_port, get
+from tests.pipeline.programs import AGENT, ROOT, STANDALONE, Collector, Program, Prometheus, eventually, free_port, get
 
 HERE = Path(__file__).parent
 LEADS = ROOT / "examples" / "leads_api"

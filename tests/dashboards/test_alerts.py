@@ -11,8 +11,8 @@ import pytest
 import yaml
 from opentelemetry.instrumentation.schema._monitoring import rendering
 
-from cases import CASES, SILENCE
-from promtool import Case, Promtool
+from tests.dashboards.cases import CASES, SILENCE
+from tests.dashboards.promtool import Case, Promtool
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "collector-config" / "prometheus" / "rules"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import promql
-from programs import Prometheus
-from test_dashboards import DASHBOARDS
+from tests.dashboards import promql
+from tests.dashboards.test_dashboards import DASHBOARDS
+from tests.pipeline.programs import Prometheus
 
 HOUR, DAY = 3600, 86400
 PIXELS = 1920

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
-from programs import STANDALONE, built
-from test_dashboards import DASHBOARDS
+from tests.dashboards.test_dashboards import DASHBOARDS
+from tests.pipeline.programs import STANDALONE, built
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "dashboards"

@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 from opentelemetry.instrumentation.schema._monitoring import rendering, values
 
-import promql
-from lint import lint, panels
-from vocabulary import SERIES, rules
+from tests.dashboards import promql
+from tests.dashboards.lint import lint, panels
+from tests.dashboards.vocabulary import SERIES, rules
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = {
@@ -37,8 +37,8 @@ PROMISED = {
 def test_regenerated() -> None:
     """Dashboards, rules, Alertmanager's config and the PrometheusRule are what their sources give with the defaults."""
     pytest.importorskip("grafana_foundation_sdk")  # none for Python 3.10
-    command = [sys.executable, str(ROOT / "dashboards" / "generate.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "dashboards.generate", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from programs import CONFIGS, Program, built, eventually, free_port, get
-from test_dashboards import DASHBOARDS
+from tests.dashboards.test_dashboards import DASHBOARDS
+from tests.pipeline.programs import CONFIGS, Program, built, eventually, free_port, get
 
 SLOW, QUICK = 12_500_000, 9_500_000  # ns
 

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,13 +19,13 @@ import promql_parser
 import pytest
 from opentelemetry.instrumentation.schema._monitoring import thresholds
 
-import promql
-from lint import panels
-from programs import Prometheus, built, eventually
-from stack import Stack, stack
-from test_dashboards import DASHBOARDS
-from test_runbooks import ALERTS, queries
-from vocabulary import rules
+from tests.dashboards import promql
+from tests.dashboards.lint import panels
+from tests.dashboards.stack import Stack, stack
+from tests.dashboards.test_dashboards import DASHBOARDS
+from tests.dashboards.test_runbooks import ALERTS, queries
+from tests.dashboards.vocabulary import rules
+from tests.pipeline.programs import Prometheus, built, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -121,8 +120,7 @@ def test_panels_as_grafana_makes_them(live: Stack, tmp_path: Path) -> None:
     """
     if not (PICTURES / "node_modules").is_dir():
         pytest.skip("no node_modules: make dashboards-pictures installs them")
-    sys.path.insert(0, str(PICTURES))
-    import draw
+    from dashboards.pictures import draw
 
     for road, server in live.roads.items():
         asked = [

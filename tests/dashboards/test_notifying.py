@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from opentelemetry.instrumentation.schema._monitoring import values
 
-from programs import eventually
-from stack import Alertmanager, Webhook
+from tests.dashboards.stack import Alertmanager, Webhook
+from tests.pipeline.programs import eventually
 
 INTERVAL = 2  # s
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import promql
-from vocabulary import SERIES, rules
+from tests.dashboards import promql
+from tests.dashboards.vocabulary import SERIES, rules
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 ALERTS = sorted({str(rule["alert"]) for rule in rules() if "alert" in rule})

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
 
-import promql
-from cases import CASES, HEALTHY
-from lint import panels
-from neighbours import (
+from tests.dashboards import promql
+from tests.dashboards.cases import CASES, HEALTHY
+from tests.dashboards.lint import panels
+from tests.dashboards.neighbours import (
     OVERALL,
     OWN,
     SELECTED,
@@ -28,7 +28,7 @@ from neighbours import (
     unguarded,
     unscoped,
 )
-from promtool import Case, Promtool
+from tests.dashboards.promtool import Case, Promtool
 
 TEAM = values.checked(
     {

@@ -24,10 +24,10 @@ import pytest
 import yaml
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds, values
 
-import promql
-from lint import panels
-from programs import AGENT, Collector, Program, Prometheus, built, eventually, free_port, get
-from stack import Alertmanager, Webhook, points, refusing_hop
+from tests.dashboards import promql
+from tests.dashboards.lint import panels
+from tests.dashboards.stack import Alertmanager, Webhook, points, refusing_hop
+from tests.pipeline.programs import AGENT, Collector, Program, Prometheus, built, eventually, free_port, get
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._monitoring import rendering, scope, thresholds, values
 
-from cases import EXPORTER
-from promtool import Promtool, Value, _samples
+from tests.dashboards.cases import EXPORTER
+from tests.dashboards.promtool import Promtool, Value, _samples
 
 RATIOS = st.integers(1, 999).map(lambda n: f"{n / 1000:g}")
 DURATIONS = st.sampled_from(["0s", "1s", "45s", "1m", "90s", "7m30s", "1h", "1h30m"])

@@ -8,7 +8,7 @@ import yaml
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._monitoring import rendering
 
-import promql
+from tests.dashboards import promql
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "collector-config" / "prometheus" / "rules"

@@ -18,8 +18,8 @@ import pytest
 import tomllib
 import yaml
 
-from blocks import ROOT, Block, blocks, pages, runner_of
 from processes import clean_environment, free_port, listens, program
+from tests.docs.blocks import ROOT, Block, blocks, pages, runner_of
 
 MOST_NOT_RUN = 5
 RUNS = {"sh", "python"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reference import REFERENCE, pages
+from tests.docs.reference import REFERENCE, pages
 
 
 @pytest.mark.parametrize("name", sorted(pages()))

@@ -1,17 +1,12 @@
-"""Programs and stacks of other tests are imported from where they stand."""
+"""What the guard's tests on real parts need."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-for folder in ("dashboards", "tests/pipeline", "tests/dashboards", "examples/leads_api"):
-    sys.path.append(str(ROOT / folder))
-
-from programs import built  # noqa: E402 (found there)
+from tests.pipeline.programs import built
 
 
 @pytest.fixture(scope="session")

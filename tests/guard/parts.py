@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from http_servers import Quiet, serving
-
-from certificates import certificates
+from tests.http_servers import Quiet, serving
+from tests.pipeline.certificates import certificates
 
 BIN = Path(sys.executable).parent
 PER_SECOND = 400.0

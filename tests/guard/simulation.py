@@ -1,7 +1,7 @@
 """The table of docs/guard.md: how often the guard is right, beside three simpler rules.
 
-    python tests/guard/simulation.py --results build/guard.jsonl
-    python tests/guard/simulation.py --results build/guard.jsonl --write docs/guard.md
+    python -m tests.guard.simulation --results build/guard.jsonl
+    python -m tests.guard.simulation --results build/guard.jsonl --write docs/guard.md
 
 The first runs what is not in the file of results yet, 2,000 runs a row; the second writes the rows that are there.
 
@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from opentelemetry.instrumentation.schema._migrations.guard import rule
 
-import scenarios
-import vectors
-from scenarios import BLOCK, WATCH, Path, Row
+from tests.guard import scenarios, vectors
+from tests.guard.scenarios import BLOCK, WATCH, Path, Row
 
 SEED = 20261201
 CHUNK = 250

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from opentelemetry.instrumentation.schema import semconv
 
-from programs import Program, free_port, get
+from tests.pipeline.programs import Program, free_port, get
 
 Labels = Mapping[str, str]
 

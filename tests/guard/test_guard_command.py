@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from opentelemetry.instrumentation.schema._monitoring import thresholds
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
-from parts import Lock, proxy
-from stack import Alertmanager
-from store import Past, Store, app, binary
+from tests.dashboards.stack import Alertmanager
+from tests.guard.parts import Lock, proxy
+from tests.guard.store import Past, Store, app, binary
 
 AGO = 1200.0
 HOURS = 7 * 3600.0

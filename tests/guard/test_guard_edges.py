@@ -15,11 +15,11 @@ from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._monitoring import thresholds
 from opentelemetry.instrumentation.schema._prometheus.reading import sample_name
 
-from parts import FITS, SERVES, Shop, exposed, proxy
-from programs import STANDALONE, Collector, eventually, free_port, get
 from sink import Sink
-from stack import Alertmanager, Webhook
-from store import Past, Store, binary
+from tests.dashboards.stack import Alertmanager, Webhook
+from tests.guard.parts import FITS, SERVES, Shop, exposed, proxy
+from tests.guard.store import Past, Store, binary
+from tests.pipeline.programs import STANDALONE, Collector, eventually, free_port, get
 
 pytestmark = pytest.mark.timeout(900)  # the first may have to build the collector
 PHASES = ["degraded", "rolling_back", "rolled_back", "recovered"]

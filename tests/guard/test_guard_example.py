@@ -17,14 +17,14 @@ from typing import Any
 
 import httpx
 import pytest
-from databases import Server
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
 from leads_api import exchanges
 from leads_api.mixes import STEADY
-from programs import ROOT, STANDALONE, Collector, Program, Prometheus, eventually, free_port, get
-from stack import Alertmanager, Webhook
-from store import binary
+from tests.dashboards.stack import Alertmanager, Webhook
+from tests.databases import Server
+from tests.guard.store import binary
+from tests.pipeline.programs import ROOT, STANDALONE, Collector, Program, Prometheus, eventually, free_port, get
 
 LEADS = ROOT / "examples" / "leads_api"
 BIN = Path(sys.executable).parent

@@ -13,9 +13,9 @@ from opentelemetry.instrumentation.schema._migrations.guard.notify import Incide
 from opentelemetry.instrumentation.schema._monitoring import thresholds
 from opentelemetry.instrumentation.schema._prometheus.http import DEFAULT, Access
 
-from programs import eventually, free_port, get
-from stack import Alertmanager, Webhook
-from store import binary
+from tests.dashboards.stack import Alertmanager, Webhook
+from tests.guard.store import binary
+from tests.pipeline.programs import eventually, free_port, get
 
 PHASES: tuple[Phase, ...] = ("degraded", "rolling_back", "rolled_back", "recovered")
 LABELS = {"schema_migration_tool": "alembic", "db_namespace": "leads"}

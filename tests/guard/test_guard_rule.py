@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule
 from opentelemetry.instrumentation.schema._migrations.guard.evidence import Counts
 
-import scenarios
-import simulation
-import vectors
-from simulation import MANY, ROWS, WATCH
+from tests.guard import scenarios, simulation, vectors
+from tests.guard.simulation import MANY, ROWS, WATCH
 
 CODES = {"degraded": 1, "pass": 0, "inconclusive": -1}
 ROW = {row.name: row for row in (*ROWS, *MANY)}

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from databases import Server
 from sqlalchemy.engine import make_url
+
+from tests.databases import Server
 
 INI = """
 [alembic]

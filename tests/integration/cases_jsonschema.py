@@ -11,7 +11,7 @@ import referencing.jsonschema
 from jsonschema import validators
 from jsonschema.exceptions import ErrorTree, SchemaError, ValidationError, best_match
 
-from validation_cases import Calls, Table
+from tests.integration.validation_cases import Calls, Table
 
 TABLE = Table("jsonschema", ValidationError)
 way, nothing = TABLE.way, TABLE.nothing

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
 
-from validation_cases import Calls, Table
+from tests.integration.validation_cases import Calls, Table
 
 TABLE = Table("marshmallow", ValidationError)
 way, nothing = TABLE.way, TABLE.nothing

@@ -8,7 +8,7 @@ import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, create_model
 
-from validation_cases import Calls, Table
+from tests.integration.validation_cases import Calls, Table
 
 T = TypeVar("T")
 TABLE = Table("pydantic", ValidationError)

@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError, validate_call
 from typing_extensions import TypedDict
 
-from cases_pydantic import AGE, lead
-from validation_cases import Calls, Table
+from tests.integration.cases_pydantic import AGE, lead
+from tests.integration.validation_cases import Calls, Table
 
 VERSION = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
 TABLE = Table("pydantic", ValidationError)

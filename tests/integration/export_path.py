@@ -14,13 +14,14 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import processes
+from leads_api.truth import Truth
+from sink import MetricPoint, Sink
+
 LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
-sys.path.insert(0, str(LEADS))
 
-import processes  # noqa: E402
-from leads_api.truth import Truth  # noqa: E402
-from sink import MetricPoint, Sink  # noqa: E402
 
+AT_THE_END = {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
 INSTRUMENT = processes.beside_python("opentelemetry-instrument")
 
 
@@ -57,6 +58,11 @@ def by_otlp(sink: Sink) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "500",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
+
+
+def by_otlp_at_the_end(sink: Sink) -> dict[str, str]:
+    """The same for a program that ends: its last collection is given as much time as the interval has."""
+    return by_otlp(sink) | AT_THE_END
 
 
 def by_prometheus(port: int) -> dict[str, str]:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from databases import Server
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 from sqlalchemy.pool import NullPool
+
+from tests.databases import Server
 
 KINDS = [
     "postgresql",

@@ -17,14 +17,14 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from databases import Server
 from opentelemetry.instrumentation.schema import faults
 from opentelemetry.instrumentation.schema.integrations.alembic import _database, _tracked
 from opentelemetry.trace import StatusCode
 from sqlalchemy.engine import Engine, make_url
-from telemetry import Telemetry
 
-from alembic_project import DRIVERS, PSYCOPG, SYNC, SYSTEMS, Project, heads, leads, project
+from tests.databases import Server
+from tests.integration.alembic_project import DRIVERS, PSYCOPG, SYNC, SYSTEMS, Project, heads, leads, project
+from tests.telemetry import Telemetry
 
 __all__ = ["project"]  # a fixture
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import export_path
-from alembic_project import PSYCOPG, Project, heads, project
 from processes import until
 from sink import Sink
+from tests.integration import export_path
+from tests.integration.alembic_project import PSYCOPG, Project, heads, project
 
 __all__ = ["project"]  # a fixture
 
@@ -66,7 +66,7 @@ def test_a_run_that_sigterm_ends_is_told(
 ) -> None:
     """Under SIGTERM `alembic` exports spans and gauges and dies of the signal, also in the middle of a statement."""
     made = project(driver).add("r0", "CREATE TABLE leads (id INTEGER)").add("r1", step)
-    with Sink() as sink, upgrading(made, export_path.by_otlp(sink)) as process:
+    with Sink() as sink, upgrading(made, export_path.by_otlp_at_the_end(sink)) as process:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
         assert process.returncode == -signal.SIGTERM

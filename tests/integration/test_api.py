@@ -17,9 +17,9 @@ from opentelemetry.instrumentation.schema._recording import app_caches, stack
 from opentelemetry.instrumentation.schema._recording.request import NO_REQUEST, current_request
 from opentelemetry.trace import StatusCode
 from pydantic import BaseModel, field_validator
-from telemetry import Telemetry
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 LEAD = validation("LeadRow", module=__name__, library="csv", invalid=KeyError)
 

@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.schema import endpoint
-from telemetry import Telemetry
 
-import cases_jsonschema
-import cases_marshmallow
-import cases_pydantic
-import cases_pydantic_types
-from validation_cases import Calls, Table, Way, local
+from tests.integration import cases_jsonschema, cases_marshmallow, cases_pydantic, cases_pydantic_types
+from tests.integration.validation_cases import Calls, Table, Way, local
+from tests.telemetry import Telemetry
 
 TABLES = {
     "models": cases_pydantic.TABLE,

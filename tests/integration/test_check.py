@@ -14,8 +14,9 @@ import jsonschema
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from databases import Server
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
+
+from tests.databases import Server
 
 FINDINGS = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text())
 MODELS = """

@@ -15,9 +15,9 @@ from opentelemetry.instrumentation.schema import endpoint
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from pydantic import BaseModel, ValidationError, field_validator
-from telemetry import Telemetry
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 OURS = "opentelemetry.instrumentation.schema"
 
@@ -201,21 +201,21 @@ class Django(Instrumented):
     scope, instrumentor = "opentelemetry.instrumentation.django", "DjangoInstrumentor"
 
     def on(self, telemetry: Telemetry) -> None:
-        import django_site  # noqa: F401  # configures Django
+        from tests.integration import django_site  # noqa: F401  # configures Django
 
         super().on(telemetry)
 
     def call(self, app: Any) -> None:
         from django.test import Client, override_settings
 
-        with override_settings(ROOT_URLCONF="django_site"):
+        with override_settings(ROOT_URLCONF="tests.integration.django_site"):
             assert Client().post("/leads/new").status_code == 200
 
     def places(self) -> tuple[Any, ...]:
         from django.conf import settings
         from django.core.handlers.base import BaseHandler
 
-        import django_site  # noqa: F401
+        from tests.integration import django_site  # noqa: F401
 
         return tuple(settings.MIDDLEWARE), dict(vars(BaseHandler))
 

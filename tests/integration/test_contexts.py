@@ -27,10 +27,10 @@ from opentelemetry.sdk.metrics.export import (
 from pydantic import BaseModel
 from websockets.sync.client import connect
 
-import export_path
-from differential import in_child
-from export_path import processes
 from sink import Sink
+from tests.integration import export_path
+from tests.integration.differential import in_child
+from tests.integration.export_path import processes
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -164,7 +164,7 @@ JOBS = 400
 
 def telemetry(sink: Sink) -> dict[str, str]:
     """Settings of a program that sends to the sink when it ends, and when it says so."""
-    return processes.clean_environment() | export_path.by_otlp(sink) | {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+    return processes.clean_environment() | export_path.by_otlp_at_the_end(sink)
 
 
 def check(sink: Sink, jobs: int, route: str | None = None) -> None:

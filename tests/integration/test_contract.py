@@ -17,9 +17,9 @@ from opentelemetry.instrumentation.schema import endpoint, faults
 from opentelemetry.instrumentation.schema._recording import ownership, problems, recorder, schema_cells, spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
-from telemetry import Telemetry
 
-from contract import CANARY, CRASH, IN_REQUEST, LIBRARIES, VALID, Validator, outcome
+from tests.integration.contract import CANARY, CRASH, IN_REQUEST, LIBRARIES, VALID, Validator, outcome
+from tests.telemetry import Telemetry
 
 
 @pytest.fixture(params=LIBRARIES.values(), ids=LIBRARIES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contract import IN_REQUEST, LIBRARIES, VALID, Validator, outcome
+from tests.integration.contract import IN_REQUEST, LIBRARIES, VALID, Validator, outcome
 
 every_library = pytest.mark.parametrize("make", LIBRARIES.values(), ids=LIBRARIES)
 every_kind = pytest.mark.parametrize("inside", IN_REQUEST, ids=lambda inside: inside.__name__)

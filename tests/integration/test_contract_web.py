@@ -18,9 +18,9 @@ from opentelemetry.instrumentation.schema import endpoint, faults
 from opentelemetry.instrumentation.schema._recording import web as requests
 from opentelemetry.instrumentation.schema._recording.recorder import Recorder
 from opentelemetry.instrumentation.schema._recording.request import NO_REQUEST, Request, current_request
-from telemetry import Telemetry
 
-from web import SITES, ASGISite, FastAPISite, FlaskSite, Lead, Site, StarletteSite, WSGISite, fail
+from tests.integration.web import SITES, ASGISite, FastAPISite, FlaskSite, Lead, Site, StarletteSite, WSGISite, fail
+from tests.telemetry import Telemetry
 
 # Django leaves a body's file to the collector where a view raised.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file .*SpooledTemporaryFile:ResourceWarning")
@@ -34,7 +34,7 @@ def django() -> Iterator[None]:
     """One configuration, and asgiref's one thread for synchronous code, which stays from the first request on."""
     from django.test import AsyncClient, override_settings
 
-    import django_site
+    from tests.integration import django_site
 
     routes = list(django_site.urlpatterns)
     with override_settings(ROOT_URLCONF=django_site.__name__, ALLOWED_HOSTS=["*"]):
@@ -173,7 +173,7 @@ def test_a_django_request_that_a_middleware_handles_twice(telemetry: Telemetry) 
     from django.http import HttpRequest
     from django.test import RequestFactory
 
-    from web import DjangoWSGISite
+    from tests.integration.web import DjangoWSGISite
 
     DjangoWSGISite()
     inner, outer = BaseHandler(), BaseHandler()

@@ -19,7 +19,8 @@ from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.schema import endpoint
 from opentelemetry.instrumentation.schema._recording.request import NO_REQUEST, current_request
 from pydantic import BaseModel, ValidationError
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 settings.configure(
     ROOT_URLCONF=__name__,

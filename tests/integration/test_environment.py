@@ -12,9 +12,9 @@ from textwrap import dedent
 
 import pytest
 
-import export_path
 from processes import clean_environment
 from sink import Sink
+from tests.integration import export_path
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ["pydantic", "jsonschema", "marshmallow", "sqlalchemy", "starlette", "fastapi", "flask"]
@@ -126,7 +126,10 @@ def test_without_a_provider(before: str, tmp_path: Path) -> None:
 
 def test_a_bad_value_warns_once(tmp_path: Path, sink: Sink) -> None:
     """One warning names the variable, its value and what is used instead; the app runs."""
-    variables = export_path.by_otlp(sink) | {"OTEL_LOGS_EXPORTER": "none", "OTEL_PYTHON_SCHEMA_SLOW_MS": "fast"}
+    variables = export_path.by_otlp_at_the_end(sink) | {
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_SCHEMA_SLOW_MS": "fast",
+    }
     run = python(APP, tmp_path, export_path.INSTRUMENT, **variables)
     assert run.stdout == PRINTED
     (warning,) = [line for line in run.stderr.splitlines() if "SCHEMA" in line]
@@ -137,7 +140,9 @@ def test_a_bad_value_warns_once(tmp_path: Path, sink: Sink) -> None:
 
 def test_sdk_disabled(tmp_path: Path, sink: Sink) -> None:
     """OTEL_SDK_DISABLED: nothing is sent, nothing is said."""
-    run = python(APP, tmp_path, export_path.INSTRUMENT, OTEL_SDK_DISABLED="true", **export_path.by_otlp(sink))
+    run = python(
+        APP, tmp_path, export_path.INSTRUMENT, OTEL_SDK_DISABLED="true", **export_path.by_otlp_at_the_end(sink)
+    )
     assert (run.returncode, run.stdout) == (0, PRINTED)
     assert "schema" not in run.stderr
     assert (sink.metric_points("schema.validation.duration"), sink.spans()) == ([], [])
@@ -166,7 +171,7 @@ def test_what_to_leave_alone(
         ASKING,
         tmp_path,
         export_path.INSTRUMENT,
-        **export_path.environment(tmp_path, **export_path.by_otlp(sink), **setting),
+        **export_path.environment(tmp_path, **export_path.by_otlp_at_the_end(sink), **setting),
     )
     assert run.stdout == ANSWERED
     assert +export_path.total(sink.metric_points("api.requests"), "endpoint") == dict(requests)

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from opentelemetry.instrumentation.schema._prometheus import exposition
 
-from export_path import by_otlp, by_prometheus
 from processes import beside_python, clean_environment, free_port, listens, program
 from sink import Sink
+from tests.integration.export_path import by_otlp, by_prometheus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CELERY = beside_python("celery")

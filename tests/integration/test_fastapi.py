@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from telemetry import Telemetry
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 VERSION = tuple(int(part) for part in fastapi.__version__.split(".")[:2])
 GOOD = {"email": "a@b.co", "score": 3}

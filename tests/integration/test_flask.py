@@ -13,7 +13,8 @@ from flask.views import MethodView
 from opentelemetry.instrumentation.schema import faults
 from opentelemetry.instrumentation.schema._recording.recorder import Recorder
 from opentelemetry.instrumentation.schema.integrations.flask import install as integration
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 
 class Lead(marshmallow.Schema):

@@ -28,7 +28,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.version import __version__ as sdk_version
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from differential import LATE_READERS, SETS, VIEWS, Differential, in_child, own_values_only, points
+from tests.integration.differential import LATE_READERS, SETS, VIEWS, Differential, in_child, own_values_only, points
 
 SDK = tuple(map(int, sdk_version.split(".")[:2]))
 ODD = [-1.0, math.nan, math.inf] if SDK >= (1, 45) else [-1.0]  # to 1.44 the SDK's own sums become NaN and inf

@@ -14,7 +14,7 @@ from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from differential import Differential, in_child, own_values_only, points, reader
+from tests.integration.differential import Differential, in_child, own_values_only, points, reader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, Typ
 from opentelemetry.instrumentation.schema._schemas.lockfile import Lock, Origin
 from opentelemetry.instrumentation.schema._schemas.source import places_of
 
-from git_repository import Repository
+from tests.integration.git_repository import Repository
 
 PAGE = (Path(__file__).parents[2] / "docs" / "git-hooks.md").read_text()
 BLOCK = re.compile(

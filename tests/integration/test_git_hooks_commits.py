@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from git_repository import BIN, Repository
+from tests.integration.git_repository import BIN, Repository
 
 FINDINGS = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text())
 MODEL = "class Lead(Base):\n    __tablename__ = 'lead'\n    name = Column(String({}))\n"

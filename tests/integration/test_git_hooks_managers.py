@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from git_repository import BIN, Repository
+from tests.integration.git_repository import BIN, Repository
 
 ROOT = Path(__file__).parents[2]
 DROP = 'op.drop_column("lead", "name")'

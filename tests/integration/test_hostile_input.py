@@ -29,7 +29,8 @@ from opentelemetry.instrumentation.schema.text import MAX_TEXT
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY, generate_latest
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 ALLOWED = {"max_examples": 30, "deadline": None, "suppress_health_check": list(HealthCheck)}
 

@@ -17,10 +17,10 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.instrumentation.schema import faults, observe_cache, validation
 from opentelemetry.instrumentation.schema._recording import inside, spans, stack
-from telemetry import Telemetry
 
-from contract import LIBRARIES, VALID
-from interrupted import Interrupt, points
+from tests.integration.contract import LIBRARIES, VALID
+from tests.integration.interrupted import Interrupt, points
+from tests.telemetry import Telemetry
 
 pytestmark = [
     pytest.mark.timeout(300),  # a hang shows as a failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import func, inspect, select
 
-LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
-sys.path.insert(0, str(LEADS))
+from leads_api import db
+from leads_api.app import app
+from leads_api.contacts import is_known
+from leads_api.models import Contact
+from leads_api.partners import PARTNERS
 
-from leads_api import db  # noqa: E402
-from leads_api.app import app  # noqa: E402
-from leads_api.contacts import is_known  # noqa: E402
-from leads_api.models import Contact  # noqa: E402
-from leads_api.partners import PARTNERS  # noqa: E402
+LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
+
 
 ALEMBIC = Config(LEADS / "alembic.ini")
 LEAD = {

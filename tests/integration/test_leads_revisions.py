@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from alembic.config import Config
 from fastapi.testclient import TestClient
 from opentelemetry.instrumentation.schema._schemas import migrations
 
-LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
-sys.path.insert(0, str(LEADS))
+from leads_api import db, revision
+from leads_api.app import app
 
-from leads_api import db, revision  # noqa: E402
-from leads_api.app import app  # noqa: E402
+LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
+
 
 NEXT = Config(LEADS / "alembic.ini", ini_section="next")
 LEAD = {

@@ -29,13 +29,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
-sys.path.insert(0, str(LEADS))
+import leads_api.app as leads_app
+from leads_api import bulk, db, exchanges, partners, schemas, traffic
+from leads_api.schemas import CompanyProfile
+from leads_api.traffic import MIXES, Truth, UnexpectedAnswer
 
-import leads_api.app as leads_app  # noqa: E402
-from leads_api import bulk, db, exchanges, partners, schemas, traffic  # noqa: E402
-from leads_api.schemas import CompanyProfile  # noqa: E402
-from leads_api.traffic import MIXES, Truth, UnexpectedAnswer  # noqa: E402
+LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from opentelemetry.instrumentation.schema import endpoint
 from pydantic import BaseModel, field_validator
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
-from telemetry import Telemetry
 from webargs.core import Parser
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 ENGINE = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
 
@@ -185,7 +185,7 @@ def settings_urlconf() -> Iterator[Any]:
     from django.test import override_settings
     from django.urls import clear_url_caches
 
-    import django_site  # noqa: F401  # configures Django
+    from tests.integration import django_site  # noqa: F401  # configures Django
 
     overridden: list[Any] = []
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from marshmallow import Schema, ValidationError, fields
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 
 class Foo(Schema):

@@ -13,7 +13,8 @@ import pytest
 from opentelemetry.instrumentation.schema import endpoint, semconv
 from opentelemetry.instrumentation.schema._recording.cells import BUFFER_SIZE, MAX_EXEMPLARS
 from pydantic import TypeAdapter, create_model
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 SHORT = 12, 60
 """Rounds, and schemas of each kind in a round."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import Server, free_port
 from sqlalchemy.pool import NullPool
 
-from migrated import Project
+from tests.databases import Server, free_port
+from tests.integration.migrated import Project
 
 ENV = """
 import asyncio

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrated import KINDS, Folder, dbmate_folder
+from tests.integration.migrated import KINDS, Folder, dbmate_folder
 
 
 @pytest.fixture(params=KINDS)

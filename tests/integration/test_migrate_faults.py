@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import Server, postgresql_server
 from sqlalchemy.pool import NullPool
 
-from migrated import KINDS, TABLE, Folder, Project, dbmate_folder
+from tests.databases import Server, postgresql_server
+from tests.integration.migrated import KINDS, TABLE, Folder, Project, dbmate_folder
 
 DEADLINE = 200.0
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'

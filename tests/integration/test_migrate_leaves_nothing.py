@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from databases import Server
 
-from migrated import KINDS, Project, dbmate_folder
+from tests.databases import Server
+from tests.integration.migrated import KINDS, Project, dbmate_folder
 
 MODELS = """
 import sqlalchemy as sa

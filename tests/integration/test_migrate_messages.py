@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import Server, mariadb_server
 from sqlalchemy.pool import NullPool
 
-from migrated import TABLE, Folder, Project
+from tests.databases import Server, mariadb_server
+from tests.integration.migrated import TABLE, Folder, Project
 
 ADD = 'op.add_column("a", sa.Column("x", sa.Integer()))'
 OTHER = TABLE.replace('"a"', '"b"')

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from databases import Server
 
-from migrated import KINDS, TABLE, Project
+from tests.databases import Server
+from tests.integration.migrated import KINDS, TABLE, Project
 
 Make = Callable[..., Project]
 

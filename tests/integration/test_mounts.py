@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Mount, Route, WebSocketRoute
-from telemetry import Telemetry
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 
 class Lead(BaseModel):
@@ -27,7 +27,7 @@ def django() -> Iterator[None]:
     """The site, and asgiref's one thread for synchronous code, which starts with the first request and stays."""
     from django.test import AsyncClient, override_settings
 
-    import django_site
+    from tests.integration import django_site
 
     with override_settings(ROOT_URLCONF=django_site.__name__, ALLOWED_HOSTS=["*"]):
         asyncio.run(AsyncClient().get("/"))

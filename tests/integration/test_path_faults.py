@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import pytest
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 PACKAGE = SchemaInstrumentor.__module__.rpartition(".")[0]
 

@@ -14,16 +14,15 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-import export_path
 from leads_api import traffic
 from leads_api.truth import Truth
 from processes import HOST
 from sink import Sink, Span
+from tests.integration import export_path
 
 pytestmark = pytest.mark.timeout(180)
 
 # longer than the tests: whatever arrives was sent because a process ended
-AT_THE_END = {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
 
 
 class Silent(threading.Thread):
@@ -68,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         return ["uvicorn", "leads_api.app:app", "--port", str(port), "--workers", "4", "--no-access-log"]
 
     with Sink() as sink:
-        telemetry = export_path.by_otlp(sink) | AT_THE_END | {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process"}
+        telemetry = export_path.by_otlp_at_the_end(sink) | {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process"}
         with export_path.leads(tmp_path_factory.mktemp("workers"), telemetry, command) as (url, supervisor):
             truth = traffic.run(url, "demo", seed=11, requests=400, threads=8)
             first = servers(supervisor.pid)
@@ -197,7 +196,7 @@ def test_a_preloading_fork(tmp_path: Path) -> None:
     """Three children of a parent that loaded the app and measured: each reports its own, and only its own."""
     (tmp_path / "forking.py").write_text(FORKING)
     with Sink() as sink:
-        telemetry = export_path.by_otlp(sink) | AT_THE_END
+        telemetry = export_path.by_otlp_at_the_end(sink)
         with export_path.leads(tmp_path, telemetry, lambda port: ["forking", str(port)]) as (url, _):
             truth = traffic.run(url, "demo", seed=13, requests=200, threads=8)
         outside = export_path.total(sink.metric_points("schema.validation.duration"), "endpoint")[" "]
@@ -244,7 +243,7 @@ def test_the_order_of_imports_changes_no_series(tmp_path: Path) -> None:
         for order in (["sales", "support"], ["support", "sales"]):
             subprocess.run(
                 [export_path.INSTRUMENT, sys.executable, "work.py", *order],
-                env=export_path.environment(tmp_path, **export_path.by_otlp(sink)),
+                env=export_path.environment(tmp_path, **export_path.by_otlp_at_the_end(sink)),
                 cwd=tmp_path,
                 check=True,
                 timeout=60,
@@ -267,7 +266,7 @@ def test_a_collector_that_never_answers_does_not_keep_the_app(tmp_path: Path) ->
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{silent.port}",
         }
-        with export_path.leads(tmp_path, telemetry | AT_THE_END) as (url, process):
+        with export_path.leads(tmp_path, telemetry | export_path.AT_THE_END) as (url, process):
             traffic.run(url, "steady", seed=1, requests=3)
             process.terminate()
             process.wait(9)

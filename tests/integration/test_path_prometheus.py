@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus, Scrape
 
-import export_path
 import processes
 from leads_api import traffic
 from leads_api.truth import Truth
 from processes import HOST
+from tests.integration import export_path
 
 P95 = "histogram_quantile(0.95, rate(schema_validation_duration_seconds_bucket[5m]))"
 ERROR_RATE = "sum(rate(validation_errors_total[1m])) / sum(rate(api_requests_total[1m]))"

@@ -20,9 +20,9 @@ from opentelemetry.instrumentation.schema.integrations.jsonschema import install
 from opentelemetry.instrumentation.schema.integrations.marshmallow import install as marshmallow
 from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import install as sqlalchemy
-from telemetry import Telemetry
 
-from canaries import CANARIES, KEY, NUMBER, ROADS, UNKNOWN, VALUE, found_in, payloads
+from tests.integration.canaries import CANARIES, KEY, NUMBER, ROADS, UNKNOWN, VALUE, found_in, payloads
+from tests.telemetry import Telemetry
 
 MODES = list(product(("notable", "all", "off"), ("fold", "sdk")))
 PAYLOADS = settings.default.max_examples if settings.default else 50

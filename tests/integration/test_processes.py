@@ -9,9 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 
-import export_path
 from processes import until
 from sink import Sink
+from tests.integration import export_path
 
 ID = "service.instance.id"
 APP = """

@@ -26,8 +26,9 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import SchemaValidator
-from telemetry import Telemetry
 from typing_extensions import TypedDict
+
+from tests.telemetry import Telemetry
 
 VERSION = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
 SLOT = "__pydantic_validator__"

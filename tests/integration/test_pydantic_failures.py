@@ -22,7 +22,8 @@ from pydantic import (
     validate_call,
 )
 from pydantic_core import PydanticCustomError
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 
 class Person(BaseModel):

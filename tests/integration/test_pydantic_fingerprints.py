@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.schema._schemas.versions import fingerprint
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields
 from pydantic import BaseModel
 
-from fingerprinted import fingerprints
+from tests.integration.fingerprinted import fingerprints
 
 HERE = Path(__file__).parent
 KNOWN = {

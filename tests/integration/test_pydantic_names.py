@@ -18,7 +18,8 @@ from pydantic import (
     ValidationError,
     create_model,
 )
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def test_names_are_what_a_person_would_write(
 
 def test_the_first_to_write_a_generic_does_not_name_it(telemetry: Telemetry) -> None:
     """`Page[int]` is of the module of `Page`, whoever imported first: two workers have equal series."""
-    code = "from pydantic import RootModel\nfrom test_pydantic_names import Page\nmade = Page[{0}], RootModel[{0}]\n"
+    code = f"from pydantic import RootModel\nfrom {__name__} import Page\nmade = Page[{{0}}], RootModel[{{0}}]\n"
     for name, argument in (("first_to_import", "bytes"), ("second_to_import", "float")):
         module = types.ModuleType(name)
         sys.modules[name] = module

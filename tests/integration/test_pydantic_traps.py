@@ -24,9 +24,9 @@ from opentelemetry.instrumentation.schema import faults
 from opentelemetry.instrumentation.schema._recording import stack
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import SchemaValidator
-from telemetry import Telemetry
 
-from differential import in_child
+from tests.integration.differential import in_child
+from tests.telemetry import Telemetry
 
 greenlet = pytest.importorskip("greenlet")
 VERSION = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
@@ -271,12 +271,12 @@ def test_gevent() -> None:
     """Greenlets that sleep inside their validations do not see each other's."""
     pytest.importorskip("gevent")
     code = f"""
-HERE = {str(Path(__file__).parent.parent)!r}
+ROOT = {str(Path(__file__).parents[2])!r}
 from gevent import monkey
 monkey.patch_all()
 import sys, time, gevent
-sys.path.insert(0, HERE)
-from telemetry import Telemetry
+sys.path.insert(0, ROOT)
+from tests.telemetry import Telemetry
 telemetry = Telemetry()
 from pydantic import BaseModel, field_validator
 class Leaf(BaseModel):

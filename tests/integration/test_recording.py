@@ -20,9 +20,9 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from differential import points
+from tests.integration.differential import points
 
-HERE = str(Path(__file__).parent)
+ROOT = str(Path(__file__).parents[2])
 
 
 class Kept(MetricExporter):
@@ -150,7 +150,7 @@ def test_a_provider_that_is_set_later_gets_what_comes_from_then_on() -> None:
     """Instrumented before `set_meter_provider()`: from then on values are buffered, folded and counted."""
     code = f"""
 import sys
-sys.path.insert(0, {HERE!r})
+sys.path.insert(0, {ROOT!r})
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.schema import semconv, settings
 from opentelemetry.instrumentation.schema._recording import recorder
@@ -163,7 +163,7 @@ reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
 for _ in range(5):
     probe.succeeded(0.001)
-from test_recording import total
+from tests.integration.test_recording import total
 buffered = len(recorder.instruments[semconv.VALIDATION_DURATION].cells[0].values)
 print(buffered, total(reader))
 """

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from databases import Server
 
-from migrated import KINDS, Folder, Project
+from tests.databases import Server
+from tests.integration.migrated import KINDS, Folder, Project
 
 
 @pytest.fixture(params=KINDS)

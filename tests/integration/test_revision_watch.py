@@ -23,14 +23,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from databases import Server, free_port, missing
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._live import revisions
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers, _psycopg2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
-from telemetry import Telemetry
+
+from tests.databases import Server, free_port, missing
+from tests.telemetry import Telemetry
 
 LIMIT = 0.05
 """Seconds by which no request may become longer."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from databases import Server, free_port
 
-from migrated import TABLE, Project
 from processes import until
 from sink import Sink
+from tests.databases import Server, free_port
+from tests.integration.migrated import TABLE, Project
 
 APP = """
 import os

@@ -14,7 +14,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 LEAD = validation("Lead", module=__name__, library="csv")
 SCHEMA = {"schema.name": "Lead", "schema.module": __name__, "schema.library": "csv"}

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from databases import Server
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -33,6 +32,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel, field_validator
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.databases import Server
 
 VERSION = tuple(int(part) for part in sa.__version__.split(".")[:2])
 ONE = sa.select(sa.literal(1))

@@ -25,9 +25,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from telemetry import Telemetry
 
-import asgi
+from tests.integration import asgi
+from tests.telemetry import Telemetry
 
 
 class Lead(BaseModel):
@@ -320,7 +320,8 @@ from opentelemetry.instrumentation.schema import SchemaInstrumentor, faults
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 SchemaInstrumentor().instrument(meter_provider=MeterProvider([InMemoryMetricReader()]))
-import asgi, pydantic
+import pydantic
+from tests.integration import asgi
 from blockbuster import BlockBuster
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -342,8 +343,7 @@ blockbuster.activate()
 asgi.lifespan(app)
 print([answer.status_code for answer in asgi.requests(app, *[("GET", "/", {})] * 3)], ours() - loaded)
 """
-    beside = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[200, 200, 200] set()", done.stdout + done.stderr
 
 
@@ -376,17 +376,17 @@ SchemaInstrumentor().instrument()
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-import asgi
+from tests.integration import asgi
 async def ok(request):
     return Response()
 assert asgi.request(Starlette(routes=[Route("/", ok)]), "GET", "/").status_code == 200
 print({"fastapi", "pydantic"} & set(sys.modules))
 """
-    beside = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=beside, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
 
 
+ROOT = Path(__file__).parents[2]
 BROKEN = [
     (integration, "web_endpoint"),
     (integration, "_url"),

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy
 from click.testing import CliRunner, Result
-from databases import Server
 from opentelemetry.instrumentation.schema._migrations.git_hooks.git import Git
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 from processes import HOST, answers, free_port, program
+from tests.databases import Server
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None, reason="no prometheus on PATH"

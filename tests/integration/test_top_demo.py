@@ -15,15 +15,14 @@ import pytest
 from opentelemetry.instrumentation.schema._prometheus.reading import Reading
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus
 
-from test_top import needs_prometheus, prometheus, serving, wait_for
+from figures import counts, figures
+from leads_api.truth import Truth
+from sink import Span
+from tests.integration.test_top import needs_prometheus, prometheus, serving, wait_for
+from trace_tree import draw
 
 LEADS = Path(__file__).parents[2] / "examples" / "leads_api"
-sys.path.insert(0, str(LEADS))
 
-from figures import counts, figures  # noqa: E402
-from leads_api.truth import Truth  # noqa: E402
-from sink import Span  # noqa: E402
-from trace_tree import draw  # noqa: E402
 
 VERIFIED, LIST = ("POST /leads/verified", "LeadVerified"), ("GET /leads", "LeadOut")
 

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy
 from opentelemetry.instrumentation.schema import endpoint, validation
 from pydantic import BaseModel, TypeAdapter, field_validator
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 RECEIVE = """
 import sys, cloudpickle

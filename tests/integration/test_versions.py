@@ -22,7 +22,8 @@ from opentelemetry.instrumentation.schema._live import versions
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
 from pydantic import BaseModel, TypeAdapter, create_model, field_validator
-from telemetry import Telemetry
+
+from tests.telemetry import Telemetry
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from differential import in_child
 from processes import clean_environment
 from sink import Sink
+from tests.integration.differential import in_child
 
 CHILDREN, TIMES = 6, 3
 MODEL = """

@@ -252,7 +252,7 @@ class _DjangoSite(Site):
         """Put the views into the one configuration of this process."""
         from django.urls import clear_url_caches, include, path
 
-        import django_site
+        from tests.integration import django_site
 
         lead, stream = views
         leads = [path("leads/<lead_id>", lead)]

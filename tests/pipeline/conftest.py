@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from programs import ROOT, FaultRow, built
-
-sys.path.insert(0, str(ROOT / "examples" / "leads_api"))
+from tests.pipeline.programs import FaultRow, built
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Emit the conventions' metrics and spans over OTLP with the plain SDK, and print what was emitted as one line of JSON.
 
-    python load.py --otlp http://127.0.0.1:4317 --seconds 6 --rate 50
+    python -m tests.pipeline.load --otlp http://127.0.0.1:4317 --seconds 6 --rate 50
 
 It knows nothing of the instrumentation, so that a test of the road fails for the road's reasons only. Series that can
 be published as 0 are, and stay so for `--quiet` seconds, as `rate()` does not see a series' first value; for the same

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from certificates import certificates
-from programs import AGENT, GATEWAY, Collector, Load, built, eventually
 from sink import Sink
+from tests.pipeline.certificates import certificates
+from tests.pipeline.programs import AGENT, GATEWAY, Collector, Load, built, eventually
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # the full distribution takes minutes to build
 

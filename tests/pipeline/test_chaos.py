@@ -20,10 +20,10 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from exports import points, trace
-from load import SCOPE
-from programs import AGENT, GATEWAY, Collector, FaultRow, Load, Prometheus, eventually
 from sink import Sink
+from tests.pipeline.exports import points, trace
+from tests.pipeline.load import SCOPE
+from tests.pipeline.programs import AGENT, GATEWAY, Collector, FaultRow, Load, Prometheus, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -14,8 +14,8 @@ import pytest
 from opentelemetry.instrumentation.schema import semconv
 
 from addresses import OWN
-from certificates import certificates
-from programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built, listening
+from tests.pipeline.certificates import certificates
+from tests.pipeline.programs import AGENT, CONFIGS, GATEWAY, ROOT, STANDALONE, Collector, built, listening
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-import load
 from figures import P95
-from programs import Load, Prometheus, eventually
-from topologies import EXTRA_LABELS, ROADS, Road, lay
+from tests.pipeline import load
+from tests.pipeline.programs import Load, Prometheus, eventually
+from tests.pipeline.topologies import EXTRA_LABELS, ROADS, Road, lay
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

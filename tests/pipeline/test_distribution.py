@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from programs import CONFIGS
+import unify
+from tests.pipeline.programs import CONFIGS
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
 DISTRIBUTION = CONFIGS / "distribution"
-sys.path.insert(0, str(DISTRIBUTION))
-
-import unify  # noqa: E402
 
 
 def build(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from http_servers import Quiet, serving
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import semconv
@@ -30,7 +29,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import REGISTRY, start_http_server
 
-from programs import STANDALONE, Collector, Program, built, eventually, free_port, get, status
+from tests.http_servers import Quiet, serving
+from tests.pipeline.programs import STANDALONE, Collector, Program, built, eventually, free_port, get, status
 
 HOST = "127.0.0.1"
 HISTOGRAM = semconv.VALIDATION_DURATION.prometheus

@@ -16,8 +16,18 @@ import pytest
 from click.testing import CliRunner
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
-from programs import STANDALONE, Collector
-from test_doctor import EXEMPLARS, HISTOGRAM, HOST, Server, doctor, endpoint, exposition, findings, loaded
+from tests.pipeline.programs import STANDALONE, Collector
+from tests.pipeline.test_doctor import (
+    EXEMPLARS,
+    HISTOGRAM,
+    HOST,
+    Server,
+    doctor,
+    endpoint,
+    exposition,
+    findings,
+    loaded,
+)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ import pytest
 from opentelemetry.instrumentation.schema.cli.checks import stack
 
 from processes import HOST
-from programs import Program, free_port, get
-from test_doctor import EXEMPLARS, HISTOGRAM, Server, doctor, endpoint, exposition, findings, loaded
+from tests.pipeline.programs import Program, free_port, get
+from tests.pipeline.test_doctor import EXEMPLARS, HISTOGRAM, Server, doctor, endpoint, exposition, findings, loaded
 
 ROUTES = Path(__file__).parents[2] / "collector-config" / "alertmanager"
 

@@ -10,9 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from names import Names
-from programs import AGENT, GATEWAY, STANDALONE, Collector, FaultRow, Load, Prometheus, built, eventually, free_port
-from relay import Relay
+from tests.pipeline.names import Names
+from tests.pipeline.programs import (
+    AGENT,
+    GATEWAY,
+    STANDALONE,
+    Collector,
+    FaultRow,
+    Load,
+    Prometheus,
+    built,
+    eventually,
+    free_port,
+)
+from tests.pipeline.relay import Relay
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -25,12 +25,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import Me
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-import attacks
-from certificates import certificates
-from exports import points, trace
-from load import SCOPE
-from programs import STANDALONE, Collector, eventually, get
 from sink import Sink
+from tests.pipeline import attacks
+from tests.pipeline.certificates import certificates
+from tests.pipeline.exports import points, trace
+from tests.pipeline.load import SCOPE
+from tests.pipeline.programs import STANDALONE, Collector, eventually, get
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

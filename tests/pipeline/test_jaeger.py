@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Program, built, eventually, free_port, get
+from tests.pipeline.programs import (
+    CONFIGS,
+    STANDALONE,
+    Collector,
+    FaultRow,
+    Load,
+    Program,
+    built,
+    eventually,
+    free_port,
+    get,
+)
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.nightly]  # minutes to build
 

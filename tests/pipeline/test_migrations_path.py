@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.instrumentation.schema._monitoring import rendering, thresholds
 
-from programs import STANDALONE, Collector, Prometheus, eventually, free_port
 from sink import Sink
+from tests.pipeline.programs import STANDALONE, Collector, Prometheus, eventually, free_port
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from addresses import LISTENERS
-from programs import ROOT, eventually, free_port
+from tests.pipeline.programs import ROOT, eventually, free_port
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

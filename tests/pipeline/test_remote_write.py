@@ -12,10 +12,10 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 
-from exports import points
-from load import SCOPE
-from programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Prometheus, eventually
 from sink import Sink
+from tests.pipeline.exports import points
+from tests.pipeline.load import SCOPE
+from tests.pipeline.programs import CONFIGS, STANDALONE, Collector, FaultRow, Load, Prometheus, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -15,11 +15,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import Me
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from certificates import certificates
-from exports import trace
-from programs import AGENT, GATEWAY, Collector, Load, eventually, listening, status
-from relay import Relay
 from sink import Sink
+from tests.pipeline.certificates import certificates
+from tests.pipeline.exports import trace
+from tests.pipeline.programs import AGENT, GATEWAY, Collector, Load, eventually, listening, status
+from tests.pipeline.relay import Relay
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

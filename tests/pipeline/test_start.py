@@ -17,11 +17,11 @@ from opentelemetry.instrumentation.schema import settings
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from certificates import certificates
-from exports import points, trace
-from load import SCOPE
-from programs import AGENT, CONFIGS, GATEWAY, STANDALONE, Collector, eventually
 from sink import Sink
+from tests.pipeline.certificates import certificates
+from tests.pipeline.exports import points, trace
+from tests.pipeline.load import SCOPE
+from tests.pipeline.programs import AGENT, CONFIGS, GATEWAY, STANDALONE, Collector, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

@@ -17,16 +17,16 @@ from opentelemetry.instrumentation.schema._prometheus.reading import Reading, la
 from opentelemetry.instrumentation.schema._prometheus.sources import Prometheus as Source
 
 import service
-from fanout import FanOut
 from figures import P95, counts, figures
 from leads_api import exchanges, traffic
 from leads_api.exchanges import Exchange
 from leads_api.mixes import MIXES
 from leads_api.truth import Truth
-from programs import Prometheus, eventually, free_port
 from sink import Span
 from stores import exemplars
-from topologies import EXTRA_LABELS, ROADS, Road, lay_all
+from tests.pipeline.fanout import FanOut
+from tests.pipeline.programs import Prometheus, eventually, free_port
+from tests.pipeline.topologies import EXTRA_LABELS, ROADS, Road, lay_all
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 

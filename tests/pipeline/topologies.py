@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import AGENT, GATEWAY, STANDALONE, Collector, Prometheus, built, free_port
 from sink import Sink
+from tests.pipeline.programs import AGENT, GATEWAY, STANDALONE, Collector, Prometheus, built, free_port
 
 TARGET = {"job", "instance"}
 SCOPE = {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}

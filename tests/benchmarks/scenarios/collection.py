@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from variants import BUCKETS, Variant
+from tests.benchmarks.variants import BUCKETS, Variant
 
 from . import Run
 

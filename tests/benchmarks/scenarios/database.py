@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 
-from variants import Variant
+from tests.benchmarks.variants import Variant
 
 from . import Run, in_request, times
 

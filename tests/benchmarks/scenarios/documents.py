@@ -8,7 +8,7 @@ import jsonschema
 import marshmallow
 from marshmallow import fields
 
-from variants import Variant
+from tests.benchmarks.variants import Variant
 
 from . import Run, times
 

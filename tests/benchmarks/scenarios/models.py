@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
-from variants import ATTRIBUTES, BUCKETS, Variant
+from tests.benchmarks.variants import ATTRIBUTES, BUCKETS, Variant
 
 from . import Run, in_request, times
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from variants import Variant
+from tests.benchmarks.variants import Variant
 
 from . import Run, times
 from .models import DATA

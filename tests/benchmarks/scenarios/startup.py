@@ -7,7 +7,7 @@ import os
 from itertools import count
 from typing import Any
 
-from variants import Variant
+from tests.benchmarks.variants import Variant
 
 from . import Run
 

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from variants import Variant
+from tests.benchmarks.variants import Variant
 
 from . import Run
 from .database import Row, session_of

@@ -5,7 +5,7 @@ The archive stands in for a table that grew for years. It is made as large as ma
 a look-up between 10 and 25 ms.
 """
 
-from time import perf_counter
+from time import perf_counter, process_time
 
 import sqlalchemy as sa
 from alembic import context, op
@@ -37,13 +37,17 @@ def upgrade() -> None:
 
 
 def _lookup_seconds(contacts: sa.Table) -> float:
-    """The best of several runs of the app's unindexed look-up: noise only ever adds."""
+    """The best of several runs of the app's unindexed look-up: noise only ever adds.
+
+    SQLite computes in this process, whose own time does not grow with what else the machine does.
+    """
     lookup = sa.select(sa.func.count()).where(sa.func.lower(sa.func.replace(contacts.c.email, ".", "")) == "nobody")
-    best = float("inf")
+    bind, best = op.get_bind(), float("inf")
+    clock = process_time if bind.dialect.name == "sqlite" else perf_counter
     for _ in range(7):
-        start = perf_counter()
-        op.get_bind().execute(lookup)
-        best = min(best, perf_counter() - start)
+        start = clock()
+        bind.execute(lookup)
+        best = min(best, clock() - start)
     return best
 
 
