@@ -12,9 +12,8 @@ from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
 
-import judge
-import pairs
-from witnessed_pairs import NOTHING, WITNESSED, Witnessed
+from tests.compatibility import judge, pairs
+from tests.compatibility.witnessed_pairs import NOTHING, WITNESSED, Witnessed
 
 IMPORTS = """
 import dataclasses, ipaddress
