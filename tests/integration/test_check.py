@@ -209,6 +209,24 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     sa.create_engine(f"sqlite:///{project.root}/empty.db").connect().close()
     (project.root / "empty.db").touch()
     assert "holds no table: run the migrations first" in project.check("--url", "sqlite:///empty.db").err
+    (project.root / "text.db").write_text("no database" * 100)
+    assert "text.db: file is not a database" in project.check("--url", "sqlite:///text.db").err
+    said = project.check("--url", "sqlite:///empty.db", "--database-schema", "other").err
+    assert re.search(r"cannot read the tables of \S+empty.db: .+ Is there a --database-schema other\?", said), said
+
+
+def test_libraries_that_are_missing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without SQLAlchemy for a URL, or tomli for the settings, the message says what to install."""
+    package = "opentelemetry.instrumentation.schema._migrations"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, f"{package}.database", None)
+        patch.delattr(f"{package}.database", raising=False)
+        ran = project.check("--url", "sqlite:///x.db")
+        assert (ran.code, ran.out) == (2, "")
+        assert "--url needs SQLAlchemy: pip install sqlalchemy" in ran.err
+    project.settings('database = "postgresql"')
+    monkeypatch.setitem(sys.modules, "tomllib" if sys.version_info >= (3, 11) else "tomli", None)
+    assert "needs tomli on this Python: pip install tomli" in project.check().err
 
 
 def test_declared_pairs(project: Project) -> None:
@@ -318,8 +336,12 @@ class LeadUpdate(BaseModel):
 
 def test_names_tell_the_direction(project: Project) -> None:
     """Without a router, a name such as LeadOut says that a schema is answered and never written."""
-    project.schemas(more="\nclass LeadOut(BaseModel):\n    name: str\n    status: Literal['new']\n")
-    assert codes(project.data("--database", "postgresql")) == [("enum", "status", "warning")]
+    more = "\nclass LeadOut(BaseModel):\n    name: str\n    status: Literal['new']\n"
+    project.schemas(more=more + "".join(f"class Other{number}(BaseModel):\n    x: int\n" for number in range(7)))
+    found = project.data("--database", "postgresql")
+    assert codes(found) == [("enum", "status", "warning")]
+    (rest,) = [each for each in found["remarks"] if each.startswith("not compared, since no table was found for them")]
+    assert rest.endswith(":Other4 and 2 more")
 
 
 CLASSES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
+from opentelemetry.instrumentation.schema._schemas import approvals, lockfile
+from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = json.loads((ROOT / "docs" / "findings.schema.json").read_text())
@@ -44,10 +48,6 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.file = root / "app" / "schemas.py"
-        self.file.parent.mkdir()
-        (root / "app" / "__init__.py").touch()
-        self.file.write_text(LEAD)
-        self.git("init", "-q", "-b", "main")
 
     def git(self, *arguments: str) -> None:
         identity = ["-c", "user.name=Ann Lee", "-c", "user.email=ann@example.com"]
@@ -65,6 +65,14 @@ class Repository:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def here(self, *arguments: str) -> Ran:
+        """As `run`, in this process: for what imports none of the code."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.root)
+            patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+            run = CliRunner().invoke(otel_schema, arguments)
+        return Ran(run.exit_code, run.stdout, run.stderr)
+
     def change(self, old: str, new: str) -> None:
         text = self.file.read_text()
         assert old in text
@@ -76,14 +84,25 @@ class Repository:
         return json.loads(ran.out)
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """One with a lock of the first version, committed."""
-    made = Repository(tmp_path)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a lock of the first version, committed."""
+    made = Repository(tmp_path_factory.mktemp("first"))
+    made.file.parent.mkdir()
+    (made.root / "app" / "__init__.py").touch()
+    made.file.write_text(LEAD)
+    made.git("init", "-q", "-b", "main")
     ran = made.run("lock", "app.schemas")
     assert ran == (0, "schema.lock: 2 schemas, 0 tables, 0 migration heads\n", "")
     made.commit()
-    return made
+    return made.root
+
+
+@pytest.fixture
+def repository(first: Path, tmp_path: Path) -> Repository:
+    """A copy of it."""
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
+    return Repository(tmp_path)
 
 
 def test_no_change(repository: Repository) -> None:
@@ -250,6 +269,10 @@ def test_schema_that_cannot_be_read_is_left_out(repository: Repository) -> None:
 COMPATIBLE = re.compile(r"compatible|no change|nothing|fine\b|\bok\b|✓|up to date|0 breaking", re.IGNORECASE)
 
 
+NARROWED = "c6a4aefccc21"
+"""The fingerprint of a name that may have 40 characters now, and no longer 100."""
+
+
 def damaged(repository: Repository, text: str) -> None:
     (repository.root / "schema.lock").write_text(text)
 
@@ -309,6 +332,16 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
         ["diff", "--locked"],
         "schema.lock, line 3: '<<<<<<<' is no key of a lock. A merge conflict? Write it again: otel-schema lock",
     ),
+    "lock with a damaged line at that ref": (
+        lambda r: (damaged(r, (r.root / "schema.lock").read_text().replace('{"kind"', '{"kin"', 1)), r.commit()),
+        ["diff", "HEAD", "schema.lock"],
+        "schema.lock at HEAD, line ",
+    ),
+    "lock at that ref in another encoding": (
+        lambda r: ((r.root / "schema.lock").write_bytes(b"# schema.lock 1: \xff"), r.commit()),
+        ["diff", "HEAD", "schema.lock"],
+        "printed no UTF-8",
+    ),
     "lock with a damaged line": (
         lambda r: damaged(r, (r.root / "schema.lock").read_text().replace('{"kind"', '{"kin"', 1)),
         ["diff", "--locked"],
@@ -318,6 +351,11 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "check without a lock": (
         lambda r: (r.root / "schema.lock").unlink(),
         ["lock", "--check", "app.schemas"],
+        "schema.lock does not exist: write it with `otel-schema lock`",
+    ),
+    "check of the source without a lock": (
+        lambda r: (r.root / "schema.lock").unlink(),
+        ["lock", "--check", "--no-import"],
         "schema.lock does not exist: write it with `otel-schema lock`",
     ),
     "no modules": (lambda r: (r.root / "schema.lock").unlink(), ["lock"], "which modules? Name them"),
@@ -332,6 +370,25 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
         ["diff"],
         "pyproject.toml: [tool.otel-schema] modules must be a list",
     ),
+    "pyproject pairs with a list": (
+        lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema.tables]\nLeadIn = ["leads"]'),
+        ["diff", "--locked"],
+        '[tool.otel-schema.tables] must be lines such as "app.schemas:LeadIn" = "leads"',
+    ),
+    "pyproject accepts a text": (
+        lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema]\naccept = ["length"]'),
+        ["diff", "--locked"],
+        "each [[tool.otel-schema.accept]] must be a table with a reason",
+    ),
+    "migrations cannot be read": (
+        lambda r: (
+            (r.root / "migrations").mkdir(),
+            (r.root / "migrations" / "a.py").mkdir(),
+            (r.root / "pyproject.toml").write_text('[tool.otel-schema]\nmigrations = ["migrations"]'),
+        ),
+        ["lock"],
+        "/migrations: [Errno 21] Is a directory",
+    ),
     "migrations not there": (
         lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema]\nmigrations = ["nowhere"]'),
         ["lock"],
@@ -342,23 +399,36 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
         ["diff"],
         "schema.approvals, line 1: needs four parts",
     ),
-    "approval without a reason": (None, ["diff", "--approve", "0" * 12], "--approve needs a reason"),
+    "approval without a reason": (None, ["diff", "--locked", "--approve", "0" * 12], "--approve needs a reason"),
     "approval of nothing": (
         None,
-        ["diff", "--approve", "0" * 12, "--reason", "x", "--by", "Ann"],
+        ["diff", "--locked", "--approve", "0" * 12, "--reason", "x", "--by", "Ann"],
         f"no finding has the fingerprint {'0' * 12}: copy one that this command prints",
     ),
-    "approval by nobody": (None, ["diff", "--approve", "0" * 12, "--reason", "x"], "who approves? Give --by NAME"),
+    "approval by nobody": (
+        None,
+        ["diff", "--locked", "--approve", "0" * 12, "--reason", "x"],
+        "who approves? Give --by NAME",
+    ),
+    "reason of two lines": (
+        lambda r: damaged(r, (r.root / "schema.lock").read_text().replace('"max_length": 100', '"max_length": 40')),
+        ["diff", "HEAD", "schema.lock", "--approve", NARROWED, "--reason", "x\ny", "--by", "Ann"],
+        "name and reason must be one line of printable text",
+    ),
     "approval until no date": (
         None,
-        ["diff", "--approve", "0" * 12, "--reason", "x", "--by", "Ann", "--until", "soon"],
+        ["diff", "--locked", "--approve", "0" * 12, "--reason", "x", "--by", "Ann", "--until", "soon"],
         "--until soon is not a date like 2027-01-31",
     ),
-    "reason alone": (None, ["diff", "--reason", "x"], "--reason, --until and --by need --approve FINGERPRINT"),
-    "no Prometheus": (None, ["diff", "--prometheus", "127.0.0.1:9"], "cannot read http://127.0.0.1:9"),
+    "reason alone": (
+        None,
+        ["diff", "--locked", "--reason", "x"],
+        "--reason, --until and --by need --approve FINGERPRINT",
+    ),
+    "no Prometheus": (None, ["diff", "--locked", "--prometheus", "127.0.0.1:9"], "cannot read http://127.0.0.1:9"),
     "no duration": (
         None,
-        ["diff", "--prometheus", "127.0.0.1:9", "--since", "week"],
+        ["diff", "--locked", "--prometheus", "127.0.0.1:9", "--since", "week"],
         "--since: 'week' is not a duration",
     ),
 }  # fmt: skip
@@ -371,11 +441,54 @@ def test_what_could_not_be_compared(repository: Repository, case: str) -> None:
     if arrange is not None:
         arrange(repository)
     path = {"PYTHONPATH": str(repository.root)} if case == "library missing" else {}
-    ran = repository.run(*arguments, **path)
+    imports = arguments[:1] == ["lock"] or "-m" in arguments or arguments == ["diff"]
+    ran = repository.run(*arguments, **path) if imports else repository.here(*arguments)
     assert ran.code == 2, ran
     assert message in ran.err
     assert ran.out == ""
     assert not COMPATIBLE.search(ran.err.replace("nothing to compare with", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{header}\n  fields: []", "line 2: it belongs to no schema"),
+        ("{header}\nschema app:Lead\n  kind", "line 3: 'kind' has no `: `"),
+        ("{header}\nschema app:Lead\n  kind: {{", "line 3: "),
+        ("{header}\nschema app:Lead\n  number: 3", "line 3: "),
+        ("{header}\nlead app:Lead", "line 2: 'lead' is no key of a lock"),
+    ],
+)
+def test_damaged_locks(text: str, said: str) -> None:
+    """A lock that cannot be read is an error that names its line and what is wrong there."""
+    header = lockfile.dumps(lockfile.Lock()).splitlines()[0]
+    with pytest.raises(lockfile.LockError, match=re.escape(f"x.lock, {said}")):
+        lockfile.loads(text.format(header=header), "x.lock")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("abc | - | Ann | why", "'abc' is no fingerprint: copy one that `otel-schema diff` prints"),
+        (f"{NARROWED} | - | | why", "who accepted it is missing"),
+        (f"{NARROWED} | - | Ann |", "the reason is missing"),
+        (f"{NARROWED} | soon | Ann | why", "'soon' is no date like 2027-01-31, and not -"),
+    ],
+)
+def test_damaged_approvals(line: str, said: str) -> None:
+    """A line that approves nothing is an error that names it, and what it needs."""
+    with pytest.raises(approvals.ApprovalError, match=re.escape(f"schema.approvals, line 2: {said}")):
+        approvals.loads(f"# approved\n{line}\n")
+
+
+def test_a_fault_of_ours(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody expected is shown whole, and no exit code of a verdict."""
+    monkeypatch.setattr(approvals, "loads", lambda *_: 1 / 0)
+    (repository.root / "schema.approvals").touch()
+    ran = repository.here("diff", "--locked")
+    assert (ran.code, ran.out) == (2, "")
+    assert "ZeroDivisionError" in ran.err
+    assert "that is a bug of otel-schema: please report it with the lines above" in ran.err
 
 
 def test_git_is_missing(repository: Repository) -> None:

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy
 from click.testing import CliRunner, Result
+from opentelemetry.instrumentation.schema._migrations import database as reached
+from opentelemetry.instrumentation.schema._migrations import refs
 from opentelemetry.instrumentation.schema._migrations.git_hooks.git import Git
+from opentelemetry.instrumentation.schema._schemas.version_tables import MAX_ROWS
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 from processes import HOST, answers, free_port, program
@@ -186,6 +189,23 @@ def test_usage_errors(project: Project, arguments: list[str], said: str) -> None
     assert said in result.output
 
 
+def test_no_driver_that_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an asynchronous driver another one is needed, and the message says which package has it."""
+    monkeypatch.setattr(reached, "_DRIVERS", {"postgresql": (("psycopg", "no_such_module"),)})
+    result = status("--url", "postgresql+asyncpg://host/name")
+    assert result.exit_code == 2
+    assert "reading postgresql needs a driver without an event loop beside asyncpg: pip install" in result.output
+
+
+def test_migrations_that_cannot_be_read(project: Project) -> None:
+    """A migration that cannot be opened ends with 2, and the message names its directory and the setting."""
+    (project.root / "alembic/versions/d.py").symlink_to("nowhere.py")
+    result = status("--url", "sqlite:///x.db")
+    assert result.exit_code == 2
+    assert "cannot read migrations in" in result.output
+    assert "See [tool.otel-schema] migrations" in result.output
+
+
 def test_no_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory without migrations ends with 2 and says where they are looked for."""
     monkeypatch.chdir(tmp_path)
@@ -196,6 +216,8 @@ def test_no_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_cannot_be_read(project: Project, database: Callable[..., str], postgresql: Server) -> None:
     """A missing file, a missing table, a namesake and a missing privilege end with 3, each with its reason."""
+    text = project.root / "text.db"
+    text.write_text("no database" * 100)
     versioned_url = postgresql.fresh()
     versioned(versioned_url, "b")
     name = versioned_url.rpartition("/")[2]
@@ -204,6 +226,8 @@ def test_what_cannot_be_read(project: Project, database: Callable[..., str], pos
         reasons = {
             f"sqlite:///{project.root / 'none.db'}": "does not exist: SQLite would create it",
             database("empty", table="CREATE TABLE t (x)"): "has no table alembic_version: no migration ran there",
+            f"sqlite:///{text}": f"cannot read which tables sqlite:{text} has: file is not a database",
+            database("full", *map(str, range(MAX_ROWS + 1))): f"it has more than {MAX_ROWS} rows",
             database(
                 "namesake", table="CREATE TABLE alembic_version (version_num INTEGER)"
             ): "it is another tool's: version_num is INTEGER, not text",
@@ -223,14 +247,23 @@ def test_without_git(project: Project, database: Callable[..., str]) -> None:
     result = status("--url", f"prod={database('prod', 'b')}")
     assert result.exit_code == 0
     assert "Git refs are not known" in result.output
+    (project.root / "elsewhere").mkdir()
+    project.git("init", "-q", "alembic")
+    (project.root / "alembic.ini").write_text(
+        "[alembic]\nscript_location = alembic\nversion_locations = alembic/versions elsewhere\n"
+    )
+    result = status("--url", f"prod={database('prod2', 'b')}")
+    assert result.exit_code == 0
+    assert "elsewhere is not below" in result.output
+    assert "its migrations are in no ref" in result.output
 
 
 def test_many_refs_are_few_processes(
     project: Project, database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refs that share their migrations are read once."""
-    for number in range(30):
-        project.git("tag", f"t{number}")
+    for number in range(110):
+        (project.root / f".git/refs/tags/t{number}").write_text((project.root / ".git/refs/heads/main").read_text())
     ran: list[tuple[str, ...]] = []
     real = Git.run
 
@@ -239,8 +272,12 @@ def test_many_refs_are_few_processes(
         return real(self, *arguments, **options)
 
     monkeypatch.setattr(Git, "run", spy)
-    assert status("--url", database("prod", "b")).exit_code == 0
+    result = status("--url", database("prod", "b"))
+    assert result.exit_code == 0
+    assert "reading the migrations of 113 refs" in result.stderr
     assert len(ran) < 15
+    monkeypatch.setattr(refs, "MOST", 5)
+    assert "only the latest 5 refs were read" in status("--url", database("prod5", "b")).output
 
 
 DB = 'schema_db_info{{instance="{}",schema_migration_tool="alembic",schema_db_revision="{}",schema_db_state="{}"}}'
@@ -303,6 +340,14 @@ def test_beside_what_apps_report(project: Project, database: Callable[..., str],
     table = status(*urls, "--prometheus", prometheus).stdout
     for word in ("1.4", "1.5", "0123456789ab", "b current (1)", "Lead 4"):
         assert word in table
+    (project.root / "second").mkdir()
+    same = database("same", "b"), database("project/second/same", "b")
+    result = status(*(f"--url={each}" for each in same), "--prometheus", prometheus)
+    assert (
+        "several databases have one name, so their apps are mixed: name environments, --url NAME=URL" in result.output
+    )
+    result = status(*urls, "--prometheus", f"{prometheus}/metrics")
+    assert (result.exit_code, "is no Prometheus: give its base URL, as http://host:9090" in result.output) == (2, True)
     other = status("--url", f"canary={database('canary', 'b')}", "--prometheus", prometheus)
     assert "canary: no app in Prometheus reports this database" in other.output
     assert "there: prod, test" in other.output

@@ -167,12 +167,12 @@ def _live(url: str, database_schema: str | None, application: Application, setti
             try:
                 live: Document = reader.reflected(connection, database_schema)
             except Exception as error:
-                raise UsageError(f"cannot read the tables of {found}: {databases.reason(error)}") from error
+                hint = f". Is there a --database-schema {database_schema}?" if database_schema else ""
+                raise UsageError(f"cannot read the tables of {found}: {databases.reason(error)}{hint}") from error
             modelled = _tables(application, connection.dialect)
     except MigrationError as error:
         raise UsageError(str(error)) from error
-    if system is None:
-        raise UsageError(f"{found} is of a kind that is not known: there are {', '.join(NAMES.values())}")
+    assert system is not None, "databases.parse() takes no other"
     if not live:
         raise UsageError(f"{found} holds no table: run the migrations first, or give --database-schema")
     models = {each.name.rpartition(".")[2]: each for each in modelled.values()}
