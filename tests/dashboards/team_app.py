@@ -12,10 +12,12 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from opentelemetry.instrumentation.schema import observe_cache
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Float, Numeric, create_engine, event, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 FAULTY = os.environ["FAULTY"] == "1"
 PAUSE = 0.4 if FAULTY else 0.12  # s; the limit of the test is 0.25
+LOOKUPS = 10 if FAULTY else 2  # queries in one validation; the limit is 5
 
 app = FastAPI()
 engine = create_engine(f"sqlite:///{os.environ['TEAM_DATABASE']}")
@@ -53,6 +55,29 @@ class Strict(BaseModel):
     value: int
 
 
+class Base(DeclarativeBase):
+    pass
+
+
+class Parcel(Base):
+    __tablename__ = "parcels"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    weight: Mapped[float] = mapped_column(Numeric(5, 2) if FAULTY else Float())
+
+
+class ParcelIn(BaseModel):
+    weight: float
+
+    @field_validator("weight")
+    @classmethod
+    def known(cls, weight: float) -> float:
+        with engine.connect() as connection:
+            for _ in range(LOOKUPS):
+                connection.execute(text("SELECT 1"))
+        return weight
+
+
 @app.get("/healthz")
 def healthz() -> str:
     return "ok"
@@ -71,10 +96,11 @@ def leads(body: dict[str, Any]) -> None:
 
 @app.post("/build", response_model=None)
 def build() -> None:
-    """A validator built for each call, or for one in four."""
+    """A validator built for each call, or for one in four, and one that asks the database."""
     global calls
     calls += 1
     (TypeAdapter(dict[str, int]) if FAULTY or calls % 4 == 0 else kept).validate_python({"a": 1})
+    ParcelIn(weight=1)
 
 
 @app.post("/fault", response_model=None)

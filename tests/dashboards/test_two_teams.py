@@ -44,7 +44,7 @@ QUICK = {
 APP_ALERTS = {
     "HighValidationErrorRate", "HighValidationTime", "LowCacheHitRate", "HighEndpointErrorRate", "CrashedValidators",
     "ValidationBudgetBurn", "SlowLinkedQueries", "ValidatorBuiltPerCall", "MeasurementsDropped",
-    "SchemaTelemetryErrors", "SeveralSchemaVersions",
+    "SchemaTelemetryErrors", "SeveralSchemaVersions", "QueriesInValidators", "SchemaMismatch",
 }  # fmt: skip
 GENERIC = ("cache_misses_total", "validation_errors_total", "api_requests_total")
 COLLECTOR_ALERTS = {"CollectorQueueFilling", "CollectorExportFailing", "CollectorRefusing", "CollectorDown"}

@@ -28,7 +28,7 @@ from opentelemetry.instrumentation.schema._live import revisions
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers, _psycopg2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from tests.databases import Server, free_port, missing
 from tests.telemetry import Telemetry
@@ -545,6 +545,31 @@ def count(one: App) -> int:
         with one.engine.connect() as connection:
             found.append(connection.execute(text("SELECT count(*) FROM t")).scalar_one())
     return found[0]
+
+
+def test_rows_that_wait_are_not_fetched(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """A connection with rows that the application left unfetched is not read: the driver would fetch them all first."""
+    at = url("mysql+pymysql")
+    options = {"pool_reset_on_return": None, "isolation_level": "AUTOCOMMIT", "pool_size": 1, "max_overflow": 0}
+    with app("mysql+pymysql", at, **options) as one:
+        versioned(one, "c")
+        soon(telemetry, one, {("c", "current")})
+        with one.engine.connect() as connection:
+            cursor = connection.connection.dbapi_connection.cursor(one.engine.dialect.dbapi.cursors.SSCursor)
+            cursor.execute("SELECT seq FROM seq_1_to_100000")
+            databases(one)[0].due = 0.0
+        assert databases(one)[0].due == 0.0
+        assert cursor.fetchone() == (1,)
+        cursor.close()
+        soon(telemetry, one, {("c", "current")})
+
+
+def test_a_shared_connection_is_not_read(telemetry: Telemetry, url: Callable[[str], str]) -> None:
+    """The one connection of a StaticPool is never read: somebody else may be using it when it returns."""
+    with app("sqlite+pysqlite", url("sqlite+pysqlite"), poolclass=StaticPool) as one:
+        versioned(one, "c")
+        one.request()
+        assert databases(one) == []
 
 
 def test_a_collected_connection_is_not_read(telemetry: Telemetry, url: Callable[[str], str]) -> None:

@@ -257,8 +257,13 @@ def _limited(sql: str, mariadb: bool) -> str:
     return sql.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({int(SERVER_LIMIT * 1e3)}) */", 1)
 
 
+def _streams(connection: Any) -> bool:
+    """Whether rows wait that the application did not fetch: the driver would fetch them all first."""
+    return bool(getattr(connection._result, "unbuffered_active", False))
+
+
 def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -> bool:
-    if connection.server_status & _IN_TRANSACTION:
+    if connection.server_status & _IN_TRANSACTION or _streams(connection):
         return False
     end, before = monotonic() + DEADLINE, connection._read_timeout
 
@@ -280,7 +285,7 @@ def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -
 
 
 async def _aiomysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -> bool:
-    if connection.get_transaction_status():
+    if connection.get_transaction_status() or _streams(connection):
         return False
 
     async def execute(sql: str) -> Rows:

@@ -17,7 +17,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import event
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import Pool, StaticPool
 from sqlalchemy.util import await_only
 
 from ... import faults
@@ -58,10 +58,11 @@ class _Watch:
     def checkin(self, connection: Any, record: Any) -> None:
         """A connection is about to be in its pool again."""
         try:
-            dialect = getattr(record, _POOL)._dialect
+            pool = getattr(record, _POOL)
+            dialect = pool._dialect
             watched = getattr(dialect, _WATCHED, None)
             if watched is None or watched.watch is not self:
-                watched = self._begin(dialect)
+                watched = self._begin(dialect, pool)
             database, driver = watched.database, watched.driver
             if database is None or driver is None or monotonic() < database.due:
                 return
@@ -81,8 +82,10 @@ class _Watch:
                 getattr(record, _POOL)._return_conn(record)  # the exception keeps the pool from doing so
                 raise
 
-    def _begin(self, dialect: Any) -> _Watched:
-        driver = driver_of(dialect) if self._revisions.supports(dialect.name) else None
+    def _begin(self, dialect: Any, pool: Any) -> _Watched:
+        # The one connection of a StaticPool may be in somebody else's use when it returns.
+        read = self._revisions.supports(dialect.name) and not isinstance(pool, StaticPool)
+        driver = driver_of(dialect) if read else None
         watched = _Watched(self, None if driver is None else self._revisions.database(), driver)
         setattr(dialect, _WATCHED, watched)
         self._dialects.add(dialect)
