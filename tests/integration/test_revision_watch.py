@@ -654,7 +654,7 @@ def test_cancelled_while_it_reads(telemetry: Telemetry, url: Callable[[str], str
 
 
 def test_pgbouncer(telemetry: Telemetry, postgresql: Server) -> None:
-    """Behind PgBouncer in transaction mode both drivers read, and leave no setting on a server that others get."""
+    """Behind PgBouncer in transaction mode each driver reads, and leave no setting on a server that others get."""
     binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if binary is None:
         missing("no pgbouncer on this machine (apt-get install pgbouncer)")
@@ -682,6 +682,7 @@ def test_pgbouncer(telemetry: Telemetry, postgresql: Server) -> None:
                     time.sleep(0.02)
             options: dict[str, dict[str, Any]] = {
                 "postgresql+psycopg": {"connect_args": {"prepare_threshold": None}},
+                "postgresql+psycopg2": {},
                 "postgresql+asyncpg": {"connect_args": {"statement_cache_size": 0, "prepared_statement_cache_size": 0}},
             }
             for at, more in options.items():
