@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from opentelemetry.instrumentation.schema import observe_cache
-from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from sqlalchemy import Float, Numeric, create_engine, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -64,18 +64,20 @@ class Parcel(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     weight: Mapped[float] = mapped_column(Numeric(5, 2) if FAULTY else Float())
+    label: Mapped[str]
 
 
 class ParcelIn(BaseModel):
-    weight: float
+    weight: float = Field(ge=0, le=100)
+    label: str
 
-    @field_validator("weight")
+    @field_validator("label")  # what a validator lets through nobody knows: the weight does not fit, and has none
     @classmethod
-    def known(cls, weight: float) -> float:
+    def known(cls, label: str) -> str:
         with engine.connect() as connection:
             for _ in range(LOOKUPS):
                 connection.execute(text("SELECT 1"))
-        return weight
+        return label
 
 
 @app.get("/healthz")
@@ -100,7 +102,7 @@ def build() -> None:
     global calls
     calls += 1
     (TypeAdapter(dict[str, int]) if FAULTY or calls % 4 == 0 else kept).validate_python({"a": 1})
-    ParcelIn(weight=1)
+    ParcelIn(weight=1, label="a")
 
 
 @app.post("/fault", response_model=None)
