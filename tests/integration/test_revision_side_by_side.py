@@ -21,8 +21,9 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy
-from databases import Server, free_port
 from sqlalchemy.pool import NullPool
+
+from tests.databases import Server, free_port
 
 LIMIT = 0.05
 """Seconds by which no request may become longer."""
