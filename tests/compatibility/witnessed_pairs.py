@@ -197,4 +197,52 @@ DOCUMENTS = [
     Witnessed("draft alone", obj({"a": S}, **{"$schema": DRAFT7}), obj({"a": S}, **{"$schema": DRAFT2020}), OK, OK),
 ]  # fmt: skip
 
-WITNESSED = [*MODELS, *DOCUMENTS]
+
+def inner(field: str, body: str = "x = fields.Integer()", more: str = "") -> str:
+    """A marshmallow Schema that holds another one."""
+    return f"class In(Schema):\n    {body}\nclass Model(Schema):\n    a = {field}\n    {more}"
+
+
+def one(field: str) -> str:
+    return f"class Model(Schema):\n    a = fields.{field}"
+
+
+NEEDED = "x = fields.Integer(required=True)"
+SELF = "class Model(Schema):\n    x = fields.Integer({})\n    a = fields.Nested(lambda: Model(exclude=('y',)))\n    y = fields.Integer()"
+GENERATED = "fields.Nested(Schema.from_dict({{'x': fields.{}()}}))"
+LOADS = "class Model(Schema):\n    a = fields.Method(deserialize='{0}')\n    def {0}(self, value):\n        return {1}(value)"
+TIMES = "class Model(Schema):\n    a = fields.DateTime()\n    class Meta:\n        datetimeformat = {}"
+SCHEMAS = [
+    Witnessed("nested: undeclared keys", inner("fields.Nested(In, unknown=EXCLUDE)"), inner("fields.Nested(In)"), BREAKS, OK, {"a": {"z": 1}}),
+    Witnessed("nested instance: undeclared keys", inner("fields.Nested(In(unknown=EXCLUDE))"), inner("fields.Nested(In)"), BREAKS, OK, {"a": {"z": 1}}),
+    Witnessed("nested instance: partial", inner("fields.Nested(In(partial=True))", NEEDED), inner("fields.Nested(In)", NEEDED), BREAKS, OK, {"a": {}}),
+    Witnessed("nested in itself", SELF.format(""), SELF.format("validate=validate.Range(max=3)"), BREAKS, OK, {"a": {"x": 4}}),
+    Witnessed("two generated schemas", inner(GENERATED.format("Integer"), more="b = " + GENERATED.format("String")),
+              inner(GENERATED.format("Integer"), more="b = " + GENERATED.format("Integer")), BREAKS, BREAKS, {"b": {"x": "a"}}),
+    Witnessed("code of a Method", LOADS.format("one", "str"), LOADS.format("two", "int"), UNKNOWN, OK),
+    Witnessed("constant to integer", one("Constant(1)"), one("Integer(dump_default=1)"), UNKNOWN, BREAKS, {"a": "x"}),
+    Witnessed("length beside OneOf", one("String(validate=[validate.OneOf(['a', 'bcd']), validate.Length(max=5)])"),
+              one("String(validate=[validate.OneOf(['a', 'bcd']), validate.Length(max=2)])"), BREAKS, OK, {"a": "bcd"}),
+    Witnessed("integers of OneOf no longer converted", one("Integer(validate=validate.OneOf([1, 2]))"),
+              one("Integer(strict=True, validate=validate.OneOf([1, 2]))"), BREAKS, OK, {"a": 1.5}),
+    Witnessed("two OneOf", one("String(validate=[validate.OneOf(['b', 'c'])])"),
+              one("String(validate=[validate.OneOf(['a', 'b']), validate.OneOf(['b', 'c'])])"), BREAKS, OK, {"a": "c"}),
+    Witnessed("the tighter of two ranges", one("Integer(validate=[validate.Range(min=1)])"),
+              one("Integer(validate=[validate.Range(min=3), validate.Range(min=1)])"), BREAKS, OK, {"a": 1}),
+    Witnessed("schemes of a Url", one("Url()"), one("Url(schemes={'https'})"), BREAKS, OK, {"a": "http://a.de"}),
+    Witnessed("relative Url", one("Url(relative=True)"), one("Url()"), BREAKS, OK, {"a": "/a"}),
+    Witnessed("length of a Tuple", one("Tuple((fields.Integer(),))"), one("Tuple((fields.Integer(), fields.Integer()))"), BREAKS, BREAKS, {"a": [1]}),
+    Witnessed("unit of a TimeDelta", one("TimeDelta()"), one("TimeDelta(precision='days')"), BREAKS, BREAKS, {"a": 2147483648}),
+    Witnessed("time zone that was filled in", one("AwareDateTime(default_timezone=timezone.utc)"), one("AwareDateTime()"), BREAKS, OK,
+              {"a": "2024-01-01T00:00:00"}),
+    Witnessed("format of a DateTime", TIMES.format("'timestamp'"), TIMES.format("'iso'"), BREAKS, BREAKS, {"a": 1}),
+    Witnessed("texts that are true", one("Boolean(truthy={'ja'}, falsy={'nein'})"), one("Boolean()"), BREAKS, BREAKS, {"a": "ja"}),
+    Witnessed("words of an error", one("String(validate=validate.NoneOf(['a'], error='x'))"), one("String(validate=validate.NoneOf(['a'], error='y'))"), OK, OK),
+    Witnessed("a set of values", one("String(validate=validate.NoneOf({'a', 'b', 'c'}))"), one("String(validate=validate.NoneOf({'c', 'b', 'a'}))"), OK, OK),
+    Witnessed("method of Field replaced", "class F(fields.Integer):\n    pass\n" + one("Integer()").replace("fields.Integer", "F"),
+              "class F(fields.Integer):\n    def deserialize(self, value, *args, **more):\n        raise ValidationError('no')\n"
+              + one("Integer()").replace("fields.Integer", "F"), UNKNOWN, UNKNOWN, {"a": 1}),
+    Witnessed("load replaced", one("Integer()"), one("Integer()") + "\n    def load(self, *args, **more):\n        raise ValidationError('no')", UNKNOWN, UNKNOWN, {}),
+]  # fmt: skip
+
+WITNESSED = [*MODELS, *DOCUMENTS, *SCHEMAS]

@@ -34,13 +34,18 @@ def one_of(old: object, new: object) -> Change | None:
     return "narrowed" if old is None else "widened" if new is None else "changed"
 
 
-def formats(old: str | None, new: str | None) -> Change | None:
-    """Of formats: one may be a part of another, as IPv4 is of IP, and one scheme of many of a URL."""
+def formats(old: str | None, new: str | None, texts: bool = True) -> Change | None:
+    """Of formats: of texts one may be a part of another, as IPv4 is of IP, and one scheme of many of a URL."""
+    if not texts:
+        return None if old == new else "changed"
     if old is None or new is None or old == new:
         return one_of(old, new)
-    (one, *olds), (other, *news) = old.split(":"), new.split(":")
+    (one, _, more), (other, _, less) = old.partition(";"), new.partition(";")
+    (one, *olds), (other, *news) = one.split(":"), other.split(":")
     if one == other == "url":
-        return combine([_part(a, b) for a, b in zip_longest(olds, news)])
+        # After the semicolon stands what is let through besides.
+        let = flag_set({*more.split(",")} - {""}, {*less.split(",")} - {""})
+        return combine([let, *(_part(a, b) for a, b in zip_longest(olds, news))])
     return "widened" if old in _WITHIN.get(new, ()) else "narrowed" if new in _WITHIN.get(old, ()) else "changed"
 
 
@@ -48,8 +53,14 @@ def _part(old: str | None, new: str | None) -> Change | None:
     """Of a set of texts; none, or an empty one, is every text."""
     if not old or not new or old == new:
         return one_of(old or None, new or None)
-    olds, news = {*old.split(",")}, {*new.split(",")}
-    return "widened" if olds < news else "narrowed" if news < olds else "changed"
+    return flag_set({*old.split(",")}, {*new.split(",")})
+
+
+def flag_set(old: set[str], new: set[str]) -> Change | None:
+    """Of what is let through."""
+    if old == new:
+        return None
+    return "widened" if old < new else "narrowed" if new < old else "changed"
 
 
 _WITHIN: Final = {

@@ -25,6 +25,8 @@ _INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
     ("date", "datetime"): ("request",),  # written with a time, which a date refuses
 }
 """Kinds whose every value another kind accepts, by direction. Not (integer, decimal): true is an integer."""
+_NO_TEXTS: Final = {"boolean", "date", "time", "datetime", "duration"}
+"""Kinds that a format is a way of writing for, not a restriction of."""
 _ARRAYS: Final = {"list", "set", "tuple"}
 
 
@@ -156,7 +158,7 @@ class Walk:
             ),
             (
                 "format",
-                bounds.formats(old.format, new.format),
+                bounds.formats(old.format, new.format, texts=old.kind not in _NO_TEXTS),
                 describe.value_text(old.format),
                 describe.value_text(new.format),
             ),

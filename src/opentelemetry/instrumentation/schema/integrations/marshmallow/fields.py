@@ -6,15 +6,14 @@ A Schema declares its version as `__schema_version__ = "2.1"` in the class body.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import marshmallow.fields
-from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, validate
+from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema
 
 from ..._schemas.defaults import FACTORY, held, varies
 from ..._schemas.fields import (
@@ -28,8 +27,12 @@ from ..._schemas.fields import (
     reference,
     table_in,
 )
+from ._validators import base, facts, scalar, validated
 
 _f: Any = marshmallow.fields
+_OURS: Final = __name__.partition(".integrations")[0]
+_LOADS: Final = ("load", "loads", "validate", "_do_load")
+_DUMPS: Final = ("dump", "dumps", "get_attribute")
 _EXTRAS: Final[dict[Any, Extra]] = {RAISE: "forbid", INCLUDE: "allow", EXCLUDE: "ignore"}
 
 # The first class of a field's that stands here says what it is.
@@ -55,8 +58,6 @@ _TYPES: Final[dict[str, TypeSpec]] = {
     "Date": TypeSpec(kind="date"),
     "TimeDelta": TypeSpec(kind="duration"),
     "Raw": TypeSpec(kind="any"),
-    "Function": TypeSpec(kind="any"),
-    "Method": TypeSpec(kind="any"),
     "Mapping": TypeSpec(kind="map"),
 }
 
@@ -83,7 +84,7 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Any]:
             if cls not in seen:
                 seen.add(cls)
                 pending.append(cls)
-                if cls.__module__ in names and cls._declared_fields:
+                if cls.__module__ in names and (cls._declared_fields or getattr(cls, "type_schemas", None)):
                     yield cls
 
 
@@ -98,6 +99,9 @@ class _Reader:
     def __init__(self, digest: Callable[[Any], str | None] | None) -> None:
         self._digest = digest
         self.document: Document = {}
+        self._classes: dict[str, Any] = {}
+        self._inside: dict[str, bool] = {}
+        self._partial = False
 
     def code(self, mode: str, function: Any) -> str:
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
@@ -107,9 +111,11 @@ class _Reader:
     def named(self, schema: Any) -> str:
         cls = schema if isinstance(schema, type) else type(schema)
         ref = reference(cls.__module__, cls.__qualname__)
+        while self._classes.setdefault(ref, cls) is not cls:  # two classes of one name
+            ref += "'"
         if ref not in self.document:
             spec = SchemaSpec(
-                name=cls.__qualname__,
+                name=ref.rpartition(":")[2],
                 module=cls.__module__,
                 library="marshmallow",
                 type=TypeSpec(kind="object"),
@@ -120,24 +126,71 @@ class _Reader:
             self.document[ref] = replace(spec, type=self.object(schema))
         return ref
 
-    def object(self, schema: Any) -> TypeSpec:
-        found, unknown = self._fields(schema)
-        checks = tuple(
-            self._hooks(
-                schema if isinstance(schema, type) else type(schema),
-                ("pre_load", "post_load", "validates", "validates_schema"),
-            )
-        )
-        serializers = tuple(
-            self._hooks(schema if isinstance(schema, type) else type(schema), ("pre_dump", "post_dump"))
-        )
+    def object(self, schema: Any, unknown: Any = None, partial: Any = None) -> TypeSpec:
+        cls: Any = schema if isinstance(schema, type) else type(schema)
+        chosen: Any = getattr(cls, "type_schemas", None)
+        if isinstance(chosen, dict) and chosen:  # marshmallow-oneofschema
+            members = cast("dict[str, Any]", chosen)
+            refs = [TypeSpec(kind="object", ref=self.named(each)) for each in members.values()]
+            tags = f"key:{cls.type_field} of {', '.join(sorted(members))}"
+            return TypeSpec(kind="union", members=tuple(refs), discriminator=tags)
+        found, default = self._fields(schema)
+        loads = self._hooks(cls, ("pre_load", "post_load", "validates", "validates_schema"))
+        dumps = self._hooks(cls, ("pre_dump", "post_dump"))
         return TypeSpec(
             kind="object",
-            fields=tuple(self.field(name, field) for name, field in found.items()),
-            extra=_EXTRAS.get(unknown, "forbid"),
-            checks=checks,
-            serializers=serializers,
+            fields=tuple(_partially(self.field(name, field), partial) for name, field in found.items()),
+            extra=_EXTRAS.get(unknown or default, "forbid"),
+            checks=(*loads, *self._own(cls, _LOADS)),
+            serializers=(*dumps, *self._own(cls, _DUMPS)),
         )
+
+    def _own(self, cls: Any, names: tuple[str, ...]) -> Iterator[str]:
+        """Methods of Schema that the app replaced."""
+        for name in names:
+            function = getattr(cls, name, None)
+            if not str(getattr(function, "__module__", "marshmallow")).startswith(("marshmallow", _OURS)):
+                yield self.code("method", function)
+
+    def nested(self, field: Any) -> TypeSpec:
+        """A schema in another: as it is, or with what the field or the instance says of it."""
+        schema = field.schema
+        cls: Any = type(schema)
+        told = self._told(field, schema)
+        generated = cls.__module__.partition(".")[0] == "marshmallow"  # Schema.from_dict
+        if not told and not generated:
+            return TypeSpec(kind="object", ref=self.named(schema))
+        ref = f"{reference(cls.__module__, cls.__qualname__)} ({told}{f' {id(cls)}' if generated else ''})"
+        if ref in self._inside:  # it holds itself
+            self._inside[ref] = True
+            return TypeSpec(kind="object", ref=ref)
+        self._inside[ref] = False
+        partial = True if self._partial else schema.partial
+        outer, self._partial = self._partial, partial is True
+        try:
+            type_ = self.object(schema, getattr(field, "unknown", None), partial)
+        finally:
+            self._partial = outer
+            again = self._inside.pop(ref)
+        if again:
+            name = ref.rpartition(":")[2]
+            self.document[ref] = SchemaSpec(name=name, module=cls.__module__, library="marshmallow", type=type_)
+        return type_
+
+    def _told(self, field: Any, schema: Any) -> str:
+        """In which a nested schema differs from its class, as text."""
+        opts: Any = schema.opts
+        unknown = getattr(field, "unknown", None) or schema.unknown
+        partial = True if self._partial else schema.partial
+        said: dict[str, Any] = {
+            "only": sorted(schema.only) if schema.only is not None else None,
+            "exclude": sorted({*schema.exclude} - {*opts.exclude}),
+            "load_only": sorted({*schema.load_only} - {*opts.load_only}),
+            "dump_only": sorted({*schema.dump_only} - {*opts.dump_only}),
+            "partial": partial if isinstance(partial, bool) or partial is None else sorted(partial),
+            "unknown": _EXTRAS.get(unknown) if unknown != opts.unknown else None,
+        }
+        return ", ".join(f"{name}={value}" for name, value in said.items() if value)
 
     def _fields(self, schema: Any) -> tuple[dict[str, Any], Any]:
         if isinstance(schema, type):
@@ -187,32 +240,36 @@ class _Reader:
         type_ = self._plain(field)
         if field.allow_none and type_.kind != "any":
             type_ = replace(type_, nullable=True)
-        for each in field.validators:
-            type_ = self._validated(type_, each)
-        return type_
+        return validated(type_, field.validators, self.code)
 
     def _plain(self, field: Any) -> TypeSpec:
         if isinstance(field, _f.Pluck):
             return self._many(field, self.type(field.schema.fields[field.field_name]))
         if isinstance(field, _f.Nested):
-            nested = field.schema
-            plain = not (nested.only or nested.exclude or nested.partial)
-            inner = TypeSpec(kind="object", ref=self.named(nested)) if plain else self.object(nested)
-            return self._many(field, inner)
+            return self._many(field, self.nested(field))
         if isinstance(field, _f.List):
             return TypeSpec(kind="list", items=self.type(field.inner))
         if isinstance(field, _f.Tuple):
-            return TypeSpec(kind="tuple", prefix=tuple(self.type(each) for each in field.tuple_fields))
+            prefix = tuple(self.type(each) for each in field.tuple_fields)
+            return TypeSpec(kind="tuple", prefix=prefix, min_length=len(prefix), max_length=len(prefix))
         if isinstance(field, _f.Constant):
-            return TypeSpec(kind="enum", values=(_scalar(field.constant),))
+            # Whatever is sent, it is the constant.
+            return TypeSpec(kind="enum", values=(scalar(field.constant),), checks=("field:Constant",))
         if hasattr(_f, "Enum") and isinstance(field, _f.Enum):
             by_value = bool(field.by_value)
-            values = tuple(_scalar(e.value if by_value else e.name) for e in field.enum)
+            values = tuple(scalar(e.value if by_value else e.name) for e in field.enum)
             plain = issubclass(field.enum, (str, int, float))
-            return TypeSpec(kind="enum", values=values, names=() if plain else tuple(e.name for e in field.enum))
+            return TypeSpec(
+                kind="enum",
+                values=values,
+                names=() if plain else tuple(e.name for e in field.enum),
+                items=base(self.type(field.field)) if by_value else None,
+            )
         if isinstance(field, _f.Mapping):
             key, value = field.key_field, field.value_field
             return TypeSpec(kind="map", keys=self.type(key) if key else None, items=self.type(value) if value else None)
+        if isinstance(field, (_f.Method, _f.Function)):
+            return self._code(field)
         for cls in type(field).__mro__:
             known = _TYPES.get(cls.__name__) if cls.__module__.partition(".")[0] == "marshmallow" else None
             if known is not None:
@@ -224,73 +281,43 @@ class _Reader:
         if own is known or not any(
             name in vars(cls)
             for cls in own.__mro__[: own.__mro__.index(known)]
-            for name in ("_deserialize", "_serialize")
+            for name in ("_deserialize", "_serialize", "deserialize", "serialize", "_validate", "_validated")
         ):
             return type_
         return replace(type_, checks=(*type_.checks, f"field:{own.__qualname__}"))
 
     def _number(self, field: Any, type_: TypeSpec) -> TypeSpec:
+        """What a field's own arguments say besides its class."""
+        changes: dict[str, Any] = {}
         if type_.kind == "integer" and getattr(field, "strict", False):
-            return replace(type_, strict=True)
+            changes["strict"] = True
         if type_.kind in ("decimal", "number") and field.allow_nan:
-            return replace(type_, finite=False)
+            changes["finite"] = False
         if type_.kind in ("datetime", "date", "time") and getattr(field, "format", None) not in (None, "iso"):
-            return replace(type_, format=str(field.format))
-        return type_
+            changes["format"] = str(field.format)
+        if type_.kind == "duration" and getattr(field, "precision", "seconds") != "seconds":
+            changes["format"] = str(field.precision)
+        if getattr(field, "default_timezone", None) or (type_.timezone == "naive" and field.timezone):
+            changes["timezone"] = None  # the other kind is converted
+        if getattr(field, "as_string", False):
+            changes["serializers"] = ("as_string",)
+        if type_.kind == "boolean" and (field.truthy, field.falsy) != (type(field).truthy, type(field).falsy):
+            changes["format"] = f"true: {facts(field.truthy)}, false: {facts(field.falsy)}"
+        return replace(type_, **changes) if changes else type_
+
+    def _code(self, field: Any) -> TypeSpec:
+        """A Method or Function: the code that loads and that writes."""
+        if isinstance(field, _f.Function):
+            codes = field.deserialize_func, field.serialize_func
+        else:
+            parent: Any = type(getattr(field, "parent", None))
+            names = field.deserialize_method_name, field.serialize_method_name
+            codes = tuple(name and getattr(parent, name, None) for name in names)
+        loads, writes = (() if each is None else (self.code("field", each),) for each in codes)
+        return TypeSpec(kind="any", checks=loads, serializers=writes)
 
     def _many(self, field: Any, inner: TypeSpec) -> TypeSpec:
         return TypeSpec(kind="list", items=inner) if getattr(field, "many", False) or field.schema.many else inner
-
-    def _validated(self, type_: TypeSpec, each: Any) -> TypeSpec:
-        cls: Any = type(each)
-        if cls is validate.And:
-            for inner in each.validators:
-                type_ = self._validated(type_, inner)
-            return type_
-        if cls is validate.Range and all(_bound(value) is not _UNKNOWN for value in (each.min, each.max)):
-            low, high = _bound(each.min), _bound(each.max)
-            names = "ge" if each.min_inclusive else "gt", "le" if each.max_inclusive else "lt"
-            return replace(
-                type_, **{name: value for name, value in zip(names, (low, high), strict=True) if value is not None}
-            )
-        if cls is validate.Length:
-            low, high = (each.equal, each.equal) if each.equal is not None else (each.min, each.max)
-            return replace(
-                type_, min_length=low or type_.min_length, max_length=high if high is not None else type_.max_length
-            )
-        if cls is validate.OneOf and not callable(each.choices):
-            return replace(type_, kind="enum", values=tuple(_scalar(value) for value in each.choices))
-        if cls is validate.Equal:
-            return replace(type_, kind="enum", values=(_scalar(each.comparable),))
-        if cls is validate.Regexp and type_.pattern is None:
-            return replace(
-                type_,
-                pattern=f"(?{each.regex.flags & ~32}){each.regex.pattern}"
-                if each.regex.flags & ~32
-                else each.regex.pattern,
-            )
-        if cls in (validate.Email, validate.URL):
-            return type_ if type_.format in ("email", "url") else replace(type_, format=cls.__name__.lower())
-        if cls.__module__ == validate.__name__:
-            return replace(type_, checks=(*type_.checks, f"validate:{each!r}"))
-        return replace(type_, checks=(*type_.checks, self.code("validate", each)))
-
-
-_UNKNOWN: Final = object()
-
-
-def _bound(value: Any) -> Any:
-    if value is None or isinstance(value, (int, float)):
-        return value
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if hasattr(value, "total_seconds"):
-        return value.total_seconds()
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return _UNKNOWN
-    return int(number) if number.is_integer() else number
 
 
 def _default(field: Any, name: str) -> Any:
@@ -310,10 +337,12 @@ def _json(value: Any) -> str | None:
         return FACTORY
 
 
-def _scalar(value: Any) -> bool | int | float | str | None:
-    if isinstance(value, enum.Enum):
-        value = value.value
-    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+def _partially(field: FieldSpec, partial: Any) -> FieldSpec:
+    """A field of a schema that is loaded partially: nothing, or not these, is required."""
+    named = partial is True or (partial and not isinstance(partial, bool) and field.name in partial)
+    if not named or field.presence != "required":
+        return field
+    return replace(field, presence="optional", written="never" if field.written == "never" else "sometimes")
 
 
 def _custom(field: Any) -> TypeSpec:
