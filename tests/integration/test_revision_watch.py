@@ -218,11 +218,11 @@ def test_a_locked_version_table(telemetry: Telemetry, url: Callable[[str], str],
     with app(driver, at) as one:
         versioned(one, "c")
         soon(telemetry, one, {("c", "current")})
-        usual = sorted(one.request() for _ in range(20))[10]
+        usual = sorted(one.request() for _ in range(9))[4]
         connected = connections(one)
         with locked(one, at):
             databases(one)[0].due = 0.0
-            took = sorted(reading_request(one) for _ in range(9))
+            took = sorted(reading_request(one) for _ in range(5))
             assert set(info(telemetry)) == {(None, "unknown")}
             assert took[0] - usual < LIMIT, took  # every one would wait; on a busy machine some take longer
             assert connections(one) < connected + 6000
@@ -685,7 +685,7 @@ def test_pgbouncer(telemetry: Telemetry, postgresql: Server) -> None:
                 "postgresql+psycopg2": {},
                 "postgresql+asyncpg": {"connect_args": {"statement_cache_size": 0, "prepared_statement_cache_size": 0}},
             }
-            for at, more in options.items():
+            for at, more in ((at, more) for at, more in options.items() if at in DRIVERS):
                 with app(at, f"{at}://leads@127.0.0.1:{port}/{name}", **more) as one:
                     one.request("DROP TABLE IF EXISTS alembic_version")
                     versioned(one, "b")
