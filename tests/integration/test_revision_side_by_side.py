@@ -222,14 +222,14 @@ def locked(url: str, mode: str) -> Iterator[None]:
             connection.execute(sqlalchemy.text("UNLOCK TABLES"))
 
 
-def judged(fault: str, driver: str, found: list[tuple[float, float]]) -> None:
-    """Prints the longest requests, and holds the difference of the quietest rounds against the limit."""
+def judged(fault: str, driver: str, found: list[tuple[float, float]], usual: bool = False) -> None:
+    """Prints the longest requests, and holds the difference of the quietest or the usual rounds against the limit."""
     times = list(zip(*found, strict=True))  # on a busy machine either application has a round that is long
     on, off = (min(each) * 1e3 for each in times)
     usual_on, usual_off = (statistics.median(each) * 1e3 for each in times)
     print(f"{fault}, {driver}: longest request of a round, the shortest and the median of the rounds: ", end="")
     print(f"{on:.1f} and {usual_on:.1f} ms with the watch, {off:.1f} and {usual_off:.1f} ms without")
-    assert on - off < LIMIT * 1e3, found
+    assert (usual_on - usual_off if usual else on - off) < LIMIT * 1e3, found
 
 
 def is_read(pair: Pair, driver: str, during: Callable[[], list[tuple[float, float]]]) -> list[tuple[float, float]]:
@@ -267,7 +267,7 @@ def test_a_hang_beside(pair: Pair, driver: str) -> None:
                 each.send_signal(signal.SIGCONT)
 
     rounds = is_read(pair, driver, lambda: [pair.beside(driver, stopped) for _ in range(ROUNDS)])
-    judged("server stopped", driver, rounds)
+    judged("server stopped", driver, rounds, usual=True)
     assert statistics.median(off for _, off in rounds) > PAUSE / 2  # it did hang
 
 
@@ -291,4 +291,4 @@ def test_a_writer_beside(pair: Pair, driver: str) -> None:
         other.close()
 
     rounds = is_read(pair, driver, lambda: [pair.beside(driver, writer) for _ in range(ROUNDS)])
-    judged("exclusive writer", driver, rounds)
+    judged("exclusive writer", driver, rounds, usual=True)
