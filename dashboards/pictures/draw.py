@@ -132,7 +132,7 @@ def running(scenario: str, home: Path) -> Iterator[tuple[str, str]]:
             for collector in running.collectors:
                 collector.kill()
             running.traffic(SECONDS // 2)
-        yield running.roads["collector"].url, "5s"
+        yield running.servers["collector"].url, "5s"
 
 
 def draw(scenarios: list[str], dashboards: list[str]) -> None:

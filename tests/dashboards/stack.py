@@ -1,6 +1,6 @@
 """The whole stack on loopback: leads API with faults, collectors, two Prometheus, Alertmanager, a webhook's receiver.
 
-One app process exports on two roads at once: its own endpoint, scraped by one Prometheus, and OTLP to a standalone
+One app process exports over two paths at once: its own endpoint, scraped by one Prometheus, and OTLP to a standalone
 collector, which the other scrapes. An agent beside them has a next hop that refuses everything.
 """
 
@@ -93,7 +93,7 @@ class Alertmanager(Program):
 
 
 class App(Program):
-    """The leads API under `opentelemetry-instrument`, exporting on both roads."""
+    """The leads API under `opentelemetry-instrument`, exporting over both paths."""
 
     patience = 180.0
 
@@ -162,7 +162,7 @@ class Stack:
     app: App
     webhook: Webhook
     alertmanager: Alertmanager
-    roads: dict[str, Prometheus]
+    servers: dict[str, Prometheus]
     values: Mapping[str, str]
     collectors: tuple[Collector, ...]
 
@@ -199,23 +199,23 @@ def stack(home: Path, otelcol: Path, prometheus: str, alertmanager: str, values:
         programs.enter_context(points(agent.otlp))
         app = programs.enter_context(App(home / "app", collector.otlp))
         manager = programs.enter_context(Alertmanager(alertmanager, home / "alertmanager", values))
-        roads: dict[str, Prometheus] = {}
+        servers: dict[str, Prometheus] = {}
         gateway, beside = collector.ports["telemetry"], agent.ports["telemetry"]
         # only one of the two notifies: for Alertmanager their alerts would be the same ones
-        for road, config, ports in (
+        for path, config, ports in (
             ("app", "app.yml", {9464: app.metrics, 9093: free_port()}),
             ("collector", "collector.yml", {8889: collector.ports["metrics"], 8888: gateway, 9093: manager.port}),
         ):
-            place = home / road
+            place = home / path
             (place / "rules").mkdir(parents=True)
             for name, text in rendering.rules(values):
                 (place / "rules" / name).write_text(text.replace("interval: 2m", "interval: 2s"))
-            flags = ["--enable-feature=exemplar-storage"] if road == "collector" else []
+            flags = ["--enable-feature=exemplar-storage"] if path == "collector" else []
 
             def with_agent(text: str) -> str:
                 return text.replace(f'["127.0.0.1:{gateway}"]', f'["127.0.0.1:{gateway}", "127.0.0.1:{beside}"]')
 
-            roads[road] = programs.enter_context(Prometheus(prometheus, config, place, ports, flags, with_agent))
-        for road, server in roads.items():
-            eventually(lambda server=server: server.query("target_info") != [], f"{road} has the app's series")
-        yield Stack(app, webhook, manager, roads, values, (collector, agent))
+            servers[path] = programs.enter_context(Prometheus(prometheus, config, place, ports, flags, with_agent))
+        for path, server in servers.items():
+            eventually(lambda server=server: server.query("target_info") != [], f"{path} has the app's series")
+        yield Stack(app, webhook, manager, servers, values, (collector, agent))

@@ -102,6 +102,6 @@ def test_each_alert_says_what_and_where() -> None:
 
 
 def test_aggregations_keep_named_labels() -> None:
-    """No rule aggregates `without`, joins on all labels by accident of the road, or names a label of the scope."""
+    """No rule aggregates `without`, joins on all labels by accident of the topology, or names a label of the scope."""
     for rule in committed():
         assert not re.search(r"\bwithout\b|otel_scope", str(rule["expr"])), rule

@@ -38,7 +38,7 @@ SCALED = {
 RATE_INTERVAL = "20s"
 
 COLLECTORS = re.compile(r"^up$|\botelcol_")
-"""Series of the collectors: on the app's road, where there is none, their panels say so."""
+"""Series of the collectors: on the app's path, where there is none, their panels say so."""
 
 ANY_STATE = re.compile(r'\{schema_db_state=~?"[^"]*"\}')
 RANGES = {
@@ -76,7 +76,7 @@ def variables(server: Prometheus, dashboard: dict[str, Any]) -> dict[str, str]:
         inner, label = re.fullmatch(r"label_values\((.*),\s*(\w+)\)", variable["query"]["query"]).groups()
         match = promql.resolved(inner, values)
         found = server.api(f"label/{label}/values", **{"match[]": match})
-        assert found, f"{variable['name']} has no value on this road"
+        assert found, f"{variable['name']} has no value on this path"
         # twice: once for the regular expression, once for the string that holds it
         listed = "|".join(re.escape(value).replace("\\", "\\\\") for value in found)
         values[f"${variable['name']}"] = variable.get("allValue") or f"({listed})"
@@ -91,11 +91,11 @@ def samples(server: Prometheus, expr: str, target: dict[str, Any]) -> list[float
     return [float(value) for row in result for _, value in row["values"] if value != "NaN"]
 
 
-@pytest.mark.parametrize("road", ["app", "collector"])
+@pytest.mark.parametrize("path", ["app", "collector"])
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_panels(live: Stack, name: str, road: str) -> None:
+def test_panels(live: Stack, name: str, path: str) -> None:
     """Every query of a dashboard gives numbers, of its unit's size, with its variables resolved as Grafana does."""
-    server, dashboard = live.roads[road], DASHBOARDS[name]
+    server, dashboard = live.servers[path], DASHBOARDS[name]
     values = variables(server, dashboard)
     for panel in panels(dashboard):
         unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit")
@@ -103,7 +103,7 @@ def test_panels(live: Stack, name: str, road: str) -> None:
             expr = promql.resolved(target["expr"], values)
             if " offset " in expr:
                 continue  # the stack is too young for what was an hour ago
-            if road == "app" and any(map(COLLECTORS.search, promql.metrics(target["expr"]))):
+            if path == "app" and any(map(COLLECTORS.search, promql.metrics(target["expr"]))):
                 continue
             found = samples(server, expr, target)
             assert found, f"{panel['title']}: {expr} is empty"
@@ -122,14 +122,14 @@ def test_panels_as_grafana_makes_them(live: Stack, tmp_path: Path) -> None:
         pytest.skip("no node_modules: make dashboards-pictures installs them")
     from dashboards.pictures import draw
 
-    for road, server in live.roads.items():
+    for path, server in live.servers.items():
         asked = [
             {"dashboard": str(draw.JSON / f"{name}.json"), "json": str(tmp_path / f"{name}.json"), "open": True}
             for name in DASHBOARDS
         ]
         draw.shoot(server.url, "5s", asked, tmp_path)
         made = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in DASHBOARDS}
-        assert [f"{road} {name}: {fault}" for name in DASHBOARDS for fault in draw.faults(made[name])] == []
+        assert [f"{path} {name}: {fault}" for name in DASHBOARDS for fault in draw.faults(made[name])] == []
         columns = {
             (panel["title"], field["shown"]): field
             for name in ("schema-health", "schema-validation")
@@ -164,7 +164,7 @@ def operands(expr: str) -> list[str]:
 
 def test_rules(live: Stack) -> None:
     """Every recording rule has numbers, and so has all that an alert compares with its limit."""
-    server = live.roads["collector"]
+    server = live.servers["collector"]
     for rule in rules():
         expr = str(rule["expr"])
         asked = [str(rule["record"])] if "record" in rule else operands(expr) or [expr]
@@ -175,17 +175,17 @@ def test_rules(live: Stack) -> None:
 
 
 def test_no_rule_fails(live: Stack) -> None:
-    """No rule fails on either road (a join of many to many would)."""
-    for road, server in live.roads.items():
+    """No rule fails on either path (a join of many to many would)."""
+    for path, server in live.servers.items():
         groups = server.api("rules")["groups"]
-        assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == [], road
+        assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == [], path
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_runbook_queries(live: Stack, alert: str) -> None:
     """Every query of a runbook runs, and gives an answer where there is something to say."""
     for query in queries(alert):
-        found = live.roads["collector"].query(query)
+        found = live.servers["collector"].query(query)
         assert found or re.search(r"[><=]=? ?0$", query.strip()), f"{alert}: {query} is empty"
 
 
@@ -204,7 +204,7 @@ FIRING = {
 
 def test_alerts_fire_with_whole_texts(live: Stack) -> None:
     """The injected faults raise their alerts, whose texts and links have no hole and no failed template."""
-    found = live.roads["collector"].api("alerts")["alerts"]
+    found = live.servers["collector"].api("alerts")["alerts"]
     assert {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"} >= FIRING
     for alert in found:
         text = json.dumps(alert["annotations"])
@@ -214,7 +214,7 @@ def test_alerts_fire_with_whole_texts(live: Stack) -> None:
 def test_notified_and_resolved(live: Stack) -> None:
     """The promised alert reaches the webhook after its `for`, in one message, with working links; then it resolves."""
     alert = "HighValidationErrorRate"
-    server = live.roads["collector"]
+    server = live.servers["collector"]
     fired = eventually(lambda: live.webhook.of(alert, "firing"), "a message of the promised alert")
     active = min(one["startsAt"] for one in fired[0][1]["alerts"])
     pending = server.query(f'min_over_time(ALERTS_FOR_STATE{{alertname="{alert}"}}[5m])')[0][1]

@@ -195,18 +195,18 @@ _ADAPTED: list[Any] = [
 ]
 
 
-def pydantic_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def pydantic_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """Adapters, models and calls of functions."""
     adapters = [TypeAdapter(annotation) for annotation in _ADAPTED]
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         for adapter in adapters:
             yield lambda adapter=adapter: adapter.validate_python(payload)
         if isinstance(payload, dict):
             yield lambda: Lead(**payload)
             yield lambda: called(**payload)
 
-    return road
+    return calls
 
 
 # -- jsonschema
@@ -241,16 +241,16 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def jsonschema_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def jsonschema_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """A document with every keyword that holds data, and one keyword of the application's own."""
     extended: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, {TYPE: _forbid})
     validator = extended(DOCUMENT)
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         yield lambda: list(validator.iter_errors(payload))
         yield lambda: jsonschema.validate(payload, {"additionalProperties": {"enum": [MEMBER]}, "minProperties": 9})
 
-    return road
+    return calls
 
 
 # -- marshmallow
@@ -286,26 +286,26 @@ class LeadSchema(marshmallow.Schema):
         misbehave(given)
 
 
-def marshmallow_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def marshmallow_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """A Schema that is kept, one per call, and one made of a dictionary."""
     kept = LeadSchema()
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         yield lambda: kept.load(payload)
         yield lambda: LeadSchema(many=True).validate([payload, payload])
         yield lambda: marshmallow.Schema.from_dict({"name": marshmallow.fields.Integer()})().load(payload)
 
-    return road
+    return calls
 
 
 # -- SQLAlchemy
 
 
-def sqlalchemy_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def sqlalchemy_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """Queries inside a validation and after one."""
     adapter = TypeAdapter(Annotated[str, AfterValidator(lambda given: ask(given, broken=True))])
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         def job() -> None:
             with endpoint("import-leads"):
                 adapter.validate_python(PARAMETER)
@@ -314,13 +314,13 @@ def sqlalchemy_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
         yield job
         yield lambda: adapter.validate_python(str(payload))
 
-    return road
+    return calls
 
 
 # -- web frameworks
 
 
-def fastapi_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def fastapi_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """Bodies, parameters, responses, and paths and methods that no route has."""
     app = FastAPI()
 
@@ -334,14 +334,14 @@ def fastapi_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
     @app.put("/raw")
     async def raw(pet: Annotated[Tagged, Body()], secret: Annotated[dict[str, int], Body()]) -> None: ...
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         body = json.dumps(payload).encode()
         yield lambda: _asgi(app, "POST", "/leads/1", body)
         yield lambda: _asgi(app, "POST", f"/leads/{VALUE}", body, f"{UNKNOWN}={VALUE}&name={VALUE}")
         yield lambda: _asgi(app, "PUT", "/raw", body)
         yield lambda: _asgi(app, UNKNOWN.upper(), f"/{UNKNOWN}", body)
 
-    return road
+    return calls
 
 
 def _asgi(app: Any, method: str, path: str, body: bytes, query: str = "") -> None:
@@ -365,7 +365,7 @@ def _asgi(app: Any, method: str, path: str, body: bytes, query: str = "") -> Non
         raise AssertionError("the app waits for something")
 
 
-def flask_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
+def flask_calls() -> Callable[[Any], Iterator[Callable[[], object]]]:
     """A view that validates with every library, and paths and methods that no rule has."""
     app = Flask(__name__)
     app.testing = True
@@ -381,19 +381,19 @@ def flask_road() -> Callable[[Any], Iterator[Callable[[], object]]]:
 
     client = app.test_client()
 
-    def road(payload: Any) -> Iterator[Callable[[], object]]:
+    def calls(payload: Any) -> Iterator[Callable[[], object]]:
         yield lambda: client.post(f"/leads/{PARAMETER}", json=payload, query_string={UNKNOWN: VALUE})
         yield lambda: client.open(f"/{UNKNOWN}", method=UNKNOWN.upper())
 
-    return road
+    return calls
 
 
-ROADS = {
-    "pydantic": pydantic_road,
-    "jsonschema": jsonschema_road,
-    "marshmallow": marshmallow_road,
-    "sqlalchemy": sqlalchemy_road,
-    "fastapi": fastapi_road,
-    "flask": flask_road,
+CALLS = {
+    "pydantic": pydantic_calls,
+    "jsonschema": jsonschema_calls,
+    "marshmallow": marshmallow_calls,
+    "sqlalchemy": sqlalchemy_calls,
+    "fastapi": fastapi_calls,
+    "flask": flask_calls,
 }
 """Integration → makes, once telemetry is on, the validations that a payload is thrown at."""

@@ -1,4 +1,4 @@
-"""The whole road of the leads API: started unchanged under `opentelemetry-instrument`, held to its traffic's count."""
+"""The whole path of the leads API: started unchanged under `opentelemetry-instrument`, held to its traffic's count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSTRUMENT = processes.beside_python("opentelemetry-instrument")
 @cache
 def _database() -> Path:
     """A migrated database, made once: the migration times this machine, to make one look-up slow on it."""
-    directory = Path(tempfile.mkdtemp(prefix="leads-road-"))
+    directory = Path(tempfile.mkdtemp(prefix="leads-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     file = directory / "leads.sqlite3"
     environment = processes.clean_environment() | {"PYTHONPATH": str(LEADS), "LEADS_DATABASE_URL": f"sqlite:///{file}"}
@@ -37,7 +37,7 @@ def _database() -> Path:
 
 
 def environment(directory: Path, **telemetry: str) -> dict[str, str]:
-    """What an app on the road needs: the example on its path, a database of its own, and the given settings only."""
+    """What an app on that path needs: the example on its path, a database of its own, and the given settings only."""
     file = directory / "leads.sqlite3"
     if not file.exists():
         shutil.copyfile(_database(), file)

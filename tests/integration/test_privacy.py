@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.schema.integrations.marshmallow import instal
 from opentelemetry.instrumentation.schema.integrations.pydantic import _core_schema, _validator
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import install as sqlalchemy
 
-from tests.integration.canaries import CANARIES, KEY, NUMBER, ROADS, UNKNOWN, VALUE, found_in, payloads
+from tests.integration.canaries import CALLS, CANARIES, KEY, NUMBER, UNKNOWN, VALUE, found_in, payloads
 from tests.telemetry import Telemetry
 
 MODES = list(product(("notable", "all", "off"), ("fold", "sdk")))
@@ -81,7 +81,7 @@ def just_exported(telemetry: Telemetry, logged: Logged) -> str:
 def test_no_canary_is_exported(spans: str, aggregation: str, watch: Callable[..., Telemetry], logged: Logged) -> None:
     """Thousands of payloads against every integration: no metric, exemplar, span or log line holds a canary."""
     telemetry = watch(spans=spans, aggregation=aggregation)
-    roads = [make() for make in ROADS.values()]
+    every = [make() for make in CALLS.values()]
     ended = 0
 
     @seed(hash_of(spans, aggregation))
@@ -89,8 +89,8 @@ def test_no_canary_is_exported(spans: str, aggregation: str, watch: Callable[...
     @given(payloads(*CANARIES.values()))
     def run(payload: Any) -> None:
         nonlocal ended
-        for road in roads:
-            throw(telemetry, road(payload))
+        for calls in every:
+            throw(telemetry, calls(payload))
         ended += sum(span.name.startswith("schema.validate") for span in telemetry.spans())
         exported = just_exported(telemetry, logged)
         assert found_in(exported) == set(), next(line for line in exported.splitlines() if found_in(line))
@@ -162,21 +162,21 @@ LEAKED = {
 """Integration → the classes of canary that its payloads leave behind if nothing is templated."""
 
 
-@pytest.mark.parametrize("library", ROADS)
+@pytest.mark.parametrize("library", CALLS)
 def test_without_templating_canaries_are_found(
     library: str, watch: Callable[..., Telemetry], logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same payloads, with our templating switched off, do leave canaries where the other test looks for them."""
     untemplated(monkeypatch)
     telemetry = watch(spans="all", cardinality_limit=10**6)
-    road = ROADS[library]()
+    calls = CALLS[library]()
     found: set[str] = set()
 
     @seed(1)
     @settings(max_examples=100, **SETTINGS)
     @given(payloads(VALUE, NUMBER, UNKNOWN, KEY))
     def run(payload: Any) -> None:
-        throw(telemetry, road(payload))
+        throw(telemetry, calls(payload))
         found.update(found_in(just_exported(telemetry, logged)))
 
     run()

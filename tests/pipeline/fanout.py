@@ -1,4 +1,4 @@
-"""Passes on what one app sends to several receivers, so that the same traffic goes over every road."""
+"""Passes on what one app sends to several receivers, so that the same traffic goes over every path."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m tests.pipeline.load --otlp http://127.0.0.1:4317 --seconds 6 --rate 50
 
-It knows nothing of the instrumentation, so that a test of the road fails for the road's reasons only. Series that can
+It knows nothing of the instrumentation, so that a test of the path fails for the path's reasons only. Series that can
 be published as 0 are, and stay so for `--quiet` seconds, as `rate()` does not see a series' first value; for the same
 reason the histogram then has one plain value of each endpoint for as long. After the line is printed the process lives
 on, for its own endpoint to be scraped, until its standard input closes. SIGTERM ends the traffic early: what was
@@ -67,7 +67,7 @@ GAUGES = [
 
 
 class Traffic:
-    """Handles made-up requests and counts them; `truth` is what every road has to arrive at."""
+    """Handles made-up requests and counts them; `truth` is what must arrive over every path."""
 
     def __init__(self, tracing: TracerProvider, metering: MeterProvider, leak: bool) -> None:
         self.tracer = tracing.get_tracer(SCOPE, "0.1.0")

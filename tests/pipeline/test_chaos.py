@@ -1,4 +1,4 @@
-"""What is lost when a part of the road dies, is away, or is full: only what the documentation says.
+"""What is lost when a part of the path dies, is away, or is full: only what the documentation says.
 
 `make chaos` runs all of it and ends with the table that docs/pipeline.md shows.
 """

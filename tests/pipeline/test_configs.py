@@ -159,7 +159,7 @@ def test_every_variable_is_documented() -> None:
 
 @pytest.mark.parametrize("config", ["app.yml", "collector.yml", "remote-write.yml"])
 def test_prometheus_configs(config: str, prometheus: str) -> None:
-    """promtool accepts the config (the one for OTLP needs Prometheus 3, and is started by its road's test)."""
+    """promtool accepts the config (the one for OTLP needs Prometheus 3, and is started by its topology's test)."""
     promtool = shutil.which("promtool")
     assert promtool is not None
     done = subprocess.run(

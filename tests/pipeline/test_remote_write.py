@@ -1,4 +1,4 @@
-"""The road that writes to Prometheus when Prometheus is away and the gateway dies: nothing is lost, nobody is paged."""
+"""The path that writes to Prometheus when Prometheus is away and the gateway dies: nothing is lost, nobody is paged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILED = "otelcol_exporter_send_failed_metric_points_total"
 PAGES = 'ALERTS{alertstate="firing", alertname=~"Collector.*|SchemaTelemetry.*|MeasurementsDropped"}'
 
 
-class Road:
+class RemoteWrite:
     """An app, a standalone collector that writes, and a Prometheus with the alerts, for `seconds` of traffic."""
 
     def __init__(self, otelcol: Path, prometheus: str, home: Path, stack: ExitStack, seconds: float) -> None:
@@ -65,18 +65,18 @@ class Road:
 def test_restart_and_kill_lose_nothing(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
     """A minute without Prometheus leaves no gap; with a killed gateway too, counts are right and nobody is paged."""
     with ExitStack() as stack:
-        road = Road(otelcol, prometheus, tmp_path, stack, seconds=190)
-        road.away(60)
+        writer = RemoteWrite(otelcol, prometheus, tmp_path, stack, seconds=190)
+        writer.away(60)
         time.sleep(20)
-        failed, gap = road.collector.own(FAILED), road.longest_gap()
-        road.collector.kill()
+        failed, gap = writer.collector.own(FAILED), writer.longest_gap()
+        writer.collector.kill()
         time.sleep(5)
-        road.collector.start()
-        truth = road.app.truth()
+        writer.collector.start()
+        truth = writer.app.truth()
         what = "remote write: Prometheus 60 s away, kill -9 gateway: points"
         fault_row((what, "-", "-", failed, 0, f"gap {gap:.0f} s"))
-        eventually(lambda: road.every_count_is_right(truth), f"every count of {truth['requests']}")
-        assert (failed, road.paged()) == (0, set())
+        eventually(lambda: writer.every_count_is_right(truth), f"every count of {truth['requests']}")
+        assert (failed, writer.paged()) == (0, set())
         assert gap < 10
 
 
@@ -84,11 +84,11 @@ def test_restart_and_kill_lose_nothing(otelcol: Path, prometheus: str, tmp_path:
 def test_four_minutes_are_tried(otelcol: Path, prometheus: str, tmp_path: Path, fault_row: FaultRow) -> None:
     """A Prometheus that is away for four and a half minutes gets every point of that time when it is back."""
     with ExitStack() as stack:
-        road = Road(otelcol, prometheus, tmp_path, stack, seconds=330)
-        road.away(270)
-        truth = road.app.truth()
-        eventually(lambda: road.every_count_is_right(truth), f"every count of {truth['requests']}")
-        failed, gap = road.collector.own(FAILED), road.longest_gap()
+        writer = RemoteWrite(otelcol, prometheus, tmp_path, stack, seconds=330)
+        writer.away(270)
+        truth = writer.app.truth()
+        eventually(lambda: writer.every_count_is_right(truth), f"every count of {truth['requests']}")
+        failed, gap = writer.collector.own(FAILED), writer.longest_gap()
         fault_row(("remote write: Prometheus 270 s away: points", "-", "-", failed, 0, f"gap {gap:.0f} s"))
         assert failed == 0
         assert gap < 10
@@ -98,19 +98,19 @@ def test_four_minutes_are_tried(otelcol: Path, prometheus: str, tmp_path: Path, 
 def test_wrong_clock_delays_nobody(otelcol: Path, prometheus: str, tmp_path: Path, hours: float) -> None:
     """An app whose clock is wrong by an hour, a day or a year keeps no other app's points from Prometheus."""
     with ExitStack() as stack:
-        road = Road(otelcol, prometheus, tmp_path, stack, seconds=15)
-        eventually(lambda: road.server.value("sum(api_requests_total)"), "the app's first points")
-        with grpc.insecure_channel(road.collector.otlp) as channel:
+        writer = RemoteWrite(otelcol, prometheus, tmp_path, stack, seconds=15)
+        eventually(lambda: writer.server.value("sum(api_requests_total)"), "the app's first points")
+        with grpc.insecure_channel(writer.collector.otlp) as channel:
             for _ in range(3):
                 request = points(0, 1, "wrong", SCOPE)
                 (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
                 metric.sum.data_points[0].time_unix_nano += int(hours * 3600 * 1e9)
                 MetricsServiceStub(channel).Export(request, timeout=5)
                 time.sleep(1)
-        requests = road.app.truth()["requests"]
+        requests = writer.app.truth()["requests"]
         right = 'sum(api_requests_total{job="shop/leads"})'
-        eventually(lambda: road.server.value(right) == requests, f"{requests} requests")
-        assert "failed to send WriteRequest" not in road.collector.log.read_text()
+        eventually(lambda: writer.server.value(right) == requests, f"{requests} requests")
+        assert "failed to send WriteRequest" not in writer.collector.log.read_text()
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""The leads API, unchanged, over every road to Prometheus: what arrives is what its traffic counted."""
+"""The leads API, unchanged, over every topology to Prometheus: what arrives is what its traffic counted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sink import Span
 from stores import exemplars
 from tests.pipeline.fanout import FanOut
 from tests.pipeline.programs import Prometheus, eventually, free_port
-from tests.pipeline.topologies import EXTRA_LABELS, ROADS, Road, lay_all
+from tests.pipeline.topologies import EXTRA_LABELS, TOPOLOGIES, Topology, start_all
 
 pytestmark = pytest.mark.timeout(900)  # the first test may have to build the collector
 
@@ -89,17 +89,17 @@ class At(Source):
 
 @dataclass
 class Driven:
-    """A road that the app's traffic has gone over: all of it, and the minute after each schema was seen once."""
+    """A topology that the app's traffic has gone over: all of it, and the minute after each schema was seen once."""
 
-    road: Road
+    topology: Topology
     truth: Truth
     recent: Truth
     minute: float
     messages: set[str]
 
     def readings(self) -> Iterator[tuple[Source, Reading]]:
-        """What each Prometheus of the road holds."""
-        for server in self.road.servers:
+        """What each Prometheus of the topology holds."""
+        for server in self.topology.servers:
             source = At(server.url, time=self.minute)
             yield source, source.read()
 
@@ -108,27 +108,27 @@ class Driven:
 def over_every_road(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, prometheus: str
 ) -> Iterator[dict[str, Driven]]:
-    """One app, whose telemetry goes over each road that a chosen test asks for, all of them at the same time."""
+    """One app, whose telemetry goes over each topology that a chosen test asks for, all of them at the same time."""
     asked = [item.callspec.params for item in request.session.items if getattr(item, "callspec", None)]
     names = sorted({parameters["driven"] for parameters in asked if "driven" in parameters})
-    home = tmp_path_factory.mktemp("roads")
+    home = tmp_path_factory.mktemp("topologies")
     with ExitStack() as stack:
-        roads = lay_all(names, stack, home, prometheus)
-        fan = stack.enter_context(FanOut([road.otlp for road in roads]))
-        own_port = next((road.app_port for road in roads if road.app_port), free_port())
+        topologies = start_all(names, stack, home, prometheus)
+        fan = stack.enter_context(FanOut([topology.otlp for topology in topologies]))
+        own_port = next((topology.app_port for topology in topologies if topology.app_port), free_port())
         app = service.start(stack, home, free_port(), _telemetry(fan.otlp, own_port))
         first = _each_series_once(app)
         messages = _send_canaries(app, first)
-        _settle(roads, first)
-        minute = _begin_minute(roads) + 60
+        _settle(topologies, first)
+        minute = _begin_minute(topologies) + 60
         recent = traffic.run(app, "demo", seed=1, requests=500, rate=100, threads=4)
-        _settle(roads, first + recent)
-        for road in roads:
-            (road.home / "app.log").symlink_to(home / "app.log")
-        yield {road.name: Driven(road, first + recent, recent, minute, messages) for road in roads}
+        _settle(topologies, first + recent)
+        for topology in topologies:
+            (topology.home / "app.log").symlink_to(home / "app.log")
+        yield {topology.name: Driven(topology, first + recent, recent, minute, messages) for topology in topologies}
 
 
-@pytest.fixture(scope="module", params=ROADS)
+@pytest.fixture(scope="module", params=TOPOLOGIES)
 def driven(request: pytest.FixtureRequest, over_every_road: dict[str, Driven]) -> Driven:
     return over_every_road[request.param]
 
@@ -185,25 +185,25 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(child)
 
 
-def _settle(roads: Iterable[Road], truth: Truth) -> None:
-    """Return when every Prometheus of every road has every count."""
+def _settle(topologies: Iterable[Topology], truth: Truth) -> None:
+    """Return when every Prometheus of every topology has every count."""
 
     def arrived(server: Prometheus) -> bool:
         return all(row.right for row in counts(Source(server.url).read(), truth))
 
-    for road in roads:
-        for server in road.servers:
-            eventually(lambda server=server: arrived(server), f"{road.name}: every count of {truth}")
+    for topology in topologies:
+        for server in topology.servers:
+            eventually(lambda server=server: arrived(server), f"{topology.name}: every count of {truth}")
 
 
-def _begin_minute(roads: Iterable[Road]) -> float:
+def _begin_minute(topologies: Iterable[Topology]) -> float:
     """A time after which every series has a sample of what was before: a rate from then on is of what comes."""
     begins = time.time()
-    for road in roads:
-        for server in road.servers:
+    for topology in topologies:
+        for server in topology.servers:
             eventually(
                 lambda server=server: server.value("min(timestamp(api_requests_total))") > begins,
-                f"{road.name}: a sample since {begins}",
+                f"{topology.name}: a sample since {begins}",
             )
     return begins
 
@@ -246,10 +246,10 @@ def test_each_endpoint_and_schema_is_exact(driven: Driven) -> None:
 
 
 def test_labels_are_those_of_the_conventions(driven: Driven) -> None:
-    """No series has a label that is neither its instrument's nor the road's own, and without the scope none is left."""
-    for server in driven.road.servers:
-        extra = EXTRA_LABELS[driven.road.name]
-        if server is not driven.road.prometheus:
+    """Each series has only its instrument's labels and the topology's, and without the scope no others."""
+    for server in driven.topology.servers:
+        extra = EXTRA_LABELS[driven.topology.name]
+        if server is not driven.topology.prometheus:
             extra = extra - {label for label in extra if label.startswith("otel_scope")}
         for instrument in semconv.INSTRUMENTS:
             for labels in server.series(sample_name(instrument)):
@@ -257,29 +257,31 @@ def test_labels_are_those_of_the_conventions(driven: Driven) -> None:
 
 
 def test_bucket_boundaries_are_those_of_the_conventions(driven: Driven) -> None:
-    """Every road exposes exactly the conventions' boundaries, whatever way it writes them, and 0.01 alike on all."""
+    """Every topology exposes exactly the conventions' boundaries, and 0.01 written alike."""
     name = sample_name(semconv.VALIDATION_DURATION)
-    bounds = {labels["le"] for labels in driven.road.prometheus.series(name)}
+    bounds = {labels["le"] for labels in driven.topology.prometheus.series(name)}
     assert "0.01" in bounds
     assert sorted(map(float, bounds)) == [*semconv.VALIDATION_BUCKETS, float("inf")]
 
 
-@pytest.mark.parametrize("driven", ROADS[1:], indirect=True, scope="module")  # all with a collector
+@pytest.mark.parametrize("driven", TOPOLOGIES[1:], indirect=True, scope="module")  # all with a collector
 def test_collectors_own_series_are_scraped(driven: Driven) -> None:
     """Beside the app's series each Prometheus config brings the collector's own, which alerts watch."""
-    eventually(lambda: driven.road.prometheus.value("sum(otelcol_receiver_accepted_spans_total)"), "its own series")
+    eventually(lambda: driven.topology.prometheus.value("sum(otelcol_receiver_accepted_spans_total)"), "its own series")
 
 
-@pytest.mark.parametrize("driven", ROADS[1:], indirect=True, scope="module")  # the app's own endpoint has neither
+@pytest.mark.parametrize("driven", TOPOLOGIES[1:], indirect=True, scope="module")  # the app's own endpoint has neither
 def test_exemplars_lead_to_stored_traces(driven: Driven) -> None:
     """Each exemplar's trace is in the store with its validation's span, though most ordinary traces are dropped."""
-    road = driven.road
-    found = eventually(lambda: exemplars(road.prometheus.url, sample_name(semconv.VALIDATION_DURATION)), "exemplars")
+    topology = driven.topology
+    found = eventually(
+        lambda: exemplars(topology.prometheus.url, sample_name(semconv.VALIDATION_DURATION)), "exemplars"
+    )
     assert found[0].value > 0.01
     for exemplar in found:
         assert exemplar.filtered_attributes == {}
-        road.sink.wait_for(lambda exemplar=exemplar: road.sink.trace(exemplar.trace_id))
-        spans = {span.span_id: span.name for span in road.sink.trace(exemplar.trace_id)}
+        topology.sink.wait_for(lambda exemplar=exemplar: topology.sink.trace(exemplar.trace_id))
+        spans = {span.span_id: span.name for span in topology.sink.trace(exemplar.trace_id)}
         assert spans.get(exemplar.span_id, "").startswith("schema.validate "), exemplar
 
 
@@ -287,14 +289,14 @@ def test_payloads_are_absent_at_the_far_end(driven: Driven) -> None:
     """What clients sent as values and as unknown keys, and what validators said of it, is in no series, span or log."""
 
     def failed() -> list[Span]:
-        return [span for span in driven.road.sink.spans() if span.attributes.get(semconv.PROBLEM_COUNT)]
+        return [span for span in driven.topology.sink.spans() if span.attributes.get(semconv.PROBLEM_COUNT)]
 
-    driven.road.sink.wait_for(lambda: len(failed()) >= driven.truth.failures.total())
-    far_end = driven.road.far_end()
+    driven.topology.sink.wait_for(lambda: len(failed()) >= driven.truth.failures.total())
+    far_end = driven.topology.far_end()
     # a search that finds what is there
     assert "'schema_problem_path': 'rows.*.*'" in far_end["series"]
     assert "rows.*.*" in far_end["spans"]
-    assert driven.road.app_port or "trace_id" in far_end["exemplars"]
+    assert driven.topology.app_port or "trace_id" in far_end["exemplars"]
     assert "Server is ready" in far_end["logs"]
     assert "Uvicorn running" in far_end["logs"]
     for where, text in far_end.items():

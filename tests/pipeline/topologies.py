@@ -1,4 +1,4 @@
-"""The roads from an app to Prometheus and a trace store, laid with the configs that are shipped."""
+"""The topologies from an app to Prometheus and a trace store, made of the configs that are shipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ EXTRA_LABELS = {
     "remote-write": TARGET | SCOPE - {"otel_scope_schema_url"},
     "prometheus3": TARGET | SCOPE,
 }
-ROADS = ["app", "standalone", "agent-gateway", "remote-write", pytest.param("prometheus3", marks=pytest.mark.nightly)]
+TOPOLOGIES = [
+    "app",
+    "standalone",
+    "agent-gateway",
+    "remote-write",
+    pytest.param("prometheus3", marks=pytest.mark.nightly),
+]
 
 EXEMPLARS = "--enable-feature=exemplar-storage"
 RECEIVER = "--web.enable-remote-write-receiver"
@@ -30,7 +36,7 @@ DROP_SCOPE = "[{regex: otel_scope_.*, action: labeldrop}]"
 
 
 @dataclass
-class Road:
+class Topology:
     """What an app sends to, the Prometheus that gets it, one that took the scope off, and the trace store."""
 
     name: str
@@ -56,21 +62,21 @@ class Road:
         }
 
 
-def lay_all(names: Iterable[str], stack: ExitStack, home: Path, prometheus: str) -> list[Road]:
-    """Start the programs of several roads at the same time."""
+def start_all(names: Iterable[str], stack: ExitStack, home: Path, prometheus: str) -> list[Topology]:
+    """Start the programs of several topologies at the same time."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda name: lay(name, stack, home / name, prometheus), names))
+        return list(pool.map(lambda name: start(name, stack, home / name, prometheus), names))
 
 
-def lay(name: str, stack: ExitStack, home: Path, prometheus: str) -> Road:
-    """Start the programs of one road."""
+def start(name: str, stack: ExitStack, home: Path, prometheus: str) -> Topology:
+    """Start the programs of one topology."""
     sink = stack.enter_context(Sink())
     store = sink.grpc_endpoint.removeprefix("http://")
     to_store = {"OTELCOL_NEXT": store, "OTELCOL_DECISION_WAIT": "1s"}
     if name == "app":
         port = free_port()
         server, scopeless = _scraping(stack, prometheus, "app.yml", home, {9464: port})
-        return Road(name, home, sink, server, scopeless, store, port)
+        return Topology(name, home, sink, server, scopeless, store, port)
     otelcol = built("small")
     if name in ("standalone", "agent-gateway"):
         configs = STANDALONE if name == "standalone" else GATEWAY
@@ -79,7 +85,7 @@ def lay(name: str, stack: ExitStack, home: Path, prometheus: str) -> Road:
             entry = stack.enter_context(Collector(otelcol, AGENT, home, "agent", OTELCOL_NEXT=gateway.otlp))
         ports = {8889: gateway.ports["metrics"], 8888: gateway.ports["telemetry"]}
         server, scopeless = _scraping(stack, prometheus, "collector.yml", home, ports)
-        return Road(name, home, sink, server, scopeless, entry.otlp)
+        return Topology(name, home, sink, server, scopeless, entry.otlp)
     own = free_port()
     if name == "remote-write":
         server, scopeless = _passing_on(stack, prometheus, prometheus, "remote-write.yml", home, own, RECEIVER)
@@ -93,7 +99,7 @@ def lay(name: str, stack: ExitStack, home: Path, prometheus: str) -> Road:
         overlay = "overlays/prometheus-otlp.yaml"
     to_store["OTELCOL_TELEMETRY_PORT"] = str(own)
     collector = stack.enter_context(Collector(otelcol, (*STANDALONE, overlay), home, **to_store))
-    return Road(name, home, sink, server, scopeless, collector.otlp)
+    return Topology(name, home, sink, server, scopeless, collector.otlp)
 
 
 def _scraping(
