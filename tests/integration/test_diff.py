@@ -583,3 +583,39 @@ def test_markdown_is_a_table(repository: Repository) -> None:
     rows = [line for line in out.splitlines() if line.startswith("| BREAKING")]
     assert len(rows) == 2
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
+
+
+BASE = """
+class Base(BaseModel):
+    id: int
+    @field_validator("id")
+    @classmethod
+    def positive(cls, value: int) -> int:
+        assert value > 0
+        return value
+
+class One(Base): pass
+class Two(Base): pass
+class Three(Base): pass
+class Four(Base): pass
+"""
+
+
+def test_code_that_many_schemas_share(repository: Repository) -> None:
+    """A validator of a base class that changed is one finding to read and to approve, and one a schema for machines."""
+    repository.file.write_text(LEAD + BASE)
+    assert repository.run("lock").code == 0
+    repository.commit()
+    repository.change("value > 0", "value > 1")
+    findings = repository.findings()["findings"]
+    assert len(findings) == 10, "five schemas, two directions"
+    for format_ in ("text", "github", "markdown"):
+        ran = repository.run("diff", "--format", format_)
+        assert (ran.code, ran.out.count("positive@"), ran.out.count("more, to be approved together")) == (3, 4, 2), ran
+    assert (
+        "the same in 4 more, to be approved together: app.schemas:Four, app.schemas:One, app.schemas:Three …" in ran.out
+    )
+    shown = [each["fingerprint"] for each in findings if each["subject"] == "app.schemas:Base"]
+    approve = [f"--approve={each}" for each in shown]
+    assert repository.run("diff", *approve, "--reason", "no id was 1", "--by", "Ann").code == 0
+    assert len((repository.root / "schema.approvals").read_text().split("| Ann |")) == 11

@@ -66,6 +66,13 @@ class Finding:
         return digest(dumps([self.rule, self.schema, self.direction, self.path, self.old, self.new]))
 
     @property
+    def cause(self) -> str:
+        """Likewise, without the schema where code changed: a validator that many schemas inherit changed once."""
+        if self.rule not in ("code", "serializer"):
+            return self.fingerprint
+        return digest(dumps([self.rule, self.direction, self.path, self.old, self.new]))
+
+    @property
     def what(self) -> str:
         """The change in words."""
         if self.rule in _LISTED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Final, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -39,6 +39,7 @@ class Item:
         approval: Who accepted it and why; then it does not count.
         details: Facts for machines.
         remarks: Further lines for people.
+        cause: The same for findings that people read as one; empty for none.
     """
 
     code: str
@@ -54,6 +55,7 @@ class Item:
     approval: str | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     remarks: tuple[str, ...] = ()
+    cause: str = ""
 
     @property
     def counts(self) -> bool:
@@ -111,6 +113,24 @@ def format_option(function: Callable[..., None]) -> Callable[..., None]:
     )(with_json)
 
 
+def _read_as_one(items: Sequence[Item]) -> list[Item]:
+    """The first finding of each cause, which names the others' subjects."""
+    others: dict[str, list[str]] = {}
+    for item in items:
+        if item.cause and item.approval is None:
+            others.setdefault(item.cause, []).append(item.subject)
+    shown: list[Item] = []
+    for item in items:
+        subjects = others.get(item.cause, ()) if item.approval is None else ()
+        if len(subjects) < 2:
+            shown.append(item)
+        elif item.subject == subjects[0]:
+            names = f"{', '.join(subjects[1:4])}{' …' if len(subjects) > 4 else ''}"
+            remark = f"the same in {len(subjects) - 1} more, to be approved together: {names}"
+            shown.append(replace(item, remarks=(*item.remarks, remark)))
+    return shown
+
+
 def _worst_first(items: Sequence[Item]) -> list[Item]:
     return sorted(items, key=lambda each: (each.approval is not None, LEVELS.index(each.level)))
 
@@ -144,9 +164,9 @@ def _text(report: Report) -> Iterator[str]:
         yield from report.remarks
         yield report.summary
         return
-    subjects = list(dict.fromkeys(item.subject for item in report.items))
-    for subject in subjects:
-        mine = [item for item in report.items if item.subject == subject]
+    items = _read_as_one(report.items)
+    for subject in dict.fromkeys(item.subject for item in items):
+        mine = [item for item in items if item.subject == subject]
         holders: list[str] = mine[0].details.get("held_by", [])
         held = f"held by {', '.join(holders[:3])}{' …' if len(holders) > 3 else ''}" if holders else ""
         yield ", ".join(filter(None, (f"{subject} ({_where(mine[0])})" if _where(mine[0]) else subject, held)))
@@ -202,7 +222,7 @@ def _item_data(item: Item) -> dict[str, Any]:
 def _github(report: Report) -> Iterator[str]:
     """Workflow commands. GitHub shows ten of a kind, so the tenth says how many more there are."""
     kinds: dict[str, list[Item]] = {"error": [], "warning": [], "notice": []}
-    for item in _worst_first(report.items):
+    for item in _worst_first(_read_as_one(report.items)):
         counted = item.level in ("error", "unknown") and item.approval is None
         kinds["error" if counted else "warning" if item.level != "note" else "notice"].append(item)
     for kind, items in kinds.items():
@@ -213,6 +233,7 @@ def _github(report: Report) -> Iterator[str]:
             said = f"{_sentence(item)} [{item.fingerprint}]" if item.fingerprint else _sentence(item)
             if item.approval is not None:
                 said = f"approved by {item.approval}: {said}"
+            said = "\n".join((said, *item.remarks))
             if more > 0 and number == GITHUB_MOST:
                 said += f"\nand {more} more: see the log, or run otel-schema {report.command}"
             place = {"file": item.file, "line": item.line, "title": _title(report, item)}
@@ -279,7 +300,7 @@ def _markdown(report: Report) -> Iterator[str]:
     yield f"### otel-schema {report.command}: {report.result}"
     yield ""
     yield report.summary
-    shown = [item for item in report.items if item.level != "note"]
+    shown = [item for item in _read_as_one(report.items) if item.level != "note"]
     if shown:
         yield ""
         yield "| | where | change | what happens |"

@@ -206,11 +206,12 @@ def _approve(
             raise UsageError(f"no finding has the fingerprint {each}: copy one that this command prints")
         if finding.level not in ("breaking", "unknown"):
             raise UsageError(f"{each} needs no approval: it breaks nothing ({finding.what})")
-        try:
-            said = f"{finding.schema} {finding.direction} {finding.path}: {finding.what}".replace("\n", " ")
-            text = approvals.added(text, Approval(each, end, who, reason), said)
-        except ApprovalError as error:
-            raise UsageError(str(error)) from error
+        for same in (other for other in findings if other.cause == finding.cause):
+            said = f"{same.schema} {same.direction} {same.path}: {same.what}".replace("\n", " ")
+            try:
+                text = approvals.added(text, Approval(same.fingerprint, end, who, reason), said)
+            except ApprovalError as error:
+                raise UsageError(str(error)) from error
     path.write_text(text, encoding="utf-8")
 
 
@@ -340,6 +341,7 @@ def _item(
         approval=f"{approval.by}: {approval.reason}" if approval is not None and counts else None,
         details=details,
         remarks=said,
+        cause=finding.cause if counts else "",
     )
 
 
