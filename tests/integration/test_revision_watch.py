@@ -463,6 +463,14 @@ def test_psycopg2_without_a_limit_is_not_read(without: str) -> None:
     assert _drivers.driver_of(Dialect) is _drivers.DRIVERS["psycopg2"]
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql+mysqldb://", "mysql+mysqlconnector://", "mysql+asyncmy://", "postgresql+pg8000://"]
+)
+def test_a_driver_whose_waiting_has_no_limit_is_not_read(url: str) -> None:
+    """No connection is read through a driver that we do not know to wait for a limited time."""
+    assert _drivers.driver_of(sqlalchemy.make_url(url).get_dialect()) is None
+
+
 class Enough(Exception):
     """What a signal handler of the application raises."""
 

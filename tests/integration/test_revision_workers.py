@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 from time import sleep
 from typing import NamedTuple
@@ -51,6 +52,7 @@ if not context.is_offline_mode():
     pathlib.Path(__file__).with_name("committed").write_text(str(time.time()))
 """
 WORKERS = 4
+REVISIONS = ("r1", "r2", "r3", "r4")  # several, since workers read in step, and one commit may come just before
 INTERVAL = 1.0
 """Seconds between two reads."""
 
@@ -107,7 +109,7 @@ def test_each_worker_sees_the_migration(postgresql: Server, tmp_path: Path) -> N
         server = subprocess.Popen(
             [programs / "opentelemetry-instrument", *uvicorn], cwd=project.path, env=environment, start_new_session=True
         )
-        ended, failed, answered = threading.Event(), [], [0]
+        ended, failed, answered, commits = threading.Event(), [], [0], []
 
         def ask() -> None:
             while not ended.is_set():
@@ -124,10 +126,12 @@ def test_each_worker_sees_the_migration(postgresql: Server, tmp_path: Path) -> N
             for each in clients:
                 each.start()
             assert until(lambda: seen(sink, "r1") >= WORKERS, 240), "the first revision in each worker"
-            project.revision("r2", "r1", 'op.add_column("a", sa.Column("x", sa.Integer()))', 'op.drop_column("a", "x")')
-            done = project.do("upgrade")
-            assert done.code == 0, done.all
-            assert until(lambda: seen(sink, "r2") >= WORKERS, 240), "the second revision in each worker"
+            for old, new in pairwise(REVISIONS):
+                project.revision(new, old, f'op.add_column("a", sa.Column("{new}", sa.Integer()))')
+                done = project.do("upgrade")
+                assert done.code == 0, done.all
+                commits.append(float((project.path / "migrations/committed").read_text()))
+                assert until(lambda new=new: seen(sink, new) >= WORKERS, 240), f"{new} in each worker"
             before = answered[0]
             assert until(lambda: answered[0] > before + 50, 240), "requests afterwards"
         finally:
@@ -137,28 +141,28 @@ def test_each_worker_sees_the_migration(postgresql: Server, tmp_path: Path) -> N
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
         assert not failed
-        within_an_interval(sink, project.path)
+        within_an_interval(sink, project.path, commits)
 
 
-def within_an_interval(sink: Sink, folder: Path) -> None:
-    """What the workers themselves noted: when each knew the new revision, and when it published it."""
-    committed = float((folder / "migrations/committed").read_text())
+def within_an_interval(sink: Sink, folder: Path, commits: list[float]) -> None:
+    """What the workers themselves noted: when each knew a new revision, and when it published it."""
     workers: dict[int, list[Returned]] = {}
     for line in (folder / "returned.jsonl").read_text().splitlines():
         process, began, ended, found, pause = json.loads(line)
         workers.setdefault(process, []).append(Returned(began, ended, found[0] if found else None, pause))
     assert len(workers) == WORKERS
-    for process, rows in workers.items():
-        rows.sort(key=lambda row: row.ended)
-        seen = next(row.ended for row in rows if row.found == ["r2"])
-        # A busy machine makes reads slow: such a one says unknown, and the next comes after ten intervals.
-        due = max(committed + INTERVAL, *(row.pause for row in rows if row.ended <= seen))
-        first = min(row.began for row in rows if row.began >= due)
-        assert seen <= max(row.ended for row in rows if row.began <= first), (process, seen - committed)
-        print(f"worker {process}: {seen - committed:.2f} s after the commit")
-        for point in sink.metric_points("schema.db.info"):
-            if point.resource["process.pid"] == process and point.time_ns / 1e9 > seen and point.value:
-                assert point.attributes.get("schema.db.revision") != "r1"
+    for (old, new), committed in zip(pairwise(REVISIONS), commits, strict=True):
+        for process, rows in workers.items():
+            rows.sort(key=lambda row: row.ended)
+            known = next(row.ended for row in rows if row.found == [new])
+            # A busy machine makes reads slow: such a one says unknown, and the next comes after ten intervals.
+            due = max(committed + INTERVAL, *(row.pause for row in rows if row.ended <= known))
+            first = min(row.began for row in rows if row.began >= due)
+            assert known <= max(row.ended for row in rows if row.began <= first), (process, new, known - committed)
+            print(f"worker {process}: {new} {known - committed:.2f} s after the commit")
+            for point in sink.metric_points("schema.db.info"):
+                if point.resource["process.pid"] == process and point.time_ns / 1e9 > known and point.value:
+                    assert point.attributes.get("schema.db.revision") != old
 
 
 def seen(sink: Sink, revision: str) -> int:
