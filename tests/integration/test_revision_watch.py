@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -519,13 +519,28 @@ def test_never_inside_a_transaction(telemetry: Telemetry, url: Callable[[str], s
         assert set(info(telemetry)) == {("c", "current")}
 
 
-def leave_open(one: App) -> None:
-    """A row in a transaction that nobody ends, on the one connection of the pool."""
+@pytest.mark.parametrize("driver", [each for each in SERVERS if each.startswith("postgresql")])
+def test_an_aborted_transaction(telemetry: Telemetry, url: Callable[[str], str], driver: str) -> None:
+    """A transaction that failed is not read where the pool leaves it as it is; where the pool ends it, it is."""
+    at = url(driver)
+    for reset in (None, "rollback"):
+        with app(driver, at, pool_reset_on_return=reset, pool_size=1, max_overflow=0) as one:
+            one.request("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32))")
+            soon(telemetry, one, {("base", "behind")})
+            databases(one)[0].due = 0.0
+            leave_open(one, "SELECT nothing FROM nowhere")
+            assert bool(databases(one)[0].due) == (reset is not None)
+            assert not databases(one)[0].failed or reset
+
+
+def leave_open(one: App, sql: str = "INSERT INTO t VALUES (1)") -> None:
+    """A statement in a transaction that nobody ends, on the one connection of the pool."""
 
     def insert(connection: sqlalchemy.Connection) -> None:
         assert connection.connection.dbapi_connection is not None
         cursor = connection.connection.dbapi_connection.cursor()
-        cursor.execute("INSERT INTO t VALUES (1)")
+        with suppress(Exception):
+            cursor.execute(sql)
         cursor.close()
 
     async def work() -> None:
