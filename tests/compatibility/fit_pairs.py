@@ -484,4 +484,78 @@ DEFAULTS = [
     Fit("other default of a literal", "a: Literal['a', 'b'] = 'b'", "String(5), server_default='a'"),
 ]
 
-FITS = [*NULLS, *LENGTHS, *RANGES, *PRECISIONS, *TIMEZONES, *ENUMS, *CHECKS, *TYPES, *COLUMNS, *DEFAULTS]
+LATER = [
+    Fit(
+        "3 bytes a character",
+        "a: Annotated[str, Field(max_length=20)]",
+        "mysql.VARCHAR(20, charset='utf8mb3'), nullable=False",
+        systems=("mariadb",),
+        values=("'😀'",),
+    ),
+    Fit(
+        "Latin-1",
+        "a: Annotated[str, Field(max_length=20)]",
+        "mysql.VARCHAR(20, charset='latin1'), nullable=False",
+        systems=("mariadb",),
+        values=("'ł'",),
+    ),
+    Fit(
+        "NCHAR(5)",
+        "a: Annotated[str, Field(max_length=6)]",
+        "NCHAR(5), nullable=False",
+        systems=("mariadb",),
+        values=("'😀'",),
+    ),
+    Fit("BINARY(4)", "a: Annotated[bytes, Field(max_length=4)]", "BINARY(4), nullable=False", systems=("mariadb",)),
+    Fit(
+        "YEAR",
+        "a: Annotated[int, Field(ge=1900, le=2156)]",
+        "mysql.YEAR, nullable=False",
+        systems=("mariadb",),
+        values=("1900", "2000"),
+    ),
+    Fit(
+        "DECIMAL UNSIGNED",
+        "a: Annotated[Decimal, Field(max_digits=5, decimal_places=2)]",
+        "mysql.NUMERIC(5, 2, unsigned=True), nullable=False",
+        systems=("mariadb",),
+        values=("Decimal('-1')",),
+    ),
+    Fit(
+        "DOUBLE(7, 2)",
+        "a: Annotated[float, Field(ge=0, le=1000)]",
+        "mysql.DOUBLE(7, 2), nullable=False",
+        systems=("mariadb",),
+        values=("0.125",),
+    ),
+    Fit("INTERVAL(0)", "a: timedelta", "pg.INTERVAL(precision=0), nullable=False", systems=("postgresql",)),
+    Fit("text in INET", "a: str", "pg.INET, nullable=False", systems=("postgresql",)),
+    Fit("decimal in MONEY", "a: Decimal", "pg.MONEY, nullable=False", systems=("postgresql",)),
+    Fit(
+        "domain",
+        "a: Annotated[int, Field(ge=-1, le=100)]",
+        "pg.DOMAIN('positive', Integer, check='VALUE > 0'), nullable=False",
+        systems=("postgresql",),
+    ),
+    Fit(
+        "long texts in an array",
+        "a: list[str]",
+        "pg.ARRAY(String(3)), nullable=False",
+        systems=("postgresql",),
+        values=("['abcd']",),
+    ),
+    Fit("null in a JSON column", "a: dict[str, int] | None", "JSON, nullable=False"),
+    Fit(
+        "null that a CHECK refuses",
+        "a: Annotated[int, Field(ge=0, le=9)] | None",
+        "Integer, CheckConstraint('a IS NOT NULL')",
+    ),
+    Fit(
+        "numbers that a CHECK lists",
+        "a: Annotated[int, Field(ge=0, le=5)]",
+        "Integer, CheckConstraint('a IN (1, 2, 3)'), nullable=False",
+    ),
+]
+"""Pairs that the comparison was wrong about when they were tried later."""
+
+FITS = [*NULLS, *LENGTHS, *RANGES, *PRECISIONS, *TIMEZONES, *ENUMS, *CHECKS, *TYPES, *COLUMNS, *DEFAULTS, *LATER]

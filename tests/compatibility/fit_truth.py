@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy import types as t
+from sqlalchemy.dialects import mysql, postgresql
 
 from tests.compatibility.fit_pairs import FITS, SYSTEMS, Fit
 from tests.compatibility.fit_values import PROBES
@@ -30,7 +31,8 @@ RESULTS = Path(__file__).with_name("fit_results.json")
 _COLUMNS: tuple[tuple[Any, str], ...] = (
     (t.Enum, "enum"), (t.Boolean, "boolean"), (t.Integer, "integer"), (t.Float, "number"), (t.Numeric, "decimal"),
     (t.LargeBinary, "bytes"), (t._Binary, "bytes"), (t.DateTime, "datetime"), (t.Date, "date"), (t.Time, "time"),
-    (t.Interval, "duration"), (t.JSON, "json"), (t.ARRAY, "list"), (t.Uuid, "uuid"), (t.String, "string"),
+    (t.Interval, "duration"), (postgresql.INTERVAL, "duration"), (mysql.YEAR, "integer"),
+    (t.JSON, "json"), (t.ARRAY, "list"), (t.Uuid, "uuid"), (t.String, "string"),
 )  # fmt: skip
 _NUMBERS = ("integer", "number", "decimal")
 _READ = {
@@ -46,6 +48,7 @@ _READ = {
 
 def column_kind(type_: Any) -> str:
     """The kind of values that a column holds."""
+    type_ = getattr(type_, "data_type", type_)  # of a domain
     return next((kind for cls, kind in _COLUMNS if isinstance(type_, cls)), "other")
 
 
@@ -211,6 +214,8 @@ class _Trial:
             return "type"
         if "too long" in error:
             return "length"
+        if "incorrect string value" in error and isinstance(text, str) and len(text) <= 20:
+            return "range"  # else a text was cut within a character
         if kind == "list" and isinstance(value, list) and value:
             return self._about(value[0], back, error, column_kind(type_.item_type), type_.item_type)
         if kind == "enum" and isinstance(value, (str, enum.Enum)):
@@ -326,8 +331,8 @@ def engines() -> Iterator[dict[str, Any]]:
     """Empty databases of all three kinds."""
     from tests.databases import mariadb_server, postgresql_server
 
-    with postgresql_server() as postgresql, mariadb_server() as mariadb:
-        urls = dict(zip(SYSTEMS, (postgresql.fresh(), mariadb.fresh(), "sqlite://"), strict=True))
+    with postgresql_server() as first, mariadb_server() as second:
+        urls = dict(zip(SYSTEMS, (first.fresh(), second.fresh(), "sqlite://"), strict=True))
         yield {system: sa.create_engine(url) for system, url in urls.items()}
 
 

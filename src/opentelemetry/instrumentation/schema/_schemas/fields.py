@@ -127,6 +127,7 @@ class ColumnSpec:
         members: Of an enum that a Python class makes: the values of its members, in the order of the labels.
         unique: Whether a constraint on this column alone makes it unique.
         references: `table.column` of a foreign key.
+        sql_null: Of JSON, whether None is written as SQL's null, not as that of JSON.
         mapped: Whether a mapped class holds it: its INSERT takes null for a value that was not given. No part of the
             column's shape.
     """
@@ -140,6 +141,7 @@ class ColumnSpec:
     members: tuple[Scalar, ...] = ()
     unique: bool = False
     references: str | None = None
+    sql_null: bool = False
     mapped: bool = field(default=False, compare=False)
 
 

@@ -27,12 +27,14 @@ class Check:
         low: The least number.
         high: The greatest number.
         longest: Characters of the longest text.
+        filled: Whether it must not be null.
     """
 
     values: tuple[str, ...] | None = None
     low: float | None = None
     high: float | None = None
     longest: int | None = None
+    filled: bool = False
 
 
 def about(column: str, checks: tuple[str, ...]) -> Check:
@@ -44,12 +46,17 @@ def about(column: str, checks: tuple[str, ...]) -> Check:
     """
     values: tuple[str, ...] | None = None
     lows, highs, lengths = list[float](), list[float](), list[int]()
+    filled = False
     for part in (each for text in checks if len(text) <= _LONGEST for each in _parts(text)):
         name = rf"\(*(?:\w+\.)?{re.escape(column)}\)*"
         if match := re.fullmatch(rf"{name}\s*(?:in\s*\(|=\s*any\s*\(\s*\(?array\[)(.*?)\]?\)*", part, re.I | re.S):
             found = tuple(each.replace("''", "'") for each in _TEXT.findall(match[1]))
             if found and not re.sub(r"[\s,()]", "", _TEXT.sub("", match[1])):
                 values = found if values is None else tuple(each for each in values if each in found)
+            numbers = [] if found else re.findall(r"-?\d+(?:\.\d+)?", match[1])
+            if numbers and not re.sub(r"[\d\s,().-]", "", match[1]):
+                lows.append(min(map(float, numbers)))
+                highs.append(max(map(float, numbers)))
         elif match := re.fullmatch(rf"{name}\s*(>=|>|<=|<)\s*{_NUMBER}\)*", part, re.I):
             sign, bound = match[1], float(match[2])
             (lows if sign[0] == ">" else highs).append(_closed(sign, bound))
@@ -59,9 +66,11 @@ def about(column: str, checks: tuple[str, ...]) -> Check:
         elif match := re.fullmatch(rf"{name}\s*between\s*{_NUMBER}\s*\x00\s*{_NUMBER}\)*", part, re.I):
             lows.append(float(match[1]))
             highs.append(float(match[2]))
+        elif re.fullmatch(rf"{name}\s*\x01\)*", part, re.I):
+            filled = True
         elif match := re.fullmatch(rf"\(*(?:char_|character_)?length\s*\({name}\)\s*(<=|<)\s*(\d+)\)*", part, re.I):
             lengths.append(int(match[2]) - (match[1] == "<"))
-    return Check(values, max(lows, default=None), min(highs, default=None), min(lengths, default=None))
+    return Check(values, max(lows, default=None), min(highs, default=None), min(lengths, default=None), filled)
 
 
 def _closed(sign: str, bound: float) -> float:
@@ -75,6 +84,7 @@ def _parts(text: str) -> list[str]:
     """The comparisons that must all hold; none where the text says OR or NOT."""
     text = re.sub(r"^\s*check\b", "", text, flags=re.IGNORECASE)
     text = _CHARSET.sub("", _CAST.sub("", text)).replace("`", "").replace('"', "").replace("\\'", "'")
+    text = re.sub(r"\bis\s+not\s+null\b", "\x01", text, flags=re.IGNORECASE)
     bare = _TEXT.sub("''", text)
     if re.search(r"\b(or|not|case|like|null|coalesce)\b", bare, re.IGNORECASE):
         return []

@@ -19,7 +19,7 @@ NAMES: Final[dict[System, str]] = {"postgresql": "PostgreSQL", "mariadb": "Maria
 
 _ALSO: Final[dict[str, System]] = {"mysql": "mariadb", "cockroachdb": "postgresql"}
 _SQL: Final = re.compile(
-    r"\s*([A-Za-z_]+(?: PRECISION| VARYING)?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?(.*)", re.DOTALL
+    r"\s*([A-Za-z_]+(?: PRECISION| VARYING)?)\s*(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?(.*)", re.DOTALL
 )
 _BITS: Final = {
     "TINYINT": 8, "BOOL": 8, "SMALLINT": 16, "SMALLSERIAL": 16, "MEDIUMINT": 24, "INT": 32, "INTEGER": 32,
@@ -30,6 +30,10 @@ _BYTES: Final[dict[str, int | None]] = {
     "TINYBLOB": 255, "BLOB": 2**16 - 1, "MEDIUMBLOB": 2**24 - 1, "LONGBLOB": None,
 }  # fmt: skip
 """What MySQL and MariaDB keep of texts and bytes whose length no one gives."""
+_NATIONAL: Final = "CHARACTER SET UTF8MB3"
+_CHARACTERS: Final = {"UTF8MB3": 0xFFFF, "UTF8": 0xFFFF, "UCS2": 0xFFFF, "LATIN1": 0xFF, "ASCII": 0x7F}
+"""The last character of a character set of MySQL and MariaDB."""
+_YEARS: Final = (1901, 2155)
 _BLOBS: Final = (2**8 - 1, 2**16 - 1, 2**24 - 1)
 """BLOB(n) becomes the smallest of these that holds n."""
 SINGLE: Final = 3.4028234e38
@@ -50,7 +54,8 @@ class Capacity:
         nullable: Whether it holds null.
         max_length: In characters or bytes; None where there is no limit.
         max_bytes: Of a text, in bytes.
-        padded: Whether shorter texts come back with blanks.
+        padded: Whether shorter texts come back with blanks, and shorter bytes with zeros.
+        last_character: The greatest character that its character set has; None where it has all.
         low: The least number.
         high: The greatest number.
         digits: Of a decimal, all digits; None where there is no limit.
@@ -67,6 +72,7 @@ class Capacity:
         members: Of an enum, what Python knows the labels by.
         pure: Whether those members are neither texts nor numbers.
         items: Of an array.
+        json_null: Whether null is written as a value of JSON, which NOT NULL takes.
         converted: Whether code of the application converts values on their way.
     """
 
@@ -77,6 +83,7 @@ class Capacity:
     max_length: int | None = None
     max_bytes: int | None = None
     padded: bool = False
+    last_character: int | None = None
     low: float | None = None
     high: float | None = None
     digits: int | None = None
@@ -93,6 +100,7 @@ class Capacity:
     members: tuple[Scalar, ...] = ()
     pure: bool = False
     items: Capacity | None = None
+    json_null: bool = False
     converted: bool = False
 
     @property
@@ -122,6 +130,7 @@ def capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) ->
         nullable=column.type.nullable,
         members=spec.members if spec is not None else (),
         pure=bool(column.type.names),
+        json_null=column.type.kind == "any" and spec is not None and not spec.sql_null,
         converted=bool(column.type.checks),
     )
     return _checked(found, fit_checks.about(column.name, checks))
@@ -130,6 +139,8 @@ def capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) ->
 def _checked(found: Capacity, check: fit_checks.Check) -> Capacity:
     if check.values is not None and found.kind in ("string", "enum"):
         found = replace(found, values=check.values, caseless=found.system == "mariadb")
+    if check.filled:
+        found = replace(found, nullable=False)
     lows = [each for each in (found.low, check.low) if each is not None]
     highs = [each for each in (found.high, check.high) if each is not None]
     low, high = max(lows, default=None), min(highs, default=None)
@@ -144,18 +155,19 @@ def _checked(found: Capacity, check: fit_checks.Check) -> Capacity:
 
 def _capacity(type_: TypeSpec, sql: str, system: System) -> Capacity:
     base = Capacity(system=system, kind=type_.kind, sql=sql)
-    match = _SQL.match(sql)
+    match = _SQL.match(sql.removeprefix("NATIONAL "))
     if match is None:
         return base
     name, first, second, rest = match[1].upper(), _int(match[2]), _int(match[3]), match[4].upper()
     if type_.kind in ("string", "bytes"):
-        return _texts(base, name, first)
+        return _texts(base, name, first, _NATIONAL if sql.startswith(("NATIONAL ", "NCHAR", "NVARCHAR")) else rest)
     if type_.kind in ("integer", "boolean"):
         return _integer(base, name, "UNSIGNED" in rest)
     if type_.kind == "number":
-        return _number(base, name, first)
+        return _number(base, name, first, second, "UNSIGNED" in rest)
     if type_.kind == "decimal":
-        return _decimal(base, first, second)
+        found = _decimal(base, first, second)
+        return replace(found, low=0) if "UNSIGNED" in rest else found
     if type_.kind in ("datetime", "time", "duration"):
         return _moment(base, name, first, rest, type_)
     if type_.kind == "enum":
@@ -169,34 +181,44 @@ def _int(text: str | None) -> int | None:
     return int(text) if text else None
 
 
-def _texts(base: Capacity, name: str, length: int | None) -> Capacity:
+def _texts(base: Capacity, name: str, length: int | None, rest: str) -> Capacity:
     if base.system == "sqlite":
         return base
+    if base.system == "mariadb" and base.kind == "string":
+        charset = re.search(r"(?:CHARACTER SET|CHARSET) (\w+)", rest)
+        base = replace(base, last_character=_CHARACTERS.get(charset[1]) if charset is not None else None)
     if base.system == "mariadb" and name in _BYTES:
         smallest = next((each for each in _BLOBS if each >= (length or 0)), None)  # which holds BLOB(5)
         limit = _BYTES[name] if length is None else smallest
         return replace(base, max_bytes=limit) if base.kind == "string" else replace(base, max_length=limit)
     if base.kind == "bytes":
-        return replace(base, max_length=length) if base.system == "mariadb" else base
+        padded = name == "BINARY"
+        return replace(base, max_length=length, padded=padded) if base.system == "mariadb" else base
     padded = name in ("CHAR", "CHARACTER", "BPCHAR", "NCHAR") and base.system == "postgresql"
     return replace(base, max_length=length, padded=padded)
 
 
 def _integer(base: Capacity, name: str, unsigned: bool) -> Capacity:
+    if name == "YEAR":
+        return replace(base, low=_YEARS[0], high=_YEARS[1])
     bits = 64 if base.system == "sqlite" else _BITS.get(name, 32)
+    unsigned = unsigned or name == "OID"
     low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     return replace(base, low=low, high=high)
 
 
-def _number(base: Capacity, name: str, precision: int | None) -> Capacity:
+def _number(base: Capacity, name: str, precision: int | None, places: int | None, unsigned: bool) -> Capacity:
     mariadb = base.system == "mariadb"
     single = {"postgresql": name == "REAL" or (name == "FLOAT" and precision is not None and precision < 25),
               "mariadb": name == "FLOAT" and (precision is None or precision < 25),
               "sqlite": False}[base.system]  # fmt: skip
     limit = SINGLE if single else DOUBLE
+    if mariadb and precision is not None and places is not None:  # FLOAT(7, 2) is rounded
+        limit = 10 ** (precision - places)
+        base = replace(base, places=places)
     return replace(
         base,
-        low=-limit,
+        low=0 if unsigned else -limit,
         high=limit,
         significant=6 if single else 15,
         infinite=not mariadb,
@@ -224,6 +246,9 @@ def _decimal(base: Capacity, digits: int | None, places: int | None) -> Capacity
 
 
 def _moment(base: Capacity, name: str, precision: int | None, rest: str, type_: TypeSpec) -> Capacity:
+    if name == "INTERVAL" and base.system == "postgresql":
+        cut = bool(rest.strip()) and "SECOND" not in rest  # INTERVAL DAY
+        return replace(base, fraction=-1 if cut else 6 if precision is None else precision)
     if base.system == "sqlite" or name == "INTERVAL":
         return base
     if base.system == "mariadb":

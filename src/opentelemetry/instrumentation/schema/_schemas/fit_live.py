@@ -79,6 +79,7 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
         unique=live.column.unique,
         references=live.column.references,
         mapped=model.column.mapped,
+        sql_null=model.column.sql_null,
     )
     if live.column.generated is None and model.presence == "default" and model.column.generated:
         presence = "default"

@@ -78,7 +78,8 @@ def _short(number: float | None) -> str:
 def _beyond(type_: TypeSpec, column: Capacity) -> bool:
     """Whether finite values lie outside what the column holds."""
     least, most = fit_values.low(type_), fit_values.high(type_)
-    if type_.kind == "number" and column.high is not None and column.high >= DOUBLE:
+    signed = column.low is None or column.low < 0
+    if type_.kind == "number" and signed and column.high is not None and column.high >= DOUBLE:
         return False
     strict = column.kind == "decimal" and column.digits is not None
     if column.high is not None and (
@@ -98,9 +99,11 @@ def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
     if column.kind == "integer":
         return column.system != "sqlite" and not (kind == "decimal" and type_.decimal_places == 0)
     if kind == "number":
-        return column.kind == "decimal" or column.significant == min(_EXACT)
+        return column.kind == "decimal" or column.significant == min(_EXACT) or column.places is not None
     exact = _EXACT.get(column.significant or 0)
     if kind == "integer":
+        if (column.places or 0) < 0:  # NUMERIC(5, -2) keeps hundreds
+            return True
         least, most = fit_values.low(type_), fit_values.high(type_)
         return exact is not None and (least is None or most is None or max(abs(least), abs(most)) > exact)
     digits = fit_values.digits(type_)

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from .fields import TypeSpec
@@ -39,16 +40,27 @@ def longest(type_: TypeSpec) -> int | None:
     if type_.format is not None:
         limits.append(next((size for name, size in _FORMATS.items() if type_.format.startswith(name)), None))
     if type_.pattern is not None:
-        limits.append(_width(type_.pattern))
+        limits.append(_width(type_.pattern, 1))
     return min((each for each in limits if each is not None), default=None)
+
+
+def shortest(type_: TypeSpec) -> int:
+    """Characters or bytes of the shortest value, as far as that can be known."""
+    if type_.kind == "enum":
+        return min((len(str(each)) for each in type_.values), default=0)
+    try:
+        by_pattern = None if type_.pattern is None else _width(type_.pattern, 0)
+    except Unknowable:
+        by_pattern = None
+    return max(type_.min_length or 0, by_pattern or 0)
 
 
 class Unknowable(Exception):
     """Whether values fit cannot be told."""
 
 
-def _width(pattern: str) -> int | None:
-    """Characters of the longest text that a regular expression matches as a whole; None where that is any."""
+def _width(pattern: str, end: int) -> int | None:
+    """Characters of the shortest (0) or longest (1) text that a regular expression matches whole; None for any."""
     if not pattern.startswith(("^", "\\A")) or not pattern.endswith(("$", "\\Z", "\\z")) or "|" in pattern:
         return None
     try:
@@ -59,7 +71,7 @@ def _width(pattern: str) -> int | None:
             else:
                 import sre_parse as parser
             found: Any = parser.parse(pattern.removesuffix("\\z"))
-            width = int(found.getwidth()[1])
+            width = int(found.getwidth()[end])
     except (re.error, RecursionError, OverflowError, ImportError) as error:
         raise Unknowable(pattern) from error
     return width if width < 2**16 else None
@@ -76,7 +88,7 @@ def low(type_: TypeSpec) -> float | None:
     if isinstance(type_.gt, (int, float)):
         bounds.append(math.floor(type_.gt) + 1 if type_.kind == "integer" else _next(type_.gt, math.inf))
     if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
-        bounds.append(1 - 10**most)
+        bounds.append(-_below(most, type_.decimal_places))
     return max(bounds, default=None)
 
 
@@ -91,8 +103,13 @@ def high(type_: TypeSpec) -> float | None:
     if isinstance(type_.lt, (int, float)):
         bounds.append(math.ceil(type_.lt) - 1 if type_.kind == "integer" else _next(type_.lt, -math.inf))
     if type_.kind == "decimal" and (most := whole_digits(type_)) is not None:
-        bounds.append(10**most - 1)
+        bounds.append(_below(most, type_.decimal_places))
     return min(bounds, default=None)
+
+
+def _below(whole: int, places: int | None) -> float:
+    """The greatest number of some digits; below 1 by its places."""
+    return 10**whole - 1 if whole > 0 else 10**whole - 10.0 ** -(places or 0)
 
 
 def _next(bound: float, towards: float) -> float:
@@ -110,6 +127,8 @@ def places(type_: TypeSpec) -> int | None:
     """Digits of a decimal after its point; None where there is no limit."""
     if type_.decimal_places is not None:
         return type_.decimal_places
+    if type_.multiple_of is not None:
+        return max(0, -int(Decimal(repr(type_.multiple_of)).as_tuple().exponent))
     return type_.max_digits
 
 

@@ -5,6 +5,7 @@ Every rule here was seen on real databases, with the drivers psycopg, PyMySQL an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -31,10 +32,12 @@ def troubles(type_: TypeSpec, column: Capacity, library: str, document: Mapping[
         document: Where named schemas are looked up.
     """
     found: list[Trouble] = []
-    if type_.nullable and not column.nullable:
+    if type_.nullable and not column.nullable and not column.json_null:
         found.append(Trouble("nullable", "refused", "null is accepted", "NOT NULL"))
-    if column.converted or column.kind == "custom":
+    if column.converted:
         return found
+    if column.kind == "custom":
+        return found + list(_foreign(without_null(type_), column, library))
     rest = _values(without_null(type_), column, library, document)
     other = [each for each in rest if each.kind == "type"]
     return found + _distinct(other or rest)
@@ -69,6 +72,24 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
         return list(_object(type_, column))
     rule = _RULES.get(column.kind)
     return list(rule(type_, column)) if rule is not None else []
+
+
+_FOREIGN: Final = {
+    "SET": ("set",), "INET": ("ip",), "CIDR": ("ip",), "MACADDR": (), "MACADDR8": (), "BIT": (), "MONEY": (),
+    "TSVECTOR": (), "TSQUERY": (), "INT4RANGE": (), "INT8RANGE": (), "NUMRANGE": (), "DATERANGE": (), "TSRANGE": (),
+    "TSTZRANGE": (),
+}  # fmt: skip
+"""Types of one database alone, whose values no plain text or number is, with the fields that fit them."""
+
+
+def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Trouble]:
+    """Plain values in a column of a type that only one database has."""
+    name = re.split(r"[^A-Z0-9]", column.sql.upper(), maxsplit=1)[0]
+    plain = type_.kind in ("string", "enum", "integer", "number", "decimal", "boolean", "bytes") and not type_.checks
+    fits = (type_.format or type_.kind).partition(":")[0].startswith(_FOREIGN.get(name, ()) or ("no field",))
+    known = name in _FOREIGN and (column.system == "postgresql" or name == "SET")
+    if known and plain and not fits and not fit_values.is_object(type_, library):
+        yield fit_numbers.alien(type_, column, "refused" if name.endswith("RANGE") else "altered")
 
 
 def _decided_by_code(type_: TypeSpec) -> bool:
@@ -187,11 +208,15 @@ def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         longest = fit_values.longest(type_)
     except fit_values.Unknowable:
         return
-    if column.padded and (type_.kind == "enum" or (type_.min_length or 0) < (column.max_length or 0)):
-        shortest = min((len(str(each)) for each in type_.values), default=type_.min_length or 0)
-        if shortest < (column.max_length or 0):
-            why = "Shorter texts come back with blanks at their end."
-            yield Trouble("length", "altered", _length_text(type_), column.sql, why)
+    if column.padded and fit_values.shortest(type_) < (column.max_length or 0):
+        why = "Shorter texts come back with blanks at their end."
+        yield Trouble("length", "altered", _length_text(type_), column.sql, why)
+    # A pattern or format may leave out the characters that the column's set lacks.
+    if column.last_character is not None and type_.pattern is None and type_.format is None:
+        texts = map(str, type_.values) if type_.kind == "enum" else ("any",)
+        if type_.kind != "enum" or any(ord(char) > column.last_character for text in texts for char in text):
+            why = "The database refuses characters that the column's character set does not have."
+            yield Trouble("range", "refused", "any character", column.sql, why)
     if column.max_length is not None and (longest is None or longest > column.max_length):
         yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
     bytes_ = None if longest is None else longest * (1 if type_.kind == "enum" else 4)
@@ -236,7 +261,11 @@ def _object(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind != "bytes":
         yield fit_numbers.alien(type_, column, "refused")
-    elif column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
+        return
+    if column.padded and (type_.min_length or 0) < (column.max_length or 0):
+        why = "Shorter bytes come back with zeros at their end."
+        yield Trouble("length", "altered", "fewer bytes", column.sql, why)
+    if column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
         accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
         yield Trouble("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
 
@@ -278,13 +307,15 @@ def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
 def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind != "duration":
         yield fit_numbers.alien(type_, column, "refused")
-    elif column.system != "postgresql":
+        return
+    if column.fraction < 6:
+        kept = "microseconds" if column.fraction >= 0 else "hours, minutes and seconds"
+        yield Trouble("precision", "altered", kept, column.sql)
+    if column.system != "postgresql":
         least, most = type_.ge or type_.gt, type_.le or type_.lt
         bounded = isinstance(least, (int, float)) and isinstance(most, (int, float))
         if not bounded or max(abs(float(least or 0)), abs(float(most or 0))) > _EMULATED:
             yield Trouble("range", "refused", "durations of any length", f"{column.sql}, a moment around 1970")
-        if column.fraction < 6:
-            yield Trouble("precision", "altered", "microseconds", column.sql)
 
 
 def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
@@ -300,7 +331,9 @@ def _array(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     if type_.kind not in ("list", "tuple"):
         yield fit_numbers.alien(type_, column, "refused")
     elif column.items is not None and type_.items is not None:
-        yield from _values(type_.items, column.items, "", {})
+        for each in _values(type_.items, column.items, "", {}):
+            # SQLAlchemy casts to the array's type, and a cast cuts.
+            yield replace(each, effect="altered") if each.kind == "length" else each
 
 
 _PLAIN: Final = ("boolean", "integer", "number", "string", "any", "custom", "null", "never")

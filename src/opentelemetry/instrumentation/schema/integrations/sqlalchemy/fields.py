@@ -62,7 +62,7 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, diale
         module=None,
         library="sqlalchemy",
         type=TypeSpec(kind="object", fields=columns, extra="forbid"),
-        constraints=tuple(sorted({*_constraints(table), *_indexes(table)})),
+        constraints=tuple(sorted({*_constraints(table), *_domains(table), *_indexes(table)})),
         attributes=_attributes(schema, table) if mapped else {},
     )
     return {spec.ref: spec}
@@ -206,6 +206,7 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
             members=_members(column.type),
             unique=bool(column.unique),
             references=next((each.target_fullname for each in sorted(column.foreign_keys, key=str)), None),
+            sql_null=isinstance(column.type, t.JSON) and bool(column.type.none_as_null),
             mapped=mapped and type_.kind != "any",  # null is a value of JSON
         ),
     )
@@ -246,6 +247,13 @@ def _type(type_: Any, dialect: Any) -> TypeSpec:
     variant = getattr(type_, "_variant_mapping", {}).get(getattr(dialect, "name", None))
     if variant is not None:
         return _type(variant, dialect)
+    name = type(type_).__name__
+    if name == "DOMAIN" and hasattr(type_, "data_type"):
+        return _type(type_.data_type, dialect)
+    if name in ("YEAR", "OID"):
+        return TypeSpec(kind="integer")
+    if name == "SET":
+        return TypeSpec(kind="custom", ref=name)
     if isinstance(type_, t.Interval) or type(type_).__name__ == "INTERVAL":
         return TypeSpec(kind="duration")
     if isinstance(type_, t.TypeDecorator):
@@ -284,6 +292,7 @@ def _bounded(type_: Any, kind: Kind) -> TypeSpec:
 
 
 def _sql(type_: Any, dialect: Any) -> str:
+    type_ = getattr(type_, "data_type", type_)  # of a domain
     try:
         return str(type_.compile(dialect=dialect) if dialect is not None else type_.compile())
     except Exception:  # a type that only its own dialect can write
@@ -308,6 +317,18 @@ def _constraints(table: Any) -> Iterator[str]:
             yield f"check {_expression(each.sqltext)}"
         elif isinstance(each, sa.ForeignKeyConstraint) and len(each.columns) > 1:
             yield f"foreign key ({columns}) references {each.referred_table.fullname}"
+
+
+_VALUE: Final = re.compile(r"\bvalue\b", re.IGNORECASE)
+
+
+def _domains(table: Any) -> Iterator[str]:
+    """What domains demand, as CHECK constraints of the columns that have one."""
+    for column in table.columns:
+        check: Any = getattr(column.type, "check", None)
+        if hasattr(column.type, "data_type") and check is not None:
+            text = check if isinstance(check, str) else _expression(check)
+            yield "check " + _VALUE.sub(column.name, text.strip("'"))
 
 
 def _indexes(table: Any) -> Iterator[str]:
