@@ -210,7 +210,7 @@ def test_another_migration_in_between_stops_the_rollback(ran: Ran) -> None:
     """Where somebody has migrated on meanwhile, nothing is rolled back, and a person is told why."""
     case = ran.cases["between"]
     assert (case.code, case.guard["rolled_back"], case.shop.revision()) == (1, False, "0003"), case.errors
-    assert "another migration came in between" in case.guard["not_rolled_back"]
+    assert "another migration ran in the meantime" in case.guard["not_rolled_back"]
     assert [phase for _, phase, _ in case.told()] == ["degraded", "failed"]
 
 

@@ -102,7 +102,7 @@ def test_an_endpoint_is_no_prometheus() -> None:
     port = free_port()
     server, thread = start_http_server(port, HOST, registry=CollectorRegistry())
     try:
-        with pytest.raises(UsageError, match="knows no past: give a Prometheus"):
+        with pytest.raises(UsageError, match="has no history: give a Prometheus"):
             traffic.remarks(comparison(), f"http://{HOST}:{port}", "7d", Access(), Selector())
     finally:
         server.shutdown()

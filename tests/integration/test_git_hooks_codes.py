@@ -158,7 +158,9 @@ def test_an_old_exception_allows_no_new_column(repository: Repository) -> None:
     assert _said(repository) == []
     repository.commit()
     repository.write("app/models.py", allow + text.replace("50", "70"))
-    assert _said(repository) == ["app/models.py:2: no-migration the columns of Lead changed, and no migration did"]
+    assert _said(repository) == [
+        "app/models.py:2: no-migration the columns of Lead changed, but no migration was added"
+    ]
 
 
 def test_models_that_move_or_go(repository: Repository) -> None:
@@ -167,7 +169,7 @@ def test_models_that_move_or_go(repository: Repository) -> None:
     repository.git("mv", "app/models.py", "app/leads.py")
     assert _said(repository) == []
     repository.git("rm", "-q", "-f", "app/leads.py")
-    assert _said(repository) == ["app/models.py:1: no-migration Lead is no longer there, and no migration did"]
+    assert _said(repository) == ["app/models.py:1: no-migration Lead is no longer there, but no migration was added"]
     for name in ("tests/models.py", "app/test_models.py", "app/conftest.py"):
         repository.write(name, text.replace("Lead", "Other"))
     assert len(_said(repository)) == 1
@@ -185,7 +187,7 @@ def test_inserted_below_merged_ones(repository: Repository) -> None:
     repository.write("migrations/versions/0002_index.py", text.replace('"0001"', '"0001b"'))
     assert _said(repository) == [
         "migrations/versions/0001b_new.py:2: out-of-order comes before 0002 (0002_index.py), which is merged: a "
-        "database that ran that never runs this",
+        "database that ran it never runs this one",
         "migrations/versions/0002_index.py:1: merged-edited is merged, and edited here: databases that ran 0002 do not "
         "run it again",
     ]
@@ -221,8 +223,8 @@ def test_what_was_wrong_before(repository: Repository) -> None:
     assert _said(repository) == []
     repository.commit()
     assert _said(repository) == [
-        "migrations/versions/0003_gone.py:2: missing-parent follows gone, which no staged migration is: Alembic cannot "
-        "load any"
+        "migrations/versions/0003_gone.py:2: missing-parent follows gone, which is not staged: Alembic cannot load "
+        "any migration"
     ]
 
 
@@ -250,11 +252,11 @@ def test_directories_below(repository: Repository) -> None:
 
 def test_the_lock(repository: Repository) -> None:
     """A lock is held against classes that changed, moved, are gone or no Python, and against the head."""
-    lock = "and schema.lock has it as it was"
+    lock = "but schema.lock has the old one"
     for text, line, why in (
         ("x = 1\nclass LeadIn(BaseModel):\n    name: int\n", 2, "was changed"),
         ("class Lead(BaseModel):\n    name: str\n", 1, "is no longer there"),
-        ("class LeadIn(:\n", 1, "its file is no Python: invalid syntax, line 1"),
+        ("class LeadIn(:\n", 1, "its file is not valid Python: invalid syntax, line 1"),
     ):
         repository.write("app/schemas.py", text)
         assert _said(repository) == [f"app/schemas.py:{line}: stale-lock app.schemas:LeadIn {why}, {lock}"]

@@ -228,7 +228,7 @@ def test_commit_of_named_files(hooked: Repository) -> None:
     hooked.write("app/models.py", MODEL.format(60))
     hooked.migration("0002", "0001")
     ran = hooked.git("commit", "-q", "-m", "change", "app/models.py", code=1)
-    assert "app/models.py:1: no-migration the columns of Lead changed, and no migration did. Write one" in ran.err
+    assert "app/models.py:1: no-migration the columns of Lead changed, but no migration was added. Write one" in ran.err
     assert "0002_change.py:1: not-staged is a migration that this commit leaves out" in ran.err
     hooked.commit()
 
@@ -338,7 +338,7 @@ def test_the_version_tables_name(repository: Repository) -> None:
     repository.write("migrations/env.py", "context.configure(version_table='our_versions')\n")
     repository.migration("0002", "0001", 'op.execute("DELETE FROM our_versions")')
     ran = repository.otel_schema("hooks", "check")
-    assert "0002_change.py:5: version-table touches our_versions, where Alembic keeps the revision" in ran.out
+    assert "0002_change.py:5: version-table touches our_versions, in which Alembic records the revision" in ran.out
 
 
 # -- what cannot be looked at
@@ -513,7 +513,7 @@ def test_a_project_below_the_top(tmp_path: Path) -> None:
     assert (hooks / "pre-commit").read_text().endswith("\notel-schema hooks check --project 'back end'\n")
     assert (hooks / "pre-push").read_text().endswith("\n(cd 'back end' && otel-schema lock --check)\n")
     said = made.commit(code=1).err
-    assert "back end/migrations/versions/1.py:2: missing-parent follows 0, which no staged migration is" in said
+    assert "back end/migrations/versions/1.py:2: missing-parent follows 0, which is not staged" in said
     assert "back end/schema.lock:1: stale-lock cannot be read: schema.lock is no lock" in said
     assert "front" not in said
     assert made.otel_schema("hooks", "uninstall", "--project", "back end").code == 0

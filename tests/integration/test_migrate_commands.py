@@ -80,7 +80,7 @@ def test_a_step_fails(project: Project) -> None:
         assert (heads, columns) == (["r1"], {"a": {"id"}})
     else:
         assert "partial in r3" in up.out
-        assert "records r2, and holds something else" in up.out
+        assert "records r2, but its schema differs" in up.out
         assert "+ a: column x" in up.out
         assert (heads, columns) == (["r2"], {"a": {"id", "b", "x"}})
     assert "r3_.py:" in up.out

@@ -105,7 +105,7 @@ def check_truth(project: Project, said: str) -> None:
         assert "is as it was, at r1" in said, said
     else:
         assert columns == {"a": {"id", "x"}}
-        assert "records r1, and holds something else:\n  + a: column x" in said, said
+        assert "records r1, but its schema differs:\n  + a: column x" in said, said
 
 
 def test_tool_killed(project: Project) -> None:
@@ -137,7 +137,7 @@ def test_command_killed(project: Project) -> None:
     project.revision("r2", "r1", 'op.add_column("a", sa.Column("y", sa.Integer()))', 'op.drop_column("a", "y")')
     again = project.do("upgrade")
     assert again.code == 0, again.all
-    assert "never said how it ended: it was killed, or still runs" in again.err
+    assert "has no recorded end: it was killed, or it still runs" in again.err
     assert project.truth()[0] == ["r2"]
 
 
@@ -349,7 +349,7 @@ def test_long_reader(project: Project, reader: sa.Connection) -> None:
         assert "trying again in" in done.err
     else:
         assert re.search(r"blocked.*: session \d+ \(root, Sleep, its transaction is \d+ s old\)", done.err), done.err
-        assert "not tried again: the step did not run in a transaction that was rolled back whole" in done.err
+        assert "no retry: the step was not rolled back as a whole" in done.err
     assert "is as it was, at r1" in done.out
     assert project.truth() == (["r1"], {"a": {"id"}})
 
@@ -491,7 +491,7 @@ def test_dbmate_stopped(name: str, number: int, request: pytest.FixtureRequest, 
     assert heads == ["001"]
     if kind(folder) == "mysql":
         assert columns == {"a": {"id", "x"}}
-        assert "records 001, and holds something else:\n  + a: column x" in out
+        assert "records 001, but its schema differs:\n  + a: column x" in out
         assert not sleeping(folder)
     else:
         assert columns == {"a": {"id"}}
@@ -513,7 +513,7 @@ def test_back_again(project: Project) -> None:
     done = project.do("upgrade", "--on-failure", "rollback")
     assert done.code == 1, done.all
     assert project.truth() == (["r1"], {"a": {"id"}})
-    assert "next: mend r3, then run otel-schema upgrade again" in done.out
+    assert "next: correct r3, then run otel-schema upgrade again" in done.out
     if kind(project) == "postgresql":
         assert "no rollback: it is there already" in done.err
     else:

@@ -193,7 +193,7 @@ def test_schema_file_that_cannot_be_written(folder: Folder, monkeypatch: pytest.
     assert "applied: " in done.out
     assert "and then dbmate failed: db/schema.sql could not be written again: " in done.out
     assert "sqlite3" in done.out
-    assert "next: mend that, then run dbmate dump: the database is at its target" in done.out
+    assert "next: correct that, then run dbmate dump: the database is at its target" in done.out
     assert folder.truth() == (["001"], {"a": {"id"}})
     assert schema.read_text() == "-- kept\n"
 

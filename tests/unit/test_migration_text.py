@@ -248,7 +248,7 @@ if TYPE_CHECKING:
         ("# otel-schema: allow destructive", "it gives no reason: write # otel-schema: allow destructive REASON"),
         ("# otel-schema: allow destructiv x", "'destructiv' is no code: did you mean destructive?"),
         ("# otel-schema: allow", "it names no code: the codes are no-migration, not-staged"),
-        ("# otel-schema: allow bad-exception x", "bad-exception cannot be allowed: mend the exception"),
+        ("# otel-schema: allow bad-exception x", "bad-exception cannot be allowed: correct the exception"),
     ],
 )
 def test_exceptions(line: str, problem: str) -> None:

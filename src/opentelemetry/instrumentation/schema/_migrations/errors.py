@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class MigrationError(Exception):
-    """What a user can mend in the environment or on the command line; exit code 2."""
+    """What a user can correct in the environment or on the command line; exit code 2."""
 
     code: ClassVar[int] = 2
 

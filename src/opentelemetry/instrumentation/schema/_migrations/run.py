@@ -126,13 +126,13 @@ def _refuse(step: Step) -> None:
         )
     if step.kind == "fake-reversible":
         raise RefusedError(
-            f"{where} would not be rolled back: {step.why}, so the schema would stay and the recorded revision be "
-            f"wrong. Nothing was run. Write its downgrade, or say that it may be skipped: --accept {step.revision}"
+            f"{where} would not be rolled back: {step.why}, so the schema would stay and the recorded revision "
+            f"would be wrong. Nothing was run. Write its downgrade, or skip it: --accept {step.revision}"
         )
     if step.kind == "unknown":
         raise RefusedError(
-            f"what rolling back {where} does is not known before it runs: {step.why}. Nothing was run. Read it, and if "
-            f"it is right: --accept {step.revision}"
+            f"the effect of rolling back {where} is not known before it runs: {step.why}. Nothing was run. Read its "
+            f"downgrade, and if it is right: --accept {step.revision}"
         )
 
 
@@ -156,7 +156,7 @@ def estimate(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
             except Exception as error:
                 raise UnknownError(
                     f"revision {step.revision} would {loss}, and its rows cannot be counted: {outcome.reason(error)}. "
-                    f"If they may be lost: --allow-data-loss {loss.name}"
+                    f"To accept the loss: --allow-data-loss {loss.name}"
                 ) from error
             if rows:
                 found.append((f"revision {step.revision} {losses.sentence(loss, rows, exact=False)}", loss.name))
@@ -256,7 +256,7 @@ def _attempts(
             return result
         why_not = _no_retry(plan, result)
         if why_not:
-            say(f"not tried again: {why_not}")
+            say(f"no retry: {why_not}")
             return result
         if attempt > tries:
             return result
@@ -272,9 +272,9 @@ def _attempts(
 def _no_retry(plan: Plan, result: Result) -> str | None:
     failed = next((step for step in plan.steps if step.revision == result.ended.failed), None)
     if plan.transaction == "none":
-        return "the step did not run in a transaction that was rolled back whole"
+        return "the step was not rolled back as a whole"
     if failed is None or failed.autocommit:
-        return "the step commits in its middle"
+        return "the step commits before its end"
     return None if result.verdict.clean else "the database is not as it was before the step"
 
 

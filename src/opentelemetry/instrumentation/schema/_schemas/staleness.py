@@ -61,4 +61,4 @@ def _read(file: str, read: Callable[[str], bytes | None]) -> dict[str, Place] | 
     try:
         return places_of(text, file)
     except SyntaxError as error:
-        return f"its file is no Python: {error.msg}, line {error.lineno}"
+        return f"its file is not valid Python: {error.msg}, line {error.lineno}"

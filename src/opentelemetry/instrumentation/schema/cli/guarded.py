@@ -123,7 +123,7 @@ def prepared(
     """
     if guard is None:
         if auto_rollback or prometheus:
-            raise UsageError("--auto-rollback and --prometheus are of --guard: give that too, as in --guard 10m")
+            raise UsageError("--auto-rollback and --prometheus need --guard: add it, as in --guard 10m")
         return lambda _plan: None
     if prometheus is None:
         raise UsageError("--guard needs --prometheus: where the app's metrics are stored")
@@ -189,7 +189,7 @@ def _undo(
     if not guard.auto_rollback:
         why = "--auto-rollback was not given"
     elif not outcome.deciding:
-        why = f"what is degraded does not decide: --decide {','.join(outcome.degraded)} would"
+        why = f"the degraded signal may not start a rollback: add it, --decide {','.join(outcome.degraded)}"
     elif guard.misfit:
         why = guard.misfit
     result: Result | None = None

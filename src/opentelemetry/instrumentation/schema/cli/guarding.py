@@ -84,7 +84,7 @@ class Guarding:
             )
         source = open_source(self.url, None, self.access, self.selector)
         if not isinstance(source, Prometheus):
-            raise UsageError(f"{masked(self.url)} is one process's endpoint, which knows no past: give a Prometheus")
+            raise UsageError(f"{masked(self.url)} is one process's endpoint, which has no history: give a Prometheus")
         return Samples(source, self.block, 8 * self.block)
 
     def signals(self, samples: Samples, start: float, end: float, further: int = 0) -> Signals:
@@ -211,7 +211,8 @@ def guard_options(function: _C) -> _C:
                 default="errors",
                 show_default=True,
                 callback=_decide,
-                help="Signals that may decide: errors, time, queries. All of them are judged and told.",
+                help="Signals that end the watch once degraded, and may start a rollback: errors, time, queries. All "
+                "three are judged.",
             ),
             duration_option(
                 "--export-interval", "OTEL_METRIC_EXPORT_INTERVAL of the app: the guard counts in blocks of it.", "15s"
@@ -247,7 +248,7 @@ def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Ge
         yield incident
     finally:
         if not incident.close():
-            echo("Alertmanager was not notified of everything; the history has it all", err=True)
+            echo("Alertmanager was not notified of every phase; the history has all of them", err=True)
 
 
 def recorded(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
@@ -266,5 +267,5 @@ def report(outcome: Outcome, dry_run: bool = False) -> None:
     if outcome.states:
         echo(f"cache hit rate {words.percent(rates.before)} → {words.percent(rates.after)}, which is not judged")
     if any(state.null is not None and state.null.short for state in outcome.states.values()):
-        echo("short history: fewer than ten watches to compare with, so less is found")
+        echo("short history: fewer than ten earlier watches to compare with, so the guard finds less")
     echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")

@@ -187,7 +187,7 @@ def print_plan(plan: Plan, sql: bool) -> None:
         for note in step.notes:
             echo(f"     {note}")
         if sql:
-            text = step.sql if step.sql is not None else "-- unknown: cannot be told without running it"
+            text = step.sql if step.sql is not None else "-- unknown until it runs"
             for line in text.splitlines() or ["-- nothing"]:
                 echo(f"     {line}".rstrip())
 
@@ -247,13 +247,13 @@ def warn(settings: Settings, plan: Plan) -> None:
     for run in unfinished(runs)[:1]:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-            f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) never said how it ended: it was killed, "
-            "or still runs"
+            f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) has no recorded end: it was killed, "
+            "or it still runs"
         )
     for each in edited(runs, settings.tool.files()):
         if each.file is not None:
             settings.say(
-                f"{each.revision} ({each.file.name}) was edited after it was applied: the database holds the old"
+                f"{each.revision} ({each.file.name}) was edited after it was applied: the database has the old version"
             )
 
 
@@ -269,14 +269,14 @@ def outcome_text(result: Result) -> list[str]:
         if said:
             lines.append(f"and then {plan.tool} failed: {said}")
         if verdict.difference:
-            lines.append("its schema is not what the last step left: somebody else changes it too")
+            lines.append("its schema is not the one that the last step left: something else changes it too")
             lines += _lines(verdict.difference)
     elif verdict.outcome == "unknown":
         lines.append(f"unknown: {said or plan.tool + ' ended'}{failed}. {result.unread}")
     else:
         after = named(result.after.heads, plan.tool) if result.after else "?"
         what = "refused" if ended.refused else verdict.outcome
-        lines.append(f"{what}{failed}: {said or f'{plan.tool} said nothing of an error'}")
+        lines.append(f"{what}{failed}: {said or f'{plan.tool} reported no error'}")
         if verdict.outcome == "failed":
             lines.append(f"{plan.database} is as it was, at {after}")
         elif verdict.clean:
@@ -284,7 +284,7 @@ def outcome_text(result: Result) -> list[str]:
                 f"{plan.database} is at {after}, between {was} and {target}; its schema is exactly that of {after}"
             )
         else:
-            lines.append(f"{plan.database} records {after}, and holds something else:")
+            lines.append(f"{plan.database} records {after}, but its schema differs:")
             lines += _lines(verdict.difference)
             if ended.dirty:
                 lines.append(f"  rows that {ended.failed or 'the step'} changed before it failed may be committed")
@@ -298,7 +298,7 @@ def outcome_text(result: Result) -> list[str]:
 def after_dump(result: Result) -> str:
     """The next command where the migrations are done and only the dump of the schema failed."""
     dumped = result.ended.error != DUMP
-    return "" if dumped else "mend that, then run dbmate dump: the database is at its target"
+    return "" if dumped else "correct that, then run dbmate dump: the database is at its target"
 
 
 def _lines(difference: tuple[str, ...]) -> list[str]:

@@ -53,7 +53,7 @@ def remarks(
         raise UsageError(f"--since: {error}") from error
     source = open_source(url, None, access, selector)
     if not isinstance(source, Prometheus):
-        raise UsageError(f"{masked(url)} is one process's endpoint, which knows no past: give a Prometheus")
+        raise UsageError(f"{masked(url)} is one process's endpoint, which has no history: give a Prometheus")
     rows, requests = _validations(source, since), _requests(source, since)
     found: dict[str, tuple[str, ...]] = {}
     for finding in comparison.findings:

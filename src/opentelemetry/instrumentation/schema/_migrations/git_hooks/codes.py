@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 
 CODES: Final = {
-    "no-migration": "Tables changed, and no migration did.",
+    "no-migration": "Tables changed, but no migration.",
     "not-staged": "A migration in the work tree is not staged.",
-    "several-heads": "More migrations than one are the last.",
-    "duplicate-revision": "Two files have one revision.",
-    "missing-parent": "A migration follows one that is not there.",
+    "several-heads": "Several migrations are heads.",
+    "duplicate-revision": "Two files have the same revision.",
+    "missing-parent": "A migration follows one that is missing.",
     "out-of-order": "A new migration comes before merged ones.",
     "merged-edited": "A merged migration was edited or deleted.",
     "no-downgrade": "A migration cannot be rolled back: its downgrade is missing or empty.",
     "destructive": "A migration destroys data.",
     "create-all": "A migration makes tables from the models as they are today.",
-    "version-table": "A migration touches the table in which the migration tool keeps the revision.",
+    "version-table": "A migration uses the table in which the migration tool records the revision.",
     "stale-lock": "schema.lock does not fit the source.",
     "unreadable": "A migration cannot be read.",
-    "bad-exception": "An exception gives no code, one that there is not, or no reason.",
+    "bad-exception": "An exception has no code, an unknown code, or no reason.",
 }
 
 COMPARING: Final = frozenset({"no-migration", "merged-edited"})
@@ -89,5 +89,5 @@ def _problem(code: str, reason: str) -> str:
         hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
         return f"{code!r} is no code: {hint}" if code else f"it names no code: {hint}"
     if code == "bad-exception":
-        return "bad-exception cannot be allowed: mend the exception"
+        return "bad-exception cannot be allowed: correct the exception"
     return "" if reason else f"it gives no reason: write # otel-schema: allow {code} REASON"

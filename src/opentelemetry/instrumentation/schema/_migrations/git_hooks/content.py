@@ -16,10 +16,8 @@ _ACKNOWLEDGE: Final = (
     "If nothing needs that any more, say so in this file: {mark} otel-schema: allow destructive REASON"
 )
 _NO_ROLLBACKS: Final = "if this project never rolls back: [tool.otel-schema] downgrades = false"
-_FROM_MODELS: Final = (
-    "Write the tables out: the models change later, and then this migration makes other tables than it did"
-)
-_VERSIONS: Final = "Leave it to {tool}: what it does not write itself it cannot undo"
+_FROM_MODELS: Final = "Write the tables out: when the models change, this migration would make other tables than before"
+_VERSIONS: Final = "Leave this table to {tool}: it cannot undo what it did not write"
 
 
 def alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[Finding]:
@@ -28,8 +26,8 @@ def alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[Find
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        what = f"is no Python: {getattr(error, 'msg', error)}"
-        yield Finding(code="unreadable", file=name, line=line, what=what, fix="Mend it: Alembic loads every file")
+        what = f"is not valid Python: {getattr(error, 'msg', error)}"
+        yield Finding(code="unreadable", file=name, line=line, what=what, fix="Correct it: Alembic loads every file")
         return
     script = Script(module)
     for up, down in script.pairs():
@@ -44,7 +42,7 @@ def alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[Find
             what = f"calls {called.attr}()"
             yield Finding(code="create-all", file=name, line=called.lineno, what=what, fix=_FROM_MODELS)
     for line in sorted(set(_version_table(script, table))):
-        what = f"touches {table}, where Alembic keeps the revision"
+        what = f"touches {table}, in which Alembic records the revision"
         yield Finding(code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic"))
 
 
@@ -60,7 +58,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
             code="no-downgrade",
             file=name,
             line=(downgrade or upgrade).lineno,
-            what=f"{said} and {up}() does: a rollback says that it worked, and what {up}() did stays",
+            what=f"{said}, but {up}() changes something: a rollback would leave that change in the database",
             fix=f"Undo each step, or raise NotImplementedError where it cannot be undone; {_NO_ROLLBACKS}",
         )
 
@@ -100,14 +98,14 @@ def dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[Findi
         yield Finding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
     elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
         line = text.count("\n", 0, bodies["down"][0].start()) + 1
-        what = "has no statement below `-- migrate:down`: a rollback says that it worked, and what the up did stays"
+        what = "has no statement below `-- migrate:down`: a rollback would leave the change in the database"
         fix = f"Undo each step; {_NO_ROLLBACKS}"
         yield Finding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
     for section, body in bodies.values():
         for statement in sql.statements(body):
             if _names(statement.text, table):
                 line = text.count("\n", 0, section.end()) + 1 + statement.line
-                what = f"touches {table}, where DBMate keeps the versions"
+                what = f"touches {table}, in which DBMate records the versions"
                 yield Finding(
                     code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="DBMate")
                 )

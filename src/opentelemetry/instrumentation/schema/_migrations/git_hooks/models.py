@@ -54,7 +54,7 @@ def changed_tables(staged: Staged, root: str, lines: list[Line]) -> list[Finding
 
 
 def _unmigrated(path: str, line: int, what: str, fix: str) -> Finding:
-    return Finding(code="no-migration", file=path, line=line, what=f"{what}, and no migration did", fix=fix)
+    return Finding(code="no-migration", file=path, line=line, what=f"{what}, but no migration was added", fix=fix)
 
 
 def _below(path: str, root: str) -> bool:
@@ -115,7 +115,7 @@ def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> I
             code="stale-lock",
             file=file if each.file in texts else path,
             line=_line(texts, each.file, name),
-            what=f"{each.ref} {each.why}, and {path} has it as it was",
+            what=f"{each.ref} {each.why}, but {path} has the old one",
             fix=_LOCK_AGAIN,
         )
 

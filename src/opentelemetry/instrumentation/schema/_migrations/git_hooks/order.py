@@ -46,8 +46,8 @@ def edited(here: Line, gone: set[str]) -> Iterator[Finding]:
                 code="merged-edited",
                 file=was,
                 line=1,
-                what=f"is merged, and deleted here: a database at {revision} has no way on or back",
-                fix="Restore it, and undo it in a new migration; an exception may stand in any migration beside it",
+                what=f"is merged, and deleted here: a database at {revision} cannot upgrade or downgrade",
+                fix="Restore it, and undo it in a new migration; an exception may be in any migration beside it",
                 others=tuple(here.by_file),
             )
         elif not here.same(name, blob):
@@ -88,8 +88,8 @@ def _parents(here: Line) -> Iterator[Finding]:
                     code="missing-parent",
                     file=name,
                     line=here.line(name, "down_revision"),
-                    what=f"follows {down}, which no staged migration is: Alembic cannot load any",
-                    fix="Stage the file that is, or set down_revision to the head of this branch",
+                    what=f"follows {down}, which is not staged: Alembic cannot load any migration",
+                    fix="Stage its file, or set down_revision to the head of this branch",
                 )
 
 
@@ -122,8 +122,8 @@ def _inserted(here: Line, changed: set[str]) -> Iterator[Finding]:
             code="out-of-order",
             file=name,
             line=here.line(name, "down_revision"),
-            what=f"comes before {here.called([after])}, which is merged: a database that ran that never runs this",
-            fix="Let it follow the head of what is merged",
+            what=f"comes before {here.called([after])}, which is merged: a database that ran it never runs this one",
+            fix="Let it follow the merged head",
         )
 
 

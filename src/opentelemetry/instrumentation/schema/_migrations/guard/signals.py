@@ -322,22 +322,20 @@ class Signals:
         lost = tracked.events.unplaced
         if verdict == "pass" and lost > _UNPLACED * max(overall.n, 1.0):
             verdict = "inconclusive"
-            why = f"{lost:,.0f} {_NOUNS[signal]} are of neither side: samples are missing around the change"
+            why = f"{lost:,.0f} {_NOUNS[signal]} belong to neither side: samples are missing around the change"
         return State(signal, verdict, overall, ordered, tracked.overall, tracked.slow, why)
 
     def _missing(self, tracked: _Tracked, past: Null, judged: Judgement) -> str:
         if past.n < rule.EVENTS:
             return f"the baseline has {past.n:.0f} events, fewer than {rule.EVENTS}"
         if past.incident:
-            return "the baseline was itself in an incident, so it shows nothing of what is usual"
+            return "the baseline was itself in an incident, so it does not show the usual rate"
         if judged.verdict == "pass":
             return ""
         if self.complete < self.watch:
             return f"{self.complete} of {self.watch} blocks"
         worst = evidence.limit(past.usual)
-        return (
-            f"up to {judged.most:.2%} is possible, above {worst:.2%} is degraded: more traffic or a longer watch tells"
-        )
+        return f"the rate may be {judged.most:.2%}, and above {worst:.2%} is degraded: more traffic or a longer watch would tell"
 
 
 def slow_from(before: Distribution) -> float | None:

@@ -52,8 +52,8 @@ def code_fits(plan: Plan, serves_by_revision: bool) -> str:
         return f"the code that runs does not fit {named(plan.before, plan.tool)}: see otel-schema check"
     said = " ".join(done.stderr.split())[-300:]
     return (
-        f"whether the code fits {named(plan.before, plan.tool)} is not known ({said}). Say `serves_by_revision = true` "
-        "in pyproject.toml, [tool.otel-schema], if the app serves by the revision that it finds"
+        f"whether the code fits {named(plan.before, plan.tool)} is not known ({said}). If the app serves the "
+        "schema that fits the revision: serves_by_revision = true in pyproject.toml, [tool.otel-schema]"
     )
 
 
@@ -95,9 +95,8 @@ def roll_back(
 def _why_not(upgrade: Plan, back: Plan) -> str:
     if tuple(sorted(back.before)) != tuple(sorted(upgrade.after)):
         at = named(back.before, back.tool)
-        return (
-            f"another migration came in between: {back.database} is at {at}, not at {named(upgrade.after, back.tool)}"
-        )
+        expected = named(upgrade.after, back.tool)
+        return f"another migration ran in the meantime: {back.database} is at {at}, not at {expected}"
     if tuple(sorted(back.after)) != tuple(sorted(upgrade.before)):
         return f"a rollback would lead to {named(back.after, back.tool)}"
     unsafe = [step for step in back.steps if step.kind not in SAFE]

@@ -34,7 +34,7 @@ CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": 
 )
 @guard_options
 @duration_option("--backtest", "Judge each watch of the last 24h, 7d, ... as if there had been a change.")
-@click.option("--dry-run", is_flag=True, help="Watch and tell; exit with 0 whatever the verdict.")
+@click.option("--dry-run", is_flag=True, help="Watch and print the verdict; always exit with 0.")
 @click.option("--tool", default="", help="The migration tool, for gauges and messages.")
 @click.option("--database", "namespace", default="", metavar="NAME", help="The database, for gauges and messages.")
 @click.option(
@@ -66,8 +66,8 @@ def guard(
 ) -> None:
     """Watch an app after a change, and judge whether the change made it worse.
 
-    The guard compares errors, validation time and linked queries with the hours before the change: run it right after
-    a deployment, or over a change of the past with --changed.
+    The guard compares errors, validation time and linked queries with the hours before the change. Run it right after
+    a deployment, or judge an earlier change with --changed.
 
     Exits with 0 for pass, 1 for degraded, 3 for inconclusive, 2 if it cannot read Prometheus.
     """
@@ -137,7 +137,7 @@ def _report_backtest(found: Backtest, guarding: Guarding) -> None:
     fired = {alarm.at for alarm in found.alarms if alarm.signal in guarding.decide}
     echo(f"{len(fired)} of {found.watches} watches without a change would have been called degraded")
     if found.short:
-        echo(f"{found.short} of them had a short history, with which less is found")
+        echo(f"{found.short} of them had a short history, with which the guard finds less")
 
 
 def _time(changed: str | None) -> float:

@@ -48,7 +48,7 @@ def check_command(base: str | None, directory: Path, format_: str) -> None:
 
     Reads Git's index. Imports no application, and needs no database.
 
-    Exits with 1 if there is a finding, and with 2 if it could not look.
+    Exits with 1 if there is a finding, and with 2 if it could not run.
     """
     settings = project.load(directory.resolve())
     try:

@@ -50,7 +50,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
         if there.heads or snapshot.tables(there.schema):
             found = snapshot.tables(there.schema)[:3] or [f"revision {there.heads[0]}"]
             raise MigrationError(
-                f"{scratch} is not empty: it holds {', '.join(found)} …. Name a database that nobody uses, and empty it"
+                f"{scratch} is not empty: it holds {', '.join(found)} …. Name an empty database that nobody uses"
             )
         heard = _Heard()
         ended = used.rehearse(heard)
@@ -69,7 +69,7 @@ def _refuse_stand_in(scratch: Database, tool: str, config: Path | None) -> None:
     real = _real_dialect(tool, config)
     if real not in (None, "sqlite", scratch.dialect):
         raise UsageError(
-            f"the migrations are for {_NAMES[real]}, and {scratch} is {_NAMES[scratch.dialect]}, which answers "
+            f"the migrations are for {_NAMES[real]}, and {scratch} is {_NAMES[scratch.dialect]}, which behaves "
             f"differently: name an empty {_NAMES[real]} database with --url"
         )
 
@@ -122,8 +122,8 @@ class _Heard:
             self._add("no-downgrade", "warning", revision, file, "there is no downgrade", "A rollback stops here.")
         elif difference:
             message = {
-                "down": "its downgrade does not bring back the schema that was before",
-                "up again": "applied a second time it makes another schema",
+                "down": "its downgrade does not restore the schema",
+                "up again": "a second upgrade makes another schema",
             }[way]
             why = "A rollback would leave a schema that no revision describes." if way == "down" else ""
             self._add(

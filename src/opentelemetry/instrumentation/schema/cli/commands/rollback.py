@@ -27,7 +27,7 @@ from ..migrating import Settings
     "accepted",
     multiple=True,
     metavar="REVISION",
-    help="Roll this revision back although it is not known what its downgrade does, or although it does nothing.",
+    help="Roll back this revision although its downgrade does nothing, or although its effect is unknown.",
 )
 def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     """Revert migrations down to TARGET, by default to where the last recorded upgrade began.
@@ -35,7 +35,7 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     TARGET is a revision, or what Alembic takes: -1, base, branch@-1. Write -1 as `otel-schema rollback -- -1`.
 
     Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
-    if nobody knows what it holds, 130 or 143 if a signal stopped it.
+    if its state is unknown, 130 or 143 if a signal stopped it.
     """
     with interrupts() as noted:
         settings = migrating.settings(tool, interrupts=noted, **options)
@@ -101,6 +101,6 @@ def _next(result: Result) -> str:
         return "otel-schema status --url URL, when the database can be reached"
     if result.verdict.outcome == "failed" or result.verdict.clean:
         target = named(result.plan.after, result.plan.tool)
-        return f"mend the downgrade of {result.ended.failed}, then run otel-schema rollback {target}"
+        return f"correct the downgrade of {result.ended.failed}, then run otel-schema rollback {target}"
     after = named(result.after.heads, result.plan.tool) if result.after else "?"
-    return f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged)"
+    return f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows)"

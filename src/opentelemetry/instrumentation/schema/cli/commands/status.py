@@ -208,7 +208,7 @@ def _recorded(row: _Row, lines: dict[Migrations, History], path: Path) -> list[s
     files = {name: each.file for line in lines.values() for name, each in line.by_id.items()}
     notes = [
         f"{row.environment}: the {run.direction} of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-        "never said how it ended: it was killed, or still runs"
+        "has no recorded end: it was killed, or it still runs"
         for run in history.unfinished(runs)[:1]
     ]
     notes += [

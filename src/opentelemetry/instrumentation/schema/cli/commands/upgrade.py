@@ -32,7 +32,7 @@ from ..output import echo, echo_json, finish
     type=click.Choice(("stay", "rollback")),
     default="stay",
     show_default=True,
-    help="`rollback` returns to where the run began, where every completed step can be undone without loss.",
+    help="`rollback` returns to the revision before the run, if every completed step can be undone without loss.",
 )
 @guarded.upgrade_options
 def upgrade(
@@ -55,7 +55,7 @@ def upgrade(
     TARGET is a revision, or what Alembic takes: head, heads, +1, branch@head.
 
     Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
-    if nobody knows what it holds, 130 or 143 if a signal stopped it. With --guard: 0 if production passes, 1 if it is
+    if its state is unknown, 130 or 143 if a signal stopped it. With --guard: 0 if production passes, 1 if it is
     degraded, 3 if that is inconclusive.
     """
     with interrupts() as noted:
@@ -106,7 +106,7 @@ def _upgrade(
         if rollback and not result.reached:
             failed, result = result.ended.failed, _back(plan, result, settings)
             if result.plan.direction == "downgrade":
-                next_ = f"mend {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
+                next_ = f"correct {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
     if guard is None or result.verdict.outcome != "applied" or migrating.exit_code(result):
         migrating.end("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
         return
@@ -126,27 +126,27 @@ def _next(result: Result) -> str:
         return migrating.after_dump(result)
     if result.verdict.outcome == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
-    mend = (
-        f"mend {result.ended.failed}, then run otel-schema upgrade again"
+    again = (
+        f"correct {result.ended.failed}, then run otel-schema upgrade again"
         if result.ended.failed
         else ("run otel-schema upgrade again")
     )
     if result.ended.lock_timeout:
-        mend = "run otel-schema upgrade again when whoever blocks has ended"
+        again = "run otel-schema upgrade again when the blocking session has ended"
     if result.ended.refused:
         table = "TABLE"
         step = next((step for step in result.plan.steps if step.revision == result.ended.failed), None)
         if step is not None and step.losses:
             table = step.losses[0].name
-        mend = f"save the rows, or accept the loss: otel-schema upgrade --allow-data-loss {table}"
+        again = f"save the rows, or accept the loss: otel-schema upgrade --allow-data-loss {table}"
     if result.verdict.outcome == "failed":
-        return mend
+        return again
     if result.verdict.clean:
-        return f"{mend}; or go back: otel-schema rollback {named(result.plan.before, result.plan.tool)}"
+        return f"{again}; or go back: otel-schema rollback {named(result.plan.before, result.plan.tool)}"
     after = named(result.after.heads, result.plan.tool) if result.after else "?"
     return (
-        f"bring the schema to that of {after} by hand (the lines above, with + and - exchanged), then run otel-schema "
-        f"upgrade again; or complete {result.ended.failed or 'the step'} by hand and stamp it"
+        f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows), then run "
+        f"otel-schema upgrade again; or complete {result.ended.failed or 'the step'} by hand and stamp it"
     )
 
 
