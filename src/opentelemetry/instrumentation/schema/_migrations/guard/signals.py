@@ -335,7 +335,8 @@ class Signals:
         if self.complete < self.watch:
             return f"{self.complete} of {self.watch} blocks"
         worst = evidence.limit(past.usual)
-        return f"the rate may be {judged.most:.2%}, and above {worst:.2%} is degraded: more traffic or a longer watch would tell"
+        tells = "more traffic or a longer watch would tell"
+        return f"the rate may be {judged.most:.2%}, and above {worst:.2%} is degraded: {tells}"
 
 
 def slow_from(before: Distribution) -> float | None:
