@@ -221,12 +221,12 @@ def _heard_as_told(story: Story, number: str, phases: list[str]) -> None:
     """The team heard of each phase, in order, and the history has the same."""
     webhook = story.stack.webhook
     story.stage(
-        f"{number} the webhook heard what the history says", lambda: webhook.phases() == story.told() == phases,
+        f"{number} the webhook heard what the history says", lambda: webhook.phases() == story.phases() == phases,
         30, lambda: ", ".join(webhook.phases()),
     )  # fmt: skip
     _progress(story)
     heard = [each for each in webhook.heard if each.receiver == "progress" and each.status == "firing"]
-    lines = [line for line in story.history() if line["event"] == "told"]
+    lines = [line for line in story.history() if line["event"] == "phase"]
     rows = [
         (
             line["sequence"],

@@ -181,9 +181,9 @@ class Story:
         file = self.stack.project / ".otel-schema" / "history.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def told(self) -> list[str]:
+    def phases(self) -> list[str]:
         """The phases that the history has, in its order."""
-        return [line["phase"] for line in self.history() if line["event"] == "told"]
+        return [line["phase"] for line in self.history() if line["event"] == "phase"]
 
     def migrated(self) -> int:
         """How many runs have ended."""

@@ -1,4 +1,4 @@
-"""`otel-schema guard` against real Prometheus whose past was written before: verdicts, exit codes, what is told."""
+"""`otel-schema guard` against real Prometheus whose past was written before: verdicts, exit codes, what is printed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def guard_at(shop: Shop, where: list[str], job: str, *more: str, match: str = ""
     )
 
 
-def told(result: Result) -> dict[str, Any]:
+def answer(result: Result) -> dict[str, Any]:
     """The JSON object that a command printed."""
     return json.loads(result.stdout)
 
@@ -112,13 +112,13 @@ def test_a_harmless_change_passes(shop: Shop) -> None:
 def test_a_change_for_the_worse_is_degraded(shop: Shop) -> None:
     """After a change for the worse the guard exits with 1, and names what became of what."""
     result = guard(shop, "broken", "--json")
-    found = told(result)
+    found = answer(result)
     assert result.exit_code == 1 == found["exit_code"]
     assert found["verdict"] == "degraded"
     assert found["signals"]["errors"]["before"] == pytest.approx(0.01, rel=0.4)
     assert found["signals"]["errors"]["after"] == pytest.approx(0.3, rel=0.2)
     assert "degraded: validation time" in found["signals"]["time"]["says"]
-    assert [(number, phase) for number, phase, _ in found["told"]] == [(1, "degraded")]
+    assert [(number, phase) for number, phase, _ in found["phases"]] == [(1, "degraded")]
     line = json.loads((shop.home / "broken.jsonl").read_text().splitlines()[-1])
     assert (line["event"], line["verdict"]) == ("judged", "degraded")
     assert line["signals"]["errors"]["events"] == found["signals"]["errors"]["events"]
@@ -126,7 +126,7 @@ def test_a_change_for_the_worse_is_degraded(shop: Shop) -> None:
 
 def test_every_signal_is_judged_and_told(shop: Shop) -> None:
     """A change that makes validation slow is degraded too, whichever signals decide; linked queries have a verdict."""
-    found = told(guard(shop, "slow", "--json"))
+    found = answer(guard(shop, "slow", "--json"))
     assert {name: each["verdict"] for name, each in found["signals"].items()} == {
         "errors": "pass",
         "time": "degraded",
@@ -152,13 +152,13 @@ def test_a_dry_run_tells_and_fails_nothing(shop: Shop) -> None:
 def test_a_backtest_of_a_steady_service_has_no_alarm(shop: Shop) -> None:
     """The backtest says how many watches without a change would have been called degraded, and when."""
     result = guard(shop, "busy", "--backtest", "3h", "--json", match='environment="prod"')
-    found = told(result)
+    found = answer(result)
     assert (result.exit_code, found["watches"], found["alarms"]) == (0, 18, [])
 
 
 def test_a_backtest_finds_what_happened(shop: Shop) -> None:
     """Over a past in which something broke, the backtest says when it would have been told."""
-    found = told(guard(shop, "broken", "--backtest", "1h", "--json"))
+    found = answer(guard(shop, "broken", "--backtest", "1h", "--json"))
     changed = datetime.fromisoformat(shop.changed)
     times = [datetime.fromisoformat(alarm["at"].replace("Z", "+00:00")) for alarm in found["alarms"]]
     assert times
@@ -217,7 +217,7 @@ def test_credentials_reach_both_servers(shop: Shop, tmp_path: Path) -> None:
         sent = ["--bearer-token-file", str(token), "--header", "X-Scope-OrgID=s3cret-team"]
         by_token = guard_at(shop, ["--prometheus", prometheus, *sent], "broken", "--json", "--alertmanager", alerts)
         assert (by_password.exit_code, by_token.exit_code) == (1, 1), by_password.output + by_token.output
-        assert manager.incidents() == {told(by_password)["incident"], told(by_token)["incident"]}
+        assert manager.incidents() == {answer(by_password)["incident"], answer(by_token)["incident"]}
         authority = ["--ca-file", str(shop.lock.authority)]
         for where, says in (
             (["--prometheus", prometheus], "--bearer-token-file"),

@@ -47,9 +47,9 @@ class Ended:
         assert self.out, self.errors
         return json.loads(self.out)["guard"]
 
-    def told(self) -> list[tuple[int, str, str]]:
+    def phases(self) -> list[tuple[int, str, str]]:
         """The phases in the history."""
-        return [(told["sequence"], told["phase"], told["summary"]) for told in self.shop.events("told")]
+        return [(line["sequence"], line["phase"], line["summary"]) for line in self.shop.events("phase")]
 
 
 @dataclass
@@ -158,7 +158,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran
                 for alert in message["alerts"]
             ]
 
-        eventually(lambda: len(phases()) >= len(cases["recovered"].told()), "every notification", 60)
+        eventually(lambda: len(phases()) >= len(cases["recovered"].phases()), "every notification", 60)
         gauge = sample_name(semconv.GUARD_TIMESTAMP)
         exposition = get(f"http://127.0.0.1:{collector.ports['metrics']}/metrics").splitlines()
         sink.wait_for(lambda: sink.spans(semconv.GUARD_SPAN_NAME), 60)
@@ -170,14 +170,14 @@ def test_a_clean_check_permits_the_rollback(ran: Ran) -> None:
     case = ran.cases["recovered"]
     assert (case.code, case.guard["verdict"], case.guard["recovery"]) == (1, "degraded", "recovered"), case.errors
     assert case.shop.revision() == "0001"
-    assert [phase for _, phase, _ in case.told()] == PHASES
-    assert [tuple(told) for told in case.guard["told"]] == case.told()
+    assert [phase for _, phase, _ in case.phases()] == PHASES
+    assert [tuple(each) for each in case.guard["phases"]] == case.phases()
     assert [each["by_guard"] for each in case.shop.events("started")] == [False, True]
 
 
 def test_what_is_heard_is_the_history(ran: Ran) -> None:
     """The webhook hears every phase that the history has, in its order and with its words."""
-    assert ran.heard == ran.cases["recovered"].told() != []
+    assert ran.heard == ran.cases["recovered"].phases() != []
 
 
 def test_gauges_and_span_arrive_through_a_collector(ran: Ran) -> None:
@@ -195,7 +195,7 @@ def test_no_alertmanager_changes_no_outcome(ran: Ran) -> None:
     """Without an Alertmanager that answers, the outcome, exit code and history are the same; the user is told so."""
     case, heard = ran.cases["unheard"], ran.cases["recovered"]
     assert (case.code, case.guard["recovery"], case.shop.revision()) == (heard.code, "recovered", "0001"), case.errors
-    assert [phase for _, phase, _ in case.told()] == PHASES
+    assert [phase for _, phase, _ in case.phases()] == PHASES
     assert case.errors.count("Alertmanager was not notified, and will be asked again") == 1
     assert "the history has it all" in case.errors
 
@@ -211,7 +211,7 @@ def test_another_migration_in_between_stops_the_rollback(ran: Ran) -> None:
     case = ran.cases["between"]
     assert (case.code, case.guard["rolled_back"], case.shop.revision()) == (1, False, "0003"), case.errors
     assert "another migration ran in the meantime" in case.guard["not_rolled_back"]
-    assert [phase for _, phase, _ in case.told()] == ["degraded", "failed"]
+    assert [phase for _, phase, _ in case.phases()] == ["degraded", "failed"]
 
 
 def test_a_revision_that_was_never_rehearsed_is_warned_of(ran: Ran) -> None:
@@ -227,4 +227,4 @@ def test_a_prometheus_that_dies_leaves_it_open(ran: Ran) -> None:
     said = case.out.splitlines()[-1]
     assert said.startswith("inconclusive: cannot read") or "no newer samples" in said, said  # on a busy machine
     assert [each["verdict"] for each in case.shop.events("judged")] == ["inconclusive"]
-    assert case.told() == []
+    assert case.phases() == []

@@ -172,14 +172,14 @@ class World:
             if alert["labels"]["incident_id"] == incident
         ]
 
-    def told(self, data: dict[str, Any]) -> list[str]:
+    def phases(self, data: dict[str, Any]) -> list[str]:
         """The phases of a command's incident: as it says them, as the history has them and as they were heard."""
         incident = data["guard"]["incident"]
-        phases = [(number, phase, summary) for number, phase, summary in data["guard"]["told"]]
+        phases = [(number, phase, summary) for number, phase, summary in data["guard"]["phases"]]
         recorded = [
-            (told["sequence"], told["phase"], told["summary"])
-            for told in self.history("told")
-            if told["incident"] == incident
+            (line["sequence"], line["phase"], line["summary"])
+            for line in self.history("phase")
+            if line["incident"] == incident
         ]
         eventually(lambda: len(self.heard(incident)) >= len(phases), "every notification", 60)
         assert self.heard(incident) == recorded == phases
@@ -234,12 +234,12 @@ def test_the_guard_on_the_example(tmp_path: Path, postgresql: Server, otelcol: P
         assert signals["errors"]["verdict"] == "pass"
         assert "at most" in signals["errors"]["says"]
         assert signals["errors"]["at_most"] < signals["errors"]["limit"]
-        assert whole.told(data) == (["degraded", "failed"] if slower else [])
+        assert whole.phases(data) == (["degraded", "failed"] if slower else [])
         assert whole.revision() == "0002a"
 
         code, data, errors = whole.guarded("0003", FITS)
         assert (code, data["guard"]["verdict"]) == (1, "degraded"), errors
-        assert whole.told(data) == ["degraded", "rolling_back", "rolled_back", "recovered"], data["guard"]
+        assert whole.phases(data) == ["degraded", "rolling_back", "rolled_back", "recovered"], data["guard"]
         assert whole.revision() == "0002a"
         assert "0003 was never rehearsed" in errors
         assert [each["by_guard"] for each in whole.history("started")] == [False, False, False, True]
@@ -247,7 +247,7 @@ def test_the_guard_on_the_example(tmp_path: Path, postgresql: Server, otelcol: P
         time.sleep(60)  # of ordinary traffic, as the baseline of the next
         code, data, errors = whole.guarded("0003", DOES_NOT_FIT)
         assert (code, data["guard"]["verdict"]) == (1, "degraded"), errors
-        assert whole.told(data) == ["degraded", "failed"]
+        assert whole.phases(data) == ["degraded", "failed"]
         assert "nothing will be rolled back" in errors
         assert "does not fit 0002a" in data["guard"]["not_rolled_back"]
         assert whole.revision() == "0003"

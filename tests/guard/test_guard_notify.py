@@ -48,18 +48,18 @@ def firing(webhook: Webhook, incident: str) -> list[dict[str, Any]]:
 
 @pytest.mark.nightly
 def test_phases_arrive_in_order(heard: tuple[Alertmanager, Webhook]) -> None:
-    """Phases that are told at once arrive one by one in their order, each with its number and its words."""
+    """Phases that are entered at once arrive one by one in their order, each with its number and its words."""
     manager, webhook = heard
     incident = Incident(manager.url, DEFAULT, LABELS)
     for phase in PHASES:
-        incident.tell(phase, f"it is {phase}")
+        incident.enter(phase, f"it is {phase}")
     assert incident.close(30)
     eventually(lambda: len(firing(webhook, incident.id)) >= len(PHASES), "every phase", 30)
     arrived = firing(webhook, incident.id)
     assert [(alert["labels"]["sequence"], alert["labels"]["phase"]) for alert in arrived] == [
         (str(number), phase) for number, phase in enumerate(PHASES, 1)
     ]
-    assert [alert["annotations"]["summary"] for alert in arrived] == [told.summary for told in incident.told]
+    assert [alert["annotations"]["summary"] for alert in arrived] == [each.summary for each in incident.phases]
     assert all(LABELS.items() <= alert["labels"].items() for alert in arrived)
 
 
@@ -68,9 +68,9 @@ def test_a_phase_that_comes_again_stands_behind(heard: tuple[Alertmanager, Webho
     """A second signal that degrades waits for the group interval of the first, and what follows stands behind both."""
     manager, webhook = heard
     incident = Incident(manager.url, DEFAULT, LABELS)
-    incident.tell("degraded", "validation time")
-    incident.tell("degraded", "validation errors")
-    incident.tell("failed", "nothing was rolled back")
+    incident.enter("degraded", "validation time")
+    incident.enter("degraded", "validation errors")
+    incident.enter("failed", "nothing was rolled back")
     assert incident.close(40)
     eventually(lambda: any(alert["labels"]["sequence"] == "3" for alert in firing(webhook, incident.id)), "all", 30)
     seen = list(dict.fromkeys(alert["labels"]["sequence"] for alert in firing(webhook, incident.id)))
@@ -81,14 +81,14 @@ def test_the_end_is_kept_ahead(heard: tuple[Alertmanager, Webhook]) -> None:
     """While an incident is open its phases end later and later, by as much as was asked for."""
     manager, _ = heard
     incident = Incident(manager.url, DEFAULT, LABELS, ahead=10)
-    told = incident.tell("degraded", "it is degraded")
+    entered = incident.enter("degraded", "it is degraded")
 
     def end() -> str:
         alerts = json.loads(get(f"{manager.url}/api/v2/alerts"))
         return max((each["endsAt"] for each in alerts if each["labels"]["incident_id"] == incident.id), default="")
 
     first = eventually(end, "the alert")
-    assert datetime.fromisoformat(first.replace("Z", "+00:00")).timestamp() - told.at >= 9.9
+    assert datetime.fromisoformat(first.replace("Z", "+00:00")).timestamp() - entered.at >= 9.9
     eventually(lambda: end() > first, "a later end")
     incident.close()
 
@@ -98,16 +98,16 @@ def test_no_alertmanager_changes_nothing() -> None:
     notices: list[str] = []
     incident = Incident(f"http://127.0.0.1:{free_port()}", Access(timeout=1), LABELS, notices.append)
     for phase in PHASES:
-        incident.tell(phase, "x")
+        incident.enter(phase, "x")
     eventually(lambda: notices, "the notice")
     assert not incident.close(1.5)
     assert len(notices) == 1
-    assert [told.phase for told in incident.told] == list(PHASES)
+    assert [each.phase for each in incident.phases] == list(PHASES)
 
 
 def test_without_a_url_nobody_is_notified(tmp_path: Path) -> None:
     """Phases are kept for the history also where there is no Alertmanager."""
     incident = Incident(None, DEFAULT, LABELS)
-    incident.tell("degraded", "x")
+    incident.enter("degraded", "x")
     assert incident.close()
-    assert [told.phase for told in incident.told] == ["degraded"]
+    assert [each.phase for each in incident.phases] == ["degraded"]

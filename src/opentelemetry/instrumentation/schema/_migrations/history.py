@@ -119,14 +119,14 @@ class History:
         """
         self._append({"version": VERSION, "event": "judged", "at": _now(), "incident": incident, **numbers})
 
-    def told(self, incident: str, sequence: int, phase: str, summary: str) -> None:
+    def phase(self, incident: str, sequence: int, phase: str, summary: str) -> None:
         """Writes a phase of an incident: what Alertmanager is notified of.
 
         Raises:
             MigrationError: if the file cannot be written.
         """
         phases = {"incident": incident, "sequence": sequence, "phase": phase, "summary": summary}
-        self._append({"version": VERSION, "event": "told", "at": _now(), **phases})
+        self._append({"version": VERSION, "event": "phase", "at": _now(), **phases})
 
     def rehearse(self, files: Iterable[str]) -> None:
         """Writes which migration files, by SHA-256, went up, down and up again on a scratch database.

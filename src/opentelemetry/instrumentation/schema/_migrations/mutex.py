@@ -45,7 +45,7 @@ def hold(database: Database, wait: float = 0.0, waiting: Callable[[str], None] |
     Args:
         database: Which one.
         wait: Seconds to wait for another run.
-        waiting: Is told once who holds it, if it waits.
+        waiting: Called once with who holds it, if it waits.
 
     Raises:
         MigrationError: if another run still holds it; names who.
@@ -160,16 +160,16 @@ def _until_taken(
     waiting: Callable[[str], None] | None,
 ) -> None:
     end = time.monotonic() + wait
-    told = False
+    called = False
     while not take():
         if time.monotonic() >= end:
             raise MigrationError(
                 f"another run migrates {database}: {holder()} holds the lock. "
                 f"Run again when it has ended, or wait longer with --wait SECONDS (waited {wait:g} s)"
             )
-        if waiting is not None and not told:
+        if waiting is not None and not called:
             waiting(f"{holder()} holds the lock of {database}: waiting up to {wait:g} s")
-            told = True
+            called = True
         time.sleep(max(0.0, min(POLL, end - time.monotonic())))
 
 

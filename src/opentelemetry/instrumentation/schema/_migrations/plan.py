@@ -64,7 +64,7 @@ class Step:
         title: Its first line of prose, or its file's name.
         file: Where it is.
         sha256: Of the file.
-        sql: What it would run; None where that cannot be told without running it.
+        sql: What it would run; None where that is not known before it runs.
         kind: Its class in the direction of the plan.
         why: The reason of the class.
         losses: What it could lose in the direction of the plan.
@@ -217,7 +217,7 @@ class Limits:
 
 
 Event = Callable[[str, dict[str, Any]], None]
-"""Is told what happens while a run runs: `session` (id), `step` (revision, number), `applied` (revision), `idle`."""
+"""Called with what happens during a run: `session` (id), `step` (revision, number), `applied` (revision), `idle`."""
 
 
 class Standing(NamedTuple):
@@ -294,7 +294,7 @@ class Tool(Protocol):
         """Takes each revision up, down and up again, on an empty database.
 
         Args:
-            event: Is told `step` (revision, way, number, total) before each, and `stop` (revision, way, difference,
+            event: Called with `step` (revision, way, number, total) before each, and `stop` (revision, way, difference,
                 missing) after it; ways are `up`, `down` and `up again`.
 
         Raises:

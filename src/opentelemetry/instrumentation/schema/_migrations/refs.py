@@ -39,7 +39,7 @@ def read(line: Migrations, say: Callable[[str], None]) -> Refs:
 
     Args:
         line: Whose directories.
-        say: Is told what takes time.
+        say: Called with what takes time.
 
     Raises:
         GitError: if there is no Git, or no repository.

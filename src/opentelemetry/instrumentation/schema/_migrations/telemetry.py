@@ -70,7 +70,7 @@ class Runs:
         """A run begins; its span is the current one until it ends, in the context that this is called in.
 
         Args:
-            target: What is migrated; what is not known yet is told at the end.
+            target: What is migrated; what is not known yet is given at the end.
             direction: Of the run.
             folder: Of the migrations, whose commit is looked up.
             more: Further attributes of the span, `name` for the span's name instead of `schema.migrate <direction>`.

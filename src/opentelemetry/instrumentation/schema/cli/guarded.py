@@ -57,7 +57,7 @@ class Ending:
         rollback: How the rollback ended; None where nothing was rolled back.
         why_not: Why not.
         recovery: `recovered`, `failed` or empty.
-        told: Every phase: number, name, summary.
+        phases: Every phase: number, name, summary.
         incident: Its id.
         code: Of the command.
     """
@@ -66,7 +66,7 @@ class Ending:
     rollback: Result | None
     why_not: str
     recovery: str
-    told: list[tuple[int, str, str]]
+    phases: list[tuple[int, str, str]]
     incident: str
     code: int
 
@@ -75,7 +75,7 @@ class Ending:
         return {
             **words.document(self.outcome),
             "incident": self.incident,
-            "told": [list(each) for each in self.told],
+            "phases": [list(each) for each in self.phases],
             "rolled_back": self.rollback.reached if self.rollback else False,
             "not_rolled_back": self.why_not,
             "recovery": self.recovery or None,
@@ -174,11 +174,11 @@ def watched(guard: Guard, settings: Settings, plan: Plan, began: float, ended: f
         rollback, why_not, recovery = None, "", ""
         if outcome.verdict == "degraded" and signals is not None:
             rollback, why_not, recovery = _undo(guard, settings, plan, outcome, signals, incident)
-        told = [(each.number, each.phase, each.summary) for each in incident.told]
+        phases = [(each.number, each.phase, each.summary) for each in incident.phases]
     code = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}[outcome.verdict]
     if settings.interrupts.received is not None:
         code = 128 + settings.interrupts.received
-    return Ending(outcome, rollback, why_not, recovery, told, incident.id, code)
+    return Ending(outcome, rollback, why_not, recovery, phases, incident.id, code)
 
 
 def _undo(
@@ -200,27 +200,27 @@ def _undo(
             settings.history,
             settings.options,
             settings.say,
-            lambda back: incident.tell("rolling_back", f"rolling {back.database} back to {back_to}") and None,
+            lambda back: incident.enter("rolling_back", f"rolling {back.database} back to {back_to}") and None,
         )
     if result is None:
         # the code may need the newer schema: a person decides
-        incident.tell("failed", f"nothing was rolled back: {why}. By hand: otel-schema rollback {back_to}")
+        incident.enter("failed", f"nothing was rolled back: {why}. By hand: otel-schema rollback {back_to}")
         return None, why, ""
     if not result.reached:
-        incident.tell("failed", f"the rollback to {back_to} ended as {result.verdict.outcome}: see otel-schema status")
+        incident.enter("failed", f"the rollback to {back_to} ended as {result.verdict.outcome}: see otel-schema status")
         return result, "", "failed"
-    incident.tell("rolled_back", f"{plan.database} is at {back_to}")
+    incident.enter("rolled_back", f"{plan.database} is at {back_to}")
     degraded = [outcome.states[signal] for signal in outcome.deciding]
     recovery, reason = recover(signals, degraded, guard.samples.at(time.time()), settings.say)
     if recovery == "recovered":
-        incident.tell("recovered", "production is as before the migration")
+        incident.enter("recovered", "production is as before the migration")
     else:
-        incident.tell("failed", f"production has not recovered since the rollback ({reason}): look for another cause")
+        incident.enter("failed", f"production has not recovered since the rollback ({reason}): look for another cause")
     return result, "", recovery
 
 
 def print_ending(ending: Ending) -> None:
     """How it ended, for people."""
     report(ending.outcome)
-    for number, phase, summary in ending.told:
+    for number, phase, summary in ending.phases:
         echo(f"{number}. {phase}: {summary}")

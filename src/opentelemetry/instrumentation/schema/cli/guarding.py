@@ -15,7 +15,7 @@ from rich.table import Table
 from .._migrations.errors import MigrationError
 from .._migrations.guard import words
 from .._migrations.guard.evidence import SETTLING, limit
-from .._migrations.guard.notify import GROUP_WAIT, Incident, Told
+from .._migrations.guard.notify import GROUP_WAIT, Incident, PhaseRecord
 from .._migrations.guard.samples import Grid
 from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
 from .._migrations.guard.source import Samples
@@ -108,7 +108,7 @@ class Guarding:
 
         def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
             sentence = "; ".join(words.sentence(states[each], figures[each]) for each in figures)
-            incident.tell("degraded", sentence)
+            incident.enter("degraded", sentence)
             self.say(sentence)
 
         with self._display() as show:
@@ -229,9 +229,9 @@ def guard_options(function: _C) -> _C:
 def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Generator[Incident]:
     """An incident whose phases are in the history when they begin, and with Alertmanager by the end."""
 
-    def record(told: Told) -> None:
+    def record(entered: PhaseRecord) -> None:
         try:
-            history.told(incident.id, told.number, told.phase, told.summary)
+            history.phase(incident.id, entered.number, entered.phase, entered.summary)
         except MigrationError as error:
             echo(str(error), err=True)
 
@@ -252,7 +252,7 @@ def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Ge
 
 
 def recorded(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
-    """Writes a verdict into the history; that it cannot be written is told, and changes nothing."""
+    """Writes a verdict into the history; if it cannot be written, that is said and changes nothing."""
     try:
         history.judged(incident.id, database=database, table=table, **words.document(outcome))
     except MigrationError as error:

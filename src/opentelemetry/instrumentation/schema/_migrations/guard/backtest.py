@@ -15,7 +15,7 @@ class Alarm(NamedTuple):
     """One watch of the past that would have been called degraded.
 
     Attributes:
-        at: When it would have been told, Unix time in seconds.
+        at: When the guard would have notified, Unix time in seconds.
         signal: Which.
         endpoint: Whose; None for all requests together.
         before: Rate of its baseline.
@@ -49,7 +49,7 @@ def backtest(signals: Signals, blocks: int, progress: Callable[[int, int], None]
     Args:
         signals: With the history and these blocks read.
         blocks: How far back.
-        progress: Is told how many of how many watches are judged.
+        progress: Called with how many of how many watches are judged.
     """
     alarms: list[Alarm] = []
     ends = [end for end in range(-blocks + signals.watch, 1, signals.watch) if end - signals.watch > signals.first]

@@ -1,4 +1,4 @@
-"""Notifies of an incident's progress by Alertmanager: degraded, rolling back, rolled back, recovered, failed.
+"""Notifies Alertmanager of an incident's phases: degraded, rolling back, rolled back, recovered, failed.
 
 Alertmanager notifies of an alert once, and of a changed annotation not at all; it calls an alert resolved when nobody
 keeps its `endsAt` ahead; and it sorts what comes in one message. So each phase is an alert and a group of its own, all
@@ -41,8 +41,8 @@ _SPARE: Final = 1.0
 """Seconds that a message takes to leave after the group wait."""
 
 
-class Told(NamedTuple):
-    """One phase.
+class PhaseRecord(NamedTuple):
+    """A phase that an incident entered.
 
     Attributes:
         number: From 1, in order.
@@ -67,7 +67,7 @@ class Incident:
         labels: Mapping[str, str],
         notice: Callable[[str], None] = lambda _: None,
         group_wait: float = GROUP_WAIT,
-        record: Callable[[Told], None] = lambda _: None,
+        record: Callable[[PhaseRecord], None] = lambda _: None,
         ahead: float = AHEAD,
     ) -> None:
         """Posts nothing yet.
@@ -76,9 +76,9 @@ class Incident:
             url: Base URL of Alertmanager; None notifies nobody.
             access: How it is talked to.
             labels: Of every phase: which database, which tool.
-            notice: Is told once that Alertmanager cannot be reached.
+            notice: Called once if Alertmanager cannot be reached, with the reason.
             group_wait: Seconds, as in Alertmanager's config.
-            record: Is told of each phase when it begins.
+            record: Called with each phase when it begins.
             ahead: Seconds by which the ends of its alerts are kept ahead while the incident is open.
         """
         self.id: str = uuid.uuid4().hex[:12]
@@ -86,7 +86,7 @@ class Incident:
         self._group_wait = group_wait
         self._record, self._ahead = record, ahead
         self._changed = threading.Condition()
-        self._told: list[Told] = []
+        self._phases: list[PhaseRecord] = []
         self._posted = 0
         self._refused = False
         self._closed = False
@@ -94,21 +94,21 @@ class Incident:
         self._thread: threading.Thread | None = None
 
     @property
-    def told(self) -> list[Told]:
+    def phases(self) -> list[PhaseRecord]:
         """The phases so far, posted or not."""
-        return [*self._told]
+        return [*self._phases]
 
-    def tell(self, phase: Phase, summary: str) -> Told:
+    def enter(self, phase: Phase, summary: str) -> PhaseRecord:
         """Adds a phase; it is posted as soon as those before it have left."""
         with self._changed:
-            told = Told(len(self._told) + 1, phase, cleaned(summary), time.time())
-            self._told.append(told)
+            entered = PhaseRecord(len(self._phases) + 1, phase, cleaned(summary), time.time())
+            self._phases.append(entered)
             if self._url is not None and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="schema-notify", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
-        self._record(told)
-        return told
+        self._record(entered)
+        return entered
 
     def close(self, patience: float = PATIENCE) -> bool:
         """Waits until every phase was posted; whether they were.
@@ -119,15 +119,15 @@ class Incident:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            pauses = 0.0 if self._refused else sum(map(self._pause, range(self._posted, len(self._told))))
+            pauses = 0.0 if self._refused else sum(map(self._pause, range(self._posted, len(self._phases))))
         if self._thread is not None:
             self._thread.join(patience + pauses)
             self._abandoned.set()
-        return self._url is None or self._posted == len(self._told)
+        return self._url is None or self._posted == len(self._phases)
 
     def _pause(self, count: int) -> float:
         """Seconds between the message about the phases so far and the next."""
-        phases = [each.phase for each in self._told[:count]]
+        phases = [each.phase for each in self._phases[:count]]
         return (GROUP_INTERVAL if phases[-1:] and phases[-1] in phases[:-1] else self._group_wait) + _SPARE
 
     def _run(self) -> None:
@@ -135,13 +135,13 @@ class Incident:
         complained = False
         while True:
             with self._changed:
-                if self._closed and self._posted == len(self._told):
+                if self._closed and self._posted == len(self._phases):
                     return
-                waiting = self._posted < len(self._told)
+                waiting = self._posted < len(self._phases)
                 if not waiting:
                     self._changed.wait(self._ahead / _AGAIN)
                 count = self._posted
-            due = count < len(self._told)
+            due = count < len(self._phases)
             if due:
                 if self._abandoned.wait(max(0.0, last + self._pause(count) - time.monotonic())):
                     return
@@ -150,7 +150,7 @@ class Incident:
                 continue
             try:
                 # those before are posted again: their end stays ahead
-                self._post(self._told[:count])
+                self._post(self._phases[:count])
             except SourceError as error:
                 self._refused = True
                 if not complained:
@@ -163,7 +163,7 @@ class Incident:
             if due:
                 self._posted, last = count, time.monotonic()
 
-    def _post(self, told: list[Told]) -> None:
+    def _post(self, phases: list[PhaseRecord]) -> None:
         ends = _when(time.time() + self._ahead)
         alerts: list[dict[str, Any]] = [
             {
@@ -180,7 +180,7 @@ class Incident:
                 "startsAt": _when(each.at),
                 "endsAt": ends,
             }
-            for each in told
+            for each in phases
         ]
         post(self._url or "", self._access, "/api/v2/alerts", json.dumps(alerts))
 

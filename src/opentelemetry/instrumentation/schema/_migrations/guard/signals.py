@@ -140,7 +140,7 @@ class Signals:
         """Reads the blocks before the change, and learns what is usual.
 
         Args:
-            progress: Is told what is being read.
+            progress: Called with what is being read.
             further: Blocks beyond the history, for a backtest.
 
         Raises:

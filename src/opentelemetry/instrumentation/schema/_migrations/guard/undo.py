@@ -73,8 +73,8 @@ def roll_back(
         upgrade: What was run.
         history: Where it is recorded.
         options: As for the upgrade.
-        say: Is told what happens.
-        begins: Is told that the rollback begins: what comes after this changes the database.
+        say: Called with what happens.
+        begins: Called when the rollback begins; what comes after this changes the database.
 
     Returns:
         How it ended, None where nothing was run; and why nothing was, empty elsewhere.

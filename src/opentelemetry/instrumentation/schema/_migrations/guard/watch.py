@@ -82,11 +82,11 @@ def watch(
     Args:
         signals: With their history read.
         decide: Those that end the watch.
-        show: Is told what is known, after every look.
-        degraded: Is told once of each signal that is degraded, of those of one look together.
+        show: Called with what is known, after every look.
+        degraded: Called once for each signal that is degraded, with those of one look together.
         stop: Whether to end before there is a verdict.
     """
-    told: set[Signal] = set()
+    reported: set[Signal] = set()
     stall = _Stall(signals)
     while True:
         try:
@@ -95,13 +95,13 @@ def watch(
             return _ended(signals, decide, str(error))
         states = signals.states()
         newly: set[Signal] = {
-            each for each, state in states.items() if state.verdict == "degraded" and each not in told
+            each for each, state in states.items() if state.verdict == "degraded" and each not in reported
         }
         if newly:
-            told |= newly
+            reported |= newly
             degraded({each: _figures(signals, states[each]) for each in states if each in newly}, states)
         show(View(states, signals.complete, signals.watch, stall.note()))
-        if told & set(decide) or signals.complete >= signals.watch:
+        if reported & set(decide) or signals.complete >= signals.watch:
             return _ended(signals, decide, "")
         if stall.over():
             return _ended(signals, decide, stall.note())
@@ -124,7 +124,7 @@ def recover(
         signals: Of the change that was undone.
         degraded: What was wrong.
         since: When it was undone, by the clock of Prometheus.
-        show: Is told what is waited for.
+        show: Called with what is waited for.
     """
     grid = signals.grid
     first = math.ceil((since - grid.end) / grid.block) + SETTLING

@@ -196,7 +196,7 @@ class Alembic:
         sessions: list[int] = []
         change: list[tuple[tuple[str, ...], bool, list[str], list[str]]] = []
         step: str | None = None
-        told: set[str] = set()
+        changes: set[str] = set()
         problem: dict[str, Any] | None = None
         ended = False
         for each in stream:
@@ -204,15 +204,15 @@ class Alembic:
             if name == "session":
                 sessions.append(each["id"])
             elif name == "step":
-                step, told = each["revision"], set()
+                step, changes = each["revision"], set()
             elif name == "applied":
                 completed.append(each["revision"])
                 change.append((tuple(each["heads"]), each["known"], each.get("gone", []), each.get("new", [])))
                 step = None
             elif name == "changed":
-                told.add(each["what"])
+                changes.add(each["what"])
             elif name == "autocommit":
-                told.add("autocommit")
+                changes.add("autocommit")
             elif name == "error":
                 problem = each
             elif name == "ended":
@@ -230,7 +230,7 @@ class Alembic:
             refused=str(problem["message"]) if problem and problem["kind"] == "loss" else None,
             changed=bool(problem and problem["kind"] == "changed"),
             snapshots=tuple(change),
-            dirty=_dirty(told, plan),
+            dirty=_dirty(changes, plan),
             killed=killed,
             sessions=tuple(sessions),
             stderr=output.stderr,
@@ -277,10 +277,10 @@ def _message(problem: dict[str, Any] | None, killed: int | None) -> str | None:
     return f"the process was ended by {signal.Signals(killed).name}" if killed is not None else None
 
 
-def _dirty(told: set[str], plan: Plan) -> bool:
+def _dirty(changes: set[str], plan: Plan) -> bool:
     """Whether rows that the unfinished step changed were committed: no look at the schema shows that."""
-    if any(each.endswith("outside") for each in told) or ("autocommit" in told and "rows" in told):
+    if any(each.endswith("outside") for each in changes) or ("autocommit" in changes and "rows" in changes):
         return True
     if plan.transaction == "none" and plan.database.dialect == "mysql":
-        return "schema after rows" in told
+        return "schema after rows" in changes
     return False

@@ -58,7 +58,7 @@ _READING: Final = frozenset(
 _WRITING: Final = frozenset(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "COPY", "CALL", "DO"])
 _VERBS: Final = _WRITING | {"ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "RENAME", "REVOKE", "SELECT", "TRUNCATE"}
 _MOST_STATEMENTS: Final = 200
-"""Statements of a step that are told: a step may change a million rows one by one."""
+"""Statements of a step that are reported: a step may change a million rows one by one."""
 
 
 def _die_with_parent() -> None:

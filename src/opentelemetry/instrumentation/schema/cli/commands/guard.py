@@ -95,8 +95,8 @@ def guard(
                 "changed": _iso(at),
                 "dry_run": dry_run,
                 **words.document(outcome),
-                "incident": incident.id if incident.told else None,
-                "told": [[each.number, each.phase, each.summary] for each in incident.told],
+                "incident": incident.id if incident.phases else None,
+                "phases": [[each.number, each.phase, each.summary] for each in incident.phases],
             }
         )
     else:

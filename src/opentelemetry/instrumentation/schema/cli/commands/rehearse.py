@@ -52,9 +52,9 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
             raise MigrationError(
                 f"{scratch} is not empty: it holds {', '.join(found)} …. Name an empty database that nobody uses"
             )
-        heard = _Heard()
-        ended = used.rehearse(heard)
-    report = heard.report(ended)
+        events = _Events()
+        ended = used.rehearse(events)
+    report = events.report(ended)
     if report.exit_code == FINE and ended.ok:
         with contextlib.suppress(MigrationError):  # it is only a note, for `upgrade --auto-rollback`
             History(Path(os.environ.get("OTEL_SCHEMA_HISTORY") or NAME)).rehearse(digests(used.files()))
@@ -95,8 +95,8 @@ def _real_dialect(tool: str, config: Path | None) -> str | None:
     return real or ("sqlite" if any(each.startswith("sqlite") for each in found) else None)
 
 
-class _Heard:
-    """What the rehearsal told, as a report."""
+class _Events:
+    """Collects the events of a rehearsal, and reports them."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
@@ -153,7 +153,7 @@ class _Heard:
         )
 
     def report(self, ended: Ended) -> Report:
-        """The report of what was told."""
+        """The report of all events."""
         done = sum(bool(row["up again"] or row["down"] == "missing") for row in self._verdicts.values())
         if ended.killed is not None:
             self._add("interrupted", "unknown", ended.failed or "", self._file, f"{ended.message}", "Run it again.")
