@@ -102,8 +102,8 @@ def test_deleted_migrations(repository: Repository) -> None:
     repository.git("rm", "-q", "migrations/versions/0002_index.py")
     repository.git("rm", "-q", "schema.lock")
     deleted = (
-        "migrations/versions/0002_index.py:1: merged-edited is merged, and deleted here: a database at 0002 has no way "
-        "on or back"
+        "migrations/versions/0002_index.py:1: merged-edited is merged, and deleted here: a database at 0002 cannot "
+        "upgrade or downgrade"
     )
     assert _said(repository) == [deleted]
     repository.commit()
