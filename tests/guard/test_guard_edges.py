@@ -197,7 +197,7 @@ def test_no_alertmanager_changes_no_outcome(ran: Ran) -> None:
     assert (case.code, case.guard["recovery"], case.shop.revision()) == (heard.code, "recovered", "0001"), case.errors
     assert [phase for _, phase, _ in case.phases()] == PHASES
     assert case.errors.count("Alertmanager was not notified, and will be asked again") == 1
-    assert "the history has it all" in case.errors
+    assert "the history has all of them" in case.errors
 
 
 def test_a_prometheus_that_stumbles_is_asked_again(ran: Ran) -> None:
