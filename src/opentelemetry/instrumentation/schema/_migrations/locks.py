@@ -85,7 +85,7 @@ class Watch:
         self._certain = True
         self._behind, self._longest = 0, 0.0
 
-    def hear(self, name: str, facts: dict[str, Any]) -> None:
+    def on_event(self, name: str, facts: dict[str, Any]) -> None:
         """An event of the run; at `idle` it looks."""
         if name == "session":
             self._ours.append(int(facts["id"]))
@@ -108,12 +108,12 @@ class Watch:
             self._engine.dispose()
             self._engine = None
 
-    def said(self) -> str:
+    def message(self) -> str:
         """Who blocked, and who waited behind us, in one sentence."""
         if self._database.dialect == "sqlite":
             return "SQLite cannot tell who holds the lock: look for other processes that have the file open"
         if not self._blockers:
-            return "no session was seen that blocks"
+            return "no blocking session was found"
         named = "; ".join(self._name(row) for row in self._blockers[:_MOST])
         verb = "blocked" if self._certain else "may have blocked (the longest transactions; this server cannot tell)"
         behind = (

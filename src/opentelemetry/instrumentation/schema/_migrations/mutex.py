@@ -33,7 +33,7 @@ _IDLE: Final = 7 * 24 * 3600  # s that the server is asked to let the lock's con
 class Held(Protocol):
     """A lock that this process holds."""
 
-    def still(self) -> bool:
+    def still_held(self) -> bool:
         """Whether it is still held: a server that was restarted has freed it."""
         ...
 
@@ -75,7 +75,7 @@ class _ServerLock:
             return bool(self._ask("SELECT pg_try_advisory_lock(:key)"))
         return self._ask("SELECT GET_LOCK(:name, 0)") == 1
 
-    def still(self) -> bool:
+    def still_held(self) -> bool:
         try:
             if self._postgresql:
                 return bool(
@@ -135,7 +135,7 @@ def _server(database: Database, wait: float, waiting: Callable[[str], None] | No
                     pass
             lock = _ServerLock(connection, database)
             _until_taken(lock.take, lock.holder, database, wait, waiting)
-            pooled = not lock.still()
+            pooled = not lock.still_held()
         except SQLAlchemyError as error:
             raise MigrationError(f"cannot take the lock of {database}: {reason(error)}") from error
         if pooled:
@@ -189,7 +189,7 @@ class _FileLock:
             os.close(file)
             return False
         self._file = file
-        if not self.still():  # whoever held it has removed the file meanwhile
+        if not self.still_held():  # whoever held it has removed the file meanwhile
             os.close(file)
             return False
         os.ftruncate(file, 0)
@@ -197,7 +197,7 @@ class _FileLock:
         os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode(), 0)
         return True
 
-    def still(self) -> bool:
+    def still_held(self) -> bool:
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except OSError:

@@ -44,7 +44,7 @@ class Operation(NamedTuple):
             return self.call.args[position]
         return next((each.value for each in self.call.keywords if each.arg in names), None)
 
-    def said(self, position: int, *names: str) -> str:
+    def argument_text(self, position: int, *names: str) -> str:
         """An argument as text: the literal, or the source text of what computes it; empty if there is none."""
         node = self.argument(position, *names)
         return "" if node is None else source(node)
@@ -223,15 +223,15 @@ def _texts(node: ast.expr, names: dict[str, list[ast.expr]], depth: int) -> Iter
 
 def does_nothing(function: Function) -> bool:
     """Whether a function's body has no effect: `pass`, `...`, a docstring, an import, a bare return, or only those."""
-    return all(map(_says_nothing, function.body))
+    return all(map(_has_no_effect, function.body))
 
 
 def only_raises(function: Function) -> bool:
     """Whether the first thing that a function does is to raise."""
-    return isinstance(next((each for each in function.body if not _says_nothing(each)), None), ast.Raise)
+    return isinstance(next((each for each in function.body if not _has_no_effect(each)), None), ast.Raise)
 
 
-def _says_nothing(node: ast.stmt) -> bool:
+def _has_no_effect(node: ast.stmt) -> bool:
     return (
         isinstance(node, (ast.Pass, ast.Import, ast.ImportFrom))
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

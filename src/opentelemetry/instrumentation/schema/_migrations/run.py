@@ -95,7 +95,7 @@ def locked(tool: Tool, direction: Direction, target: str | None, options: Option
         if outcome.read(plan.database, plan.table).heads != tuple(sorted(plan.before)):
             plan = tool.plan(direction, target)
         yield plan
-        if not lock.still():
+        if not lock.still_held():
             say("the lock was lost during the run (was the server restarted?): another run may have begun meanwhile")
 
 
@@ -291,8 +291,8 @@ def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say, 
     watch = Watch(plan.database)
     total = len(plan.steps)
 
-    def hear(name: str, facts: dict[str, Any]) -> None:
-        watch.hear(name, facts)
+    def on_event(name: str, facts: dict[str, Any]) -> None:
+        watch.on_event(name, facts)
         trace(name, facts)
         if name == "step":
             step = next(step for step in plan.steps if step.revision == facts["revision"])
@@ -300,12 +300,12 @@ def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say, 
 
     began = time.monotonic()
     try:
-        ended = tool.run(plan, options.limits, hear)
+        ended = tool.run(plan, options.limits, on_event)
     finally:
         watch.close()
     if ended.lock_timeout:
         waited = f"lock time-out after {options.limits.lock_timeout:g} s in {ended.failed or 'the run'}"
-        say(f"{waited}: {watch.said()}")
+        say(f"{waited}: {watch.message()}")
     unread: str | None = None
     after: State | None = None
     try:

@@ -66,7 +66,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
 def _version_table(script: Script, table: str) -> Iterator[int]:
     for function in script.functions:
         for each in script.operations(function):
-            if each.alembic and table in (each.table, each.said(0, "table_name", "name", "old_table_name")):
+            if each.alembic and table in (each.table, each.argument_text(0, "table_name", "name", "old_table_name")):
                 yield each.line
             for text in each.sql:
                 if any(_names(statement.text, table) for statement in sql.statements(text)):

@@ -40,16 +40,16 @@ def in_script(script: Script, function: str) -> Iterator[Loss]:
     made: set[str] = set()
     for each in script.operations(function):
         if each.alembic and each.name == "create_table":
-            made.add(each.said(0, "table_name", "name"))
+            made.add(each.argument_text(0, "table_name", "name"))
         elif each.alembic and each.name in _DROPS:
-            table = each.table or each.said(0, "table_name", "name")
+            table = each.table or each.argument_text(0, "table_name", "name")
             if table not in made:
                 yield Loss(each.line, _dropped(each, table))
         elif each.alembic and each.name == "alter_column":
             narrow = _narrower(each.argument(99, "existing_type"), each.argument(99, "type_"))
             if narrow:
-                table = each.table or each.said(0, "table_name")
-                column = each.said(0 if each.table else 1, "column_name")
+                table = each.table or each.argument_text(0, "table_name")
+                column = each.argument_text(0 if each.table else 1, "column_name")
                 yield Loss(each.line, f"makes the column {table}.{column} narrower: {narrow}")
         elif each.sql:
             for text in each.sql:
@@ -80,7 +80,7 @@ def in_sql(text: str, made: set[str] | None = None) -> Iterator[Loss]:
 def _dropped(each: Operation, table: str) -> str:
     if each.name == "drop_table":
         return f"drops the table {table}"
-    column = each.said(0 if each.table else 1, "column_name")
+    column = each.argument_text(0 if each.table else 1, "column_name")
     return f"drops the column {table}.{column}"
 
 
