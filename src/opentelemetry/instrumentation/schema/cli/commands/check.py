@@ -119,7 +119,7 @@ def _modelled(application: Application, database: str | None) -> _Tables:
         raise UsageError(
             "the modules define no table of SQLAlchemy: name the module of the models as well, or give --url"
         )
-    remark = "compared with the models: whether a database has these columns is not known (--url tells)"
+    remark = "compared with the models, not with a database: give --url to compare with one"
     return _Tables(system, f"the models, for {NAMES[system]}", tables, remarks=(remark,))
 
 
@@ -195,8 +195,8 @@ def _same_thing(settings: Project, live: Document) -> Iterator[str]:
             for file, number in _create_all(directory):
                 where = file.relative_to(settings.root) if file.is_relative_to(settings.root) else file
                 yield (
-                    f"{where}:{number} calls create_all(): this migration makes the tables from the models, so what "
-                    "comes from it is the models compared with themselves. Write its tables out"
+                    f"{where}:{number} calls create_all(): this migration makes the tables from the models, so "
+                    "check compares the models with themselves. Write its tables out"
                 )
     names = {each.name.rpartition(".")[2] for each in live.values()}
     known = {line.table.name for line in lines}
@@ -359,7 +359,7 @@ def _unpaired(application: Application, pairs: list[Pairing]) -> Iterator[str]:
     rest = [ref for ref, each in sorted(application.document.items()) if ref not in paired and _comparable(each)]
     if rest:
         more = f" and {len(rest) - 5} more" if len(rest) > 5 else ""
-        yield f"not compared, since no table was found for them: {', '.join(rest[:5])}{more}"
+        yield f"not compared, because no table was found for them: {', '.join(rest[:5])}{more}"
 
 
 def _comparable(schema: SchemaSpec) -> bool:
@@ -378,17 +378,18 @@ def _unjudged(application: Application, pairs: list[Pairing]) -> Iterator[str]:
     ]
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield f"not judged on write, since a validator may change or refuse their values: {', '.join(names[:5])}{more}"
+        yield f"not judged on write, because validators may change or refuse values: {', '.join(names[:5])}{more}"
 
 
 def _summary(items: list[Item], pairs: list[Pairing], tables: _Tables) -> tuple[str, str]:
     open_ = [each for each in items if each.approval is None]
     numbers = {name: sum(each.details["severity"] == name for each in open_) for name in SEVERITIES}
-    words = {"critical": "that corrupt values", "error": "that refuse values", "warning": "to be warned of"}
-    parts = [f"{number} {words[name]}" for name, number in numbers.items() if number]
+    parts = [
+        f"{number} {name}{'s' * (number > 1 and name != 'critical')}" for name, number in numbers.items() if number
+    ]
     accepted = len(items) - len(open_)
     parts += [f"{accepted} accepted"] if accepted else []
     schemas = f"{len(pairs)} schema{'' if len(pairs) == 1 else 's'}"
     result = "mismatch" if any(each.counts for each in items) else "fits"
-    text = f"mismatches {', '.join(parts)}" if parts else "no mismatch"
+    text = f"mismatches: {', '.join(parts)}" if parts else "no mismatch"
     return result, f"{tables.name}: {text}, in {schemas}"
