@@ -114,6 +114,27 @@ def postgresql_server(*options: str) -> Iterator[Server]:
 
 
 @contextmanager
+def postgresql_standby(primary: Server) -> Iterator[int]:
+    """The port of a hot standby of a PostgreSQL server: a copy that follows it, and only reads."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parts[-2]))
+    if not programs:
+        missing("no PostgreSQL on this machine (apt-get install postgresql)")
+    with _folder("postgres") as (folder, as_server):
+        quiet = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL}
+        copy = ["pg_basebackup", "-h", primary.host, "-p", str(primary.port), "-U", primary.user, "-R", "-c", "fast"]
+        data, port = folder / "data", free_port()
+        subprocess.run([*as_server, programs[-1] / copy[0], *copy[1:], "-D", data], **quiet)
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"port={port}\nunix_socket_directories='{folder}'\n")
+        ctl = [*as_server, programs[-1] / "pg_ctl", "-D", data, "-w", "-t", str(int(START)), "-l", folder / "log"]
+        subprocess.run([*ctl, "start"], **quiet)
+        try:
+            yield port
+        finally:
+            subprocess.run([*ctl, "-m", "immediate", "stop"], check=False, cwd=folder, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
 def mariadb_server(*options: str) -> Iterator[Server]:
     """A MariaDB of its own; options such as `--lock-wait-timeout=1`."""
     install, daemon = shutil.which("mariadb-install-db"), shutil.which("mariadbd") or shutil.which("/usr/sbin/mariadbd")

@@ -30,7 +30,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
-from tests.databases import Server, free_port, missing
+from tests.databases import Server, free_port, missing, postgresql_standby
 from tests.telemetry import Telemetry
 
 LIMIT = 0.05
@@ -799,6 +799,34 @@ def test_what_may_not_be_read(telemetry: Telemetry, postgresql: Server, migratio
             one.request()
         assert databases(one)[0].asked
         assert databases(one)[0].readings == ()
+
+
+@pytest.fixture(scope="module")
+def standby(postgresql: Server) -> Iterator[int]:
+    """The port of a server that follows the other one."""
+    with postgresql_standby(postgresql) as port:
+        yield port
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("driver", [each for each in SERVERS if each.startswith("postgresql")])
+def test_on_a_hot_standby(telemetry: Telemetry, postgresql: Server, standby: int, driver: str) -> None:
+    """On a replica that only reads the revision is known, and the next one when that has followed."""
+    at = postgresql.fresh(driver)
+    name = at.rpartition("/")[2]
+    table = "CREATE TABLE alembic_version (version_num VARCHAR(32)); INSERT INTO alembic_version VALUES ('b')"
+    postgresql.run(name, table)
+    end = time.monotonic() + 60
+    behind = f"SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= '{postgresql.run('', WRITTEN)}'"
+    while postgresql.run("", behind) != "1":
+        assert time.monotonic() < end
+    with app(driver, at.replace(f":{postgresql.port}/", f":{standby}/")) as one:
+        soon(telemetry, one, {("b", "behind")})
+        postgresql.run(name, "UPDATE alembic_version SET version_num = 'c'")
+        soon(telemetry, one, {("c", "current")})
+
+
+WRITTEN = "SELECT pg_current_wal_lsn()"
 
 
 def test_engines_that_are_gone(telemetry: Telemetry, url: Callable[[str], str], postgresql: Server) -> None:
