@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
-from opentelemetry.instrumentation.schema._migrations.git_hooks.check import Asked, Checked, check
+from opentelemetry.instrumentation.schema._migrations.git_hooks.check import Result, Scope, check
 from opentelemetry.instrumentation.schema._migrations.git_hooks.line import Place
 from opentelemetry.instrumentation.schema._migrations.git_hooks.staged import Staged
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
@@ -108,11 +108,11 @@ class Repository:
     def commit(self, message: str = "change", code: int | None = 0, *arguments: str) -> Ran:
         return self.git("commit", "-q", "-m", message, *arguments, code=code)
 
-    def check(self, base: str | None = None, downgrades: bool = True) -> Checked:
+    def check(self, base: str | None = None, downgrades: bool = True) -> Result:
         """What the check finds, in this process."""
         with self._inside({}):
             places = tuple(each for each in (ALEMBIC, DBMATE) if (self.root / each.directories[0]).is_dir())
-            return check(Staged(self.root, base), Asked(places=places, downgrades=downgrades))
+            return check(Staged(self.root, base), Scope(places=places, downgrades=downgrades))
 
     def codes(self, base: str | None = None, downgrades: bool = True) -> list[str]:
         return [each.code for each in self.check(base, downgrades).findings]

@@ -13,7 +13,7 @@ from .staged import Staged
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Scope:
     """What to look at. Paths are relative to the top of the work tree, with `/`.
 
     Attributes:
@@ -30,7 +30,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Checked:
+class Result:
     """What came out.
 
     Attributes:
@@ -48,18 +48,18 @@ class Checked:
     merged: str | None
 
 
-def check(staged: Staged, asked: Asked) -> Checked:
+def check(staged: Staged, scope: Scope) -> Result:
     """Look at the index.
 
     Raises:
         GitError: if Git fails.
     """
-    directories = [each for place in asked.places for each in place.directories]
+    directories = [each for place in scope.places for each in place.directories]
     files = staged.files(*directories) if directories else {}
     before = staged.committed(staged.merged, *directories) if staged.merged and directories else None
-    lines = [Line(each, staged, files, before) for each in asked.places]
+    lines = [Line(each, staged, files, before) for each in scope.places]
     migrating = [each for each in staged.changes if any(here.place.holds(each) for here in lines)]
-    tables = models.changed_tables(staged, asked.root, lines)
+    tables = models.changed_tables(staged, scope.root, lines)
     # with nothing staged it is `pre-commit run --all-files`, or by hand; a merge may join what was fine on each side
     everything = not staged.changes or len(staged.parents) > 1
     found: list[Finding] = []
@@ -69,14 +69,14 @@ def check(staged: Staged, asked: Asked) -> Checked:
         found += tables
     for here in lines:
         if everything or any(here.place.holds(each) for each in migrating):
-            found += _in_line(staged, here, asked, everything)
+            found += _in_line(staged, here, scope, everything)
     if not staged.reviews:
         found += _not_staged(staged, lines, bool(migrating or tables))
-    found += models.lock(staged, asked.lock, asked.root, lines)
-    found += _bad_exceptions(staged, asked, lines)
+    found += models.lock(staged, scope.lock, scope.root, lines)
+    found += _bad_exceptions(staged, scope, lines)
     found = sorted(set(found), key=lambda each: (each.file, each.line, each.code, each.what))
     allowed = [each for each in found if _allowed(staged, files, each)]
-    return Checked(
+    return Result(
         [each for each in found if each not in allowed],
         allowed,
         sum(len(each.history.revisions) for each in lines),
@@ -85,7 +85,7 @@ def check(staged: Staged, asked: Asked) -> Checked:
     )
 
 
-def _in_line(staged: Staged, here: Line, asked: Asked, everything: bool) -> Iterator[Finding]:
+def _in_line(staged: Staged, here: Line, scope: Scope, everything: bool) -> Iterator[Finding]:
     yield from order.between(here, everything)
     yield from order.edited(here, set(staged.changes))
     for name in here.files:
@@ -93,7 +93,7 @@ def _in_line(staged: Staged, here: Line, asked: Asked, everything: bool) -> Iter
         if name in here.changed or (name in staged.changes and name not in here.by_file):
             text = here.text(name)
             judge = content.alembic if here.tool == "alembic" else content.dbmate
-            found = judge(name, text, here.place.table, asked.downgrades)
+            found = judge(name, text, here.place.table, scope.downgrades)
             yield from (each for each in found if name in here.by_file or each.code == "unreadable")
 
 
@@ -116,10 +116,10 @@ def _not_staged(staged: Staged, lines: list[Line], concerned: bool) -> Iterator[
         )
 
 
-def _bad_exceptions(staged: Staged, asked: Asked, lines: list[Line]) -> Iterator[Finding]:
+def _bad_exceptions(staged: Staged, scope: Scope, lines: list[Line]) -> Iterator[Finding]:
     for path, change in staged.changes.items():
         ours = path.endswith(".py") or any(here.place.holds(path) for here in lines)
-        if change.new is None or not ours or (asked.root and not path.startswith(f"{asked.root}/")):
+        if change.new is None or not ours or (scope.root and not path.startswith(f"{scope.root}/")):
             continue
         for each in exceptions(decoded(staged.read(change.new))):
             if each.problem:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..._migrations.git_hooks import install as installing
-from ..._migrations.git_hooks.check import Asked, Checked, check
+from ..._migrations.git_hooks.check import Result, Scope, check
 from ..._migrations.git_hooks.codes import Finding
 from ..._migrations.git_hooks.git import GitError
 from ..._migrations.git_hooks.line import Place
@@ -53,17 +53,17 @@ def check_command(base: str | None, directory: Path, format_: str) -> None:
     settings = project.load(directory.resolve())
     try:
         staged = Staged(settings.root, base, settings.base)
-        asked = _asked(settings, staged)
-        checked = check(staged, asked)
+        scope = _scope(settings, staged)
+        result = check(staged, scope)
     except GitError as error:
         raise UsageError(str(error)) from error
-    report = _report(checked, asked)
-    if report.items or checked.concerned or format_ != "text":
+    report = _report(result, scope)
+    if report.items or result.concerned or format_ != "text":
         echo(reporting.render(report, format_))
     finish(report.exit_code)
 
 
-def _asked(settings: project.Project, staged: Staged) -> Asked:
+def _scope(settings: project.Project, staged: Staged) -> Scope:
     top = staged.top
     root = settings.root.relative_to(top).as_posix()
     prefix = "" if root == "." else f"{root}/"
@@ -77,7 +77,7 @@ def _asked(settings: project.Project, staged: Staged) -> Asked:
             f"no migrations and no {settings.lock} in {settings.root}: name their directories in pyproject.toml, as in "
             '[tool.otel-schema] migrations = ["migrations/versions"], or give --project'
         )
-    return Asked(root=prefix.rstrip("/"), places=found, lock=lock, downgrades=settings.downgrades)
+    return Scope(root=prefix.rstrip("/"), places=found, lock=lock, downgrades=settings.downgrades)
 
 
 def _below(top: Path, directory: Path) -> str:
@@ -90,22 +90,22 @@ def _below(top: Path, directory: Path) -> str:
         ) from None
 
 
-def _report(checked: Checked, asked: Asked) -> Report:
-    items = [_item(each) for each in checked.findings]
-    items += [_item(each, "a comment in the file") for each in checked.allowed]
+def _report(result: Result, scope: Scope) -> Report:
+    items = [_item(each) for each in result.findings]
+    items += [_item(each, "a comment in the file") for each in result.allowed]
     blocking = sum(each.counts for each in items)
     said = [f"{blocking} finding{'' if blocking == 1 else 's'}" if blocking else "no finding"]
-    if checked.allowed:
-        said.append(f"{len(checked.allowed)} allowed")
-    migrations = f"{checked.migrations} migration{'' if checked.migrations == 1 else 's'}"
+    if result.allowed:
+        said.append(f"{len(result.allowed)} allowed")
+    migrations = f"{result.migrations} migration{'' if result.migrations == 1 else 's'}"
     return Report(
         command="hooks check",
         result="findings" if blocking else "fine",
         summary=f"otel-schema: {', '.join(said)} in {migrations}",
         items=items,
         details={
-            "directories": [one for each in asked.places for one in each.directories],
-            "merged": checked.merged,
+            "directories": [one for each in scope.places for one in each.directories],
+            "merged": result.merged,
         },
         lines=True,
     )
