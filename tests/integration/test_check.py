@@ -161,7 +161,7 @@ def test_a_reason_is_needed_to_accept(project: Project) -> None:
     project.schemas(length=200)
     ran = project.check()
     assert ran.code == 1
-    assert "ended on 2020-01-01: it counts for nothing" in ran.out
+    assert "ended on 2020-01-01: it no longer counts" in ran.out
 
 
 BAD = {

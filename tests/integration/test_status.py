@@ -347,7 +347,7 @@ def test_beside_what_apps_report(project: Project, database: Callable[..., str],
         "several databases have one name, so their apps are mixed: name environments, --url NAME=URL" in result.output
     )
     result = status(*urls, "--prometheus", f"{prometheus}/metrics")
-    assert (result.exit_code, "is no Prometheus: give its base URL, as http://host:9090" in result.output) == (2, True)
+    assert (result.exit_code, "is not a Prometheus: give its base URL, as http:" in result.output) == (2, True)
     other = status("--url", f"canary={database('canary', 'b')}", "--prometheus", prometheus)
     assert "canary: no app in Prometheus reports this database" in other.output
     assert "there: prod, test" in other.output

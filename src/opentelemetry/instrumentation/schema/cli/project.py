@@ -117,7 +117,7 @@ def _tool_table(file: Path) -> dict[str, Any]:
     try:
         return toml.loads(text)["tool"]["otel-schema"]
     except toml.TOMLDecodeError as error:
-        raise UsageError(f"{file} is no TOML: {error}") from error
+        raise UsageError(f"{file} is not valid TOML: {error}") from error
 
 
 def load_modules(names: Iterable[str], app_dir: Path) -> list[ModuleType]:
@@ -136,7 +136,7 @@ def load_modules(names: Iterable[str], app_dir: Path) -> list[ModuleType]:
         if every:
             path = getattr(module, "__path__", None)
             if path is None:
-                raise UsageError(f"{name}: {module.__name__} is no package: name it without `.*`")
+                raise UsageError(f"{name}: {module.__name__} is not a package: name it without `.*`")
             found = (each.name for each in pkgutil.walk_packages(path, f"{module.__name__}."))
             loaded.extend(_load(each) for each in found if not each.endswith(".__main__"))
     return loaded

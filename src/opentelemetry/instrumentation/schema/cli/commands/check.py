@@ -273,7 +273,7 @@ def _report(
     remarks += [*tables.remarks, *_unpaired(application, pairs), *_unjudged(application, pairs)]
     for each in accepted:
         if not each.counts(today):
-            remarks.append(f"pyproject.toml: what is accepted of {each} ended on {each.until}: it counts for nothing")
+            remarks.append(f"pyproject.toml: what is accepted of {each} ended on {each.until}: it no longer counts")
         elif id(each) not in used:
             remarks.append(f"pyproject.toml: nothing is found of {each} any more: remove the entry ({each.reason})")
     result, summary = _summary(items, pairs, tables)

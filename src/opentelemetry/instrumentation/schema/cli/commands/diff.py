@@ -248,7 +248,7 @@ def _report(
         if not approval.counts(today):
             state = "expired"
             remarks.append(
-                f"{settings.approvals}: {approval.fingerprint} ended on {approval.until}: it counts for nothing"
+                f"{settings.approvals}: {approval.fingerprint} ended on {approval.until}: it no longer counts"
             )
         elif state == "gone":
             remarks.append(

@@ -124,7 +124,7 @@ def _deployments(url: str | None, access: Access, selector: Selector) -> Deploym
 
     source = open_source(url, None, access, selector)
     if not isinstance(source, Prometheus):
-        raise UsageError(f"{source.name} is no Prometheus: give its base URL, as http://host:9090")
+        raise UsageError(f"{source.name} is not a Prometheus: give its base URL, as http://host:9090")
     return Deployments(source)
 
 
@@ -166,7 +166,7 @@ def _read(
         return [_Row(name, str(where), None, str(error))]
     if not every:
         tables = ", ".join(sorted({line.table.name for line in lines}))
-        return [_Row(name, str(where), None, f"{where} has no table {tables}: no migration ran there, or elsewhere")]
+        return [_Row(name, str(where), None, f"{where} has no table {tables}: no migration ran there")]
     rows: list[_Row] = []
     for found in every:
         mine = [line for line in lines if line.table == found.table]
