@@ -619,3 +619,19 @@ def test_code_that_many_schemas_share(repository: Repository) -> None:
     approve = [f"--approve={each}" for each in shown]
     assert repository.run("diff", *approve, "--reason", "no id was 1", "--by", "Ann").code == 0
     assert len((repository.root / "schema.approvals").read_text().split("| Ann |")) == 11
+
+
+def test_schemas_that_no_route_uses(repository: Repository) -> None:
+    """With routes, a schema that none uses says so; without, nothing is said of routes."""
+    repository.change("max_length=100", "max_length=40")
+    assert "used by no route" not in repository.run("diff").out
+    (repository.root / "app" / "routes.py").write_text(
+        "from fastapi import FastAPI\nfrom .schemas import Company\napp = FastAPI()\n"
+        "@app.post('/')\ndef add(body: Company): ...\n"
+    )
+    ran = repository.run("diff", "-m", "app.routes")
+    assert "app.schemas:Lead (app/schemas.py:" in ran.out
+    assert re.search(r"^app.schemas:Lead .*, used by no route$", ran.out, re.MULTILINE), ran.out
+    report = repository.findings("-m", "app.routes")
+    jsonschema.Draft202012Validator(FINDINGS).validate(report)
+    assert {each["subject"] for each in report["findings"] if each.get("served") is False} == {"app.schemas:Lead"}

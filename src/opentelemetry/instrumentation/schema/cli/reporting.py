@@ -169,7 +169,9 @@ def _text(report: Report) -> Iterator[str]:
         mine = [item for item in items if item.subject == subject]
         holders: list[str] = mine[0].details.get("held_by", [])
         held = f"held by {', '.join(holders[:3])}{' …' if len(holders) > 3 else ''}" if holders else ""
-        yield ", ".join(filter(None, (f"{subject} ({_where(mine[0])})" if _where(mine[0]) else subject, held)))
+        unused = "" if mine[0].details.get("served", True) else "used by no route"
+        place = f"{subject} ({_where(mine[0])})" if _where(mine[0]) else subject
+        yield ", ".join(filter(None, (place, held, unused)))
         for item in _worst_first(mine):
             path = f"{item.path}: " if item.path else ""
             place = f"  {_where(item)}" if item.file and item.line != mine[0].line else ""

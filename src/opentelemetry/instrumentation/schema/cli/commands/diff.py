@@ -228,6 +228,7 @@ def _report(
 ) -> Report:
     today = date.today()
     counting = {each.fingerprint: each for each in known.values() if each.counts(today)}
+    unused = _used_by_no_route(before.lock, after.lock)
     items = [
         _item(
             each,
@@ -236,6 +237,7 @@ def _report(
             counting.get(each.fingerprint),
             said.get(each.fingerprint, ()),
             comparison.below,
+            unused,
             settings.root,
         )
         for each in sorted(comparison.findings, key=lambda each: (each.schema, LEVELS.index(each.level)))
@@ -269,6 +271,13 @@ def _report(
         remarks=remarks,
         details={"old": before.name, "new": after.name, "approvals": states},
     )
+
+
+def _used_by_no_route(*locks: Lock) -> set[str]:
+    """Schemas of which routes, where there are any, make no use: code alone does."""
+    schemas = [each for lock in locks for each in lock.schemas.values() if each.library != "sqlalchemy"]
+    used = {each.ref for each in schemas if each.directions}
+    return {each.ref for each in schemas} - used if used else set()
 
 
 def _verdicts(comparison: Comparison, ignored: Iterable[str]) -> list[dict[str, str]]:
@@ -313,6 +322,7 @@ def _item(
     approval: Approval | None,
     said: tuple[str, ...],
     held: dict[str, set[str]],
+    unused: set[str],
     root: Path,
 ) -> Item:
     file, line = _place(finding, new, old, root)
@@ -325,6 +335,8 @@ def _item(
         "old": finding.old,
         "new": finding.new,
     }
+    if finding.schema in unused:
+        details["served"] = False
     if said:
         details["traffic"] = list(said)
     return Item(
