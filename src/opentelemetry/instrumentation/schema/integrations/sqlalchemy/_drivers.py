@@ -262,25 +262,44 @@ def _streams(connection: Any) -> bool:
     return bool(getattr(connection._result, "unbuffered_active", False))
 
 
+class _Until:
+    """Reads from pymysql's socket until a moment, however slowly the bytes come: its own limit is for one of them."""
+
+    def __init__(self, connection: Any, end: float) -> None:
+        self._socket, self._file, self._end = connection._sock, connection._rfile, end
+
+    def read(self, size: int) -> bytes:
+        """As that of a file."""
+        data = b""
+        while len(data) < size:
+            self._socket.settimeout(max(self._end - monotonic(), 0.001))
+            more = self._file.read1(size - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def close(self) -> None:
+        """The driver closes what is broken."""
+        self._file.close()
+
+
 def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -> bool:
     if connection.server_status & _IN_TRANSACTION or _streams(connection):
         return False
-    end, before = monotonic() + DEADLINE, connection._read_timeout
+    before = connection._rfile
 
     def execute(sql: str) -> Rows:
-        connection._read_timeout = max(end - monotonic(), 0.001)
         with connection.cursor(dbapi.cursors.Cursor) as cursor:
             cursor.execute(_limited(sql, mariadb))
             return cursor.fetchall()  # type: ignore[no-any-return]
 
-    def rollback() -> None:
-        connection._read_timeout = max(end - monotonic(), 0.001)
-        connection.rollback()
-
+    connection._rfile = _Until(connection, monotonic() + DEADLINE)
     try:
-        _rolled_back(lambda: _answer(questions, execute), rollback)
+        _rolled_back(lambda: _answer(questions, execute), connection.rollback)
     finally:
-        connection._read_timeout = before
+        if connection._rfile is not None:  # else the driver has closed it
+            connection._rfile = before
     return True
 
 
