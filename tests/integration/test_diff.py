@@ -280,6 +280,11 @@ def damaged(repository: Repository, text: str) -> None:
 ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "no ref": (None, ["diff", "nope"], "nope is no ref of this repository and no file: fetch it"),
     "no option as ref": (None, ["diff", "--", "--output=x"], "--output=x is no ref"),
+    "lock that is no text": (
+        lambda r: (r.root / "schema.lock").write_bytes(b"\xff\xfe"),
+        ["diff", "--locked"],
+        "schema.lock is no lock: it is no text in UTF-8. Write it: otel-schema lock",
+    ),
     "no lock at that ref": (
         lambda r: (r.git("rm", "-q", "--cached", "schema.lock"), r.git("commit", "-q", "-m", "x")),
         ["diff", "HEAD"],
@@ -456,6 +461,8 @@ def test_what_could_not_be_compared(repository: Repository, case: str) -> None:
         ("{header}\nschema app:Lead\n  kind", "line 3: 'kind' has no `: `"),
         ("{header}\nschema app:Lead\n  kind: {{", "line 3: "),
         ("{header}\nschema app:Lead\n  number: 3", "line 3: "),
+        ("{header}\nschema app:Lead\n  kind: 5\n", "line 3: kind cannot be 5"),
+        ('{header}\nschema app:Lead\n  field "a": {{"kind": "enum", "values": 7}}', "line 3: values cannot be 7"),
         ("{header}\nlead app:Lead", "line 2: 'lead' is no key of a lock"),
     ],
 )

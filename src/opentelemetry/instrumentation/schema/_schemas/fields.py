@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 Kind = Literal[
     "any", "boolean", "integer", "number", "decimal", "string", "bytes", "date", "time", "datetime", "duration",
@@ -373,5 +373,13 @@ def field_from(data: Mapping[str, Any]) -> FieldSpec:
     return FieldSpec(**_tuples(found))
 
 
+_KINDS: Final = frozenset(get_args(Kind))
+_LISTS: Final = {"fields", "values", "names", "prefix", "members", "checks", "serializers", "accepts"}
+
+
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    for name, value in data.items():
+        wrong = isinstance(value, (list, tuple)) != (name in _LISTS)
+        if wrong or (name == "kind" and value not in _KINDS):
+            raise TypeError(f"{name} cannot be {value!r}")
     return {key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in data.items()}

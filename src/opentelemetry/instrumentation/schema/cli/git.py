@@ -28,8 +28,9 @@ def show(ref: str, path: Path) -> str:
         )
     text = _git(directory, "show", f"{commit.strip()}:./{path.name}")
     if text is None:
+        folder = (_git(directory, "rev-parse", "--show-prefix") or "").strip()
         raise UsageError(
-            f"{path.name} is not in {ref}: nothing to compare with. Commit one there first: otel-schema lock"
+            f"{folder}{path.name} is not in {ref}: nothing to compare with. Commit one there first: otel-schema lock"
         )
     return text
 

@@ -78,7 +78,9 @@ def read(path: Path) -> Lock:
         return lockfile.loads(path.read_text(encoding="utf-8"), path.name)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}. Write it: otel-schema lock") from error
-    except (LockError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name} is no lock: it is no text in UTF-8. Write it: otel-schema lock") from error
+    except LockError as error:
         raise UsageError(str(error)) from error
 
 
