@@ -21,7 +21,8 @@ IMPORTS = """
 import dataclasses, ipaddress
 from datetime import timezone
 from enum import IntEnum, IntFlag
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
 from typing_extensions import TypeAliasType
 T = TypeVar("T")
 """

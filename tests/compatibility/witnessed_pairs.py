@@ -68,6 +68,7 @@ TYPED = "class D(TypedDict):\n    x: str"
 PLAIN = "@dataclasses.dataclass\nclass D:\n    x: str"
 SHORT = "model_config = ConfigDict(str_max_length=2)\n    a: D"
 EXTRA = "class B(BaseModel):\n    model_config = ConfigDict(extra='allow')\n    __pydantic_extra__: 'dict[str, %s]'\n"
+GENERIC = "C = TypeVar('C', int, float)\n@dataclasses.dataclass\nclass G(Generic[T]):\n    x: T"
 ALIAS = "X = TypeAliasType('X', list[T], type_params=(T,))"
 
 MODELS = [
@@ -112,6 +113,17 @@ MODELS = [
     Witnessed("argument of an alias", model("a: X[int]", ALIAS), model("a: X[bool]", ALIAS), BREAKS, BREAKS, {"a": [5]}),
     Witnessed("inherited type of undeclared keys", model("a: int = 0", EXTRA % "int").replace("Model(BaseModel)", "Model(B)"),
               model("a: int = 0", EXTRA % "bool").replace("Model(BaseModel)", "Model(B)"), BREAKS, BREAKS, {"z": 5}),
+    Witnessed("generic dataclass", model("a: G[int]", GENERIC), model("a: G[bool]", GENERIC), BREAKS, BREAKS, {"a": {"x": 5}}),
+    Witnessed("constraints of a type variable", model("a: G", GENERIC.replace("[T]", "[C]").replace(": T", ": C")),
+              model("a: G", GENERIC.replace("[T]", "[C]").replace(": T", ": C").replace("int, float", "bool, bytes")), BREAKS, BREAKS, {"a": {"x": 5}}),
+    Witnessed("null as default of what is not null", "a: int", "a: int = None", OK, BREAKS),
+    Witnessed("set to list of a greatest length", "a: Annotated[set[int], Field(max_length=1)]", "a: Annotated[list[int], Field(max_length=1)]",
+              BREAKS, BREAKS, {"a": [1, 1]}),
+    Witnessed("alias in a typed dict", model("a: D", TYPED), model("a: D", TYPED.replace("str", "Annotated[str, Field(alias='y')]")), BREAKS, BREAKS,
+              {"a": {"x": ""}}),
+    Witnessed("items checked when they are read", "a: Iterable[int]", "a: list[int]", UNKNOWN, UNKNOWN, {"a": ["x"]}),
+    Witnessed("pair to list", "a: tuple[int, int]", "a: list[int]", OK, BREAKS),
+    Witnessed("strict text", "a: str", "a: StrictStr", OK, OK),
     Witnessed("stripped before a greatest length", "a: Annotated[str, Field(max_length=2)]",
               "a: Annotated[str, StringConstraints(max_length=2, strip_whitespace=True)]", OK, OK),
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from . import describe
 from .fields import FieldSpec, TypeSpec, without_null
@@ -85,6 +86,9 @@ class Fields:
                 found.append(self._changed("default", "changed", path, str(one.default), str(other.default)))
         elif one.written == "always" and other.written == "sometimes":
             found.append(self._changed("field-may-be-absent", "changed", path, *texts))
+        if self._direction == "response":  # `x: int = None` writes null
+            types = [replace(each.type, nullable=each.type.nullable or each.default == "null") for each in (one, other)]
+            return found + self._types(types[0], types[1], path)
         return found + self._types(one.type, other.type, path)
 
     def _renamed(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:

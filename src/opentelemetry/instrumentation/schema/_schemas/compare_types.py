@@ -27,6 +27,8 @@ _INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
 """Kinds whose every value another kind accepts, by direction. Not (integer, decimal): true is an integer."""
 _NO_TEXTS: Final = {"boolean", "date", "time", "datetime", "duration"}
 """Kinds that a format is a way of writing for, not a restriction of."""
+_CONVERTED: Final = {"integer", "number", "boolean", *_NO_TEXTS}
+"""Kinds that a JSON value of another type may be converted to."""
 _ARRAYS: Final = {"list", "set", "tuple"}
 
 
@@ -114,7 +116,8 @@ class Walk:
         for nothing in ("null", "never"):  # of null it is said as `null` too
             if nothing in (old.kind, new.kind):
                 return [self._type("widened" if old.kind == nothing else "narrowed", path, old, new)]
-        if {old.kind, new.kind} <= _ARRAYS and not (old.prefix or new.prefix):
+        sets = "set" in (old.kind, new.kind)
+        if {old.kind, new.kind} <= _ARRAYS and not (sets and (old.prefix or new.prefix)):
             return self._arrays(old, new, path)
         if "enum" in (old.kind, new.kind):
             return [self._type(enum_change(old, new), path, old, new)] + self._code(old, new, path)
@@ -130,7 +133,8 @@ class Walk:
 
     def _arrays(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """Lists, sets and tuples of any length: all are read from an array; a set counts and writes each item once."""
-        if self.direction == "request" and new.kind == "set" and (new.min_length, new.max_length) != (None, None):
+        limits = {old.min_length, old.max_length, new.min_length, new.max_length}
+        if self.direction == "request" and "set" in (old.kind, new.kind) and limits != {None}:
             return [self._type("changed", path, old, new)]
         one, other = (replace(each, kind="list", unique=each.unique or each.kind == "set") for each in (old, new))
         if self.direction == "request":
@@ -168,7 +172,7 @@ class Walk:
         ]
         findings = [self.finding(rule, change, path, *texts) for rule, change, *texts in found if change is not None]
         if self.direction == "request":  # these two are about inputs alone
-            strict = bounds.flag(old.strict, new.strict)
+            strict = bounds.flag(old.strict, new.strict) if old.kind in _CONVERTED else None
             if strict is not None:
                 findings.append(
                     self.finding("strict", strict, path, describe.strict_text(old), describe.strict_text(new))
@@ -188,14 +192,14 @@ class Walk:
         """Items, keys and values."""
         found: list[Finding] = []
         anything = TypeSpec(kind="any")
-        rests = old.items or anything, new.items or anything
+        rests = _rest(old), _rest(new)
         for number, (one, other) in enumerate(zip_longest(old.prefix, new.prefix)):
             found += self.types(one or rests[0], other or rests[1], below(path, str(number)))
-        if old.names != new.names and old.kind == "tuple" and self.direction == "request" and old.names:
+        if old.names != new.names and self.direction == "request" and old.names:
             texts = (", ".join(each.names) or "none" for each in (old, new))
             found.append(self.finding("item-names", "changed", path, *texts))
-        if old.items != new.items:
-            found += self.types(old.items or anything, new.items or anything, below(path, "*"))
+        if rests[0] != rests[1]:
+            found += self.types(*rests, below(path, "*"))
         if old.keys != new.keys:
             found += self.types(old.keys or anything, new.keys or anything, below(path, "(key)"))
         return found
@@ -339,6 +343,14 @@ def _as(type_: TypeSpec, kind: Kind) -> TypeSpec:
     """A type with the kind that it is compared as: integers are finite, and so are the decimals they are read as."""
     finite = type_.finite or type_.kind == "integer"
     return replace(type_, kind=kind, finite=finite)
+
+
+def _rest(type_: TypeSpec) -> TypeSpec:
+    """What an array may hold after its prefix, or a map."""
+    closed = type_.kind != "map" and type_.items is None and type_.max_length is not None
+    if closed and (type_.max_length or 0) <= len(type_.prefix):
+        return TypeSpec(kind="never")
+    return type_.items or TypeSpec(kind="any")
 
 
 def _moments(old: TypeSpec, new: TypeSpec) -> Change | None:

@@ -23,9 +23,10 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-from ..._schemas.fields import Document, Kind, Scalar, SchemaSpec, TypeSpec, reference, union
+from ..._schemas.fields import Document, Kind, SchemaSpec, TypeSpec, reference, union
 from ._config import COERCES, Config, configured, inherited
 from ._limits import limits, with_limits, with_url_constraints
+from ._values import one_of, scalar
 
 _SCALARS: dict[Any, TypeSpec] = {
     Any: TypeSpec(kind="any"),
@@ -81,6 +82,7 @@ _SETS: tuple[Any, ...] = (set, frozenset, collections.abc.Set)
 _LISTS: tuple[Any, ...] = (list, collections.deque, collections.abc.Sequence)
 _STREAMS: tuple[Any, ...] = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Generator)
 """Taken as lists, but not their subclasses: everything else is one."""
+_LAZY: tuple[Any, ...] = (collections.abc.Iterable, collections.abc.Generator)
 
 
 def dataclass_hints(cls: Any) -> dict[str, Any]:
@@ -115,6 +117,7 @@ class Reader:
         self.document: Document = {}
         self._classes: dict[str, Any] = {}
         self._aliases: list[Any] = []
+        self._arguments: dict[Any, Any] = {}
 
     def code(self, mode: str, function: Any, name: str | None = None) -> str:
         """How code is known: mode, name, and a digest where that was asked for."""
@@ -146,7 +149,7 @@ class Reader:
             inner = self.type(annotation.__origin__, config)
             return self._with_metadata(inner, annotation.__metadata__, config)
         if origin is typing.Literal:
-            return _enum(tuple(_scalar(each) for each in typing.get_args(annotation)))
+            return one_of(tuple(scalar(each) for each in typing.get_args(annotation)))
         if origin in (typing.Union, types.UnionType):
             return union([self.type(each, config) for each in typing.get_args(annotation)])
         if hasattr(annotation, "__value__"):  # `type X = …`
@@ -154,11 +157,21 @@ class Reader:
         if hasattr(annotation, "__supertype__"):  # NewType
             return self.type(annotation.__supertype__, config)
         if isinstance(annotation, typing.TypeVar):
-            bound: Any = annotation.__bound__
-            return self.type(bound, config) if bound is not None else TypeSpec(kind="any")
+            return self._variable(annotation, config)
         if origin is not None and not _holds_fields(annotation):
             return self._generic(origin, typing.get_args(annotation), annotation, config)
         return self._class(annotation, config)
+
+    def _variable(self, variable: Any, config: Config) -> TypeSpec:
+        """A type variable: its argument, else its default, its bound, or one of what it is constrained to."""
+        if variable in self._arguments:
+            return self.type(self._arguments[variable], config)
+        default = getattr(variable, "__default__", None)
+        if default is not None and type(default).__name__ != "NoDefaultType":
+            return self.type(default, config)
+        if variable.__constraints__:
+            return union([self.type(each, config) for each in variable.__constraints__])
+        return self.type(variable.__bound__, config) if variable.__bound__ is not None else TypeSpec(kind="any")
 
     def _alias(self, annotation: Any, config: Config) -> TypeSpec:
         if annotation in self._aliases:  # recursive, such as JsonValue
@@ -172,6 +185,8 @@ class Reader:
     def _generic(self, origin: Any, args: tuple[Any, ...], annotation: Any, config: Config) -> TypeSpec:
         if hasattr(origin, "__value__"):  # `type X[T] = …`
             return self._alias(annotation, config)
+        if _holds_fields(origin):  # a generic dataclass or TypedDict
+            return self._named(origin, config, args)
         if origin is tuple:
             if len(args) == 2 and args[1] is ...:
                 return TypeSpec(kind="tuple", items=self._item(args[0], config))
@@ -182,7 +197,8 @@ class Reader:
             key, value = args if len(args) == 2 else (args[0], int) if args else (Any, Any)  # one: a Counter
             return TypeSpec(kind=kind, keys=self._item(key, config), items=self._item(value, config))
         if kind is not None:
-            return TypeSpec(kind=kind, items=self._item(args[0], config) if args else None)
+            lazy = ("lazy",) if origin in _LAZY else ()  # checked when they are read
+            return TypeSpec(kind=kind, items=self._item(args[0], config) if args else None, checks=lazy)
         if getattr(origin, "__name__", None) == "Secret" and args:
             return TypeSpec(kind="custom", ref="pydantic:Secret", items=self._item(args[0], config))
         return _custom(annotation if isinstance(annotation, type) else origin)
@@ -198,7 +214,7 @@ class Reader:
             return self._named(annotation, config)
         name, module = annotation.__name__, annotation.__module__.partition(".")[0]
         if issubclass(annotation, enum.Enum):
-            values = tuple(_scalar(each.value) for each in annotation)
+            values = tuple(scalar(each.value) for each in annotation)
             missing: Any = cast("Any", annotation)._missing_.__func__
             own = missing.__module__ != "enum"
             checks = (self.code("missing", missing, name),) if own else ()
@@ -208,7 +224,7 @@ class Reader:
             names = () if plain else tuple(each.name for each in annotation)
             converted = next((each for each in (int, float) if issubclass(annotation, each)), None)
             items = None if converted is None else self.type(converted, config)
-            return _enum(values, names=names, checks=checks, items=items)
+            return one_of(values, names=names, checks=checks, items=items)
         if module in ("pydantic", "pydantic_core"):
             if name in _PYDANTIC:
                 return configured(_PYDANTIC[name], config)
@@ -230,14 +246,22 @@ class Reader:
         if kind is not None and not issubclass(annotation, (str, bytes)):
             return TypeSpec(kind=kind)
         if not hasattr(annotation, "__get_pydantic_core_schema__"):
-            for scalar in (bool, int, float, str, bytes):  # a subclass of one, without rules of its own
-                if issubclass(annotation, scalar):
-                    return configured(_SCALARS[scalar], config)
-        return _custom(annotation)
+            for base in (bool, int, float, str, bytes):  # a subclass of one, without rules of its own
+                if issubclass(annotation, base):
+                    return configured(_SCALARS[base], config)
+        own: Any = getattr(annotation, "__get_pydantic_core_schema__", None)
+        if own is None or module in ("pydantic", "pydantic_core"):
+            return _custom(annotation)
+        return replace(_custom(annotation), checks=(self.code("schema", getattr(own, "__func__", own), name),))
 
-    def _named(self, cls: Any, config: Config) -> TypeSpec:
+    def _named(self, cls: Any, config: Config, args: tuple[Any, ...] = ()) -> TypeSpec:
         settings = inherited(cls, config)
         ref = reference(cls.__module__, cls.__qualname__)
+        arguments = tuple(
+            self._arguments.get(each, each) if isinstance(each, typing.TypeVar) else each for each in args
+        )
+        if arguments:
+            ref += f"[{', '.join(getattr(each, '__qualname__', None) or str(each) for each in arguments)}]"
         if settings:
             ref += f" ({', '.join(f'{key}={value}' for key, value in sorted(settings.items()))})"
         while self._classes.setdefault(ref, cls) is not cls:  # two classes of one name
@@ -246,7 +270,14 @@ class Reader:
             module, _, name = ref.partition(":")
             spec = SchemaSpec(name=name or ref, module=module if name else None, library="pydantic", type=_UNREAD)
             self.document[ref] = spec
-            read = self._read(cls, self, settings)
+            outer, self._arguments = (
+                self._arguments,
+                dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False)),
+            )
+            try:
+                read = self._read(cls, self, settings)
+            finally:
+                self._arguments = outer
             self.document[ref] = replace(read, name=spec.name)
         return TypeSpec(kind="object", ref=ref)
 
@@ -355,28 +386,3 @@ def _aliased(alias: Any) -> Any:
 def _custom(annotation: Any) -> TypeSpec:
     name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__name__", None)
     return TypeSpec(kind="custom", ref=reference(getattr(annotation, "__module__", None), name or str(annotation)))
-
-
-def _scalar(value: Any) -> Scalar:
-    if isinstance(value, enum.Enum):
-        return _scalar(value.value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        # a subclass has a text of its own
-        return value if type(value) in (bool, int, float, str) or value is None else _plain(value)
-    return str(value)
-
-
-def _enum(values: tuple[Scalar, ...], **more: Any) -> TypeSpec:
-    """One of some values; null among them makes it nullable, as `| None` does."""
-    rest = tuple(each for each in values if each is not None)
-    if not rest:
-        return TypeSpec(kind="null")
-    if len(rest) < len(values) and more.get("names"):
-        more["names"] = tuple(name for name, value in zip(more["names"], values, strict=True) if value is not None)
-    return TypeSpec(kind="enum", values=rest, nullable=len(rest) < len(values), **more)
-
-
-def _plain(value: Any) -> Scalar:
-    if isinstance(value, str):
-        return str.__str__(value)
-    return int(value) if isinstance(value, int) else float(value)

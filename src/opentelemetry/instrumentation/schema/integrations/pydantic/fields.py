@@ -308,9 +308,24 @@ def _typed_dict(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec
                 presence="required" if needed else "optional",
                 written="always" if needed else "sometimes",
                 accepts=() if accepts == (name,) else accepts,
+                writes=_writes(name, info),
             )
         )
+    rest: Any = getattr(cls, "__extra_items__", None)
+    if getattr(cls, "__closed__", None):
+        return TypeSpec(kind="object", fields=tuple(found), extra="forbid")
+    if rest is not None and type(rest).__name__ != "NoExtraItemsType":
+        items = reader.type(rest, config)
+        return TypeSpec(
+            kind="object", fields=tuple(found), extra="allow", extra_type=None if items.kind == "any" else items
+        )
     return TypeSpec(kind="object", fields=tuple(found), extra=config.get("extra") or "ignore")
+
+
+def _writes(name: str, info: FieldInfo | None) -> str | None:
+    """The name in an output, as a Field() in an annotation says."""
+    alias = info.serialization_alias or info.alias if info is not None else None
+    return None if alias in (None, name) else str(alias)
 
 
 def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
@@ -341,6 +356,7 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
                     presence=presence if each.init else "never",
                     written="never" if passed else "always",
                     accepts=() if accepts == (each.name,) else accepts,
+                    writes=_writes(each.name, info),
                     default=held(each.name, default),
                 )
             )
