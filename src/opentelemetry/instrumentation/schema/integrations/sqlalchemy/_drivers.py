@@ -298,7 +298,7 @@ def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -
     try:
         _rolled_back(lambda: _answer(questions, execute), connection.rollback)
     finally:
-        if connection._rfile is not None:  # else the driver has closed it
+        if connection._sock is not None:  # else the driver has closed both
             connection._rfile = before
     return True
 
