@@ -518,7 +518,9 @@ def test_approved_finding(repository: Repository) -> None:
     assert "approved by Ann Lee: no client sends more" in ran.out
     assert f"{fingerprint} | - | Ann Lee | no client sends more\n" in (repository.root / "schema.approvals").read_text()
     repository.change("class Company", "# moved down\n\n\nclass Company")
-    assert repository.run("diff").code == 0
+    ran = repository.run("diff", "--format", "github")
+    assert (ran.code, "::warning file=app/schemas.py" in ran.out, "::error" in ran.out) == (0, True, False)
+    assert "::approved by Ann Lee: no client sends more: name: length: at most 100 before, at most 40 now." in ran.out
     repository.change("max_length=40", "max_length=30")
     assert repository.run("diff").code == 1, "another value is another finding"
 

@@ -76,7 +76,8 @@ class Finding:
     def what(self) -> str:
         """The change in words."""
         if self.rule in _LISTED:
-            return f"{_LISTED[self.rule]} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
+            several = "s" if '" | "' in (self.old or self.new) else ""
+            return f"{_LISTED[self.rule]}{several} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
         text = _TEXTS.get(self.rule, f"{self.rule}: {{old}} before, {{new}} now")
         return text.format(old=self.old, new=self.new)
 
