@@ -123,6 +123,7 @@ MODELS = [
               {"a": {"x": ""}}),
     Witnessed("items checked when they are read", "a: Iterable[int]", "a: list[int]", UNKNOWN, UNKNOWN, {"a": ["x"]}),
     Witnessed("pair to list", "a: tuple[int, int]", "a: list[int]", OK, BREAKS),
+    Witnessed("any model", "a: BaseModel", "a: BaseModel | None", OK, BREAKS),
     Witnessed("strict text", "a: str", "a: StrictStr", OK, OK),
     Witnessed("stripped before a greatest length", "a: Annotated[str, Field(max_length=2)]",
               "a: Annotated[str, StringConstraints(max_length=2, strip_whitespace=True)]", OK, OK),
@@ -175,6 +176,8 @@ DOCUMENTS = [
         Witnessed(f"reference by {ref}", by_id(ref, 3), by_id(ref, 2), BREAKS, OK, {"a": "aaa"})
         for ref in ("http://a.test/item.json", "root.json#/$defs/i%20i", "item.json#it", "#/$defs/i%20i")
     ),
+    Witnessed("a union that holds itself", {"title": "Model", "type": ["object", "boolean"], "properties": {"a": {"anyOf": [{"$ref": "#"}, S]}}},
+              {"title": "Model", "type": ["object", "boolean"], "properties": {"a": {"anyOf": [{"$ref": "#"}, I]}}}, BREAKS, BREAKS, {"a": "x"}),
     Witnessed("definition replaced by its text", obj({"a": {"$ref": "#/$defs/S"}}, **{"$defs": BASE}), obj({"a": S}), OK, OK),
     Witnessed("titles below then", {"title": "Model", "if": I, "then": {"title": "A", "minimum": 1}},
               {"title": "Model", "if": I, "then": {"description": "B", "minimum": 1}}, OK, OK),

@@ -5,7 +5,7 @@ What a change means is not decided here but looked up in `verdicts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Final
@@ -239,7 +239,7 @@ class Walk:
 
     def _unions(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found = self._code(old, new, path)
-        olds, news = self._members_of(old, self.old), self._members_of(new, self.new)
+        olds, news = self._both_members(old, new)
         reads = new.discriminator if self.direction == "request" else old.discriminator
         if old.discriminator != new.discriminator and reads is not None:
             texts = describe.value_text(old.discriminator), describe.value_text(new.discriminator)
@@ -263,10 +263,15 @@ class Walk:
                 found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
 
-    def _members_of(self, type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> tuple[TypeSpec, ...]:
-        members = type_.members if type_.kind == "union" else (type_,)
-        plain = union([self._seen_through(each, document) for each in members])
-        return plain.members if plain.kind == "union" else (without_null(plain),)
+    def _both_members(self, old: TypeSpec, new: TypeSpec) -> Iterator[tuple[TypeSpec, ...]]:
+        """The members of two unions; of a named schema what it holds, where the other union has no version of it."""
+        sides = [each.members if each.kind == "union" else (each,) for each in (old, new)]
+        pairs = {(each.ref, self.pairs[each.ref]) for each in sides[0] if each.ref in self.pairs and each.ref}
+        kept = {(one, other) for one, other in pairs if any(each.ref == other for each in sides[1])}
+        for number, (members, document) in enumerate(zip(sides, (self.old, self.new), strict=True)):
+            stay = {pair[number] for pair in kept}
+            plain = union([each if each.ref in stay else self._seen_through(each, document) for each in members])
+            yield plain.members if plain.kind == "union" else (without_null(plain),)
 
     def _tagged(self, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], old: str | None, new: str | None) -> bool:
         """Whether every member that is sent holds the field by which the reader chooses."""

@@ -210,6 +210,8 @@ class Reader:
     def _class(self, annotation: Any, config: Config) -> TypeSpec:
         if not isinstance(annotation, type):
             return _custom(annotation)
+        if annotation is BaseModel:  # any model
+            return _custom(annotation)
         if _holds_fields(annotation):
             return self._named(annotation, config)
         name, module = annotation.__name__, annotation.__module__.partition(".")[0]
