@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from opentelemetry.instrumentation.schema._schemas import approvals, lockfile
+from opentelemetry.instrumentation.schema._schemas import approvals, describe, lockfile
+from opentelemetry.instrumentation.schema._schemas.fields import TypeSpec
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 ROOT = Path(__file__).parents[2]
@@ -523,6 +524,15 @@ def test_approved_finding(repository: Repository) -> None:
     assert "::approved by Ann Lee: no client sends more: name: length: at most 100 before, at most 40 now." in ran.out
     repository.change("max_length=40", "max_length=30")
     assert repository.run("diff").code == 1, "another value is another finding"
+
+
+def test_order_is_no_part_of_a_finding() -> None:
+    """A finding has one text, and so one fingerprint, whatever the order of values and members; other values have another."""
+    many = tuple("abcdefghijkl")
+    assert describe.values_text(many) == describe.values_text(many[::-1]) != describe.values_text((*many[:-1], "z"))
+    members = TypeSpec(kind="integer"), TypeSpec(kind="string")
+    texts = [describe.type_text(TypeSpec(kind="union", members=each)) for each in (members, members[::-1])]
+    assert texts[0] == texts[1]
 
 
 def test_approval_of_what_is_gone(repository: Repository) -> None:

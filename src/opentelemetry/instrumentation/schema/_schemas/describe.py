@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fields import FieldSpec, TypeSpec, dumps
+from .fields import FieldSpec, TypeSpec, digest, dumps
 
 _MOST = 8
 """Values of an enum that are spelled out."""
@@ -22,7 +22,7 @@ def _kind(type_: TypeSpec) -> str:
     if type_.kind == "enum":
         return values_text(type_.values)
     if type_.kind == "union":
-        return " | ".join(type_text(each) for each in type_.members)
+        return " | ".join(sorted(type_text(each) for each in type_.members))
     if type_.kind == "tuple" and type_.prefix:
         return f"tuple of ({', '.join(type_text(each) for each in type_.prefix)})"
     if type_.items is not None:
@@ -31,9 +31,20 @@ def _kind(type_: TypeSpec) -> str:
 
 
 def values_text(values: tuple[object, ...]) -> str:
-    """An enum's values; of many, the first ones."""
-    shown = " | ".join(dumps(value) for value in values[:_MOST])
-    return f"{shown} and {len(values) - _MOST} more" if len(values) > _MOST else shown
+    """An enum's values; of many, some and a digest of the rest.
+
+    Sorted, since approvals are of this text, and an order means nothing.
+    """
+    shown = sorted(map(dumps, values), key=_place)
+    rest = shown[_MOST:]
+    text = " | ".join(shown[:_MOST])
+    return f"{text} and {len(rest)} more ({digest(' '.join(rest))[:6]})" if rest else text
+
+
+def _place(text: str) -> tuple[bool, int, str]:
+    """Numbers first, the short ones before the long ones."""
+    quoted = text.startswith('"')
+    return quoted, 0 if quoted else len(text), text
 
 
 def range_text(type_: TypeSpec) -> str:
