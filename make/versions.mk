@@ -2,7 +2,7 @@
 RECORDING := $(addprefix tests/integration/test_,fold.py fork.py instance.py recording.py)
 PYDANTIC := $(wildcard tests/integration/test_pydantic*.py)
 LIBRARIES := $(PYDANTIC) $(addprefix tests/integration/test_,alembic.py jsonschema.py marshmallow.py)
-MIGRATIONS := $(addprefix tests/integration/test_,migrate_async.py migrate_dbmate.py migrate_commands.py rehearse.py)
+MIGRATIONS := $(addprefix tests/integration/test_,migrate_async.py migrate_dbmate.py migrate_commands.py rehearse.py revision_watch.py)
 
 # The releases of Pydantic whose inner workings differ; from 2.11 on it reuses the validators of nested models.
 PYDANTICS := 2.5 2.8 2.11 2

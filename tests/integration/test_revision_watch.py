@@ -28,7 +28,7 @@ from opentelemetry.instrumentation.schema._live import revisions
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import _drivers, _psycopg2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool, StaticPool
 
 from tests.databases import Server, free_port, missing, postgresql_standby
 from tests.telemetry import Telemetry
@@ -43,13 +43,16 @@ MODULES = {
     "sqlite+pysqlite": "sqlite3",
     "sqlite+aiosqlite": "aiosqlite",
     "postgresql+psycopg": "psycopg",
-    "postgresql+psycopg2": "psycopg2",  # with SQLAlchemy 1.4, in `make floor`, which knows no psycopg
+    "postgresql+psycopg2": "psycopg2",
     "postgresql+psycopg_async": "psycopg",
     "postgresql+asyncpg": "asyncpg",
     "mysql+pymysql": "pymysql",
     "mysql+aiomysql": "aiomysql",
 }
-DRIVERS = [driver for driver, module in MODULES.items() if find_spec(module) is not None]
+OLD = sqlalchemy.__version__ < "2"  # has no dialect for psycopg 3, and no pool for a SQLite file
+DRIVERS = [
+    driver for driver, module in MODULES.items() if find_spec(module) is not None and not (OLD and module == "psycopg")
+]
 SERVERS = [each for each in DRIVERS if not each.startswith("sqlite")]
 ASYNC = {"aiosqlite", "psycopg_async", "asyncpg", "aiomysql"}
 
@@ -114,6 +117,10 @@ class App:
 @contextmanager
 def app(driver: str, url: str, **options: Any) -> Iterator[App]:
     """An application for the time of a test."""
+    if driver not in DRIVERS:
+        pytest.skip(f"no {driver} with SQLAlchemy {sqlalchemy.__version__}")
+    if OLD and driver.startswith("sqlite") and "pool_size" in options:
+        options["poolclass"] = AsyncAdaptedQueuePool if driver.rpartition("+")[2] in ASYNC else QueuePool
     made = App(driver, url, **options)
     try:
         yield made
@@ -478,7 +485,7 @@ def test_psycopg2_without_a_limit_is_not_read(without: str) -> None:
 )
 def test_a_driver_whose_waiting_has_no_limit_is_not_read(url: str) -> None:
     """No connection is read through a driver that we do not know to wait for a limited time."""
-    assert _drivers.driver_of(sqlalchemy.make_url(url).get_dialect()) is None
+    assert _drivers.driver_of(sqlalchemy.engine.make_url(url).get_dialect()) is None
 
 
 class Enough(Exception):
