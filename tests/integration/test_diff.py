@@ -527,7 +527,7 @@ def test_approved_finding(repository: Repository) -> None:
 
 
 def test_order_is_no_part_of_a_finding() -> None:
-    """A finding has one text, and so one fingerprint, whatever the order of values and members; other values have another."""
+    """A finding has one text, and so one fingerprint, whatever the order of its values; other values have another."""
     many = tuple("abcdefghijkl")
     assert describe.values_text(many) == describe.values_text(many[::-1]) != describe.values_text((*many[:-1], "z"))
     members = TypeSpec(kind="integer"), TypeSpec(kind="string")
