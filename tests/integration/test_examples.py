@@ -13,7 +13,7 @@ import httpx
 import pytest
 from opentelemetry.instrumentation.schema._prometheus import exposition
 
-from processes import beside_python, clean_environment, free_port, listens, program
+from processes import beside_python, clean_environment, free_port, listens, program, until
 from sink import Sink
 from tests.integration.export_path import by_otlp, by_prometheus
 
@@ -93,7 +93,15 @@ def test_celery(tmp_path: Path) -> None:
             **clean_environment(), **by_otlp(sink), "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "PYTHONPATH": f"{EXAMPLES / 'celery_import'}:{tmp_path}",
         }  # fmt: skip
-        worker: list[str | Path] = [INSTRUMENT, CELERY, "-A", "configured", "worker", "--concurrency=1"]
+        worker: list[str | Path] = [
+            INSTRUMENT,
+            CELERY,
+            "-A",
+            "configured",
+            "worker",
+            "--concurrency=1",
+            "--loglevel=INFO",
+        ]
         with program("worker", worker, tmp_path / "log", lambda: True, environment, tmp_path):
             call = [
                 beside_python("celery"),
@@ -110,6 +118,8 @@ def test_celery(tmp_path: Path) -> None:
             assert errors[0].value == 1
             assert errors[0].attributes["schema.endpoint"] == "import-contacts"
             assert errors[0].attributes["schema.name"] == "Contact"
+            # A child that is ended while it reports its result keeps the queue's lock, and its parent never ends.
+            assert until(lambda: "succeeded" in (tmp_path / "log").read_text(), 60)
 
 
 @pytest.mark.parametrize("instrumented", [True, False])
