@@ -193,8 +193,8 @@ class _Reader:
         """Values that also keep the bounds that stand beside them."""
         bounds = {key: value for key, value in facts.items() if key in _BOUNDS}
         if bounds.keys() - {"type"} or isinstance(bounds.get("type"), str):
-            descend = self._dialect.validator({}).descend  # `is_valid` would be measured
             with suppress(Exception):  # a pattern or bound that makes no sense
+                descend = self._dialect.validator({}).descend  # `is_valid` would be measured
                 values = [each for each in values if not any(descend(each, bounds))]
         if "const" in facts and isinstance(facts.get("enum"), list):
             values = [each for each in values if each in facts["enum"]]
