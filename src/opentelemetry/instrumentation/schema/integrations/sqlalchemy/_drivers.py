@@ -285,9 +285,9 @@ class _Until:
 
 
 def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -> bool:
-    if connection.server_status & _IN_TRANSACTION or _streams(connection):
+    if connection._sock is None or connection.server_status & _IN_TRANSACTION or _streams(connection):
         return False
-    before = connection._rfile
+    before, limit = connection._rfile, connection._sock.gettimeout()
 
     def execute(sql: str) -> Rows:
         with connection.cursor(dbapi.cursors.Cursor) as cursor:
@@ -300,6 +300,8 @@ def _pymysql(connection: Any, questions: Questions, dbapi: Any, mariadb: bool) -
     finally:
         if connection._sock is not None:  # else the driver has closed both
             connection._rfile = before
+            # The driver sets the socket's limit only where it is not what it set last.
+            connection._sock.settimeout(getattr(connection, "_current_timeout", limit))
     return True
 
 
