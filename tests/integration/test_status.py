@@ -231,8 +231,12 @@ def test_what_cannot_be_read(project: Project, database: Callable[..., str], pos
             database(
                 "namesake", table="CREATE TABLE alembic_version (version_num INTEGER)"
             ): "it is another tool's: version_num is INTEGER, not text",
+            database("damaged", "b"): "cannot read alembic_version of sqlite:",
             versioned_url.replace("leads@", "reader@"): "no privilege: GRANT SELECT ON alembic_version TO reader",
         }
+        with (project.root.parent / "damaged.db").open("r+b") as file:
+            file.seek(4096)  # the first page is left: it says which tables there are
+            file.write(b"\xff" * 4096)
         for url, reason in reasons.items():
             result = status("--url", f"prod={url}")
             assert result.exit_code == 3, result.output
