@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -24,6 +23,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.databases import Server, free_port
+from tests.integration.test_revision_watch import DRIVERS, SERVERS
 
 LIMIT = 0.05
 """Seconds by which no request may become longer."""
@@ -37,19 +37,6 @@ LOCK_ROUNDS = 24
 
 PAUSE = 0.3
 """Seconds that a server hangs, or a writer holds SQLite."""
-
-MODULES = {
-    "sqlite+pysqlite": "sqlite3",
-    "sqlite+aiosqlite": "aiosqlite",
-    "postgresql+psycopg": "psycopg",
-    "postgresql+psycopg2": "psycopg2",
-    "postgresql+psycopg_async": "psycopg",
-    "postgresql+asyncpg": "asyncpg",
-    "mysql+pymysql": "pymysql",
-    "mysql+aiomysql": "aiomysql",
-}
-DRIVERS = [driver for driver, module in MODULES.items() if find_spec(module) is not None]
-SERVERS = [each for each in DRIVERS if not each.startswith("sqlite")]
 
 APP = """
 import json

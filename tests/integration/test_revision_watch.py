@@ -120,7 +120,7 @@ class App:
 @contextmanager
 def app(driver: str, url: str, **options: Any) -> Iterator[App]:
     """An application for the time of a test."""
-    if driver not in DRIVERS:
+    if OLD and driver not in DRIVERS:
         pytest.skip(f"no {driver} with SQLAlchemy {sqlalchemy.__version__}")
     if OLD and driver.startswith("sqlite") and "pool_size" in options:
         options["poolclass"] = AsyncAdaptedQueuePool if driver.rpartition("+")[2] in ASYNC else QueuePool
