@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.schema._schemas.verdicts import (
 _WORDS = {
     "breaking": "**breaking**",
     "unknown": "not judged",
-    "warning": "compatible, warned of",
+    "warning": "compatible, with a warning",
     "compatible": "compatible",
 }
 
