@@ -51,9 +51,9 @@ def dashboard() -> Any:
                 limited(
                     series(
                         "Cache Efficiency",
-                        "Share of the look-ups of ten minutes that were hits; the ten worst caches of the time range. "
-                        "The dashed line is the limit of LowCacheHitRate, which asks for @{hit_lookups} look-ups in a "
-                        "window.",
+                        "The share of look-ups that were hits, in windows of ten minutes. Shows the ten worst caches "
+                        "of the time range. The dashed line is the limit of LowCacheHitRate, which needs "
+                        "@{hit_lookups} look-ups in a window.",
                         "percentunit",
                         query(chosen_ten(caches, "min_over_time", "bottomk"), f"{{{{schema_cache_name}}}} {WHERE}"),
                         worst="lowest",
@@ -68,8 +68,8 @@ def dashboard() -> Any:
             empty(
                 tile(
                     "Lifetime Cache Efficiency",
-                    "Hits over look-ups since the processes started. No limit applies to it, because it hides a cache "
-                    "that died today: look at the panel beside it.",
+                    "The share of look-ups that were hits, since the processes started. It has no limit, because it "
+                    "hides a cache that stopped working today: look at the panel beside it.",
                     "percentunit",
                     now(f"{hits} / ({hits} + {misses}) >= 0", "all caches"),
                 ).thresholds(limits((None, "blue"))),
@@ -83,9 +83,10 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Calls That Build Their Validator",
-                            "Share of a schema's validations in ten minutes that built the validator first: near 100 % "
-                            "it is made per call. The ten worst schemas of the time range. The dashed line is the "
-                            "limit of ValidatorBuiltPerCall, which asks for @{build_count} builds in a window.",
+                            "The share of a schema's validations that built their validator first, in windows of ten "
+                            "minutes. Near 100 %, the app builds the validator for each call. Shows the ten worst "
+                            "schemas of the time range. The dashed line is the limit of ValidatorBuiltPerCall, which "
+                            "needs @{build_count} builds in a window.",
                             "percentunit",
                             query(
                                 chosen_ten(recorded("schema:validators_built:ratio_rate10m", OF_SCHEMA)),
@@ -104,7 +105,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Compiled Cache of SQLAlchemy",
-                    "Share of cacheable statements that were compiled before.",
+                    "The share of cacheable statements that SQLAlchemy had already compiled.",
                     "percentunit",
                     query(f"{compiled[0]} / ({compiled[0]} + {compiled[1]}) >= 0", f"{{{{db_system_name}}}} {WHERE}"),
                 ).max(1),
@@ -117,9 +118,10 @@ def dashboard() -> Any:
             empty(
                 latency(
                     "Query Latency",
-                    "95 % of the queries linked to a schema take at most this, in windows of five minutes, during and "
-                    "after the validation apart; the ten slowest of the time range. The dashed line is the limit of "
-                    "SlowLinkedQueries, which asks for @{query_count} queries in a window.",
+                    "95 % of the queries linked to a schema take at most this long, in windows of five minutes. "
+                    "Queries during and after the validation are separate lines. Shows the ten slowest of the time "
+                    "range. The dashed line is the limit of SlowLinkedQueries, which needs @{query_count} queries in a"
+                    " window.",
                     query(
                         chosen_ten(slowest),
                         f"{NAMED} {{{{schema_query_relation}}}} {{{{db_operation_name}}}} {WHERE}",
@@ -135,7 +137,7 @@ def dashboard() -> Any:
             empty(
                 latency(
                     "Query Latency, During Against After",
-                    "During: the validation waits for it. After: the rest of the request does.",
+                    "During: the validation waits for the query. After: the rest of the request waits for it.",
                     query(
                         f"histogram_quantile(0.95, sum by (schema_query_relation, le) ({queries})) >= 0",
                         "{{schema_query_relation}}, p95",
@@ -149,7 +151,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Queries",
-                    "Queries a second that are linked to a schema, by when they run and what they do.",
+                    "Queries per second that are linked to a schema, by when they run and what they do.",
                     "suffix:queries/s",
                     query(
                         busiest_ten(
@@ -169,9 +171,9 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Queries per Validation",
-                            "Database queries that validators run, by validation: what grows with the number of "
-                            "items is N+1. Queries after a validation are not among them. The dashed line is the "
-                            "limit of QueriesInValidators.",
+                            "How many database queries validators run in each validation. If the number grows with the"
+                            " number of items, the validator queries once for each item (N+1). Queries after a "
+                            "validation do not count. The dashed line is the limit of QueriesInValidators.",
                             "suffix: queries",
                             query(
                                 chosen_ten(recorded("schema:validation_queries:ratio_rate5m", OF_SCHEMA)),

@@ -147,7 +147,7 @@ def tiles() -> list[Any]:
     telemetry = tile(
         "Telemetry",
         "Whether Prometheus evaluates our rules and the Watchdog fires, how many processes report, and how many "
-        "collectors are down or gone. Without a collector there is no number for it.",
+        "collectors are down or gone. Without a collector, the last number is missing.",
         "none",
         now(f"count({LOADED}) or vector(0)", "rules", "A"),
         now(reporting, "processes", "B"),
@@ -171,7 +171,7 @@ def tiles() -> list[Any]:
         worded(
             tile(
                 "Errors per Request",
-                "Failed validations over requests of all apps in the last minute; red above the limit of "
+                "Failed validations divided by requests, of all apps in the last minute. Red: above the limit of "
                 "HighValidationErrorRate.",
                 "percentunit",
                 now(judged(ratio, "what", "no request in the last minute"), "{{what}}"),
@@ -181,8 +181,8 @@ def tiles() -> list[Any]:
         worded(
             tile(
                 "Slowest Schema, p95",
-                "The schema of which 95 % of the validations take longest, in windows of five minutes; red above the "
-                "limit of HighValidationTime, which asks for @{p95_validations} validations.",
+                "The schema with the highest 95th percentile of validation time, in windows of five minutes. Red: "
+                "above the limit of HighValidationTime, which needs @{p95_validations} validations.",
                 "s",
                 now(
                     judged(f"topk(1, {P95} and {enough})", "schema_name", "no schema with enough validations"),
@@ -194,8 +194,8 @@ def tiles() -> list[Any]:
         worded(
             tile(
                 "Worst Cache, Hits",
-                "The cache with the lowest share of hits in ten minutes; red below the limit of LowCacheHitRate, which "
-                "asks for @{hit_lookups} look-ups.",
+                "The cache with the lowest share of hits in ten minutes. Red: below the limit of LowCacheHitRate, "
+                "which needs @{hit_lookups} look-ups.",
                 "percentunit",
                 now(
                     judged(f"bottomk(1, {cache} and {lookups})", "schema_cache_name", "no cache with enough look-ups"),
@@ -207,8 +207,8 @@ def tiles() -> list[Any]:
         worded(
             tile(
                 "Budget Burn, of the Limit",
-                "How near the worst job is to a limit of ValidationBudgetBurn: at 100 % the alert fires. The budget is "
-                "for validations that crash or take longer than @{slo_seconds:ms}.",
+                "How near the worst job is to a limit of ValidationBudgetBurn. At 100 % the alert fires. Validations "
+                "that crash or take longer than @{slo_seconds:ms} use up the budget.",
                 "percentunit",
                 now(judged(f"topk(1, {BURN})", "job", "too few validations"), f"{WHERE} {{{{long}}}}"),
             ).thresholds(limits((None, "green"), (1, "red"))),
@@ -228,7 +228,7 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Requests by Job",
-                    "Requests and endpoint() blocks a second; the ten busiest jobs of the time range.",
+                    "Requests and endpoint() blocks per second. Shows the ten busiest jobs of the time range.",
                     "reqps",
                     query(busiest_ten(requests(), OWN), WHERE),
                 ),
@@ -241,7 +241,8 @@ def dashboard() -> Any:
                 coloured(
                     series(
                         "Validations by Outcome",
-                        "valid; invalid: the data broke the schema; error: the validator crashed.",
+                        "valid: the data fits the schema. invalid: the data breaks the schema. error: the validator "
+                        "crashed.",
                         "suffix:validations/s",
                         query(f"sum by (schema_validation_outcome) ({outcomes})", "{{schema_validation_outcome}}"),
                     ),
@@ -256,8 +257,9 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Alerts That Fire",
-                    "What these rules fire now, the gravest first, and since when the value is beyond its limit. A "
-                    "click on the alert opens its runbook, a click on its panel the panel.",
+                    "The alerts of these rules that fire now, the most severe first, and since when the value has been"
+                    " beyond its limit. A click on the alert opens its runbook. A click on the panel's name opens the "
+                    "panel.",
                     {
                         "rank": Column(
                             "Severity",
@@ -301,8 +303,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Schemas by Errors",
-                    "Failed validations inside requests in the time range, by schema, and how many of its validations "
-                    "take how long.",
+                    "For each schema, the failed validations inside requests in the time range, and how long its "
+                    "validations take.",
                     SCHEMA_COLUMNS
                     | {
                         "Value #A": Column("Errors", "short", width=80),
@@ -322,8 +324,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Slowest Schemas",
-                    "The highest and the latest 95th percentile of the time range, in windows of five minutes, of "
-                    "schemas with at least @{p95_validations} validations in a window.",
+                    "The highest and the latest 95th percentile of validation time in the time range, in windows of "
+                    "five minutes. Shows schemas with at least @{p95_validations} validations in a window.",
                     SCHEMA_COLUMNS
                     | {"Value #A": Column("Highest", "s", width=90), "Value #B": Column("Latest", "s", width=90)},
                     instant(SLOWEST, "A"),
@@ -341,9 +343,9 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Validation Errors per Request",
-                            "Failed validations over requests; a request may fail several, so it may exceed 100 %. All "
-                            "apps, in windows of one minute: what HighValidationErrorRate compares with the dashed "
-                            "limit.",
+                            "Failed validations divided by requests, of all apps, in windows of one minute. A request "
+                            "may fail several validations, so the value may exceed 100 %. The dashed line is the limit"
+                            " of HighValidationErrorRate.",
                             "percentunit",
                             query("@{prefix:recorded}all:validation_errors:ratio_rate1m@{own:chosen} >= 0", "all apps"),
                         ),
@@ -361,8 +363,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Error Budget Burn, of the Limit",
-                            "How near a job is to the limits of ValidationBudgetBurn, each over its two windows: at "
-                            "100 % it fires. The ten worst of the time range.",
+                            "How near a job is to the limits of ValidationBudgetBurn, each over its two windows. At "
+                            "100 % the alert fires. Shows the ten worst jobs of the time range.",
                             "percentunit",
                             query(chosen_ten(BURN), f"{WHERE} {{{{long}}}}"),
                         ),
@@ -378,7 +380,7 @@ def dashboard() -> Any:
             33,
             40,
             placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 41, 12, 7),
-            placed(prose("Queries to Copy", "The queries that stay as they are.", QUERIES), 10, 12, 41, 12, 7),
+            placed(prose("Queries to Copy", "Queries that we promise not to change.", QUERIES), 10, 12, 41, 12, 7),
         ),
     ]  # fmt: skip
     return page("schema-health", "Schema health", "Is anything wrong with the schemas of your APIs?", panels)

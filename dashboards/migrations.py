@@ -40,7 +40,7 @@ def _p95(metric: str) -> str:
 COMPARED = (
     (
         "Errors per Request, Before and After",
-        "Failed validations over requests.",
+        "Failed validations divided by requests.",
         "percentunit",
         f'sum by ({OWN}) (rate(validation_errors_total{{schema_name!="", {TARGET}}}[{EVERY}]@OFFSET)) '
         f"/ (sum by ({OWN}) ("
@@ -106,7 +106,8 @@ def dashboard() -> Any:
         placed(
             figure(
                 "Databases with a Failed Migration",
-                "Databases whose last run failed or stopped half-way: MigrationFailed and MigrationPartial fire.",
+                "Databases whose last run failed or stopped half-way. For these, MigrationFailed or MigrationPartial "
+                "fires.",
                 "short",
                 query(f"count({_failed('failed')} or {_failed('partial')}) or vector(0)"),
             ).thresholds(limits((None, "green"), (1, "red"))),
@@ -194,8 +195,8 @@ def dashboard() -> Any:
                 empty(
                     series(
                         title,
-                        f"{what} Now, and one hour before. If a migration changed something, the two lines part to "
-                        "the right of its mark.",
+                        f"{what} Now, and one hour before. If a migration changed something, the two lines separate "
+                        "to the right of its mark.",
                         unit,
                         query(expression.replace("@OFFSET", ""), f"now {WHERE}"),
                         query(expression.replace("@OFFSET", " offset 1h"), f"an hour before {WHERE}", "B"),

@@ -56,8 +56,8 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Processes Reporting, by Job",
-                    "Processes that report requests or validations. A fall without a deployment is telemetry that "
-                    "went missing. The ten largest jobs.",
+                    "Processes that report requests or validations. If the number falls without a deployment, "
+                    "telemetry is missing. Shows the ten largest jobs.",
                     "suffix:processes",
                     query(chosen_ten(recorded("job:schema_telemetry_processes:count")), WHERE),
                 ).decimals(0),
@@ -71,8 +71,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Internal Errors",
-                            "Errors of the instrumentation itself, kept from the app, in ten minutes. The dashed line "
-                            "is the limit of SchemaTelemetryErrors.",
+                            "Errors of the instrumentation itself in ten minutes; the app does not see them. The "
+                            "dashed line is the limit of SchemaTelemetryErrors.",
                             "suffix:errors",
                             query(
                                 chosen_ten(recorded("component:schema_telemetry_errors:increase10m")),
@@ -92,8 +92,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Dropped Measurements",
-                            "Measurements without a series or a span of their own, past a limit, in ten minutes. Sums "
-                            "stay right. The dashed line is the limit of MeasurementsDropped.",
+                            "Measurements above a limit in ten minutes: they have no series or no span of their own. "
+                            "Sums stay correct. The dashed line is the limit of MeasurementsDropped.",
                             "suffix:measurements",
                             query(
                                 chosen_ten(recorded("instrument:schema_telemetry_dropped:increase10m")),
@@ -113,7 +113,7 @@ def dashboard() -> Any:
             worded(
                 tile(
                     "Rules",
-                    "Whether Prometheus evaluates our rules and the Watchdog fires. Without them no alert can.",
+                    "Whether Prometheus evaluates our rules and the Watchdog fires. If not, no alert can fire.",
                     "none",
                     now(f"count({LOADED}) or vector(0)", "rules"),
                 ).thresholds(limits((None, "red"), (1, "green"))),
@@ -125,8 +125,9 @@ def dashboard() -> Any:
             worded(
                 tile(
                     "Bucket at the Limit",
-                    "Series of the validation histogram that have a boundary at the objective's limit. None: a view of "
-                    "the app replaced the buckets, and neither the objective nor the 95th percentile can be right.",
+                    "How many series of the validation histogram have a bucket boundary at the limit of the objective."
+                    " If there are none, a View in the app replaced the buckets, and the objective and the 95th "
+                    "percentile are wrong.",
                     "suffix:series",
                     now(
                         f"(count(schema_validation_duration_seconds_bucket{{{TARGET}, @{{slo_seconds:le}}}}) "
@@ -142,8 +143,8 @@ def dashboard() -> Any:
             worded(
                 tile(
                     "Collectors Lost",
-                    "Collectors that Prometheus cannot scrape, or does not find any more since the last hour; red "
-                    "above 0, as CollectorDown.",
+                    "Collectors that Prometheus cannot scrape, or found within the last hour and no longer finds. Red:"
+                    " above 0, as in CollectorDown.",
                     "suffix:down or gone",
                     now(f"{LOST} or vector(-1)", "collectors"),
                 ).thresholds(limits((None, "green"), (1, "red"))),
@@ -159,8 +160,8 @@ def dashboard() -> Any:
                 empty(
                     series(
                         "Collectors Up",
-                        "1: Prometheus scrapes it; 0: it cannot; the ten worst. And how many are gone that were there "
-                        "in the last hour.",
+                        "1: Prometheus scrapes the collector. 0: Prometheus cannot scrape it. Shows the ten worst, and"
+                        " how many collectors of the last hour are gone.",
                         "short",
                         query(
                             f"{UP} and on (@{{collector:own}}, instance) "
@@ -179,8 +180,8 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Queue Fill",
-                            "How full each exporter's queue on disk is; the ten fullest. The dashed line is the limit "
-                            "of CollectorQueueFilling.",
+                            "How full each exporter's queue on disk is. Shows the ten fullest. The dashed line is the "
+                            "limit of CollectorQueueFilling.",
                             "percentunit",
                             query(
                                 of_exporters("exporter:otelcol_queue:ratio_min1m"),
@@ -196,7 +197,7 @@ def dashboard() -> Any:
             placed(
                 empty(
                     of_signals(
-                        series("Accepted", "What collectors took.", "suffix:points/s", *accepted)
+                        series("Accepted", "What collectors accepted, per second.", "suffix:points/s", *accepted)
                     ),
                     NO_COLLECTOR,
                 ),
@@ -209,8 +210,8 @@ def dashboard() -> Any:
                             limited(
                                 series(
                                     "Export Failures",
-                                    "What exporters gave up, a second: it is lost. The ten worst. The dashed line is "
-                                    "the limit of CollectorExportFailing.",
+                                    "Spans and metric points per second that exporters gave up: they are lost. Shows "
+                                    "the ten worst. The dashed line is the limit of CollectorExportFailing.",
                                     "suffix:points/s",
                                     query(
                                         of_exporters("exporter:otelcol_send_failed:rate5m"),
@@ -232,8 +233,9 @@ def dashboard() -> Any:
                             limited(
                                 series(
                                     "Refused",
-                                    "What collectors refused, a second: the sender tries again, an SDK for ten "
-                                    "seconds. The ten worst. The dashed line is the limit of CollectorRefusing.",
+                                    "Spans and metric points per second that collectors refused. The sender tries "
+                                    "again, an SDK for ten seconds. Shows the ten worst. The dashed line is the limit "
+                                    "of CollectorRefusing.",
                                     "suffix:points/s",
                                     query(
                                         of_exporters("receiver:otelcol_refused:rate5m"),

@@ -132,10 +132,10 @@ def dashboard() -> Any:
                 unseen(
                     latency(
                         "Validation Time (95th Percentile)",
-                        "95 % of the validations of a schema take at most this, in windows of five minutes; the ten "
-                        "slowest schemas of the time range. Dots are single slow validations: a click opens the trace. "
-                        "The dashed line is the limit of HighValidationTime, which asks for @{p95_validations} "
-                        "validations in a window.",
+                        "95 % of the validations of a schema take at most this long, in windows of five minutes. Shows"
+                        " the ten slowest schemas of the time range. Dots are single slow validations: a click on a "
+                        "dot opens its trace. The dashed line is the limit of HighValidationTime, which needs "
+                        "@{p95_validations} validations in a window.",
                         query(chosen_ten(p95), f"{NAMED} {WHERE}"),
                         # what is recorded has no exemplars: this query asks for them
                         with_exemplars(query(quantile("0.95", BY_SCHEMA, BUCKETS), NAMED, "B")),
@@ -152,7 +152,7 @@ def dashboard() -> Any:
             empty(
                 heat(
                     "Validation Time Distribution",
-                    "How many validations a second took how long, all chosen schemas together.",
+                    "How many validations per second fall into each range of time, for all chosen schemas together.",
                     "s",
                     with_exemplars(query(f"sum by (le) ({BUCKETS})", "{{le}}")),
                 ),
@@ -167,10 +167,10 @@ def dashboard() -> Any:
                     limited(
                         series(
                             "Error Rate by Endpoint",
-                            "Failed validations over requests in windows of five minutes; the ten worst of the time "
-                            "range. One request may fail several validations: it may exceed 100 %. The dashed line is "
-                            "the limit of HighEndpointErrorRate, which asks for @{endpoint_requests} requests in a "
-                            "window.",
+                            "Failed validations divided by requests, in windows of five minutes. Shows the ten worst "
+                            "of the time range. One request may fail several validations, so the value may exceed 100 "
+                            "%. The dashed line is the limit of HighEndpointErrorRate, which needs "
+                            "@{endpoint_requests} requests in a window.",
                             "percentunit",
                             query(
                                 chosen_ten(recorded("endpoint:validation_errors:ratio_rate5m", OF_SCHEMA)),
@@ -189,8 +189,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Problems by Field and Rule",
-                    "Which field broke which rule, and how often in the time range. Paths are the schema's, never "
-                    "values.",
+                    "Which field broke which rule, and how often in the time range. Paths contain names of the schema,"
+                    " never values.",
                     schema_columns
                     | {
                         "job": Column("Job", width=95),
@@ -214,7 +214,8 @@ def dashboard() -> Any:
                 coloured(
                     series(
                         "Validations by Outcome",
-                        "valid; invalid: the data broke the schema; error: the validator crashed.",
+                        "valid: the data fits the schema. invalid: the data breaks the schema. error: the validator "
+                        "crashed.",
                         "suffix:validations/s",
                         query(f"sum by (schema_validation_outcome) ({COUNT})", "{{schema_validation_outcome}}"),
                     ),
@@ -247,8 +248,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Endpoints",
-                    "Requests of the time range, and how many of them failed a validation of the chosen schemas. –: no "
-                    "schema was observed there. The fifty busiest.",
+                    "Requests of the time range, and how many of them failed a validation of the chosen schemas. –: "
+                    "the endpoint has no observed schema. Shows the fifty busiest.",
                     where_columns
                     | {
                         "Value #A": Column("Requests", "short", width=90),
@@ -272,8 +273,8 @@ def dashboard() -> Any:
             empty(
                 latency(
                     "Slowest Validations (99th Percentile)",
-                    "The slowest hundredth by schema and endpoint; the ten with the longest mean. Dots are single "
-                    "validations: follow them, or the links, to their traces.",
+                    "1 % of the validations of a schema at an endpoint take longer than this. Shows the ten with the "
+                    "longest mean. Dots are single validations: a click on a dot opens its trace.",
                     with_exemplars(
                         query(
                             ranked_ten(quantile("0.99", both, BUCKETS), both, mean_at_end),
@@ -289,8 +290,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Validation Time by Schema and Endpoint",
-                    "The mean of the time range, how many take longer than @{p95_seconds:ms}, and how often; the fifty "
-                    "slowest.",
+                    "The mean in the time range, how many validations take longer than @{p95_seconds:ms}, and how many"
+                    " there are. Shows the fifty slowest.",
                     schema_columns
                     | where_columns
                     | {

@@ -62,8 +62,9 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Active Schema Versions",
-                    "Each schema that was used, with its version by instance: the declared one, else the "
-                    "fingerprint. Two fingerprints with one declared version mean that the author forgot to raise it.",
+                    "Each schema that was used, with its version on each instance: the declared version, or the "
+                    "fingerprint if none is declared. If one declared version has two fingerprints, the author forgot "
+                    "to raise the version.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
@@ -117,8 +118,8 @@ def dashboard() -> Any:
             empty(
                 failures(series(
                     "Errors by Version",
-                    "Failed validations a second, by the version that the instance uses. An error that a "
-                    "version introduced shows in that version's line only.",
+                    "Failed validations per second, by the version that the instance uses. If a version introduced an "
+                    "error, only the line of that version rises.",
                     "suffix:errors/s",
                     query(
                         ranked_ten(f"sum by ({BY_VERSION}) ({failed})", BY_SCHEMA, grown),
@@ -142,8 +143,9 @@ def dashboard() -> Any:
             empty(
                 series(
                     "Database State",
-                    "How many instances see their database in each state. ahead: it ran a revision that their files do "
-                    "not have, as in a rolling deployment. diverged: several heads. unknown: not read, or no files.",
+                    "How many instances see their database in each state. ahead: the database ran a revision that "
+                    "their files do not have, as in a rolling deployment. diverged: there are several heads. unknown: "
+                    "the app could not read the revision, or it has no migration files.",
                     "suffix: instances",
                     query(STATES, f"{{{{schema_db_state}}}} {DATABASE} {WHERE}"),
                 ),
@@ -178,8 +180,8 @@ def dashboard() -> Any:
             empty(
                 failures(series(
                     "Mismatch Detection Rate",
-                    "Mismatches an hour that a check found and the check before did not. If a deployment brings code "
-                    "that no longer fits the database, you see it here.",
+                    "Mismatches per hour that one check found and the check before did not. If a deployment brings "
+                    "code that no longer fits the database, you see it here.",
                     "suffix: mismatches/h",
                     query(
                         f"sum by ({BY_MISMATCH}) (rate(schema_mismatch_detections_total{{{SCHEMA}}}[{EVERY}])) * 3600",
@@ -212,8 +214,8 @@ def dashboard() -> Any:
             empty(
                 rows(
                     "Mismatches",
-                    "Schemas that no longer fit their tables, now. critical: the database stores another value, "
-                    "without an error. error: it refuses what the API accepted. otel-schema check names the fields.",
+                    "Schemas that do not fit their tables now. critical: the database stores another value, without an"
+                    " error. error: the database refuses what the API accepted. otel-schema check names the fields.",
                     {
                         "schema_name": ("Schema", ""),
                         "schema_module": ("Module", ""),
