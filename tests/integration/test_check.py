@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from opentelemetry.instrumentation.schema._schemas.fit_findings import Trouble, why
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 from tests.databases import Server
@@ -127,9 +128,9 @@ def test_what_fits_ends_with_0(project: Project) -> None:
     """Without a mismatch the exit code is 0; columns that the server fills in are never required."""
     ran = project.check("--database", "postgresql")
     assert ran.code == 0, ran.out
-    assert "no mismatch, in 1 schema" in ran.out
+    assert "no mismatch (1 schema compared)" in ran.out
     assert "shop.schemas:LeadIn → leads (by name: 3 of 3 fields are columns)" in ran.out
-    assert "compared with the models, not with a database: give --url" in ran.out
+    assert "compared with the SQLAlchemy models: give --url" in ran.out
 
 
 def test_severities_decide(project: Project) -> None:
@@ -155,13 +156,16 @@ def test_a_reason_is_needed_to_accept(project: Project) -> None:
     assert "approved by cut by the job" in ran.out
     assert "1 accepted" in ran.out
     project.schemas()
-    assert "nothing is found of kind length any more: remove the entry (cut by the job)" in project.check().out
+    assert (
+        "the accept entry for kind length (cut by the job) matches no finding any more: remove it"
+        in project.check().out
+    )
     entry = '[[tool.otel-schema.accept]]\nkind = "length"\nreason = "x"\nuntil = 2020-01-01'
     project.settings(f'database = "postgresql"\n{entry}')
     project.schemas(length=200)
     ran = project.check()
     assert ran.code == 1
-    assert "ended on 2020-01-01: it no longer counts" in ran.out
+    assert "ended on 2020-01-01 and no longer counts" in ran.out
 
 
 BAD = {
@@ -186,12 +190,12 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     """Nothing to compare is never a success: each message names what is missing, and the fix."""
     for arguments, modules, said in (
         ((), (), r"which modules\? Name them, as in `otel-schema check app.main`"),
-        ((), ("shop.schemas", "shop.models"), r"for which database\? Give --url"),
+        ((), ("shop.schemas", "shop.models"), r"cannot tell which kind of database the models are for: give --url"),
         (("--database", "sqlite"), ("shop.nothing",), "cannot import shop.nothing"),
         (("--url", "nonsense"), ("shop.models",), "--url is no database URL"),
         (("--url", "oracle://a/b"), ("shop.models",), "oracle is not supported"),
         (("--url", "sqlite:///gone.db"), ("shop.models",), "gone.db does not exist"),
-        (("--database", "sqlite"), ("shop.models",), "no schema was paired with a table, so nothing was compared"),
+        (("--database", "sqlite"), ("shop.models",), "found no table for any schema"),
     ):
         ran = project.check(*arguments, modules=modules)
         assert (ran.code, ran.out) == (2, ""), ran
@@ -205,7 +209,7 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     project.settings("")
     (project.shop / "plain.py").touch()
     said = project.check("--database", "sqlite", modules=("shop.plain",)).err
-    assert "the modules define no table of SQLAlchemy: name the module of the models as well" in said
+    assert "the modules define no SQLAlchemy table: also name the module of the models" in said
     sa.create_engine(f"sqlite:///{project.root}/empty.db").connect().close()
     (project.root / "empty.db").touch()
     assert "holds no table: run the migrations first" in project.check("--url", "sqlite:///empty.db").err
@@ -269,7 +273,7 @@ def test_live_postgresql(project: Project, postgresql: Server) -> None:
         ("drift", "status", "warning"),
     ]
     text = project.check("--url", url).out
-    assert "labels of the enum: the model has new, won; the database has lost, new, won" in text
+    assert "enum labels: the model has new, won; the database has lost, new, won" in text
     assert "server default: the model has '0'; the database has 5" in text
     assert "CHECK constraint: the model has none; the database has from 0 to 100" in text
 
@@ -296,9 +300,9 @@ def test_a_thing_with_itself(project: Project) -> None:
     url = made(f"sqlite:///{project.root}/shop.db")
     out = project.check("--url", url).out
     assert (
-        "migrations/versions/0001_all.py:4 calls create_all(): this migration makes the tables from the models" in out
+        "migrations/versions/0001_all.py:4 calls create_all(): this migration creates the tables from the models" in out
     )
-    assert "the database has no alembic_version: nothing says that the migrations made its tables" in out
+    assert "the database has no table alembic_version, so migrations may not have created its tables" in out
 
 
 def test_tables_that_are_absent(project: Project, tmp_path: Path) -> None:
@@ -329,7 +333,8 @@ class LeadUpdate(BaseModel):
     ran = project.check("--database", "postgresql")
     assert ran.code == 0
     assert (
-        "not judged on write, because validators may change or refuse values: shop.schemas:LeadUpdate.name" in ran.out
+        "writes of these fields are not judged, because validators may change or refuse values: "
+        "shop.schemas:LeadUpdate.name" in ran.out
     )
 
 
@@ -339,9 +344,7 @@ def test_names_tell_the_direction(project: Project) -> None:
     project.schemas(more=more + "".join(f"class Other{number}(BaseModel):\n    x: int\n" for number in range(7)))
     found = project.data("--database", "postgresql")
     assert codes(found) == [("enum", "status", "warning")]
-    (rest,) = [
-        each for each in found["remarks"] if each.startswith("not compared, because no table was found for them")
-    ]
+    (rest,) = [each for each in found["remarks"] if each.startswith("not compared, because they have no table")]
     assert rest.endswith(":Other4 and 2 more")
 
 
@@ -444,6 +447,14 @@ def test_schemas_that_cannot_be_read(project: Project) -> None:
     ran = project.check("--database", "postgresql")
     assert (ran.code, ran.err.strip()) == (
         0,
-        "left out: shop.schemas:Later cannot be read: TypeError: shop.schemas:Later is not completely defined: call "
-        "model_rebuild()",
+        "warning: shop.schemas:Later is left out, because it cannot be read: TypeError: shop.schemas:Later is not "
+        "completely defined: call model_rebuild()",
     )
+
+
+def test_fixes_tell_the_direction() -> None:
+    """What a column holds and a field refuses is mended by a wider field; what it refuses, by a narrower one."""
+    for kind in ("length", "range", "precision"):
+        trouble = Trouble(kind, "refused")
+        assert "Limit the field" in why("write", trouble, "PostgreSQL")
+        assert "Let the field accept" in why("read", trouble, "PostgreSQL")

@@ -81,10 +81,10 @@ def test_traffic_beside_breaking_findings(prometheus: str) -> None:
     said = traffic.remarks(found, prometheus, "7d", Access(), Selector())
     lines = {finding.schema: said[finding.fingerprint] for finding in found.findings if finding.direction == "request"}
     assert lines["app:Company"] == (
-        "POST /leads: 12,500 requests, 12,000 validations in 7d",
-        "import: requests not known, 30 validations in 7d",
+        "POST /leads: 12,500 requests, 12,000 validations in the last 7d",
+        "import: unknown number of requests, 30 validations in the last 7d",
     )
-    assert lines["app:Idle"] == ("no data: no validation of Idle was recorded in 7d, so its traffic is not known",)
+    assert lines["app:Idle"] == ("traffic unknown: Prometheus has no validation of Idle in the last 7d",)
 
 
 @needs_prometheus
@@ -102,7 +102,7 @@ def test_an_endpoint_is_no_prometheus() -> None:
     port = free_port()
     server, thread = start_http_server(port, HOST, registry=CollectorRegistry())
     try:
-        with pytest.raises(UsageError, match="has no history: give a Prometheus"):
+        with pytest.raises(UsageError, match="has no history: give the URL of a Prometheus"):
             traffic.remarks(comparison(), f"http://{HOST}:{port}", "7d", Access(), Selector())
     finally:
         server.shutdown()

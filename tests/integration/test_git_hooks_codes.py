@@ -256,7 +256,7 @@ def test_the_lock(repository: Repository) -> None:
     for text, line, why in (
         ("x = 1\nclass LeadIn(BaseModel):\n    name: int\n", 2, "was changed"),
         ("class Lead(BaseModel):\n    name: str\n", 1, "is no longer there"),
-        ("class LeadIn(:\n", 1, "its file is not valid Python: invalid syntax, line 1"),
+        ("class LeadIn(:\n", 1, "is in a file that is not valid Python: invalid syntax, line 1"),
     ):
         repository.write("app/schemas.py", text)
         assert _said(repository) == [f"app/schemas.py:{line}: stale-lock app.schemas:LeadIn {why}, {lock}"]
@@ -264,7 +264,8 @@ def test_the_lock(repository: Repository) -> None:
     repository.write("app/schemas.py", f"{allow}class LeadIn(BaseModel):\n    name: int\n")
     assert _said(repository) == []
     repository.git("rm", "-q", "-f", "app/schemas.py")
-    assert _said(repository) == [f"schema.lock:1: stale-lock app.schemas:LeadIn its file is gone, {lock}"]
+    gone = "app.schemas:LeadIn was in a file that no longer exists"
+    assert _said(repository) == [f"schema.lock:1: stale-lock {gone}, {lock}"]
     repository.git("checkout", "-q", "HEAD", "--", "app/schemas.py")
     text = (repository.root / "schema.lock").read_text()
     repository.write("schema.lock", text.replace('["0002"]', '["0001"]'))

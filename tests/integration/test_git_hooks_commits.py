@@ -517,7 +517,7 @@ def test_a_project_below_the_top(tmp_path: Path) -> None:
     assert (hooks / "pre-push").read_text().endswith("\n(cd 'back end' && otel-schema lock --check)\n")
     said = made.commit(code=1).err
     assert "back end/migrations/versions/1.py:2: missing-parent follows 0, which is not staged" in said
-    assert "back end/schema.lock:1: stale-lock cannot be read: schema.lock is no lock" in said
+    assert "back end/schema.lock:1: stale-lock cannot be read: schema.lock is not a lock file" in said
     assert "front" not in said
     assert made.otel_schema("hooks", "uninstall", "--project", "back end").code == 0
     assert not [each for each in _tree(hooks) if not each.endswith(".sample")]
@@ -537,4 +537,4 @@ def test_pre_push(hooked: Repository, tmp_path: Path) -> None:
     hooked.write("app/schemas.py", "from pydantic import BaseModel\nclass Other(BaseModel):\n    name: str\n")
     hooked.commit("change", 0, "--no-verify")
     ran = hooked.git("push", "-q", str(tmp_path / "remote"), "feature", code=1)
-    assert "schema.lock is stale: write it again with `otel-schema lock`" in ran.out + ran.err
+    assert "schema.lock is stale. Write it again, and commit it: otel-schema lock" in ran.out + ran.err

@@ -57,16 +57,16 @@ def loads(text: str, name: str = NAME) -> dict[str, Approval]:
 def _approval(line: str, where: str) -> Approval:
     parts = [part.strip() for part in line.split("|", 3)]
     if len(parts) != 4:
-        raise ApprovalError(f"{where}: needs four parts, `fingerprint | last day or - | who | why`")
+        raise ApprovalError(f"{where}: this line must have four parts: `fingerprint | last day or - | who | why`")
     fingerprint, until, by, reason = parts
     if not _FINGERPRINT.fullmatch(fingerprint):
-        raise ApprovalError(f"{where}: {fingerprint!r} is no fingerprint: copy one that `otel-schema diff` prints")
+        raise ApprovalError(f"{where}: {fingerprint!r} is not a fingerprint. Copy one that `otel-schema diff` prints")
     if not by or not reason:
-        raise ApprovalError(f"{where}: {'who accepted it' if not by else 'the reason'} is missing")
+        raise ApprovalError(f"{where}: {'who approved it' if not by else 'the reason'} is missing")
     try:
         end = None if until == "-" else date.fromisoformat(until)
     except ValueError as error:
-        raise ApprovalError(f"{where}: {until!r} is no date like 2027-01-31, and not -") from error
+        raise ApprovalError(f"{where}: {until!r} is neither a date such as 2027-01-31 nor -") from error
     return Approval(fingerprint, end, by, reason)
 
 
@@ -80,7 +80,7 @@ def added(text: str, approval: Approval, comment: str) -> str:
     by = approval.by.replace("|", "/")
     line = f"{approval.fingerprint} | {end} | {by} | {approval.reason}"
     if any(not char.isprintable() for char in line):
-        raise ApprovalError("name and reason must be one line of printable text")
+        raise ApprovalError("--by and --reason must each be one line of printable text")
     _approval(line, "the approval")
     lines = text.splitlines() or [_HEADER]
     kept: list[str] = []

@@ -13,26 +13,26 @@ _LISTED: Final = {"enum": "value", "union": "member"}
 """Rules that say what came or went."""
 _TEXTS: Final = {
     "field-added": "field added: {new}",
-    "field-removed": "field removed: it was {old}",
-    "field-renamed": "field renamed: {old} is now {new}",
-    "name-removed": "the name {old} is no longer accepted, only {new}",
-    "field-required": "field is now required: it was {old}",
-    "field-optional": "field is no longer required: it is {new}",
-    "field-may-be-absent": "field may now be absent from what is written",
+    "field-removed": "field removed: {old}",
+    "field-renamed": "field renamed: {old} → {new}",
+    "name-removed": "name {old} is no longer accepted, only {new}",
+    "field-required": "field is now required (before: {old})",
+    "field-optional": "field is no longer required (now: {new})",
+    "field-may-be-absent": "field may now be absent from responses",
     "schema-added": "schema added",
     "schema-removed": "schema removed",
-    "schema-moved": "schema is now {new}",
+    "schema-moved": "schema moved: it is now {new}",
     "table-added": "table added",
     "table-removed": "table removed",
     "column-added": "column added: {new}",
-    "column-removed": "column removed: it was {old}",
-    "column-required": "column must now be written: it was {old}",
-    "column-generated": "column: {old} before, {new} now",
+    "column-removed": "column removed: {old}",
+    "column-required": "column is now required (before: {old})",
+    "column-generated": "column: {old} → {new}",
     "constraint-added": "constraint added: {new}",
     "constraint-removed": "constraint removed: {old}",
-    "extra": "undeclared keys: {old} before, {new} now",
-    "code": "validators: {old} before, {new} now",
-    "serializer": "serializers: {old} before, {new} now",
+    "extra": "undeclared keys: {old} → {new}",
+    "code": "validators: {old} → {new}",
+    "serializer": "serializers: {old} → {new}",
 }
 
 
@@ -78,7 +78,7 @@ class Finding:
         if self.rule in _LISTED:
             several = "s" if '" | "' in (self.old or self.new) else ""
             return f"{_LISTED[self.rule]}{several} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
-        text = _TEXTS.get(self.rule, f"{self.rule}: {{old}} before, {{new}} now")
+        text = _TEXTS.get(self.rule, f"{self.rule}: {{old}} → {{new}}")
         return text.format(old=self.old, new=self.new)
 
 

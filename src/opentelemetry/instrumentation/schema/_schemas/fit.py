@@ -105,7 +105,7 @@ def _changes_a_row(schema: SchemaSpec) -> bool:
     return schema.name.endswith(("Update", "Patch")) or all(each.presence != "required" for each in schema.fields)
 
 
-_TAKEN_FOR_ABSENT: Final = "The INSERT of a mapped class takes the default in its place; an UPDATE is refused."
+_TAKEN_FOR_ABSENT: Final = "An INSERT writes the column's default instead of null; the database refuses an UPDATE."
 
 
 def _filled_by_insert(column: FieldSpec) -> bool:
@@ -170,12 +170,19 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
         if not kept.nullable or _filled_by_insert(column):
             return None
         text = f"the column's default is {shown}" if shown else "the column has a default"
-        return Trouble("default", "altered", "null by default", text, "Null is written in its place.", minor=True)
+        return Trouble(
+            "default",
+            "altered",
+            "null by default",
+            text,
+            "The app writes null, so the column's default is not used.",
+            minor=True,
+        )
     theirs = _value(spec.fills) if spec.fills is not None else literal(spec.server_default or "")
     if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or same_default(mine, theirs):
         return None
     text = f"the column's default is {shown}"
-    why_ = "Rows differ by who writes them."
+    why_ = "Rows get one default from the app and another one from other writers."
     return Trouble("default", "altered", f"{field.default} by default", text, why_, minor=True)
 
 
@@ -240,13 +247,13 @@ class _Place:
         """A field without a column."""
         if not _writes(self.schema) or field.presence == "never" or field.written == "never":
             return
-        happens = "Written as it is, the row is refused."
+        happens = "The database refuses a row with this field."
         trouble = Trouble("missing-column", "refused", why=happens, minor=not self.declared)
         yield self.mismatch("write", trouble, field.name, "", f"{self.table.name} has no such column")
 
     def required(self, column: FieldSpec) -> Mismatch:
         """A column that must be given, without a field."""
-        happens = "Without a value the row is refused."
+        happens = "The database refuses a row without this column."
         trouble = Trouble("required-column", "refused", why=happens, minor=not self.declared)
         text = f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it"
         return self.mismatch("write", trouble, "", column.name, text)

@@ -94,27 +94,35 @@ def severity(way: Way, trouble: Trouble) -> Severity:
 
 
 _WHY: Final[dict[tuple[Way, Effect], str]] = {
-    ("write", "refused"): "{system} refuses the value: a request that passed validation ends in a database error.",
+    ("write", "refused"): "{system} refuses such a value: a request that passes validation ends in a database error.",
     ("write", "altered"): "{system} stores another value, without an error.",
-    ("read", "refused"): "The model refuses such a row: the answer ends in an error.",
+    ("read", "refused"): "The schema refuses a row with such a value: the response ends in an error.",
 }
 
 _FIXES: Final[dict[str, str]] = {
     "type": "Change one of the two types.",
-    "nullable": "Make both nullable, or neither.",
-    "length": "Give the field the column's length, or widen the column.",
+    "nullable": "Make both the field and the column nullable, or neither.",
+    "length": "Limit the field to the column's length, or widen the column.",
     "precision": "Limit the field's digits, or widen the column.",
-    "range": "Bound the field, or widen the column.",
-    "enum": "Give both the same values.",
-    "timezone": "Use timezone=True where the database has it, else convert to UTC and declare naive moments.",
+    "range": "Limit the field to the column's range, or widen the column.",
+    "enum": "Give the field and the column the same values.",
+    "timezone": "Use timezone=True if the database has it; if not, convert to UTC and use datetimes without a zone.",
     "missing-column": "Remove the field, add the column, or declare another table.",
     "required-column": "Add the field, or give the column a default.",
-    "generated-column": "Remove the field from what is written.",
-    "default": "Leave out unset fields (exclude_unset=True), or give both the same default.",
+    "generated-column": "Remove the field from the schema that is written.",
+    "default": "Leave out unset fields (exclude_unset=True), or give the field and the column the same default.",
 }
+
+_READ_FIXES: Final[dict[str, str]] = {
+    "length": "Let the field accept the column's length, or narrow the column.",
+    "precision": "Let the field accept more digits, or narrow the column.",
+    "range": "Let the field accept the column's range, or narrow the column.",
+}
+"""Where the column holds more than the field accepts, not less."""
 
 
 def why(way: Way, trouble: Trouble, system: str) -> str:
     """What happens, and what to do."""
     happens = trouble.why or _WHY[way, trouble.effect].format(system=system)
-    return f"{happens} {_FIXES[trouble.kind]}"
+    fixes = _FIXES | _READ_FIXES if way == "read" else _FIXES
+    return f"{happens} {fixes[trouble.kind]}"

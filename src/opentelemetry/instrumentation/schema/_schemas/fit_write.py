@@ -141,7 +141,7 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     elif known and column.pure:
         missing = [each for each in type_.values if each not in labels]
         if not missing:
-            why = "The label comes back as a member of the enum, which is another value."
+            why = "The app reads back a member of the enum, not the text that it wrote."
             yield Trouble("enum", "altered", describe.values_text(type_.values), shown, why)
     elif known:
         missing = [each for each in type_.values if each not in known and each not in labels]
@@ -209,13 +209,13 @@ def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     except fit_values.Unknowable:
         return
     if column.padded and fit_values.shortest(type_) < (column.max_length or 0):
-        why = "Shorter texts come back with blanks at their end."
+        why = "The app reads back shorter texts with spaces at the end."
         yield Trouble("length", "altered", _length_text(type_), column.sql, why)
     # A pattern or format may leave out the characters that the column's set lacks.
     if column.last_character is not None and type_.pattern is None and type_.format is None:
         texts = map(str, type_.values) if type_.kind == "enum" else ("any",)
         if type_.kind != "enum" or any(ord(char) > column.last_character for text in texts for char in text):
-            why = "The database refuses characters that the column's character set does not have."
+            why = "The database refuses characters that are not in the column's character set."
             yield Trouble("range", "refused", "any character", column.sql, why)
     if column.max_length is not None and (longest is None or longest > column.max_length):
         yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
@@ -263,7 +263,7 @@ def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         yield fit_numbers.alien(type_, column, "refused")
         return
     if column.padded and (type_.min_length or 0) < (column.max_length or 0):
-        why = "Shorter bytes come back with zeros at their end."
+        why = "The app reads back shorter values with zero bytes at the end."
         yield Trouble("length", "altered", "fewer bytes", column.sql, why)
     if column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
         accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
@@ -295,10 +295,10 @@ def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         return
     accepted = type_.timezone or "naive and aware"
     if column.aware and type_.timezone in (None, "naive"):
-        why = "The server takes it for a moment in the session's time zone."
+        why = "The server reads the value in the session's time zone."
         yield Trouble("timezone", "altered", f"{accepted} moments", column.sql, why)
     elif not column.aware and type_.timezone != "naive":
-        why = "The time zone gets lost: other zones than the session's become other moments."
+        why = "The time zone is lost: a value in another zone than the session's becomes another moment."
         yield Trouble("timezone", "altered", f"{accepted} moments", f"{column.sql}, without time zone", why)
     if column.fraction < 6:
         yield Trouble("precision", "altered", "microseconds", f"{column.sql}, {column.fraction} digits of a second")

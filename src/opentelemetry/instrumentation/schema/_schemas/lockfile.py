@@ -132,10 +132,13 @@ def loads(text: str, name: str = NAME) -> Lock:
     """
     lines = text.splitlines()
     if not lines or not lines[0].startswith(f"# {NAME} "):
-        raise LockError(f"{name} is no lock: its first line does not start with `# {NAME}`. Write it: otel-schema lock")
+        raise LockError(
+            f"{name} is not a lock file: its first line does not start with `# {NAME}`. Write it: otel-schema lock"
+        )
     if lines[0] != _HEADER and not lines[0].startswith(f"# {NAME} {FORMAT}:"):
         raise LockError(
-            f"{name} has a format that this version does not read: {lines[0]!r}. Write it again, or upgrade"
+            f"this version of otel-schema does not read the format of {name}: {lines[0]!r}. Upgrade "
+            "opentelemetry-instrumentation-schema, or write the lock again: otel-schema lock"
         )
     lock = Lock()
     modules: tuple[str, ...] = ()
@@ -146,7 +149,7 @@ def loads(text: str, name: str = NAME) -> Lock:
         try:
             if line.startswith("  "):
                 if current is None:
-                    raise ValueError("it belongs to no schema")
+                    raise ValueError("the line belongs to no schema")
                 current.add(*_split(line[2:]))
                 continue
             if current is not None:
@@ -161,16 +164,26 @@ def loads(text: str, name: str = NAME) -> Lock:
             elif word == "modules:":
                 modules = tuple(json.loads(rest))
             else:
-                raise ValueError(f"{word!r} is no key of a lock")
+                raise ValueError(f"a lock file has no key {word!r}")
         except (ValueError, TypeError, KeyError) as error:
-            hint = " A merge conflict? Write it again: otel-schema lock" if line[:7] in _CONFLICT else ""
-            raise LockError(f"{name}, line {number}: {error}.{hint}") from error
+            raise _damaged(name, number, error, line[:7] in _CONFLICT) from error
     if current is not None:
         try:
             current.end(lock)
         except (ValueError, TypeError, KeyError) as error:
-            raise LockError(f"{name}, line {len(lines)}: {error}") from error
+            raise _damaged(name, len(lines), error) from error
     return Lock(modules, lock.schemas, lock.origins, lock.heads)
+
+
+def _damaged(name: str, line: int, error: Exception, conflict: bool = False) -> LockError:
+    what: object = error
+    if conflict:
+        what = "a merge conflict"
+    elif isinstance(error, KeyError):
+        what = f"the key {error} is missing"
+    elif "__init__()" in str(error):  # the message names our own functions
+        what = "a key is unknown, missing, or has a value of the wrong type"
+    return LockError(f"{name} is damaged at line {line}: {what}. Write it again: otel-schema lock")
 
 
 _CONFLICT: Final = ("<<<<<<<", "=======", ">>>>>>>")
@@ -183,7 +196,7 @@ def _split(line: str) -> tuple[str, Any]:
         return f"field {name}", json.loads(line[end:].removeprefix(":"))
     key, colon, value = line.partition(": ")
     if not colon:
-        raise ValueError(f"{line!r} has no `: `")
+        raise ValueError("the line has no `: `")
     return key, json.loads(value)
 
 

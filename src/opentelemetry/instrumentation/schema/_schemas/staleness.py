@@ -57,8 +57,8 @@ def source_name(name: str) -> str:
 def _read(file: str, read: Callable[[str], bytes | None]) -> dict[str, Place] | str:
     text = read(file)
     if text is None:
-        return "its file is gone"
+        return "was in a file that no longer exists"
     try:
         return places_of(text, file)
     except SyntaxError as error:
-        return f"its file is not valid Python: {error.msg}, line {error.lineno}"
+        return f"is in a file that is not valid Python: {error.msg}, line {error.lineno}"

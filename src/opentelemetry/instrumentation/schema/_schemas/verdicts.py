@@ -31,17 +31,17 @@ class Verdict(NamedTuple):
 
 
 _LOST = "The new schema drops the key without an error: values that clients still send are lost."
-_KEPT = "The new schema keeps the key unchecked among the undeclared ones."
-_REFUSED = "The new schema refuses undeclared keys, so it refuses clients that still send this one."
-_MISSING = "Clients do not send it yet, so the new schema refuses them."
-_MISSED = "Clients of the old schema rely on it and no longer get it."
+_KEPT = "The new schema keeps the key as an undeclared key, without validating its value."
+_REFUSED = "The new schema refuses undeclared keys, so it refuses clients that still send this key."
+_MISSING = "Clients do not send the field yet, so the new schema refuses their requests."
+_MISSED = "Clients of the old schema rely on the field and no longer get it."
 _READ_FORBID = "A client that reads with the old schema refuses undeclared keys."
-_READ_OPEN = "Clients of the old schema pass over keys that they do not know."
+_READ_OPEN = "Clients of the old schema ignore keys that they do not know."
 _NARROWER = "The new schema refuses values that the old one accepts."
 _WIDER = "The new schema accepts all that the old one accepts."
 _WRITES_MORE = "The new schema writes values that clients of the old one do not accept."
 _WRITES_LESS = "The new schema writes only values that clients of the old one accept."
-_CODE = "Code decides here; whether it accepts the same cannot be told from the schema."
+_CODE = "Custom code decides which values are accepted. diff cannot judge code: review it."
 
 REQUEST_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
     # rule, extra of the schema that decides, presence of the field
@@ -50,14 +50,15 @@ REQUEST_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
         for extra in ("ignore", "allow", "forbid")
         for presence, verdict in {
             "required": Verdict("breaking", _MISSING),
-            "default": Verdict("compatible", "Clients that do not send it get the default."),
-            "optional": Verdict("compatible", "Clients need not send it."),
+            "default": Verdict("compatible", "Clients that do not send the field get the default."),
+            "optional": Verdict("compatible", "Clients do not have to send the field."),
         }.items()
     },
     # Undeclared keys were kept, so clients may use this one already: compatible by decree, and said.
     **{
         ("field-added", "allow", presence): Verdict(
-            "warning", "Undeclared keys were kept: a client that uses this key already may now be refused."
+            "warning",
+            "The old schema kept undeclared keys: the new one may refuse a client that already sends this key.",
         )
         for presence in ("default", "optional")
     },
@@ -90,7 +91,9 @@ RESPONSE_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
         for presence, verdict in {
             "required": Verdict("breaking", _MISSED),
             "default": Verdict("breaking", _MISSED),
-            "optional": Verdict("warning", "Clients had to expect it to be absent or null; now it always is."),
+            "optional": Verdict(
+                "warning", "The field was optional, so clients must handle responses without it. Now it is never there."
+            ),
         }.items()
     },
 }
@@ -125,151 +128,157 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
     **{(rule, change): verdicts for rule in CONSTRAINTS for change, verdicts in _EITHER.items()},
     ("enum", "widened-open"): (
         Verdict("compatible", _WIDER),
-        Verdict("compatible", "The old schema says that further values will come (x-extensible-enum)."),
+        Verdict("compatible", "The old schema announces that values may be added (x-extensible-enum)."),
     ),
     ("field-required", "changed"): (
-        Verdict("breaking", "Clients that leave it out are refused."),
-        Verdict("compatible", "It is written as before."),
+        Verdict("breaking", "The new schema refuses requests without the field."),
+        Verdict("compatible", "Responses contain the field as before."),
     ),
     ("field-optional", "changed"): (
-        Verdict("compatible", "Clients may leave it out from now on."),
-        Verdict("compatible", "It is still written each time."),
+        Verdict("compatible", "Clients may now leave the field out."),
+        Verdict("compatible", "Responses still always contain the field."),
     ),
     ("field-may-be-absent", "changed"): (
-        Verdict("compatible", "Clients may leave it out from now on."),
-        Verdict("breaking", "Clients of the old schema get it each time and rely on it."),
+        Verdict("compatible", "Clients may now leave the field out."),
+        Verdict("breaking", "Clients of the old schema rely on the field, and responses may now lack it."),
     ),
     ("default", "changed"): (
-        Verdict("warning", "Clients that leave it out get another value than before."),
-        Verdict("compatible", "The default is one of the values that clients accept."),
+        Verdict("warning", "If a client leaves the field out, the app now gets another value."),
+        Verdict("compatible", "Clients already accept the value of the new default."),
     ),
     ("discriminator", "changed"): (
-        Verdict("breaking", "Another field chooses the member: inputs without it are refused."),
-        Verdict("breaking", "Clients choose the member by a field that may be missing."),
+        Verdict("breaking", "Another field selects the member of the union: the new schema refuses inputs without it."),
+        Verdict("breaking", "Clients select the member of the union by a field that may now be missing."),
     ),
     ("discriminator", "safe"): (
-        Verdict("compatible", "Every input that was accepted holds the new field too."),
-        Verdict("compatible", "The field that clients choose the member by is still written."),
+        Verdict("compatible", "Every input that the old schema accepts also contains the new field."),
+        Verdict("compatible", "Responses still contain the field by which clients select the member."),
     ),
     ("extra", "to-forbid"): (
-        Verdict("breaking", "The new schema refuses undeclared keys that clients could send so far."),
-        Verdict("compatible", "Nothing more is written."),
+        Verdict("breaking", "Clients could send undeclared keys until now. The new schema refuses them."),
+        Verdict("compatible", "Responses contain no additional keys."),
     ),
     ("extra", "to-allow"): (
-        Verdict("compatible", "Undeclared keys are kept from now on."),
-        Verdict("compatible", "Undeclared keys may be written; " + _READ_OPEN[0].lower() + _READ_OPEN[1:]),
+        Verdict("compatible", "The new schema keeps undeclared keys."),
+        Verdict("compatible", "Responses may contain undeclared keys. " + _READ_OPEN),
     ),
     ("extra", "forbid-to-allow"): (
-        Verdict("compatible", "Undeclared keys are kept from now on."),
-        Verdict("breaking", "Undeclared keys may be written. " + _READ_FORBID),
+        Verdict("compatible", "The new schema keeps undeclared keys."),
+        Verdict("breaking", "Responses may contain undeclared keys. " + _READ_FORBID),
     ),
     ("extra", "forbid-to-ignore"): (
-        Verdict("compatible", "Undeclared keys are accepted from now on, and dropped."),
-        Verdict("compatible", "Nothing more is written."),
+        Verdict("compatible", "The new schema accepts undeclared keys and drops them."),
+        Verdict("compatible", "Responses contain no additional keys."),
     ),
     ("extra", "allow-to-ignore"): (
-        Verdict("warning", "Undeclared keys that were kept are dropped without an error."),
-        Verdict("warning", "Undeclared keys that were written are no longer."),
+        Verdict("warning", "The old schema kept undeclared keys. The new one drops them without an error."),
+        Verdict("warning", "Responses no longer contain undeclared keys."),
     ),
     ("conversion", "changed"): (
-        Verdict("breaking", "Texts are converted in another way before they are checked, so other texts are refused."),
-        Verdict("compatible", "What is written keeps its type and bounds."),
+        Verdict("breaking", "Texts are converted differently before validation, so other texts are refused."),
+        Verdict("compatible", "Values in responses keep their type and bounds."),
     ),
     ("conversion", "unchecked"): (
-        Verdict("warning", "Texts are converted in another way: the application gets other values than before."),
-        Verdict("compatible", "What is written keeps its type and bounds."),
+        Verdict("warning", "Texts are converted differently, so the app may get other values than before."),
+        Verdict("compatible", "Values in responses keep their type and bounds."),
     ),
     ("name-taken", "changed"): (
-        Verdict("breaking", "Another field reads this key now, and refuses what clients send under it."),
-        Verdict("compatible", "It concerns inputs."),
+        Verdict("breaking", "Another field now reads this key, and refuses the values that clients send under it."),
+        Verdict("compatible", "The change concerns only requests."),
     ),
     ("item-names", "changed"): (
-        Verdict("breaking", "Clients may send the items as an object, with these keys."),
-        Verdict("compatible", "A list is written."),
+        Verdict("breaking", "Clients may send the items as an object with the old keys."),
+        Verdict("compatible", "Responses contain a list."),
     ),
     ("code", "changed"): (Verdict("unknown", _CODE), Verdict("unknown", _CODE)),
     ("serializer", "changed"): (
-        Verdict("compatible", "It concerns what is written."),
-        Verdict("unknown", "Code decides what is written; whether clients accept it cannot be told from the schema."),
+        Verdict("compatible", "The change concerns only responses."),
+        Verdict("unknown", "Custom code decides what responses contain. diff cannot judge code: review it."),
     ),
     ("schema-added", "changed"): (
-        Verdict("compatible", "Nobody uses it yet."),
-        Verdict("compatible", "Nobody uses it yet."),
+        Verdict("compatible", "No client uses the schema yet."),
+        Verdict("compatible", "No client uses the schema yet."),
     ),
     ("schema-removed", "changed"): (
-        Verdict("breaking", "Clients that send it are no longer served by it."),
-        Verdict("breaking", "Clients that read it no longer get it."),
+        Verdict("breaking", "Clients may still send data of this schema."),
+        Verdict("breaking", "Clients may still expect data of this schema."),
     ),
     ("schema-removed", "held"): (
-        Verdict("warning", "It was part of other schemas; what that changes is said of them."),
-        Verdict("warning", "It was part of other schemas; what that changes is said of them."),
+        Verdict("warning", "It was part of other schemas. See the findings of those schemas."),
+        Verdict("warning", "It was part of other schemas. See the findings of those schemas."),
     ),
     ("schema-moved", "changed"): (
-        Verdict("compatible", "Only its name changed."),
-        Verdict("compatible", "Only its name changed."),
+        Verdict("compatible", "Only the schema's name changed."),
+        Verdict("compatible", "Only the schema's name changed."),
     ),
 }
 """Everything else: (rule, change) → verdict of the request, verdict of the response."""
 
 
-_OLD_CODE = "Code of the old version, which runs until the deployment has ended, "
+_OLD_CODE = "Until the deployment ends, old code "
 
 TABLES: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
     ("table-added", "changed"): (
-        Verdict("compatible", "Nobody uses it yet."),
-        Verdict("compatible", "Nobody uses it yet."),
+        Verdict("compatible", "No code uses the table yet."),
+        Verdict("compatible", "No code uses the table yet."),
     ),
     ("table-removed", "changed"): (
-        Verdict("breaking", _OLD_CODE + "still writes to it."),
-        Verdict("breaking", _OLD_CODE + "still reads from it."),
+        Verdict("breaking", _OLD_CODE + "writes to the table."),
+        Verdict("breaking", _OLD_CODE + "reads from the table."),
     ),
     ("column-added", "filled"): (
-        Verdict("compatible", "The database fills it where old code leaves it out."),
-        Verdict("compatible", "Old code names the columns that it reads."),
+        Verdict("compatible", "Old code leaves the column out, and the database fills it."),
+        Verdict("compatible", "Old code reads only the columns that it knows."),
     ),
     ("column-added", "required"): (
-        Verdict("breaking", _OLD_CODE + "leaves it out, and the database has no default for it."),
-        Verdict("compatible", "Old code names the columns that it reads."),
+        Verdict("breaking", _OLD_CODE + "leaves the column out, and the database has no default for it."),
+        Verdict("compatible", "Old code reads only the columns that it knows."),
     ),
     ("column-removed", "written"): (
-        Verdict("breaking", _OLD_CODE + "names it in each INSERT."),
-        Verdict("breaking", _OLD_CODE + "names it in each SELECT."),
+        Verdict("breaking", _OLD_CODE + "names the column in each INSERT."),
+        Verdict("breaking", _OLD_CODE + "names the column in each SELECT."),
     ),
     ("column-removed", "generated"): (
-        Verdict("compatible", "Old code does not write it."),
-        Verdict("breaking", _OLD_CODE + "names it in each SELECT."),
+        Verdict("compatible", "Old code does not write the column."),
+        Verdict("breaking", _OLD_CODE + "names the column in each SELECT."),
     ),
     ("column-required", "changed"): (
-        Verdict("breaking", _OLD_CODE + "may leave it out, and the database no longer fills it."),
-        Verdict("compatible", "It is read as before."),
+        Verdict("breaking", _OLD_CODE + "may leave the column out, and the database no longer fills it."),
+        Verdict("compatible", "Old code reads the column as before."),
     ),
     ("column-generated", "to"): (
-        Verdict("breaking", _OLD_CODE + "writes it, and the database refuses that."),
-        Verdict("compatible", "It is read as before."),
+        Verdict("breaking", _OLD_CODE + "writes the column, and the database refuses that."),
+        Verdict("compatible", "Old code reads the column as before."),
     ),
     ("column-generated", "from"): (
-        Verdict("unknown", "Old code leaves it out; what the database does then cannot be told from the table."),
-        Verdict("compatible", "It is read as before."),
+        Verdict(
+            "unknown",
+            "Old code leaves the column out. Check what the database writes then: the table does not show it.",
+        ),
+        Verdict("compatible", "Old code reads the column as before."),
     ),
     ("column-type", "wider"): (
         Verdict("compatible", _WIDER),
-        Verdict("compatible", "Old code reads longer texts and larger numbers as it reads the others."),
+        Verdict("compatible", "Old code can also read longer texts and larger numbers."),
     ),
     ("column-type", "nullable"): (
         Verdict("compatible", _WIDER),
-        Verdict("warning", "Old code may read null where it never was."),
+        Verdict("warning", "Old code may read null, which it never read before."),
     ),
     ("constraint-added", "outside"): (
-        Verdict("compatible", "Old code does not know a column of it, and so writes null there: such rows keep it."),
-        Verdict("compatible", "Nothing that is read changes."),
+        Verdict(
+            "compatible",
+            "Old code does not know a column of the constraint and writes null there, which the constraint allows.",
+        ),
+        Verdict("compatible", "The change concerns only writes."),
     ),
     ("constraint-added", "changed"): (
-        Verdict("unknown", "Whether all that old code writes keeps it cannot be told from the table."),
-        Verdict("compatible", "It concerns what is written."),
+        Verdict("unknown", "Old code may write rows that the constraint refuses. diff cannot judge that: review it."),
+        Verdict("compatible", "The change concerns only writes."),
     ),
     ("constraint-removed", "changed"): (
-        Verdict("compatible", "More may be written than before."),
-        Verdict("warning", "Old code may rely on it for what it reads."),
+        Verdict("compatible", "The table accepts all rows that it accepted before."),
+        Verdict("warning", "Old code may read rows that the constraint used to prevent."),
     ),
 }
 """Tables, for code of the old version: what it writes, what it reads. Types are judged as above, but for two."""

@@ -22,9 +22,9 @@ def show(ref: str, path: Path) -> str:
     commit = _git(directory, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is None:
         if _git(directory, "rev-parse", "--git-dir") is None:
-            raise UsageError(f"{ref} is no file, and {directory} is in no Git repository: give two lock files")
+            raise UsageError(f"{ref} is not a file, and {directory} is not in a Git repository: give two lock files")
         raise UsageError(
-            f"{ref} is no ref of this repository and no file: fetch it (git fetch origin), or name another"
+            f"{ref} is neither a ref of this repository nor a file: fetch it (git fetch origin), or name another"
         )
     text = _git(directory, "show", f"{commit.strip()}:./{path.name}")
     if text is None:

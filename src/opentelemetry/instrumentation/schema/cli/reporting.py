@@ -109,7 +109,7 @@ def format_option(function: Callable[..., None]) -> Callable[..., None]:
 
     with_json = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(merged)
     return click.option(
-        "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True, help="How to print it."
+        "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True, help="The output format."
     )(with_json)
 
 
@@ -126,7 +126,7 @@ def _read_as_one(items: Sequence[Item]) -> list[Item]:
             shown.append(item)
         elif item.subject == subjects[0]:
             names = f"{', '.join(subjects[1:4])}{' …' if len(subjects) > 4 else ''}"
-            remark = f"the same in {len(subjects) - 1} more, to be approved together: {names}"
+            remark = f"the same change in {len(subjects) - 1} more (approve one, and all are approved): {names}"
             shown.append(replace(item, remarks=(*item.remarks, remark)))
     return shown
 
@@ -168,8 +168,8 @@ def _text(report: Report) -> Iterator[str]:
     for subject in dict.fromkeys(item.subject for item in items):
         mine = [item for item in items if item.subject == subject]
         holders: list[str] = mine[0].details.get("held_by", [])
-        held = f"held by {', '.join(holders[:3])}{' …' if len(holders) > 3 else ''}" if holders else ""
-        unused = "" if mine[0].details.get("served", True) else "used by no route"
+        held = f"part of {', '.join(holders[:3])}{' …' if len(holders) > 3 else ''}" if holders else ""
+        unused = "" if mine[0].details.get("served", True) else "no route uses it"
         place = f"{subject} ({_where(mine[0])})" if _where(mine[0]) else subject
         yield ", ".join(filter(None, (place, held, unused)))
         for item in _worst_first(mine):

@@ -53,7 +53,9 @@ def remarks(
         raise UsageError(f"--since: {error}") from error
     source = open_source(url, None, access, selector)
     if not isinstance(source, Prometheus):
-        raise UsageError(f"{masked(url)} is one process's endpoint, which has no history: give a Prometheus")
+        raise UsageError(
+            f"{masked(url)} is the endpoint of one process, which has no history: give the URL of a Prometheus"
+        )
     rows, requests = _validations(source, since), _requests(source, since)
     found: dict[str, tuple[str, ...]] = {}
     for finding in comparison.findings:
@@ -78,18 +80,25 @@ def _lines(rows: list[_Row], requests: dict[_Endpoint, float], ref: str, since: 
         counts[row.endpoint] = counts.get(row.endpoint, 0) + row.validations
     if not counts:
         name = ref.rpartition(":")[2]
-        return [f"no data: no validation of {name} was recorded in {since}, so its traffic is not known"]
+        return [f"traffic unknown: Prometheus has no validation of {name} in the last {since}"]
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     lines = [_line(endpoint, count, requests.get(endpoint), since) for endpoint, count in ordered[:_MOST]]
-    return [*lines, f"and {len(ordered) - _MOST} more endpoints"] if len(ordered) > _MOST else lines
+    more = len(ordered) - _MOST
+    return [*lines, f"and {more} more endpoint{'' if more == 1 else 's'}"] if more > 0 else lines
 
 
 def _line(endpoint: _Endpoint, validations: float, requests: float | None, since: str) -> str:
     method, route, block = endpoint
     where = " ".join(filter(None, (method, route, block))) or "outside requests"
-    asked = "requests not known" if requests is None else f"{requests:,.0f} requests"
-    asked = asked if where != "outside requests" else "no request"
-    return f"{where}: {asked}, {validations:,.0f} validations in {since}"
+    counts = [_counted(validations, "validation")]
+    if where != "outside requests":
+        counts.insert(0, "unknown number of requests" if requests is None else _counted(requests, "request"))
+    return f"{where}: {', '.join(counts)} in the last {since}"
+
+
+def _counted(number: float, name: str) -> str:
+    text = f"{number:,.0f}"
+    return f"{text} {name}{'' if text == '1' else 's'}"
 
 
 _ENDPOINT = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)

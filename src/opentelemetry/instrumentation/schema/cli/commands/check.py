@@ -24,7 +24,7 @@ from ..output import UsageError, echo, finish
 from ..project import Application, Project
 from ..reporting import Item, Report
 
-_WORDS: Final[dict[Severity, str]] = {"critical": "CORRUPTS", "error": "REFUSED", "warning": "warning"}
+_WORDS: Final[dict[Severity, str]] = {"critical": "ALTERED", "error": "REFUSED", "warning": "warning"}
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,27 @@ class _Tables:
 
 @click.command()
 @click.argument("modules", nargs=-1)
-@click.option("--url", metavar="URL", envvar="OTEL_SCHEMA_DATABASE_URL", help="Compare with this database as it is.")
+@click.option(
+    "--url", metavar="URL", envvar="OTEL_SCHEMA_DATABASE_URL", help="Compare with the tables of this database."
+)
 @click.option("--database-schema", metavar="NAME", help="The database schema that holds the tables.")
 @click.option(
-    "--database", type=click.Choice(SYSTEMS), help="Without --url: the kind of database that the models are for."
+    "--database", type=click.Choice(SYSTEMS), help="Without --url: the kind of database for which the models are."
 )
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
     default="error",
     show_default=True,
-    help="Exit with 1 on findings of this severity or a worse one.",
+    help="Exit with 1 on findings of at least this severity: critical (a value is ALTERED), error (a value is REFUSED) "
+    "or warning.",
 )
 @click.option(
     "--app-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=".",
     show_default=True,
-    help="Where the modules are.",
+    help="The directory that contains the modules.",
 )
 @reporting.format_option
 def check(
@@ -81,16 +84,17 @@ def check(
 ) -> None:
     """Say where the schemas of the API no longer fit the database.
 
-    Imports MODULES, pairs each schema with a table, and compares field by field with the database of --url, else with
-    the models' own tables. Without MODULES, check takes those in pyproject.toml ([tool.otel-schema] modules).
+    Imports MODULES, pairs each schema with a table, and compares their fields with the columns: those in the database
+    of --url, else those of the SQLAlchemy models. Without MODULES, check takes those in pyproject.toml
+    ([tool.otel-schema] modules).
 
-    Exits with 1 on findings, with 2 if the two could not be compared.
+    Exits with 1 on findings, and with 2 if it cannot compare.
     """
     settings = project.load(Path.cwd(), modules)
     accepted = accepting.read(settings.accept)
     application = project.read_application(settings, app_dir.resolve(), "check")
     for ref, reason in application.unread.items():
-        echo(f"left out: {ref} cannot be read: {reason}", err=True)
+        echo(f"warning: {ref} is left out, because it cannot be read: {reason}", err=True)
     if url is not None:
         tables = _live(url, database_schema, application, settings)
     else:
@@ -108,19 +112,20 @@ def _modelled(application: Application, database: str | None) -> _Tables:
     """The models' own tables."""
     system = system_of(database) if database else _system_of_engines(application)
     if system is None and database:
-        raise UsageError(f"{database} is not known: there are {', '.join(SYSTEMS)}. See [tool.otel-schema] database")
+        raise UsageError(
+            f"pyproject.toml: [tool.otel-schema] database {database!r} is not supported: choose from "
+            f"{', '.join(SYSTEMS)}"
+        )
     if system is None:
         raise UsageError(
-            "for which database? Give --url to compare with one as it is, or --database postgresql, or in "
-            'pyproject.toml: [tool.otel-schema] database = "postgresql"'
+            "cannot tell which kind of database the models are for: give --url to compare with a database, or say "
+            'the kind, as in --database postgresql or in pyproject.toml: [tool.otel-schema] database = "postgresql"'
         )
     tables = _tables(application, _dialect(system))
     if not tables:
-        raise UsageError(
-            "the modules define no table of SQLAlchemy: name the module of the models as well, or give --url"
-        )
-    remark = "compared with the models, not with a database: give --url to compare with one"
-    return _Tables(system, f"the models, for {NAMES[system]}", tables, remarks=(remark,))
+        raise UsageError("the modules define no SQLAlchemy table: also name the module of the models, or give --url")
+    remark = "compared with the SQLAlchemy models: give --url to compare with a database"
+    return _Tables(system, f"the models for {NAMES[system]}", tables, remarks=(remark,))
 
 
 def _tables(application: Application, dialect: Any) -> Document:
@@ -167,14 +172,14 @@ def _live(url: str, database_schema: str | None, application: Application, setti
             try:
                 live: Document = reader.reflected(connection, database_schema)
             except Exception as error:
-                hint = f". Is there a --database-schema {database_schema}?" if database_schema else ""
+                hint = f". Does the database have the schema {database_schema}?" if database_schema else ""
                 raise UsageError(f"cannot read the tables of {found}: {databases.reason(error)}{hint}") from error
             modelled = _tables(application, connection.dialect)
     except MigrationError as error:
         raise UsageError(str(error)) from error
     assert system is not None, "databases.parse() takes no other"
     if not live:
-        raise UsageError(f"{found} holds no table: run the migrations first, or give --database-schema")
+        raise UsageError(f"{found} contains no table: run the migrations first, or give --database-schema")
     models = {each.name.rpartition(".")[2]: each for each in modelled.values()}
     tables: Document = {}
     drifts: list[fit_live.Drift] = []
@@ -195,15 +200,15 @@ def _same_thing(settings: Project, live: Document) -> Iterator[str]:
             for file, number in _create_all(directory):
                 where = file.relative_to(settings.root) if file.is_relative_to(settings.root) else file
                 yield (
-                    f"{where}:{number} calls create_all(): this migration makes the tables from the models, so "
-                    "check compares the models with themselves. Write its tables out"
+                    f"{where}:{number} calls create_all(): this migration creates the tables from the models, so "
+                    "check compares the models with themselves. Write each table in the migration"
                 )
     names = {each.name.rpartition(".")[2] for each in live.values()}
     known = {line.table.name for line in lines}
     if lines and not known & names:
         yield (
-            f"the database has no {' or '.join(sorted(known))}: nothing says that the migrations made its tables. "
-            "If create_all() did, the models are compared with themselves"
+            f"the database has no table {' or '.join(sorted(known))}, so migrations may not have created its tables. "
+            "If create_all() did, check compares the models with themselves"
         )
 
 
@@ -233,8 +238,8 @@ def _pair(application: Application, tables: _Tables, settings: Project) -> list[
     pairs = [each for each in pairs if each.declared or not _only_inherited(application.document, each.schema)]
     if not pairs:
         raise UsageError(
-            'no schema was paired with a table, so nothing was compared. Declare one: __schema_table__ = "leads" in '
-            'the class, or in pyproject.toml [tool.otel-schema.tables] "app.schemas:LeadIn" = "leads"'
+            "found no table for any schema, so there is nothing to compare. Declare one: __schema_table__ = "
+            '"leads" in the class, or in pyproject.toml [tool.otel-schema.tables] "app.schemas:LeadIn" = "leads"'
         )
     return pairs
 
@@ -273,9 +278,11 @@ def _report(
     remarks += [*tables.remarks, *_unpaired(application, pairs), *_unjudged(application, pairs)]
     for each in accepted:
         if not each.counts(today):
-            remarks.append(f"pyproject.toml: what is accepted of {each} ended on {each.until}: it no longer counts")
+            remarks.append(f"pyproject.toml: the accept entry for {each} ended on {each.until} and no longer counts")
         elif id(each) not in used:
-            remarks.append(f"pyproject.toml: nothing is found of {each} any more: remove the entry ({each.reason})")
+            remarks.append(
+                f"pyproject.toml: the accept entry for {each} ({each.reason}) matches no finding any more: remove it"
+            )
     result, summary = _summary(items, pairs, tables)
     return Report(
         command="check",
@@ -332,7 +339,7 @@ def _place(application: Application, mismatch: Mismatch, root: Path) -> tuple[st
 
 def _drift_items(tables: _Tables, fail_on: Severity) -> Iterator[Item]:
     level: reporting.Level = "error" if fail_on == "warning" else "warning"
-    words = {"labels": "labels of the enum", "default": "server default", "check": "CHECK constraint"}
+    words = {"labels": "enum labels", "default": "server default", "check": "CHECK constraint"}
     for each in tables.drifts:
         yield Item(
             code="drift",
@@ -340,7 +347,7 @@ def _drift_items(tables: _Tables, fail_on: Severity) -> Iterator[Item]:
             subject=f"table {each.table}",
             path=each.column,
             message=f"{words[each.what]}: the model has {each.model}; the database has {each.database}",
-            why="Alembic does not compare it by default: write a migration, or correct the model.",
+            why="Alembic does not compare this by default: write a migration, or correct the model.",
             details={"table": each.table, "column": each.column, "severity": "warning", "word": "warning"},
         )
     for name in tables.absent:
@@ -348,7 +355,7 @@ def _drift_items(tables: _Tables, fail_on: Severity) -> Iterator[Item]:
             code="missing-table",
             level=level,
             subject=f"table {name}",
-            message="the database does not have this table of the models",
+            message="the models define this table, and the database does not have it",
             why="Run the migrations, or remove the model.",
             details={"table": name, "severity": "warning", "word": "warning"},
         )
@@ -359,7 +366,7 @@ def _unpaired(application: Application, pairs: list[Pairing]) -> Iterator[str]:
     rest = [ref for ref, each in sorted(application.document.items()) if ref not in paired and _comparable(each)]
     if rest:
         more = f" and {len(rest) - 5} more" if len(rest) > 5 else ""
-        yield f"not compared, because no table was found for them: {', '.join(rest[:5])}{more}"
+        yield f"not compared, because they have no table: {', '.join(rest[:5])}{more}"
 
 
 def _comparable(schema: SchemaSpec) -> bool:
@@ -378,7 +385,10 @@ def _unjudged(application: Application, pairs: list[Pairing]) -> Iterator[str]:
     ]
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield f"not judged on write, because validators may change or refuse values: {', '.join(names[:5])}{more}"
+        yield (
+            "writes of these fields are not judged, because validators may change or refuse values: "
+            f"{', '.join(names[:5])}{more}"
+        )
 
 
 def _summary(items: list[Item], pairs: list[Pairing], tables: _Tables) -> tuple[str, str]:
@@ -392,4 +402,4 @@ def _summary(items: list[Item], pairs: list[Pairing], tables: _Tables) -> tuple[
     schemas = f"{len(pairs)} schema{'' if len(pairs) == 1 else 's'}"
     result = "mismatch" if any(each.counts for each in items) else "fits"
     text = f"mismatches: {', '.join(parts)}" if parts else "no mismatch"
-    return result, f"{tables.name}: {text}, in {schemas}"
+    return result, f"{tables.name}: {text} ({schemas} compared)"

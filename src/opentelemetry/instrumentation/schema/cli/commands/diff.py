@@ -16,6 +16,7 @@ from ..._prometheus.selector import Selector
 from ..._schemas import approvals, lockfile, source
 from ..._schemas.approvals import Approval, ApprovalError
 from ..._schemas.compare import compare
+from ..._schemas.fields import Document
 from ..._schemas.findings import Comparison, Finding
 from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.staleness import source_name, stale
@@ -37,7 +38,7 @@ _WORDS: Final[dict[Level, str]] = {
     "breaking": "BREAKING",
     "unknown": "NOT JUDGED",
     "warning": "warning",
-    "compatible": "fine",
+    "compatible": "compatible",
 }
 
 
@@ -58,24 +59,31 @@ class Side:
 @click.argument("old", metavar="[REF|LOCK]", default="HEAD")
 @click.argument("new", metavar="[LOCK]", required=False)
 @click.option("--locked", is_flag=True, help="Compare with the lock file as it is, without importing the code.")
-@click.option("--module", "-m", "modules", multiple=True, help="Import this module.  [default: the lock's modules]")
+@click.option(
+    "--module",
+    "-m",
+    "modules",
+    metavar="MODULE",
+    multiple=True,
+    help="Import this module.  [default: the lock's modules]",
+)
 @click.option(
     "--app-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=".",
     show_default=True,
-    help="Where the modules are.",
+    help="The directory that contains the modules.",
 )
-@click.option("--lock", "lock_file", help="The lock file.  [default: schema.lock]")
-@click.option("--direction", type=click.Choice(["request", "response"]), help="Judge only one direction.")
+@click.option("--lock", "lock_file", metavar="FILE", help="The lock file.  [default: schema.lock]")
+@click.option("--direction", type=click.Choice(["request", "response"]), help="Judge only requests, or only responses.")
 @click.option(
     "--prometheus", "prometheus_url", metavar="URL", help="Show how much traffic each breaking change affects."
 )
-@click.option("--since", default="7d", show_default=True, help="How far to look back in that Prometheus.")
-@click.option("--approve", "approved", metavar="FINGERPRINT", multiple=True, help="Accept a finding.")
-@click.option("--reason", help="Why it is accepted.")
-@click.option("--until", metavar="DATE", help="The last day on which the approval counts, as in 2027-01-31.")
-@click.option("--by", help="Who accepts it.  [default: Git's user.name]")
+@click.option("--since", metavar="DURATION", default="7d", show_default=True, help="How far --prometheus looks back.")
+@click.option("--approve", "approved", metavar="FINGERPRINT", multiple=True, help="Approve this finding.")
+@click.option("--reason", metavar="TEXT", help="Why you approve it.")
+@click.option("--until", metavar="DATE", help="The last day on which the approval counts, such as 2027-01-31.")
+@click.option("--by", metavar="NAME", help="Who approves it.  [default: Git's user.name]")
 @reporting.format_option
 @match_option
 @reads_urls
@@ -99,12 +107,12 @@ def diff(
 ) -> None:
     """Say which schema changes break clients, and why.
 
-    Compares the current code with schema.lock at a Git REF (default HEAD), without checking it out; or compares two
-    lock files. Judges each schema as a request and as a response, and each table by what code of the old version
-    writes and reads until the deployment has ended.
+    Compares the current code with the schema.lock of a Git REF (default: HEAD), without checking it out; or compares
+    two lock files. Judges each schema as a request and as a response. Judges each table by what old code writes and
+    reads until the deployment ends.
 
-    Exits with 1 if a change breaks clients and nobody approved it, with 3 if nothing breaks but a change could not be
-    judged, and with 2 if the two could not be compared.
+    Exits with 1 if a change breaks clients and nobody approved it, with 3 if nothing breaks but diff cannot judge a
+    change, and with 2 if it cannot compare the two.
     """
     settings = project.load(Path.cwd(), modules)
     if lock_file:
@@ -113,6 +121,7 @@ def diff(
     after = _new(new, locked, settings, before, app_dir.resolve())
     _require_libraries(before.lock, after.lock)
     comparison = compare(before.lock.schemas, after.lock.schemas)
+    found = {each.fingerprint for each in comparison.findings}
     if direction is not None:
         comparison = replace(comparison, findings=[each for each in comparison.findings if each.direction == direction])
     known = _approvals(settings)
@@ -120,9 +129,9 @@ def diff(
         _approve(settings, known, comparison.findings, approved, reason, until, by)
         known = _approvals(settings)
     elif reason or until or by:
-        raise UsageError("--reason, --until and --by need --approve FINGERPRINT")
+        raise UsageError("--reason, --until and --by work only with --approve FINGERPRINT: add it")
     said = traffic.remarks(comparison, prometheus_url, since, access, selector) if prometheus_url else {}
-    report = _report(before, after, comparison, known, said, settings)
+    report = _report(before, after, comparison, found, known, said, settings)
     echo(reporting.render(report, format_))
     finish(report.exit_code)
 
@@ -144,9 +153,9 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
         lock = read(settings.lock_path)
         found = stale(lock, content_below(settings.root))
         if found:
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             raise UsageError(
-                f"{settings.lock} is stale: {found[0].ref} in {found[0].file} {found[0].why}{more}. "
+                f"{settings.lock} is stale: {found[0].ref} ({found[0].file}) {found[0].why}{more}. "
                 "Write it again: otel-schema lock"
             )
         return Side(lock, settings.lock)
@@ -156,8 +165,8 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
     lock, unread = project.read_lock(settings, app_dir)
     for ref, reason in unread.items():
         if ref in before.lock.schemas:
-            raise UsageError(f"cannot compare {ref}: it cannot be read now: {reason}")
-        echo(f"left out: {ref} cannot be read: {reason}", err=True)
+            raise UsageError(f"cannot compare {ref}: the lock has it, but it cannot be read now: {reason}")
+        echo(f"warning: {ref} is left out, because it cannot be read: {reason}", err=True)
     return Side(lock, "the code")
 
 
@@ -167,7 +176,8 @@ def _require_libraries(old: Lock, new: Lock) -> None:
     for library in sorted(libraries & {*project.READERS}):
         if importlib.util.find_spec(library) is None:
             raise UsageError(
-                f"{library} is not installed here, and the old lock holds its schemas: install it, then run diff again"
+                f"the old lock contains schemas of {library}, which is not installed here: install it, then run diff "
+                "again"
             )
 
 
@@ -189,23 +199,25 @@ def _approve(
     by: str | None,
 ) -> None:
     if not reason:
-        raise UsageError("--approve needs a reason: --reason 'all clients send it since May'")
+        raise UsageError("--approve needs a reason: add one, such as --reason 'all clients send it since May'")
     who = by or git.user(settings.root)
     if not who:
-        raise UsageError("who approves? Give --by NAME, or set Git's user.name")
+        raise UsageError("--approve needs a name: add --by NAME, or set Git's user.name")
     try:
         end = date.fromisoformat(until) if until else None
     except ValueError as error:
-        raise UsageError(f"--until {until} is not a date like 2027-01-31") from error
+        raise UsageError(f"--until {until} is not a date such as 2027-01-31") from error
+    if end is not None and end < date.today():
+        raise UsageError(f"--until {until} is in the past, so the approval would not count: give a later date")
     found = {each.fingerprint: each for each in findings}
     path = settings.approvals_path
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for each in fingerprints:
         finding = found.get(each)
         if finding is None:
-            raise UsageError(f"no finding has the fingerprint {each}: copy one that this command prints")
+            raise UsageError(f"no finding has the fingerprint {each}: copy one from the output of diff")
         if finding.level not in ("breaking", "unknown"):
-            raise UsageError(f"{each} needs no approval: it breaks nothing ({finding.what})")
+            raise UsageError(f"finding {each} needs no approval, because it breaks nothing: {finding.what}")
         for same in (other for other in findings if other.cause == finding.cause):
             said = f"{same.schema} {same.direction} {same.path}: {same.what}".replace("\n", " ")
             try:
@@ -222,6 +234,7 @@ def _report(
     before: Side,
     after: Side,
     comparison: Comparison,
+    present: set[str],
     known: dict[str, Approval],
     said: dict[str, tuple[str, ...]],
     settings: Project,
@@ -244,24 +257,24 @@ def _report(
     ]
     states: list[dict[str, str]] = []
     remarks: list[str] = []
-    present = {each.fingerprint for each in comparison.findings}
     for approval in known.values():
         state = "gone" if approval.fingerprint not in present else "counts"
         if not approval.counts(today):
             state = "expired"
             remarks.append(
-                f"{settings.approvals}: {approval.fingerprint} ended on {approval.until}: it no longer counts"
+                f"{settings.approvals}: the approval of {approval.fingerprint} ended on {approval.until} and no longer "
+                "counts"
             )
         elif state == "gone":
             remarks.append(
-                f"{settings.approvals}: {approval.fingerprint} has no finding any more: remove its line "
-                f"({approval.reason})"
+                f"{settings.approvals}: the approval of {approval.fingerprint} ({approval.reason}) matches no finding "
+                "any more: remove its line"
             )
         states.append(
             {"fingerprint": approval.fingerprint, "state": state, "by": approval.by, "reason": approval.reason}
         )
     verdicts = _verdicts(comparison, counting.keys())
-    result, summary = _summary(items, verdicts)
+    result, summary = _summary(items, verdicts, {**before.lock.schemas, **after.lock.schemas})
     return Report(
         command="diff",
         result=result,
@@ -291,7 +304,7 @@ def _verdicts(comparison: Comparison, ignored: Iterable[str]) -> list[dict[str, 
     return rows
 
 
-def _summary(items: list[Item], verdicts: list[dict[str, str]]) -> tuple[str, str]:
+def _summary(items: list[Item], verdicts: list[dict[str, str]], compared: Document) -> tuple[str, str]:
     numbers = {
         level: sum(each.level == level and each.approval is None for each in items) for level in reporting.LEVELS
     }
@@ -303,16 +316,15 @@ def _summary(items: list[Item], verdicts: list[dict[str, str]]) -> tuple[str, st
             (numbers["unknown"], "not judged"),
             (approved, "approved"),
             (numbers["warning"], "warnings" if numbers["warning"] != 1 else "warning"),
-            (numbers["note"], "fine"),
+            (numbers["note"], "compatible"),
         )
         if number
     ]
     result = "breaking" if numbers["error"] else "not judged" if numbers["unknown"] else "compatible"
-    schemas = f"{len(verdicts)} schema{'' if len(verdicts) == 1 else 's'}"
-    if not parts:
-        return result, f"no change in {schemas}"
-    changes = f"{', '.join(parts)} in {schemas}"
-    return result, changes if result != "compatible" else f"compatible: {changes}"
+    tables = sum(compared[each["subject"]].library == "sqlalchemy" for each in verdicts)
+    names = {"schema": len(verdicts) - tables, "table": tables}
+    subjects = " and ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in names.items() if number)
+    return result, f"{', '.join(parts) or 'no change'} ({subjects or 'nothing'} compared)"
 
 
 def _item(
@@ -327,6 +339,8 @@ def _item(
 ) -> Item:
     file, line = _place(finding, new, old, root)
     counts = finding.level in ("breaking", "unknown")
+    schema = new.schemas.get(finding.schema) or old.schemas[finding.schema]
+    group = {"request": "write", "response": "read"} if schema.library == "sqlalchemy" else {}
     holders = [ref for ref, below in held.items() if finding.schema in below and ref != finding.schema]
     details: dict[str, Any] = {
         "word": _WORDS[finding.level],
@@ -343,7 +357,7 @@ def _item(
         code=finding.rule,
         level=_ITEM_LEVELS[finding.level],
         subject=finding.schema,
-        group=finding.direction,
+        group=group.get(finding.direction, finding.direction),
         path=finding.path,
         message=finding.what,
         why=finding.why,
