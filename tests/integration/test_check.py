@@ -205,7 +205,7 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     project.settings('[tool.otel-schema.tables]\n"Nobody" = "leads"')
     assert "names the schema 'Nobody', which is not among those read" in project.check("--database", "sqlite").err
     project.settings('database = "dbase"')
-    assert "dbase is not known: there are postgresql, mariadb, sqlite" in project.check().err
+    assert "database 'dbase' is not supported: choose from postgresql, mariadb, sqlite" in project.check().err
     project.settings("")
     (project.shop / "plain.py").touch()
     said = project.check("--database", "sqlite", modules=("shop.plain",)).err
