@@ -212,11 +212,11 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     assert "the modules define no SQLAlchemy table: also name the module of the models" in said
     sa.create_engine(f"sqlite:///{project.root}/empty.db").connect().close()
     (project.root / "empty.db").touch()
-    assert "holds no table: run the migrations first" in project.check("--url", "sqlite:///empty.db").err
+    assert "contains no table: run the migrations first" in project.check("--url", "sqlite:///empty.db").err
     (project.root / "text.db").write_text("no database" * 100)
     assert "text.db: file is not a database" in project.check("--url", "sqlite:///text.db").err
     said = project.check("--url", "sqlite:///empty.db", "--database-schema", "other").err
-    assert re.search(r"cannot read the tables of \S+empty.db: .+ Is there a --database-schema other\?", said), said
+    assert re.search(r"cannot read the tables of \S+empty.db: .+ Does the database have the schema other\?", said), said
 
 
 def test_libraries_that_are_missing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
