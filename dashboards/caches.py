@@ -12,6 +12,7 @@ from dashboards.panels import (
     TARGET,
     WHERE,
     above,
+    at,
     below,
     busiest_ten,
     chosen_ten,
@@ -20,14 +21,13 @@ from dashboards.panels import (
     latency,
     limited,
     limits,
+    make_dashboard,
     now,
-    page,
-    placed,
     query,
     recorded,
     row,
-    series,
     tile,
+    timeseries_panel,
 )
 
 NAMED = "{{schema_name}} {{schema_module}}"
@@ -46,10 +46,10 @@ def dashboard() -> Any:
     no_query = "No query was linked to a schema in this time"
     panels = [
         row("Caches", 30, 0),
-        placed(
+        at(
             empty(
                 limited(
-                    series(
+                    timeseries_panel(
                         "Cache Efficiency",
                         "The share of look-ups that were hits, in windows of ten minutes. Shows the ten worst caches "
                         "of the time range. The dashed line is the limit of LowCacheHitRate, which needs "
@@ -64,7 +64,7 @@ def dashboard() -> Any:
             ),
             1, 0, 1, 18, 9,
         ),
-        placed(
+        at(
             empty(
                 tile(
                     "Lifetime Cache Efficiency",
@@ -77,11 +77,11 @@ def dashboard() -> Any:
             ),
             3, 18, 1, 6, 9,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Calls That Build Their Validator",
                             "The share of a schema's validations that built their validator first, in windows of ten "
                             "minutes. Near 100 %, the app builds the validator for each call. Shows the ten worst "
@@ -101,9 +101,9 @@ def dashboard() -> Any:
             ),
             2, 0, 10, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Compiled Cache of SQLAlchemy",
                     "The share of cacheable statements that SQLAlchemy had already compiled.",
                     "percentunit",
@@ -114,7 +114,7 @@ def dashboard() -> Any:
             5, 12, 10, 12, 9,
         ),
         row("Queries", 31, 19),
-        placed(
+        at(
             empty(
                 latency(
                     "Query Latency",
@@ -133,7 +133,7 @@ def dashboard() -> Any:
             ),
             4, 0, 20, 12, 9,
         ),
-        placed(
+        at(
             empty(
                 latency(
                     "Query Latency, During Against After",
@@ -147,9 +147,9 @@ def dashboard() -> Any:
             ),
             6, 12, 20, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Queries",
                     "Queries per second that are linked to a schema, by when they run and what they do.",
                     "suffix:queries/s",
@@ -165,11 +165,11 @@ def dashboard() -> Any:
             ),
             7, 0, 29, 12, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Queries per Validation",
                             "How many database queries validators run in each validation. If the number grows with the"
                             " number of items, the validator queries once for each item (N+1). Queries after a "
@@ -189,7 +189,7 @@ def dashboard() -> Any:
             8, 12, 29, 12, 8,
         ),
     ]  # fmt: skip
-    return page(
+    return make_dashboard(
         "schema-cache",
         "Schema cache and queries",
         "Validators built or reused, and the database queries linked to schemas.",

@@ -40,7 +40,7 @@ UNASKED = {
 """What the SDK adds without being asked, and Grafana's classic schema does not know or does not mean well."""
 
 
-def built(name: str) -> Any:
+def build_dashboard(name: str) -> Any:
     """A dashboard with its marks, without what the SDK adds of its own."""
     document = json.loads(JSONEncoder(sort_keys=True).encode(PAGES[name]()))
     _drop("variables", document["templating"]["list"])
@@ -72,7 +72,7 @@ def _drop(kind: str, found: list[Any]) -> None:
 def outputs() -> Iterator[tuple[Path, str]]:
     """Path and content of every generated file."""
     for name in PAGES:
-        document = built(name)
+        document = build_dashboard(name)
         yield HERE / "templates" / f"{name}.json", rendering.as_json(document)
         yield HERE / "grafana" / f"{name}.json", rendering.as_json(rendering.filled(document, thresholds.DEFAULTS))
     for name, text in rendering.rules(thresholds.DEFAULTS):

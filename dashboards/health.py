@@ -24,6 +24,7 @@ from dashboards.panels import (
     Column,
     above,
     alerts,
+    at,
     below,
     busiest_ten,
     chosen_ten,
@@ -36,17 +37,16 @@ from dashboards.panels import (
     judged,
     limited,
     limits,
+    make_dashboard,
     now,
-    page,
-    placed,
-    prose,
     query,
     recorded,
     requests,
     row,
-    rows,
-    series,
+    table_panel,
+    text_panel,
     tile,
+    timeseries_panel,
     worded,
 )
 from dashboards.pipeline import LOST
@@ -221,12 +221,12 @@ def tiles() -> list[Any]:
 def dashboard() -> Any:
     outcomes = f"rate(schema_validation_duration_seconds_count{{{TARGET}}}[{EVERY}])"
     panels = [
-        *(placed(panel, identity, 4 * at, 0, 4, 5) for at, (panel, identity) in
+        *(at(panel, identity, 4 * column, 0, 4, 5) for column, (panel, identity) in
           enumerate(zip(tiles(), (20, 21, 22, 23, 24, 11), strict=True))),
         row("Traffic", 30, 5),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Requests by Job",
                     "Requests and endpoint() blocks per second. Shows the ten busiest jobs of the time range.",
                     "reqps",
@@ -236,10 +236,10 @@ def dashboard() -> Any:
             ),
             1, 0, 6, 12, 7,
         ),
-        placed(
+        at(
             empty(
                 coloured(
-                    series(
+                    timeseries_panel(
                         "Validations by Outcome",
                         "valid: the data fits the schema. invalid: the data breaks the schema. error: the validator "
                         "crashed.",
@@ -253,9 +253,9 @@ def dashboard() -> Any:
             2, 12, 6, 12, 7,
         ),
         row("What to look at next", 31, 13),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Alerts That Fire",
                     "The alerts of these rules that fire now, the most severe first, and since when the value has been"
                     " beyond its limit. A click on the alert opens its runbook. A click on the panel's name opens the "
@@ -299,9 +299,9 @@ def dashboard() -> Any:
             ),
             6, 0, 14, 24, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Schemas by Errors",
                     "For each schema, the failed validations inside requests in the time range, and how long its "
                     "validations take.",
@@ -320,9 +320,9 @@ def dashboard() -> Any:
             ),
             7, 0, 23, 12, 8,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Slowest Schemas",
                     "The highest and the latest 95th percentile of validation time in the time range, in windows of "
                     "five minutes. Shows schemas with at least @{p95_validations} validations in a window.",
@@ -337,11 +337,11 @@ def dashboard() -> Any:
             12, 12, 23, 12, 8,
         ),
         row("Limits over time", 32, 31),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Validation Errors per Request",
                             "Failed validations divided by requests, of all apps, in windows of one minute. A request "
                             "may fail several validations, so the value may exceed 100 %. The dashed line is the limit"
@@ -357,11 +357,11 @@ def dashboard() -> Any:
             ),
             3, 0, 32, 12, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Error Budget Burn, of the Limit",
                             "How near a job is to the limits of ValidationBudgetBurn, each over its two windows. At "
                             "100 % the alert fires. Shows the ten worst jobs of the time range.",
@@ -379,8 +379,8 @@ def dashboard() -> Any:
             "Help",
             33,
             40,
-            placed(prose("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 41, 12, 7),
-            placed(prose("Queries to Copy", "Queries that we promise not to change.", QUERIES), 10, 12, 41, 12, 7),
+            at(text_panel("No Data?", "Where to look when panels stay empty.", HELP), 9, 0, 41, 12, 7),
+            at(text_panel("Queries to Copy", "Queries that we promise not to change.", QUERIES), 10, 12, 41, 12, 7),
         ),
     ]  # fmt: skip
-    return page("schema-health", "Schema health", "Is anything wrong with the schemas of your APIs?", panels)
+    return make_dashboard("schema-health", "Schema health", "Is anything wrong with the schemas of your APIs?", panels)

@@ -11,17 +11,17 @@ from dashboards.panels import (
     WHERE,
     Column,
     above,
+    at,
     empty,
-    figure,
     instant,
     limited,
     limits,
-    page,
-    placed,
+    make_dashboard,
     query,
     recorded,
-    rows,
-    series,
+    stat_panel,
+    table_panel,
+    timeseries_panel,
 )
 
 DATABASE = "schema_migration_tool, db_namespace"
@@ -87,10 +87,10 @@ def _failed(outcome: str) -> str:
 
 def dashboard() -> Any:
     panels = [
-        placed(
+        at(
             empty(
                 limited(
-                    series(
+                    timeseries_panel(
                         "Pending Migrations",
                         "Migrations that the app's files have and its database does not. The dashed line is the limit "
                         "of MigrationsPending. During a deployment the number exceeds it for a while.",
@@ -103,8 +103,8 @@ def dashboard() -> Any:
             ),
             1, 0, 0, 16, 9,
         ),
-        placed(
-            figure(
+        at(
+            stat_panel(
                 "Databases with a Failed Migration",
                 "Databases whose last run failed or stopped half-way. For these, MigrationFailed or MigrationPartial "
                 "fires.",
@@ -113,9 +113,9 @@ def dashboard() -> Any:
             ).thresholds(limits((None, "green"), (1, "red"))),
             3, 16, 0, 8, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Last Runs",
                     "The last run with each outcome, and how long it took. applied: an upgrade reached its target. "
                     "rolled_back: a downgrade reached its target. partial: the run failed, and a part of it stayed in "
@@ -135,9 +135,9 @@ def dashboard() -> Any:
             ),
             2, 0, 9, 24, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Database Revisions",
                     "The revision that each instance reads from its database, and whether the app's files match it.",
                     {
@@ -156,9 +156,9 @@ def dashboard() -> Any:
             ),
             4, 0, 18, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Last Verdicts of the Guard",
                     "When the guard last gave each verdict on a migration, for each signal.",
                     {
@@ -174,9 +174,9 @@ def dashboard() -> Any:
             ),
             5, 12, 18, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Duration of the Last Run",
                     "How long the last run took, by outcome. If a step takes longer as the data grow, you see it "
                     "here first.",
@@ -191,9 +191,9 @@ def dashboard() -> Any:
             6, 0, 27, 24, 8,
         ),
         *(
-            placed(
+            at(
                 empty(
-                    series(
+                    timeseries_panel(
                         title,
                         f"{what} Now, and one hour before. If a migration changed something, the two lines separate "
                         "to the right of its mark.",
@@ -209,4 +209,4 @@ def dashboard() -> Any:
         ),
     ]  # fmt: skip
     about = "Which migrations ran, failed or are pending, and where."
-    return page("schema-migrations", "Schema migrations", about, panels)
+    return make_dashboard("schema-migrations", "Schema migrations", about, panels)

@@ -179,7 +179,7 @@ def below(limit: str) -> builders.ThresholdsConfig:
     return limits((None, "red"), (limit, "green"))
 
 
-def series(
+def timeseries_panel(
     title: str, description: str, unit: str, *targets: prometheus.Dataquery, worst: str = "highest"
 ) -> timeseries.Panel:
     """Lines over time with a legend that names the last and the highest value, the worst first."""
@@ -219,7 +219,7 @@ def latency(
         limit: a mark; drawn as a series, because a logarithmic scale does not reach out for a threshold.
         shown: the series beside which the limit is drawn: where there are none the panel stays empty.
     """
-    panel = series(title, description, "s", *targets)
+    panel = timeseries_panel(title, description, "s", *targets)
     panel.build().field_config.defaults.min_val = None  # type: ignore[union-attr]  # zero has no logarithm
     panel = panel.scale_distribution(common.ScaleDistributionConfig().type(kinds.ScaleDistribution.LOG).log(10))
     if not limit:
@@ -285,7 +285,7 @@ def worded(panel: Panel, texts: dict[str, tuple[str, str]]) -> Panel:
     return panel.mappings([models.ValueMap(options=options)])
 
 
-def figure(title: str, description: str, unit: str, target: prometheus.Dataquery) -> stat.Panel:
+def stat_panel(title: str, description: str, unit: str, target: prometheus.Dataquery) -> stat.Panel:
     """One number, with its course behind it."""
     reduce = common.ReduceDataOptions().calcs(["lastNotNull"])
     panel = stat.Panel().title(title).description(description).unit(unit).reduce_options(reduce)
@@ -313,7 +313,7 @@ class Column(NamedTuple):
     none: str = "–"
 
 
-def rows(
+def table_panel(
     title: str,
     description: str,
     columns: dict[str, Column | tuple[str, str]],
@@ -419,7 +419,7 @@ def ranked_ten(series: str, by: str, ranks: str) -> str:
     return f"{series} and on ({by}) topk({TEN}, {ranks})"
 
 
-def heat(title: str, description: str, unit: str, target: prometheus.Dataquery) -> heatmap.Panel:
+def heatmap_panel(title: str, description: str, unit: str, target: prometheus.Dataquery) -> heatmap.Panel:
     """A histogram over time. The query is a sum by le in the heat map's own format."""
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -432,7 +432,7 @@ def heat(title: str, description: str, unit: str, target: prometheus.Dataquery) 
     return _fed(panel, [target.format(PromQueryFormat.HEATMAP)])
 
 
-def prose(title: str, description: str, content: str) -> text.Panel:
+def text_panel(title: str, description: str, content: str) -> text.Panel:
     return text.Panel().title(title).description(description).mode(_markdown()).content(content)
 
 
@@ -457,13 +457,15 @@ def empty(panel: Panel, why: str) -> Panel:
     return panel.no_value(why)
 
 
-def placed(panel: Panel, identity: int, x: int, y: int, w: int, h: int) -> Panel:
+def at(panel: Panel, identity: int, x: int, y: int, w: int, h: int) -> Panel:
     """A panel in its place, with the number that links name it by."""
     return panel.id(identity).grid_pos(models.GridPos(h=h, w=w, x=x, y=y))
 
 
-def page(uid: str, title: str, description: str, panels: Sequence[Panel], schema_variable: bool = False) -> Any:
-    """A dashboard: its variables, the way to its sisters, and panels that are `placed`."""
+def make_dashboard(
+    uid: str, title: str, description: str, panels: Sequence[Panel], schema_variable: bool = False
+) -> Any:
+    """A dashboard: its variables, the way to its sisters, and panels, each put in its place by `at`."""
     board = (
         builders.Dashboard(f"{title}@{{prefix:title}}")
         .uid(f"@{{prefix}}{uid}")

@@ -13,20 +13,20 @@ from dashboards.panels import (
     TEN,
     WHERE,
     above,
+    at,
     chosen_ten,
     empty,
     failures,
     limited,
     limits,
+    make_dashboard,
     now,
     of_signals,
-    page,
-    placed,
     query,
     recorded,
     row,
-    series,
     tile,
+    timeseries_panel,
     worded,
 )
 
@@ -52,9 +52,9 @@ def dashboard() -> Any:
     ]
     panels = [
         row("The instrumentation", 30, 0),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Processes Reporting, by Job",
                     "Processes that report requests or validations. If the number falls without a deployment, "
                     "telemetry is missing. Shows the ten largest jobs.",
@@ -65,11 +65,11 @@ def dashboard() -> Any:
             ),
             1, 0, 1, 8, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Internal Errors",
                             "Errors of the instrumentation itself in ten minutes; the app does not see them. The "
                             "dashed line is the limit of SchemaTelemetryErrors.",
@@ -86,11 +86,11 @@ def dashboard() -> Any:
             ),
             2, 8, 1, 8, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Dropped Measurements",
                             "Measurements above a limit in ten minutes: they have no series or no span of their own. "
                             "Sums stay correct. The dashed line is the limit of MeasurementsDropped.",
@@ -109,7 +109,7 @@ def dashboard() -> Any:
             3, 16, 1, 8, 8,
         ),
         row("What the limits rest on", 31, 9),
-        placed(
+        at(
             worded(
                 tile(
                     "Rules",
@@ -121,7 +121,7 @@ def dashboard() -> Any:
             ),
             11, 0, 10, 8, 4,
         ),
-        placed(
+        at(
             worded(
                 tile(
                     "Bucket at the Limit",
@@ -139,7 +139,7 @@ def dashboard() -> Any:
             ),
             8, 8, 10, 8, 4,
         ),
-        placed(
+        at(
             worded(
                 tile(
                     "Collectors Lost",
@@ -156,9 +156,9 @@ def dashboard() -> Any:
             "Collectors: open this row if you run one",
             32,
             14,
-            placed(
+            at(
                 empty(
-                    series(
+                    timeseries_panel(
                         "Collectors Up",
                         "1: Prometheus scrapes the collector. 0: Prometheus cannot scrape it. Shows the ten worst, and"
                         " how many collectors of the last hour are gone.",
@@ -175,10 +175,10 @@ def dashboard() -> Any:
                 ),
                 4, 0, 15, 8, 8,
             ),
-            placed(
+            at(
                 empty(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Queue Fill",
                             "How full each exporter's queue on disk is. Shows the ten fullest. The dashed line is the "
                             "limit of CollectorQueueFilling.",
@@ -194,21 +194,21 @@ def dashboard() -> Any:
                 ),
                 5, 8, 15, 8, 8,
             ),
-            placed(
+            at(
                 empty(
                     of_signals(
-                        series("Accepted", "What collectors accepted, per second.", "suffix:points/s", *accepted)
+                        timeseries_panel("Accepted", "What collectors accepted, per second.", "suffix:points/s", *accepted)
                     ),
                     NO_COLLECTOR,
                 ),
                 9, 16, 15, 8, 8,
             ),
-            placed(
+            at(
                 empty(
                     failures(
                         of_signals(
                             limited(
-                                series(
+                                timeseries_panel(
                                     "Export Failures",
                                     "Spans and metric points per second that exporters gave up: they are lost. Shows "
                                     "the ten worst. The dashed line is the limit of CollectorExportFailing.",
@@ -226,12 +226,12 @@ def dashboard() -> Any:
                 ),
                 6, 0, 23, 12, 8,
             ),
-            placed(
+            at(
                 empty(
                     failures(
                         of_signals(
                             limited(
-                                series(
+                                timeseries_panel(
                                     "Refused",
                                     "Spans and metric points per second that collectors refused. The sender tries "
                                     "again, an SDK for ten seconds. Shows the ten worst. The dashed line is the limit "
@@ -253,7 +253,7 @@ def dashboard() -> Any:
             ),
         ),
     ]  # fmt: skip
-    return page(
+    return make_dashboard(
         "schema-pipeline",
         "Schema telemetry pipeline",
         "Whether the telemetry arrives: the instrumentation's own health, and the collectors' queues.",

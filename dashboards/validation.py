@@ -16,25 +16,25 @@ from dashboards.panels import (
     WHERE,
     Column,
     above,
+    at,
     chosen_ten,
     coloured,
     drill,
     empty,
     failures,
-    heat,
+    heatmap_panel,
     instant,
     latency,
     limited,
     link,
-    page,
-    placed,
+    make_dashboard,
     query,
     ranked_ten,
     recorded,
     requests,
     row,
-    rows,
-    series,
+    table_panel,
+    timeseries_panel,
     unseen,
     with_exemplars,
 )
@@ -127,7 +127,7 @@ def dashboard() -> Any:
     failed = f'sum by ({OWN}, {ENDPOINT}) (increase(validation_errors_total{{schema_name!="", {SCHEMA}}}[{RANGE}]))'
     panels = [
         row("Time", 30, 0),
-        placed(
+        at(
             empty(
                 unseen(
                     latency(
@@ -148,9 +148,9 @@ def dashboard() -> Any:
             ),
             1, 0, 1, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                heat(
+                heatmap_panel(
                     "Validation Time Distribution",
                     "How many validations per second fall into each range of time, for all chosen schemas together.",
                     "s",
@@ -161,11 +161,11 @@ def dashboard() -> Any:
             2, 12, 1, 12, 9,
         ),
         row("Failures", 31, 10),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Error Rate by Endpoint",
                             "Failed validations divided by requests, in windows of five minutes. Shows the ten worst "
                             "of the time range. One request may fail several validations, so the value may exceed 100 "
@@ -185,9 +185,9 @@ def dashboard() -> Any:
             ),
             3, 0, 11, 11, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Problems by Field and Rule",
                     "Which field broke which rule, and how often in the time range. Paths contain names of the schema,"
                     " never values.",
@@ -209,10 +209,10 @@ def dashboard() -> Any:
             ),
             4, 11, 11, 13, 9,
         ),
-        placed(
+        at(
             empty(
                 coloured(
-                    series(
+                    timeseries_panel(
                         "Validations by Outcome",
                         "valid: the data fits the schema. invalid: the data breaks the schema. error: the validator "
                         "crashed.",
@@ -225,11 +225,11 @@ def dashboard() -> Any:
             ),
             5, 0, 20, 12, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Crashed Validators",
                             "Validations in the last five minutes whose validator raised something other than a "
                             "validation error. The dashed line is the limit of CrashedValidators.",
@@ -244,9 +244,9 @@ def dashboard() -> Any:
             8, 12, 20, 12, 8,
         ),
         row("By schema and endpoint", 32, 28),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Endpoints",
                     "Requests of the time range, and how many of them failed a validation of the chosen schemas. –: "
                     "the endpoint has no observed schema. Shows the fifty busiest.",
@@ -269,7 +269,7 @@ def dashboard() -> Any:
             ),
             9, 0, 29, 12, 9,
         ),
-        placed(
+        at(
             empty(
                 latency(
                     "Slowest Validations (99th Percentile)",
@@ -286,9 +286,9 @@ def dashboard() -> Any:
             ),
             6, 12, 29, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Validation Time by Schema and Endpoint",
                     "The mean in the time range, how many validations take longer than @{p95_seconds:ms}, and how many"
                     " there are. Shows the fifty slowest.",
@@ -309,7 +309,7 @@ def dashboard() -> Any:
             7, 0, 38, 24, 10,
         ),
     ]  # fmt: skip
-    return page(
+    return make_dashboard(
         "schema-validation",
         "Schema validation",
         "How long validations take, and what fails.",

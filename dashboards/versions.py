@@ -15,21 +15,21 @@ from dashboards.panels import (
     WHERE,
     Column,
     above,
+    at,
     chosen_ten,
     empty,
     errors,
     failures,
-    figure,
     instant,
     limited,
     limits,
-    page,
-    placed,
+    make_dashboard,
     query,
     ranked_ten,
     recorded,
-    rows,
-    series,
+    stat_panel,
+    table_panel,
+    timeseries_panel,
 )
 
 IN_USE = f"schema_info{{{SCHEMA}}} == 1"
@@ -58,9 +58,9 @@ def dashboard() -> Any:
     grown = f"sum by ({BY_SCHEMA}) ({grown}) > 0"
     no_version = "No schema with a name was used since the processes started"
     panels = [
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Active Schema Versions",
                     "Each schema that was used, with its version on each instance: the declared version, or the "
                     "fingerprint if none is declared. If one declared version has two fingerprints, the author forgot "
@@ -82,9 +82,9 @@ def dashboard() -> Any:
             ),
             1, 0, 0, 24, 10,
         ),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Instances by Version",
                     "How many instances use each version of a schema. During a rolling deployment one line falls while "
                     "the next one rises.",
@@ -98,10 +98,10 @@ def dashboard() -> Any:
             ),
             2, 0, 10, 12, 9,
         ),
-        placed(
+        at(
             empty(
                 limited(
-                    series(
+                    timeseries_panel(
                         "Versions by Schema",
                         "How many versions of a schema are in use at once. The dashed line is the limit of "
                         "SeveralSchemaVersions; during a deployment the number may exceed it.",
@@ -114,9 +114,9 @@ def dashboard() -> Any:
             ),
             3, 12, 10, 12, 9,
         ),
-        placed(
+        at(
             empty(
-                failures(series(
+                failures(timeseries_panel(
                     "Errors by Version",
                     "Failed validations per second, by the version that the instance uses. If a version introduced an "
                     "error, only the line of that version rises.",
@@ -130,8 +130,8 @@ def dashboard() -> Any:
             ),
             4, 0, 19, 18, 9,
         ),
-        placed(
-            figure(
+        at(
+            stat_panel(
                 "Schemas with Several Versions",
                 "Schemas with more than one version in use in one job now.",
                 "short",
@@ -139,9 +139,9 @@ def dashboard() -> Any:
             ).thresholds(limits((None, "green"), (1, "orange"))),
             5, 18, 19, 6, 9,
         ),
-        placed(
+        at(
             empty(
-                series(
+                timeseries_panel(
                     "Database State",
                     "How many instances see their database in each state. ahead: the database ran a revision that "
                     "their files do not have, as in a rolling deployment. diverged: there are several heads. unknown: "
@@ -153,9 +153,9 @@ def dashboard() -> Any:
             ),
             6, 0, 28, 10, 9,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Environments Side by Side",
                     "Release, commit and database revision of each environment, by deployment.environment.name, "
                     "service.version and vcs.ref.head.revision of the apps that report.",
@@ -176,9 +176,9 @@ def dashboard() -> Any:
             ),
             7, 10, 28, 14, 9,
         ),
-        placed(
+        at(
             empty(
-                failures(series(
+                failures(timeseries_panel(
                     "Mismatch Detection Rate",
                     "Mismatches per hour that one check found and the check before did not. If a deployment brings "
                     "code that no longer fits the database, you see it here.",
@@ -192,11 +192,11 @@ def dashboard() -> Any:
             ),
             8, 0, 37, 12, 8,
         ),
-        placed(
+        at(
             empty(
                 failures(
                     limited(
-                        series(
+                        timeseries_panel(
                             "Fields That Do Not Fit",
                             "How many fields of a schema accept values that its table refuses or changes. The "
                             "dashed line is the limit of SchemaMismatch.",
@@ -210,9 +210,9 @@ def dashboard() -> Any:
             ),
             9, 12, 37, 12, 8,
         ),
-        placed(
+        at(
             empty(
-                rows(
+                table_panel(
                     "Mismatches",
                     "Schemas that do not fit their tables now. critical: the database stores another value, without an"
                     " error. error: the database refuses what the API accepted. otel-schema check names the fields.",
@@ -231,7 +231,7 @@ def dashboard() -> Any:
             10, 0, 45, 24, 8,
         ),
     ]  # fmt: skip
-    return page(
+    return make_dashboard(
         "schema-versions",
         "Schema versions",
         "Which version of each schema is live, and where.",

@@ -170,8 +170,7 @@ def _show_slowest(sink: Sink) -> None:
 
 
 def _endpoint(span: Span) -> str:
-    keys = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)
-    return endpoint_name(*(str(span.attributes.get(key, "")) for key in keys))
+    return endpoint_name(*(str(span.attributes.get(key, "")) for key in semconv.ENDPOINT))
 
 
 def _keep(stage: Stage, check: Check) -> None:

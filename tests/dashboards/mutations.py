@@ -120,7 +120,7 @@ SCOPES = {
 def dropped() -> Iterator[Dropped]:
     """Every selector, own label and guard, each left out alone."""
     for what, (given, pattern, _) in SCOPES.items():
-        for file, text in rendering.rules(values.checked(given)):
+        for file, text in rendering.rules(values.check_values(given)):
             for rule in re.finditer(
                 r"      - (?:alert|record): (\S+)\n        expr: (?:\|\n((?:          .*\n)+)|(.*)\n)", text
             ):
@@ -142,7 +142,7 @@ def noticed_in_scope(change: Dropped) -> str:
         "guard": lambda: unguarded(change.expr),
     }
     with tempfile.TemporaryDirectory() as home:
-        promtool = Promtool(Path(home), values.checked(given), changed={change.file: change.text})
+        promtool = Promtool(Path(home), values.check_values(given), changed={change.file: change.text})
         fed = {change.rule} | feeds(change.text, change.rule)
         cases = [case for case in CASES if case.name in fed and case.fires is not None]
         if any(promtool.failure(beside(case)) for case in cases):

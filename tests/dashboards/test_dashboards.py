@@ -526,7 +526,7 @@ def test_nothing_of_one_name_is_one(name: str) -> None:
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_own_labels_push_no_number_out_of_sight(name: str) -> None:
     """In a table of a scoped export the own labels are the last columns, and where one has no value there is a dash."""
-    given = values.checked({"selector": 'environment="a",team="a"', "own_labels": "region"})
+    given = values.check_values({"selector": 'environment="a",team="a"', "own_labels": "region"})
     for panel in panels(json.loads(rendering.dashboard(name, given))):
         if panel["type"] != "table":
             continue
@@ -540,7 +540,7 @@ def test_own_labels_push_no_number_out_of_sight(name: str) -> None:
 
 def test_the_panel_of_an_alert_is_opened_for_its_own_labels(tmp_path: Path) -> None:
     """A row's link chooses the alert's own labels; all of them where it has none, or the team of whom it notifies."""
-    given = values.checked({"own_labels": "region,team", "selector": 'environment="a"'})
+    given = values.check_values({"own_labels": "region,team", "selector": 'environment="a"'})
     (table,) = (
         panel
         for panel in panels(json.loads(rendering.dashboard("schema-health", given)))

@@ -207,7 +207,7 @@ def test_prometheus_rule_is_selected() -> None:
         "rule_namespace": "monitoring",
         "rule_labels": "release=kube-prometheus-stack,a.b/c=d",
     }
-    metadata = yaml.safe_load(rendering.prometheus_rule(values.checked({**given, "prefix": "leads"})))["metadata"]
+    metadata = yaml.safe_load(rendering.prometheus_rule(values.check_values({**given, "prefix": "leads"})))["metadata"]
     labels = {"release": "kube-prometheus-stack", "a.b/c": "d"}
     assert metadata == {"name": "leads-schema", "namespace": "monitoring", "labels": labels}
 

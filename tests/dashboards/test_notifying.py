@@ -37,7 +37,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Al
             "deadman_url": f"{webhook.url}/deadman",
             "deadman_interval": f"{INTERVAL}s", "group_wait": "0s", "group_interval": "1s",
         }  # fmt: skip
-        manager = Alertmanager(binary, home, values.checked(given))
+        manager = Alertmanager(binary, home, values.check_values(given))
         manager.cwd = elsewhere
         with manager:
             yield webhook, manager

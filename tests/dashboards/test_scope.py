@@ -30,7 +30,7 @@ from tests.dashboards.neighbours import (
 )
 from tests.dashboards.promtool import Case, Promtool
 
-TEAM = values.checked(
+TEAM = values.check_values(
     {
         "selector": 'environment="prod", team=~"leads|shop"',
         "own_labels": "cluster",
@@ -49,12 +49,12 @@ COLLECTORS = re.compile(r"^otelcol_|^up$|^leads:\w+:otelcol_")
 
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory: pytest.TempPathFactory) -> Promtool:
-    return Promtool(tmp_path_factory.mktemp("own"), values.checked(OWN))
+    return Promtool(tmp_path_factory.mktemp("own"), values.check_values(OWN))
 
 
 @pytest.fixture(scope="module")
 def selected(tmp_path_factory: pytest.TempPathFactory) -> Promtool:
-    return Promtool(tmp_path_factory.mktemp("selected"), values.checked(SELECTED))
+    return Promtool(tmp_path_factory.mktemp("selected"), values.check_values(SELECTED))
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_the_promised_expression_is_recorded_as_the_alert_has_it(given: dict[str
     """What the panel draws is the alert's own expression, without its limit, in every scope."""
     rules = [
         rule
-        for _, text in rendering.rules(values.checked(given))
+        for _, text in rendering.rules(values.check_values(given))
         for group in yaml.safe_load(text)["groups"]
         for rule in group["rules"]
     ]

@@ -157,7 +157,7 @@ class Stranger:
 
 def team(name: str) -> dict[str, str]:
     """What a team exports with."""
-    return values.checked({**QUICK, "selector": f'environment="{name}", team="{name}"', "prefix": f"team-{name}"})
+    return values.check_values({**QUICK, "selector": f'environment="{name}", team="{name}"', "prefix": f"team-{name}"})
 
 
 @dataclass
@@ -216,7 +216,7 @@ def shared(home: Path, **found: str | None) -> Iterator[Installation]:
         other.post("/leads", {"value": 1})
         urls = {"webhook_url": webhook.url, "deadman_url": f"{webhook.url}/deadman", "progress_url": webhook.url}
         platform = {**QUICK, **urls, "own_labels": "environment,team", "teams": "a,b", "smtp": "127.0.0.1:1"}
-        manager = enter(Alertmanager(found["prometheus-alertmanager"], home / "manager", values.checked(platform)))
+        manager = enter(Alertmanager(found["prometheus-alertmanager"], home / "manager", values.check_values(platform)))
         (home / "rules").mkdir(parents=True)
         for name in ("a", "b"):  # each team's whole export, with the rules of the collectors too
             for path, text in rendering.files(team(name)):

@@ -80,10 +80,10 @@ def accepted(draw: st.DrawFn) -> dict[str, str]:
     for parameter in chosen:
         try:
             kind = KINDS[parameter.kind] if parameter.name != "schema_versions" else st.sampled_from(["1", "2"])
-            values.checked(taken := {**taken, parameter.name: draw(kind)})
+            values.check_values(taken := {**taken, parameter.name: draw(kind)})
         except values.ParameterError:
             del taken[parameter.name]
-    return values.checked(taken)
+    return values.check_values(taken)
 
 
 def matching(given: Mapping[str, str], name: str) -> str | None:
@@ -175,7 +175,7 @@ def driven(given: Mapping[str, str], extra: str, beside: str, died: int) -> dict
 def test_whatever_is_accepted_passes_the_tools_and_fires(tmp_path: Path, given: dict[str, str], label: str) -> None:
     """With any accepted values promtool and amtool take the files, and every alert fires beyond its threshold."""
     try:
-        labels = values.checked_labels({"owner": label}, given)
+        labels = values.check_labels({"owner": label}, given)
     except values.ParameterError:
         labels = {}
     promtool = Promtool(tmp_path / "rules", given, changed=dict(rendering.rules(given, labels)))
@@ -282,7 +282,7 @@ def test_refused_with_the_reason(given: str) -> None:
     """A value with which a file cannot be or an alert cannot fire is refused, by name and with the reason."""
     name, _, value = given.partition("=")
     with pytest.raises(values.ParameterError) as caught:
-        values.checked({name: value})
+        values.check_values({name: value})
     assert REFUSED[given] in str(caught.value)
 
 
@@ -294,13 +294,13 @@ def test_refused_with_the_reason(given: str) -> None:
 )  # fmt: skip
 def test_refused_label(label: str) -> None:
     """A label that is none, that is empty, or that replaces one which a rule keeps, is refused."""
-    given = values.checked({"selector": 'environment="prod"', "own_labels": "cluster"})
+    given = values.check_values({"selector": 'environment="prod"', "own_labels": "cluster"})
     name, _, value = label.partition("=")
     with pytest.raises(values.ParameterError, match="--label"):
-        values.checked_labels({name: value}, given)
+        values.check_labels({name: value}, given)
 
 
 def test_a_label_may_say_what_the_selector_says() -> None:
     """A label with the very value that the selector asks for changes nothing, and is accepted."""
-    given = values.checked({"selector": 'team="leads"'})
-    assert values.checked_labels({"team": "leads", "owner": "🚀"}, given)
+    given = values.check_values({"selector": 'team="leads"'})
+    assert values.check_labels({"team": "leads", "owner": "🚀"}, given)

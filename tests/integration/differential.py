@@ -133,10 +133,10 @@ class Differential:
         for instrument in self.instruments:
             instrument.fold()
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """As the child's fork hook does."""
         for instrument in self.instruments:
-            instrument.forked()
+            instrument.reset_after_fork()
 
     def late(self, delta: bool) -> None:
         """Add a reader; what is buffered is not for it."""

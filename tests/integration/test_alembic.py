@@ -361,7 +361,7 @@ def test_a_fault_of_ours_does_not_reach_the_migration(
 
     monkeypatch.setattr(faults, "reraise", False)
     place = {
-        "begin": (_tracked.Tracked, "__init__"),
+        "begin": (_tracked.TrackedCommand, "__init__"),
         "step": (_database.Database, "begin_step"),
         "heads": (_database.Database, "outcome"),
     }

@@ -119,7 +119,7 @@ def test_every_data_point_equals_the_sdks_own(
             elif operation == "fork":
                 forks += 1
                 if forks == 1 and views != "cardinality limit":
-                    in_child(lambda: (pair.forked(), own_values_only(pair, VIEWS[views]())))
+                    in_child(lambda: (pair.reset_after_fork(), own_values_only(pair, VIEWS[views]())))
             else:
                 getattr(pair, operation)(*arguments)
 

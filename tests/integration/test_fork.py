@@ -109,7 +109,7 @@ def test_fork_inside_a_fold() -> None:
     for n in range(50):
         pair.record(n % 4, 0.1)
     with pair.values.lock, pair.count.lock:
-        in_child(lambda: (pair.forked(), own_values_only(pair)))
+        in_child(lambda: (pair.reset_after_fork(), own_values_only(pair)))
     for i in (0, 1):
         pair.compare(i)
 

@@ -270,7 +270,7 @@ def test_a_reader_that_fails_is_counted(telemetry: Telemetry, monkeypatch: pytes
     _pydantic("1")
     assert recorder.active is not None
     broken = recorder.active.bind("pydantic", "Broken", __name__)
-    recorder.active.sources.add(broken.schema_cells, int, lambda _: 1 / 0)
+    recorder.active.unread_schemas.add(broken.schema_cells, int, lambda _: 1 / 0)
     broken.succeeded(0.001)
     assert list(info(telemetry)) == ["pydantic"]
     assert telemetry.by("schema.telemetry.errors", "schema.telemetry.component") == {"versions": 1}
@@ -320,7 +320,7 @@ def test_two_readers_at_once(telemetry: Telemetry) -> None:
         return {"Slow": SchemaSpec(name="Slow", module=None, library="pydantic", type=TypeSpec(kind="any"))}
 
     probe = recorder.active.bind("pydantic", "Slow", __name__)
-    recorder.active.sources.add(probe.schema_cells, int, slow)
+    recorder.active.unread_schemas.add(probe.schema_cells, int, slow)
     probe.succeeded(0.001)
     observe = recorder.active.observers["schema.info"]
     reading = threading.Thread(target=lambda: list(observe()))
@@ -349,7 +349,7 @@ def test_a_child_forked_while_versions_are_read(telemetry: Telemetry) -> None:
 
     list(observe())
     probe = recorder.active.bind("pydantic", "Slow", __name__)
-    recorder.active.sources.add(probe.schema_cells, int, slow)
+    recorder.active.unread_schemas.add(probe.schema_cells, int, slow)
     probe.succeeded(0.001)
     reading = threading.Thread(target=lambda: list(observe()))
     reading.start()

@@ -120,6 +120,6 @@ def test_what_a_cache_counted_before_a_fork_is_the_parents() -> None:
     """A forked child reports what its cache counts from then on."""
     totals = [5, 5]
     observe_cache("countries", lambda: (totals[0], totals[1]))
-    app_caches.forked()
+    app_caches.reset_after_fork()
     totals[:] = 7, 5
     assert app_caches.take() == [("countries", 2, 0)]

@@ -143,7 +143,7 @@ def test_pre_commit_whose_hooks_git_does_not_run(tmp_path: Path) -> None:
 
 def test_dashboards_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exported dashboards and rules whose templates have changed since are a finding, also edited ones."""
-    given = values.checked({"error_ratio": "0.02", "prefix": "leads"})
+    given = values.check_values({"error_ratio": "0.02", "prefix": "leads"})
     texts = dict(rendering.files(given))
     names = ["grafana/leads-schema-health.json", "prometheus/rules/leads-schema.rules.yml", "alertmanager/schema.tmpl"]
     for name in names:

@@ -76,7 +76,7 @@ def test_the_four_copies_say_the_same() -> None:
     """Each takes down schema and duration in the request, asks whether it was slow, and fills its endpoint's buffer."""
     copies = {f"{name}:{function}": _parts(name, function) for name, found in TAILS.items() for function in found}
     expected = {
-        "taken down": "req.schema_cells = schema_cells\ndurations = req.took\n"
+        "taken down": "req.schema_cells = schema_cells\ndurations = req.durations\n"
         "if durations is not None:\n    durations.append(took)",
         "buffered": "values.append(took)\nif len(values) >= BUFFER_SIZE:\n    probe.flush_buffer(req)",
         "slow": "took > slow",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.instrumentation.schema import faults, text
-from opentelemetry.instrumentation.schema._recording import app_names, cells, problems, request, sources, spans
+from opentelemetry.instrumentation.schema._recording import app_names, cells, problems, request, spans, unread_schemas
 from opentelemetry.instrumentation.schema.integrations.jsonschema import _problems
 from opentelemetry.instrumentation.schema.integrations.marshmallow import install as marshmallow
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy import install as sqlalchemy
@@ -30,7 +30,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
         ("problems that a validator remembers", problems.Templates.MAX_KNOWN),
         ("parts of a JSON Schema", _problems._MAX_NODES),
         ("spans of failed validations", spans.MAX_FAILED_PER_SECOND),
-        ("JSON Schemas kept", sources.MAX_DATA),
+        ("JSON Schemas kept", unread_schemas.MAX_DATA),
         ("kinds of internal error", faults.MAX_KINDS),
     ],
 )

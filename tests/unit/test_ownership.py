@@ -21,8 +21,8 @@ from opentelemetry.instrumentation.schema.settings import Settings
 def test_by_where_the_file_is() -> None:
     """A module of one's own is, one that was typed in is, one of Python or of site-packages is not."""
     owned = Ownership(Settings())
-    assert [owned.own(module) for module in (__name__, "typed_in")] == [True, True]
-    assert [owned.own(m) for m in ("json", "json.decoder", "builtins", "pytest", "hypothesis.errors")] == [False] * 5
+    assert [owned.is_own(module) for module in (__name__, "typed_in")] == [True, True]
+    assert [owned.is_own(m) for m in ("json", "json.decoder", "builtins", "pytest", "hypothesis.errors")] == [False] * 5
 
 
 def test_patterns_and_frameworks() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema import endpoint
 from opentelemetry.instrumentation.schema._recording.app_names import MAX_NAME
 from opentelemetry.instrumentation.schema._recording.cells import BUFFER_SIZE
-from opentelemetry.instrumentation.schema._recording.endpoints import OUTSIDE, block_endpoint, web_endpoint
+from opentelemetry.instrumentation.schema._recording.endpoints import NO_ENDPOINT, block_endpoint, web_endpoint
 from opentelemetry.instrumentation.schema._recording.request import (
     NO_REQUEST,
     ExcludedUrls,
@@ -142,7 +142,7 @@ def test_a_request_without_validations_leaves_its_span_alone() -> None:
     assert not server.attributes
     with use_span(NonRecordingSpan(SpanContext(1, 1, False, TraceFlags(0)))):
         request.enter_handler()
-        assert request.took is None
+        assert request.durations is None
 
 
 def test_a_long_url_is_searched_in_its_beginning() -> None:
@@ -181,12 +181,12 @@ def test_the_durations_of_an_open_request_are_summed_up() -> None:
         opened.enter_handler()
         for _ in range(10):
             for _ in range(BUFFER_SIZE // 2):
-                opened.took.append(0.5)  # type: ignore[union-attr]  # as the hot paths do
+                opened.durations.append(0.5)  # type: ignore[union-attr]  # as the hot paths do
             sum_up_all()
-            assert opened.took == []
+            assert opened.durations == []
         for _ in range(2 * BUFFER_SIZE):
             opened.add_validation(CELLS, 0.5)
-        assert len(opened.took or ()) < BUFFER_SIZE
+        assert len(opened.durations or ()) < BUFFER_SIZE
         opened.leave_handler()
     number = 10 * (BUFFER_SIZE // 2) + 2 * BUFFER_SIZE
     assert dict(server.attributes or {}) == {
@@ -205,5 +205,5 @@ def test_an_ended_request_takes_nothing() -> None:
         ended.enter_handler()
         ended.add_validation(CELLS, 1.0)
         ended.leave_handler()
-    assert (ended.counted, ended.endpoint, ended.took, ended.end()) == (False, OUTSIDE, None, OUTSIDE)
+    assert (ended.counted, ended.endpoint, ended.durations, ended.end()) == (False, NO_ENDPOINT, None, NO_ENDPOINT)
     assert not server.attributes

@@ -90,7 +90,7 @@ def _use(active: recorder.Recorder) -> None:
         row.problem("email", "required")
     probe = active.bind("pydantic", "Item", __name__)
     probe.succeeded(0.1)
-    active.sources.add(probe.schema_cells, int, lambda cls: {"Item": _ITEM})
+    active.unread_schemas.add(probe.schema_cells, int, lambda cls: {"Item": _ITEM})
     query = {
         **active.bind("pydantic", "Item", __name__).schema_cells.attributes,
         semconv.QUERY_RELATION: "during",
@@ -113,7 +113,7 @@ def _use(active: recorder.Recorder) -> None:
     runs.verdict(target, "pass", "errors")
     active.observers |= runs.observers
     there = VersionTable(USUAL[0], "public", "leads", True, "")
-    database = active.revisions.database()  # type: ignore[union-attr]
+    database = active.revisions.watch_database()  # type: ignore[union-attr]
     database.readings = (Reading(there, ("a",)),)
     active.after_fork.append(lambda: database)  # which lives as long as its engine
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from . import faults, semconv
 from ._recording import recorder, stack
-from ._recording.app_names import checked
+from ._recording.app_names import check_name
 from ._recording.endpoints import Endpoint, block_endpoint
 from ._recording.probe import Probe
 from ._recording.problems import MAX_PROBLEMS, TOO_MANY, Problem
@@ -224,9 +224,9 @@ class validation:  # reads as the function it is used as
         invalid: type[BaseException] | tuple[type[BaseException], ...] = ValueError,
     ) -> None:
         self._key = (
-            checked("a schema's library", library),
-            checked("a schema's name", name),
-            None if module is None else checked("a schema's module", module),
+            check_name("a schema's library", library),
+            check_name("a schema's name", name),
+            None if module is None else check_name("a schema's module", module),
         )
         self.invalid = invalid
         self._bound: tuple[recorder.Recorder | None, Probe | None] = None, None
@@ -264,7 +264,7 @@ class ValidationBlock:
             TypeError: If one is no str.
             ValueError: If one is empty or longer than 100 characters.
         """
-        problem = checked("a problem's path", path), checked("a problem's rule", rule)
+        problem = check_name("a problem's path", path), check_name("a problem's rule", rule)
         if len(self._problems) <= MAX_PROBLEMS:
             self._problems.append(problem)
 

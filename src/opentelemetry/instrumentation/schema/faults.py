@@ -119,7 +119,7 @@ def take() -> dict[tuple[str, str], int]:
     return taken
 
 
-def forked() -> None:
+def reset_after_fork() -> None:
     """Start from zero in a forked child, whose parent reports what it counted."""
     global _lock
     _lock = threading.RLock()

@@ -91,11 +91,11 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         recorder.providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
         versions = Versions(recorder)
         recorder.observers[semconv.SCHEMA_INFO.name] = versions.observe
-        recorder.after_fork.append(versions.forked)
+        recorder.after_fork.append(versions.reset_after_fork)
         mismatches = Mismatches(recorder)
         versions.on_read = mismatches.add
         recorder.observers[semconv.MISMATCHES.name] = mismatches.observe
-        recorder.after_fork.append(mismatches.forked)
+        recorder.after_fork.append(mismatches.reset_after_fork)
         if chosen.revision_interval:
             from ._live import revisions
 

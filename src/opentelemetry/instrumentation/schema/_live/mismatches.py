@@ -87,7 +87,7 @@ class Mismatches:
     def _revision(self) -> object:
         """What databases the process sees at which revision."""
         revisions = self._recorder.revisions
-        return None if revisions is None else revisions.seen()
+        return None if revisions is None else revisions.last_published()
 
     def _run(self) -> None:
         changed, revisions = self._changed, self._revision()
@@ -160,7 +160,7 @@ class Mismatches:
             self._fresh = []
         self._shown = True
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: it has no thread, and counts its own detections."""
         self._thread, self._known, self._fresh = None, set(), []
         self._changed = monotonic() if self._documents else None

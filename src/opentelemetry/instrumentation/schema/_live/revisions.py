@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from opentelemetry.metrics import Observation
 
 from .. import faults, semconv
-from .._recording.revisions import Database, Questions
+from .._recording.revisions import Questions, WatchedDatabase
 from .._schemas import migrations, version_tables
 from .._schemas.migrations import Migrations
 from .._schemas.revisions import History
@@ -63,7 +63,7 @@ class Revisions:
         self._recorder, self._find = recorder, lines
         self._lines: list[Migrations] | None = None
         self._histories: dict[Migrations, History] = {}
-        self._databases: weakref.WeakSet[Database] = weakref.WeakSet()
+        self._databases: weakref.WeakSet[WatchedDatabase] = weakref.WeakSet()
         self._current: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._ceased: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._waited: dict[tuple[str, str], int] = {}
@@ -71,13 +71,13 @@ class Revisions:
 
     # -- what the integration calls
 
-    def database(self) -> Database:
+    def watch_database(self) -> WatchedDatabase:
         """Begin to watch one database; it is watched until the caller drops what it got."""
-        made = Database()
+        made = WatchedDatabase()
         self._databases.add(made)
         return made
 
-    def ask(self, database: Database, dialect: str) -> Questions:
+    def ask(self, database: WatchedDatabase, dialect: str) -> Questions:
         """What to read, as far as the last answers say. Nothing changes before the last row is there.
 
         Args:
@@ -109,17 +109,17 @@ class Revisions:
         """Whether version tables of such a database can be read."""
         return dialect in version_tables.DIALECTS
 
-    def began(self, database: Database) -> None:
+    def begin_read(self, database: WatchedDatabase) -> None:
         """A read begins: the next one is due an interval later."""
         database.asked = True
         database.due = monotonic() + self.interval
 
-    def succeeded(self, database: Database, took: float) -> None:
+    def finish_read(self, database: WatchedDatabase, took: float) -> None:
         """A read ended, after `took` s."""
         if took > SLOW:
-            self.failed(database)
+            self.fail_read(database)
 
-    def failed(self, database: Database) -> None:
+    def fail_read(self, database: WatchedDatabase) -> None:
         """A read failed, or took too long: say unknown, and leave the database alone for longer."""
         database.due = monotonic() + self.interval * BACK_OFF
         database.readings = tuple(Reading(table, None) for table in database.tables if not table.problem)
@@ -170,7 +170,7 @@ class Revisions:
                 for tool in sorted({line.tool for line in self._project()}):  # files without a table to compare with
                     yield {semconv.MIGRATION_TOOL: tool, semconv.DB_STATE: "unknown"}
 
-    def seen(self) -> frozenset[tuple[tuple[str, str], ...]]:
+    def last_published(self) -> frozenset[tuple[tuple[str, str], ...]]:
         """What was published last: it changes when a revision or state does."""
         return frozenset(self._current)
 
@@ -212,7 +212,7 @@ class Revisions:
             history = self._histories[line] = line.history()
         return history
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds a lock."""
         self._lock = threading.Lock()
         for database in list(self._databases):
@@ -242,7 +242,7 @@ def watch(recorder: Recorder) -> None:
         recorder.revisions = made
         recorder.observers[semconv.DB_INFO.name] = made.observe
         recorder.observers[semconv.MIGRATION_PENDING.name] = made.observe_pending
-        recorder.after_fork.append(made.forked)
+        recorder.after_fork.append(made.reset_after_fork)
 
 
 def _find(named: tuple[str, ...]) -> list[Migrations]:

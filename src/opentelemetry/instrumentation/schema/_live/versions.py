@@ -18,7 +18,7 @@ from ..text import clean
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder
     from .._recording.schema_cells import SchemaCells
-    from .._recording.sources import Source
+    from .._recording.unread_schemas import UnreadSchema
 
 BUDGET: Final = 0.02
 """Seconds that one collection may spend on reading; it always reads one schema."""
@@ -38,7 +38,7 @@ class Versions:
     """
 
     def __init__(self, recorder: Recorder) -> None:
-        self._sources, self._recorder = recorder.sources, recorder
+        self._unread, self._recorder = recorder.unread_schemas, recorder
         self._current: dict[SchemaCells, tuple[tuple[str, str], dict[str, Any]]] = {}
         self._ceased: dict[tuple[SchemaCells, tuple[str, str]], dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class Versions:
 
     def _read_some(self) -> None:
         end = perf_counter() + BUDGET
-        while (source := self._sources.take()) is not None:
+        while (source := self._unread.take()) is not None:
             try:
                 self._read(source)
             except Exception as error:
@@ -68,7 +68,7 @@ class Versions:
             if perf_counter() >= end:
                 return
 
-    def _read(self, source: Source) -> None:
+    def _read(self, source: UnreadSchema) -> None:
         from .._schemas.versions import version  # at the first collection, not when the application starts
 
         document = source.read(source.schema)
@@ -85,6 +85,6 @@ class Versions:
         attributes = {**cells.attributes, semconv.SCHEMA_VERSION: clean(found[0]), semconv.SCHEMA_FINGERPRINT: found[1]}
         self._current[cells] = found, attributes
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock."""
         self._lock = threading.Lock()

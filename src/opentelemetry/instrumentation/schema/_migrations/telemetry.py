@@ -109,7 +109,7 @@ class Runs:
             while len(points) > MAX_POINTS:
                 del points[next(iter(points))]
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: its parent tells of its own runs, and nobody holds the lock."""
         self._lock = threading.RLock()
         self._ended.clear()

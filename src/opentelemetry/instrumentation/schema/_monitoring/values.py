@@ -47,7 +47,7 @@ class ParameterError(Exception):
     """A value that no file can hold or with which an alert cannot fire; the message names both and the reason."""
 
 
-def checked(given: Mapping[str, str]) -> dict[str, str]:
+def check_values(given: Mapping[str, str]) -> dict[str, str]:
     """All values, the given ones over the defaults.
 
     Raises:
@@ -68,7 +68,7 @@ def checked(given: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def checked_labels(labels: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:
+def check_labels(labels: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:
     """The labels that every alert about an app is to have.
 
     Raises:

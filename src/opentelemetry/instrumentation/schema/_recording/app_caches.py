@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .. import faults
-from .app_names import checked
+from .app_names import check_name
 
 
 class _Info(Protocol):
@@ -47,7 +47,7 @@ def observe_cache(name: str, source: LruCache | Callable[[], tuple[int, int]]) -
         ValueError: If the name is empty or longer than 100 characters.
         TypeError: If the name is no str, or the source is neither.
     """
-    name = checked("a cache's name", name)
+    name = check_name("a cache's name", name)
     info: Any = getattr(source, "cache_info", None)
     if info is not None:
         read: Callable[[], tuple[int, int]] = lambda: (info().hits, info().misses)  # noqa: E731  # two shapes, one name
@@ -77,7 +77,7 @@ def take() -> list[tuple[str, int, int]]:
     return taken
 
 
-def forked() -> None:
+def reset_after_fork() -> None:
     """In a forked child: what the caches counted so far is the parent's."""
     global _lock
     _lock = threading.RLock()

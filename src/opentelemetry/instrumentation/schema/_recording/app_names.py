@@ -7,7 +7,7 @@ from ..text import clean
 MAX_NAME = 100
 
 
-def checked(what: str, name: str) -> str:
+def check_name(what: str, name: str) -> str:
     """`name`, if it is one, fit for an attribute.
 
     Args:

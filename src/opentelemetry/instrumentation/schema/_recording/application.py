@@ -58,7 +58,7 @@ class Application:
         self._look_at_program()
 
     @faults.guarded("ownership", None)
-    def made(self, app: Any, frame: FrameType | None) -> None:
+    def note_maker(self, app: Any, frame: FrameType | None) -> None:
         """An application object is being made, by the code that runs in `frame`."""
         file = maker(frame)
         if file is not None:
@@ -66,7 +66,7 @@ class Application:
             self._read_of(file)
 
     @faults.guarded("ownership", None)
-    def served(self, app: Any, handlers: Iterable[Any], module: str | None = None) -> None:
+    def note_served_app(self, app: Any, handlers: Iterable[Any], module: str | None = None) -> None:
         """A server calls this application object, which no other one has mounted, for the first time.
 
         Args:
@@ -87,14 +87,14 @@ class Application:
         self._changed()  # also where it is no news: what ran before the first request is looked at again
 
     @faults.guarded("ownership", None)
-    def to_be_routed(self, module: str | None) -> None:
+    def expect_urlconf(self, module: str | None) -> None:
         """This module is going to be Django's `ROOT_URLCONF`."""
         spec = None if module is None else PathFinder.find_spec(module.partition(".")[0])
         if spec is not None and spec.origin is not None:
             self._read_of(spec.origin)
 
     @faults.guarded("ownership", None)
-    def routed(self, module: str | None, handlers: Iterable[Any]) -> None:
+    def note_urlconf(self, module: str | None, handlers: Iterable[Any]) -> None:
         """This module is Django's `ROOT_URLCONF`, and these handle its routes."""
         file = _file(module)
         if file is not None:
@@ -104,7 +104,7 @@ class Application:
         self._changed()
 
     @faults.guarded("ownership", None)
-    def runs_jobs(self, _app: object, frame: FrameType) -> None:
+    def note_job_maker(self, _app: object, frame: FrameType) -> None:
         """The code that runs in `frame` makes a Celery application, or begins a job."""
         if frame.f_code not in self._asked:
             self._asked.add(frame.f_code)

@@ -38,7 +38,7 @@ class RouteReader:
 reader = RouteReader()
 
 
-def located(original: Any) -> Any:
+def wrap_handle(original: Any) -> Any:
     """A route's `handle`, which says what the request is for before the route's own code runs."""
 
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
@@ -63,9 +63,9 @@ def located(original: Any) -> Any:
             await send(message)
 
         try:
-            await original(self, scope, receive, leave_then_send if request.took is not None else send)
+            await original(self, scope, receive, leave_then_send if request.durations is not None else send)
         finally:
-            if request.took is not None:
+            if request.durations is not None:
                 _leave(request)
 
     return handle

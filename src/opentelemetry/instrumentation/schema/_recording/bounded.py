@@ -26,9 +26,9 @@ class Bounded(Generic[_K, _V]):
         self.values: dict[_K, _V] = {}
         self._share = share
         self._shared: _V | None = None
-        self.forked()
+        self.reset_after_fork()
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock."""
         self._lock = threading.RLock()  # a finaliser that records may run inside
 

@@ -108,7 +108,7 @@ class Cell:
         if self.hit_counter is not None:
             self.hit_counter.add(1)
         if self.attributes is OVERFLOW:
-            instrument.overflowed(1)
+            instrument.count_overflow(1)
         if not self.buffering:
             self.buffering = instrument.folds()
             if self.values:  # what waited for this thread to come out of the SDK
@@ -192,7 +192,7 @@ class BufferedInstrument:
         self.cells.append(cell)
         return cell
 
-    def overflowed(self, number: int) -> None:
+    def count_overflow(self, number: int) -> None:
         """Count measurements that lost their own attribute set, or their span."""
         self.dropped += number
 
@@ -308,7 +308,7 @@ class BufferedInstrument:
         """In a forked child: whether all that reads this is an exporter that only the parent serves."""
         return "opentelemetry.sdk.metrics" in sys.modules and bool(self._sdk("served_by_parent", self.wrapped))
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """What was buffered or aggregated before the fork is the parent's to report."""
         self.lock, self.dropped, self._recorded, self.held = threading.RLock(), 0, False, None
         for cell in self.cells:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .. import semconv
 from ..text import clean
-from .app_names import checked
+from .app_names import check_name
 
 
 class Endpoint(NamedTuple):
@@ -23,7 +23,7 @@ class Endpoint(NamedTuple):
     attributes: dict[str, str]
 
 
-OUTSIDE = Endpoint("", {})
+NO_ENDPOINT = Endpoint("", {})
 """The endpoint of what no request runs: it counts in neither `api.requests` nor `validation.errors`."""
 
 
@@ -47,7 +47,7 @@ def block_endpoint(name: str) -> Endpoint:
         TypeError: If the name is no str.
         ValueError: If it is empty or longer than 100 characters.
     """
-    return _endpoint({semconv.SCHEMA_ENDPOINT: checked("an endpoint's name", name)})
+    return _endpoint({semconv.SCHEMA_ENDPOINT: check_name("an endpoint's name", name)})
 
 
 def _endpoint(attributes: dict[str, str]) -> Endpoint:

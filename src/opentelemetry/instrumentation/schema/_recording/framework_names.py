@@ -1,6 +1,6 @@
 """What a web framework knows of a schema that its validator's library does not.
 
-Integrations do not import each other: the framework's puts a label on a validator, the validator's own library reads
+Integrations do not import each other: the framework's puts a name on a validator, the validator's own library reads
 it when it binds.
 """
 
@@ -24,13 +24,13 @@ class FrameworkName(NamedTuple):
     parameter: bool = False
 
 
-def put(validator: object, label: FrameworkName) -> None:
+def set_name(validator: object, name: FrameworkName) -> None:
     """Name a validator, if it is one of ours: others are not observed, so need no name."""
     if hasattr(type(validator), "_otel_framework_name"):  # of the object's own attributes some build what they hold
-        validator._otel_framework_name = label  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
+        validator._otel_framework_name = name  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
 
 
-def probe(validator: object) -> Probe | None:
+def probe_of(validator: object) -> Probe | None:
     """The probe of a validator that is ours and is observed, else None."""
     bind: Any = getattr(type(validator), "_otel_bound", None)
     return None if bind is None else bind(validator)

@@ -17,7 +17,7 @@ threads: set[int] = set()
 """`get_ident()` of each. Whoever adds one removes it, and looks before: what comes from within is not to enter."""
 
 
-def forked() -> None:
+def reset_after_fork() -> None:
     """In a forked child only the forking thread lives on."""
     threads.intersection_update({get_ident()})
 

@@ -46,7 +46,7 @@ class LeftOut:
         with self._lock:
             self._schemas = {}
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock."""
         self._lock = threading.RLock()
 

@@ -62,12 +62,12 @@ class Ownership:
             return False
         if framework or module is None or self._settings.included(full):
             return True
-        if self.own(module) or any(each is not None and self.own(each) for each in behalf):
+        if self.is_own(module) or any(each is not None and self.is_own(each) for each in behalf):
             return True
         self.left_out.add(module, name, request.current_request.get().counted)
         return False
 
-    def own(self, module: str) -> bool:
+    def is_own(self, module: str) -> bool:
         """Whether a module is the application's own."""
         own = self._own.get(module)
         if own is None:
@@ -87,7 +87,7 @@ class Ownership:
             return True
         return self.installed.among(file, self.installed.from_sources | self.application.distributions)
 
-    def when_more_is_known(self, forget: Callable[[], object]) -> None:
+    def on_change(self, forget: Callable[[], object]) -> None:
         """Call `forget` whenever a schema may have come to be the application's own, or to be used in a request."""
         self._forget.append(forget)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import faults, semconv
 from ..semconv import Outcome
@@ -17,6 +17,9 @@ from .problems import Problem
 from .schema_cells import SchemaCells
 from .spans import Spans
 from .stack import OpenValidation
+
+if TYPE_CHECKING:
+    from .stack import Running
 
 _request = request.current_request.get
 
@@ -50,14 +53,14 @@ class Probe:
         self.fresh, self.counted, self.parameter = [True], False, False
         self.version: str | None = None
 
-    def succeeded(self, took: float, running: Any = None) -> None:
+    def succeeded(self, took: float, running: Running | None = None) -> None:
         """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
         req = _request()
         if self.parameter:  # as `Request.add_validation` does
             req.parameter_cells = self.schema_cells
         else:
             req.schema_cells = self.schema_cells
-        durations = req.took
+        durations = req.durations
         if durations is not None:
             durations.append(took)
         values = self.buffers.get(req.key)
@@ -68,11 +71,13 @@ class Probe:
         if len(values) >= BUFFER_SIZE:
             self.flush_buffer(req)
 
-    def record_slow_path(self, req: request.Request, took: float, running: Any = None) -> None:
+    def record_slow_path(self, req: request.Request, took: float, running: Running | None = None) -> None:
         """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
         try:
             endpoint, schema_cells = req.endpoint, self.schema_cells
-            if req.took is not None and len(req.took) >= BUFFER_SIZE:  # nothing may be buffered, so nothing flushed
+            if (
+                req.durations is not None and len(req.durations) >= BUFFER_SIZE
+            ):  # nothing may be buffered, so nothing flushed
                 req.sum_up()
             cell = schema_cells.duration(endpoint, "valid")
             context = None
@@ -101,7 +106,7 @@ class Probe:
         outcome: Outcome,
         error_type: str,
         problems: Callable[[], Sequence[Problem]] | None = None,
-        running: Any = None,
+        running: Running | None = None,
     ) -> None:
         """A validation failed after `took` seconds.
 
@@ -144,7 +149,7 @@ class Probe:
             # not a hit, so it goes past the cell that counts those
             cell.instrument.record(took, cell.attributes, context)
             if cell.attributes is OVERFLOW:
-                cell.instrument.overflowed(1)
+                cell.instrument.count_overflow(1)
             cell.buffering = cell.buffering or cell.instrument.folds()
         else:
             cell.add(took, context)

@@ -32,13 +32,13 @@ class Instance:
         self._shared: dict[Any, Any] = {None: None}  # id of this process → what it is made from, None for nothing
         self._rename(spawned=_spawned())
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
+            os.register_at_fork(after_in_child=self._renew_after_fork)
 
     def close(self) -> None:
         """Leave the ids of later processes to the SDK. This one's stays: its series go on."""
         self._active = False
 
-    def _forked(self) -> None:
+    def _renew_after_fork(self) -> None:
         if self._active:
             self._rename()
 

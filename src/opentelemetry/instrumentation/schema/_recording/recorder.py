@@ -23,7 +23,7 @@ from .instruments import Instruments
 from .ownership import Ownership
 from .probe import Probe
 from .schema_cells import SchemaCells
-from .sources import Sources
+from .unread_schemas import UnreadSchemas
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -35,7 +35,7 @@ _UNREAD = (
     "this process was forked from the one whose Prometheus exporter serves /metrics, so what it measures is exported "
     "nowhere: export by OTLP (OTEL_METRICS_EXPORTER=otlp), or let each worker set up its own SDK after the fork"
 )
-_FLUSH = 5.0  # s that the end of a process may wait for its last export
+_FLUSH_TIMEOUT = 5.0  # s that the end of a process may wait for its last export
 
 
 class Recorder:
@@ -52,7 +52,7 @@ class Recorder:
         tracer: Makes spans that are no validation's.
         providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
         observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
-        sources: Schemas whose versions are still to be told.
+        unread_schemas: Schemas in use whose fields nobody has read yet.
         after_fork: Called in a forked child.
         revisions: What watches the revisions of databases (`_live.revisions`); None if they are not watched.
         tables: Gives the models' tables, for each kind of database in use; None where no library has any.
@@ -65,7 +65,7 @@ class Recorder:
     binding: Any
     owned: Ownership
     instruments: Instruments
-    sources: Sources
+    unread_schemas: UnreadSchemas
     spans: spans.Spans
 
     def __init__(self, settings: Settings, meter: Meter, tracer: Tracer) -> None:
@@ -81,7 +81,7 @@ class Recorder:
         self._cells: dict[str, Bounded[Any, Cell]] = {
             instrument.spec.name: Bounded(instrument.overflow) for instrument in self.instruments
         }
-        self.sources = Sources()
+        self.unread_schemas = UnreadSchemas()
         self.spans = spans.Spans(settings, tracer)
         _recorders.add(self)
         global active
@@ -89,7 +89,7 @@ class Recorder:
         # In every collection the SDK runs this callback before it reads the data points. It drops the callback of a
         # second instrument of the same name, so there is one for all recorders.
         meter.create_observable_gauge("schema.telemetry.fold", callbacks=[_collect])
-        self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._left_out}
+        self.observers: dict[str, Callable[[], Iterable[Observation]]] = {semconv.LEFT_OUT.name: self._observe_left_out}
         self.after_fork: list[Callable[[], None]] = []
         self._unread = False
         self.revisions: Revisions | None = None
@@ -167,7 +167,7 @@ class Recorder:
             for value in values:
                 cell.add(value)
 
-    def _left_out(self) -> Iterable[Observation]:
+    def _observe_left_out(self) -> Iterable[Observation]:
         counts = self.owned.left_out.count()
         return [Observation(number, {semconv.DISTRIBUTION: name}) for name, number in counts.items()]
 
@@ -183,7 +183,7 @@ class Recorder:
             self.workers.watch(util)
 
     @faults.guarded("recorder", False)
-    def flush(self, limit: float = _FLUSH) -> bool:
+    def flush(self, limit: float = _FLUSH_TIMEOUT) -> bool:
         """Have the providers export what waits, for at most `limit` s: the process is about to end.
 
         Returns:
@@ -217,19 +217,19 @@ class Recorder:
         if workers is not None:
             workers.close()
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: start from zero."""
-        self.owned.left_out.forked()
+        self.owned.left_out.reset_after_fork()
         self.binding = threading.RLock()
-        self.sources.forked()
-        for forked in self.after_fork:
-            forked()
+        self.unread_schemas.reset_after_fork()
+        for reset in self.after_fork:
+            reset()
         for each in (self._schemas, *self._cells.values(), *self._schemas.all()):
-            each.forked()
+            each.reset_after_fork()
         for instrument in self.instruments:
-            instrument.forked()
+            instrument.reset_after_fork()
         self._unread = self.instruments[semconv.API_REQUESTS].read_by_the_parent_only()
-        self.spans.forked()
+        self.spans.reset_after_fork()
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
@@ -261,15 +261,15 @@ def _observe(spec: semconv.Instrument, _options: Any = None) -> Iterable[Observa
 _GAUGES = {spec.name: partial(_observe, spec) for spec in semconv.INSTRUMENTS if spec.kind == "gauge"}
 
 
-def _forked() -> None:
-    faults.forked()
-    inside.forked()
-    stack.forked()
-    app_caches.forked()
-    request.forked()
+def _reset_after_fork() -> None:
+    faults.reset_after_fork()
+    inside.reset_after_fork()
+    stack.reset_after_fork()
+    app_caches.reset_after_fork()
+    request.reset_after_fork()
     for recorder in list(_recorders):
-        recorder.forked()
+        recorder.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_reset_after_fork)

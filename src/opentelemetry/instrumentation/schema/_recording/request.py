@@ -12,7 +12,7 @@ from opentelemetry import trace
 
 from .. import semconv
 from .cells import BUFFER_SIZE
-from .endpoints import OUTSIDE, Endpoint
+from .endpoints import NO_ENDPOINT, Endpoint
 
 if TYPE_CHECKING:
     from .schema_cells import SchemaCells
@@ -39,27 +39,27 @@ class Request:
         schema_cells: Of the schema whose validation ended last, parameters apart.
         parameter_cells: Of the parameter whose validation ended last.
         declared_cells: Of the schema that the route declares: of its body, else of its response.
-        took: Durations in s of its validations that are not summed up yet, while the route's handler runs and the
+        durations: In s of its validations that are not summed up yet, while the route's handler runs and the
             server span is recording; else None. An append costs the hot path a fifth of what adding up would.
     """
 
     __slots__ = (
-        "__weakref__", "_ended", "_number", "_seconds", "_span", "declared_cells", "endpoint", "handled", "key",
-        "mount", "parameter_cells", "schema_cells", "took",
+        "__weakref__", "_ended", "_number", "_seconds", "_span", "declared_cells", "durations", "endpoint", "handled",
+        "key", "mount", "parameter_cells", "schema_cells",
     )  # fmt: skip
 
     endpoint: Endpoint
     key: str
     handled: bool
 
-    def __init__(self, endpoint: Endpoint = OUTSIDE) -> None:
+    def __init__(self, endpoint: Endpoint = NO_ENDPOINT) -> None:
         self.endpoint, self.key = endpoint, endpoint.key
         self.mount: str | None = None
         self.handled = self._ended = False
         self.schema_cells: SchemaCells | None = None
         self.parameter_cells: SchemaCells | None = None
         self.declared_cells: SchemaCells | None = None
-        self.took: list[float] | None = None
+        self.durations: list[float] | None = None
         self._span: trace.Span | None = None
         self._number, self._seconds = 0, 0.0
 
@@ -93,7 +93,7 @@ class Request:
             self.parameter_cells = schema_cells
         else:
             self.schema_cells = schema_cells
-        durations = self.took
+        durations = self.durations
         if durations is not None:
             durations.append(took)
             if len(durations) >= BUFFER_SIZE:
@@ -104,7 +104,7 @@ class Request:
         self.handled = True
         span = trace.get_current_span()
         if self._span is None and self.key and span.is_recording():
-            self._number, self._seconds, self._span, self.took = 0, 0.0, span, []
+            self._number, self._seconds, self._span, self.durations = 0, 0.0, span, []
             _summed[id(self)] = self
 
     def leave_handler(self) -> None:
@@ -114,7 +114,7 @@ class Request:
             return
         _summed.pop(id(self), None)
         self.sum_up()
-        self.took = None
+        self.durations = None
         if self._number and span.is_recording():
             span.set_attribute(semconv.VALIDATION_COUNT, self._number)
             span.set_attribute(semconv.VALIDATION_SECONDS, self._seconds)
@@ -122,19 +122,19 @@ class Request:
     def sum_up(self) -> None:
         """Add up the durations, so that they do not pile up while a stream is open."""
         with _summing:
-            batch = (self.took or ())[:]
-            if self.took:
-                del self.took[: len(batch)]
+            batch = (self.durations or ())[:]
+            if self.durations:
+                del self.durations[: len(batch)]
             self._number, self._seconds = self._number + len(batch), self._seconds + sum(batch)
 
     def end(self) -> Endpoint:
         """It was served. What still runs in its context is outside from now on.
 
         Returns:
-            The endpoint to count it under; `OUTSIDE` where it does not count, or ended before.
+            The endpoint to count it under; `NO_ENDPOINT` where it does not count, or ended before.
         """
-        endpoint, self.endpoint = self.endpoint, OUTSIDE
-        self._ended, self.key, self.took = True, "", None
+        endpoint, self.endpoint = self.endpoint, NO_ENDPOINT
+        self._ended, self.key, self.durations = True, "", None
         self.schema_cells = self.parameter_cells = self.declared_cells = None
         return endpoint
 
@@ -162,7 +162,7 @@ def sum_up_all() -> None:
         request.sum_up()
 
 
-def forked() -> None:
+def reset_after_fork() -> None:
     """In a forked child: nobody holds the lock."""
     global _summing
     _summing = threading.RLock()

@@ -10,7 +10,7 @@ Questions = Generator[str, Sequence[Sequence[Any]], None]
 """Yields one SELECT after another, and is sent its rows."""
 
 
-class Database:
+class WatchedDatabase:
     """The database behind one engine, watched as long as somebody holds this.
 
     Attributes:
@@ -41,23 +41,23 @@ class Revisions(Protocol):
         """Whether version tables of such a database can be read."""
         ...
 
-    def database(self) -> Database:
+    def watch_database(self) -> WatchedDatabase:
         """Begin to watch one database; it is watched until the caller drops what it got."""
         ...
 
-    def ask(self, database: Database, dialect: str) -> Questions:
+    def ask(self, database: WatchedDatabase, dialect: str) -> Questions:
         """What to read. Nothing changes before the last row is there."""
         ...
 
-    def began(self, database: Database) -> None:
+    def begin_read(self, database: WatchedDatabase) -> None:
         """A read begins: the next one is due an interval later."""
 
-    def succeeded(self, database: Database, took: float) -> None:
+    def finish_read(self, database: WatchedDatabase, took: float) -> None:
         """A read ended, after `took` s."""
 
-    def failed(self, database: Database) -> None:
+    def fail_read(self, database: WatchedDatabase) -> None:
         """A read failed, or took too long: say unknown, and leave the database alone for longer."""
 
-    def seen(self) -> object:
+    def last_published(self) -> object:
         """What was published last: it differs when a revision or state does."""
         ...

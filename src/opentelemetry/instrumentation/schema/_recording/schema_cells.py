@@ -111,10 +111,10 @@ class SchemaCells:
             cell = self.queries.get(key, lambda: self._make(instrument, attributes))
         return cell
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds a lock."""
         for each in (self._cache, self.durations, self.errors, self.problems, self.queries):
-            each.forked()
+            each.reset_after_fork()
 
 
 def query_attributes(relation: Relation, system: str, operation: str) -> dict[str, Any]:

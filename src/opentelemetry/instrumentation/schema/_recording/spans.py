@@ -43,9 +43,9 @@ class Spans:
     def __init__(self, settings: Settings, tracer: Tracer) -> None:
         self._tracer, self._mode, self.slow = tracer, settings.spans, settings.slow
         self.closed = False
-        self.forked()
+        self.reset_after_fork()
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start the rate limit and the count of missing spans anew."""
         self._lock = threading.RLock()  # a signal handler's or a finalizer's validation may fail in the middle
         self._second, self._failed, self._dropped = 0, 0, 0
@@ -69,7 +69,7 @@ class Spans:
             running.span = inside.call(self._start, running.schema_cells.attributes, seconds_ago, parent)
         return running.span
 
-    def query(
+    def make_query_span(
         self,
         operation: str,
         namespace: str,
@@ -90,9 +90,11 @@ class Spans:
         """
         if namespace:
             attributes = {**attributes, semconv.DB_NAMESPACE: namespace}
-        inside.call(self._query, operation, attributes, stack.started_ns(perf_counter() - began), took, error_type)
+        inside.call(
+            self._make_query_span, operation, attributes, stack.started_ns(perf_counter() - began), took, error_type
+        )
 
-    def _query(
+    def _make_query_span(
         self, operation: str, attributes: dict[str, Any], started: int, took: float, error_type: str | None
     ) -> None:
         # never the namespace: a database may be a tenant's
@@ -111,7 +113,7 @@ class Spans:
         outcome: semconv.Outcome,
         error_type: str | None,
         problems: Sequence[tuple[str, str]] | None,
-        running: Any,
+        running: stack.Running | None,
         version: str | None,
     ) -> Context | None:
         """End the span of a validation that just ended, or make one if it is notable.

@@ -12,26 +12,31 @@ import sys
 import threading
 from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from opentelemetry import context, trace
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from opentelemetry.trace import Span
 
     from .schema_cells import SchemaCells
 
+    Running: TypeAlias = "tuple[SchemaCells, float] | OpenValidation"
+
 current_stack: Callable[[], Any] = threading.get_ident
 """The key of the stack that the caller is on."""
 
-running: dict[Any, Any] = {}
-"""`current_stack()` → the outermost running validation that can run Python code: `(schema_cells, perf_counter())`,
-or an `OpenValidation`.
+running: dict[Any, Running] = {}
+"""`current_stack()` → the outermost running validation that can run Python code.
 
-Python code that runs inside may replace the tuple by an `OpenValidation`; the validation sees it when it ends.
+It starts as `(schema_cells, perf_counter())`, which is cheap to make. Its first database query puts an `OpenValidation`
+in the tuple's place. The validation takes out its entry when it ends, and so sees whether it ran a query.
 """
 
 
+@final
 class OpenValidation:
     """A running validation that ran a database query, and so has a span before it ends.
 
@@ -110,7 +115,7 @@ def _trio_task() -> Any:
         return None
 
 
-def forked() -> None:
+def reset_after_fork() -> None:
     """In a forked child only the forking thread lives on; a reused thread id must not read as nested."""
     mine = running.pop(current_stack(), None)
     running.clear()

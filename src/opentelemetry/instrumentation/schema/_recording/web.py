@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from .. import faults
-from .endpoints import OUTSIDE, web_endpoint
+from .endpoints import NO_ENDPOINT, web_endpoint
 from .recorder import Recorder
 from .request import ExcludedUrls, Request, current_request, enter, leave
 
@@ -100,7 +100,7 @@ class Requests:
                 mark = Mark(current, carrier, made_of)
             else:
                 excluded = _excluded(self._excluded[framework or self._component])
-                opened = Request(OUTSIDE if excluded and url() in excluded else web_endpoint(method))
+                opened = Request(NO_ENDPOINT if excluded and url() in excluded else web_endpoint(method))
                 mark = Mark(opened, carrier, made_of)
             carrier[KEY] = mark
             if made_of is not None:

@@ -22,7 +22,7 @@ from typing import Any
 from .. import faults
 from .instruments import Instruments
 
-LIMIT = 1.0
+EXIT_TIMEOUT = 1.0
 """Seconds that the end of such a process may wait."""
 
 PAUSE = 30.0
@@ -53,9 +53,9 @@ class Workers:
 
     def watch(self, util: str) -> None:
         """See each child of `multiprocessing` or billiard start and end, by the hooks of its module `util`."""
-        sys.modules[util].register_after_fork(self, _Started(util))
+        sys.modules[util].register_after_fork(self, _ChildStart(util))
 
-    def started(self, util: str) -> None:
+    def start_child(self, util: str) -> None:
         """This is a child, which has just dropped the finalizers that it inherited."""
         if os.getpid() != self._parent:  # it was not spawned
             self._instruments.hold()
@@ -75,7 +75,7 @@ class Workers:
                 fcntl.lockf(self._handed, fcntl.LOCK_UN)
             return
         (failed,) = struct.unpack("d", self._not_in_time[:8])
-        if (not failed or monotonic() - failed > PAUSE) and not self._flush(LIMIT):
+        if (not failed or monotonic() - failed > PAUSE) and not self._flush(EXIT_TIMEOUT):
             self._not_in_time[:8] = struct.pack("d", monotonic())
 
     def take(self) -> list[tuple[str, dict[str, Any], list[float]]]:
@@ -89,7 +89,7 @@ class Workers:
             fcntl.lockf(self._handed, fcntl.LOCK_UN)
         return [tuple(each) for line in lines for each in json.loads(line)]
 
-    def _locked(self, limit: float = LIMIT) -> bool:
+    def _locked(self, limit: float = EXIT_TIMEOUT) -> bool:
         """Whether the file is this process's now. It is held for a write, but a process may be stopped meanwhile."""
         until = monotonic() + limit
         while True:
@@ -102,11 +102,11 @@ class Workers:
                 sleep(0.001)
 
 
-class _Started:
+class _ChildStart:
     """What `register_after_fork` calls; it keeps the object that it calls this with weakly."""
 
     def __init__(self, util: str) -> None:
         self._util = util
 
     def __call__(self, workers: Workers) -> None:
-        workers.started(self._util)
+        workers.start_child(self._util)

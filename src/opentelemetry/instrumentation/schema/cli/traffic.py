@@ -101,8 +101,7 @@ def _counted(number: float, name: str) -> str:
     return f"{text} {name}{'' if text == '1' else 's'}"
 
 
-_ENDPOINT = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE, semconv.SCHEMA_ENDPOINT)
-_LABELS = tuple(name.replace(".", "_") for name in _ENDPOINT)
+_LABELS = tuple(name.replace(".", "_") for name in semconv.ENDPOINT)
 
 
 def _validations(source: Prometheus, since: str) -> list[_Row]:

@@ -11,7 +11,7 @@ import click
 from ..._monitoring import writing
 from ..._monitoring.rendering import RECEIVERS, configs, files
 from ..._monitoring.thresholds import PARAMETERS
-from ..._monitoring.values import ParameterError, checked, checked_labels
+from ..._monitoring.values import ParameterError, check_labels, check_values
 from ..output import UsageError, echo
 
 
@@ -67,9 +67,9 @@ def export(
     if "secrets_dir" in given:
         given = {**given, "secrets_dir": str(Path(given["secrets_dir"]).absolute())}
     try:
-        values = checked(given)
+        values = check_values(given)
         receivers = _edited_receivers(directory / "alertmanager" / RECEIVERS)
-        texts = dict([*files(values, checked_labels(labels, values), receivers), *configs()])
+        texts = dict([*files(values, check_labels(labels, values), receivers), *configs()])
         if receivers is not None:
             _check_receivers(directory, texts["alertmanager/alertmanager.yml"], receivers)
             del texts[f"alertmanager/{RECEIVERS}"]

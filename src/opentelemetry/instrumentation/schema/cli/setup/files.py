@@ -10,7 +10,7 @@ from typing import Final
 
 from ..._monitoring.rendering import configs
 from ..._monitoring.rendering import files as monitoring
-from ..._monitoring.values import checked
+from ..._monitoring.values import check_values
 from .found import Project
 
 FOLDER: Final = "otel"
@@ -105,7 +105,7 @@ def _files(project: Project, answers: Answers) -> Iterator[tuple[str, str]]:
     if project.github and project.migrations:
         yield ".github/workflows/schema.yml", _workflow()
     values = {"own_labels": "environment"} if answers.environment else {}
-    for name, text in monitoring(checked(values)):
+    for name, text in monitoring(check_values(values)):
         if answers.where == "kubernetes" or not name.startswith("kubernetes/"):
             yield f"{FOLDER}/{name}", text
     for name, text in configs():

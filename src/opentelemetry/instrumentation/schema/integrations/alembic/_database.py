@@ -26,7 +26,7 @@ _IMPLICIT_COMMIT = re.compile(r"[\s(]*(CREATE|ALTER|DROP|TRUNCATE|RENAME|GRANT|R
 _LISTENED = "after_cursor_execute"
 
 
-class Database:
+class MigratedDatabase:
     """What one `MigrationContext` migrates.
 
     Args:
@@ -55,26 +55,26 @@ class Database:
     def begin_step(self) -> None:
         """A step begins: hear of each statement that succeeds from now on."""
         if not self.steps and self._connection is not None:
-            event.listen(self._connection, _LISTENED, self._executed)
+            event.listen(self._connection, _LISTENED, self._note_statement)
         self.steps += 1
         self._changed = self._lasting = False
 
     def close(self) -> None:
         """Hear of no further one."""
-        if self._connection is not None and event.contains(self._connection, _LISTENED, self._executed):
-            event.remove(self._connection, _LISTENED, self._executed)
+        if self._connection is not None and event.contains(self._connection, _LISTENED, self._note_statement):
+            event.remove(self._connection, _LISTENED, self._note_statement)
 
-    def step_done(self, heads: Any) -> None:
+    def end_step(self, heads: Any) -> None:
         """A step is done: the version table holds these heads, if all that ran is committed."""
         self._expected = frozenset(map(str, heads))
         self._changed = self._lasting = False
 
-    def committed(self) -> None:
+    def note_commit(self) -> None:
         """What the step did so far is committed, whatever becomes of the rest of it."""
         self._lasting = self._lasting or self._changed
 
     @faults.guarded("alembic", None)
-    def _executed(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+    def _note_statement(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if _QUERY.match(statement):
             return
         self._changed = True
@@ -180,7 +180,7 @@ def _named(dialect: Any, engine: Any, schema: str = "", default: str = "") -> Ta
     return Target("alembic", Target.namespaced(engine.url.database or "", schema, default), system)
 
 
-def unreached(error: BaseException) -> Target | None:
+def unreached_target(error: BaseException) -> Target | None:
     """The database that could not be connected to, of which nobody but the failed call knew; None for other errors."""
     entry = error.__traceback__
     while entry is not None:

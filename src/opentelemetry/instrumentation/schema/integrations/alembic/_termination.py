@@ -95,7 +95,7 @@ class Termination:
             self._flush(FLUSH)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: its signals are its own."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self._pipe is not None:
@@ -106,10 +106,10 @@ class Termination:
 _active: Termination | None = None
 
 
-def _forked() -> None:
+def _reset_after_fork() -> None:
     if _active is not None:
-        faults.guarded("alembic", None)(_active.forked)()
+        faults.guarded("alembic", None)(_active.reset_after_fork)()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_reset_after_fork)

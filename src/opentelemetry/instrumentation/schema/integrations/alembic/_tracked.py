@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ... import faults, semconv
 from ..._migrations.telemetry import Run, Runs, Target
-from ._database import Database, unreached
+from ._database import MigratedDatabase, unreached_target
 from ._termination import Termination
 
 READ: Final = 5.0
@@ -25,7 +25,7 @@ _COMMANDS: Final = {"upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": 
 _WORST: Final[tuple[semconv.MigrationOutcome, ...]] = ("partial", "failed", "rolled_back", "applied")
 
 
-class Tracked:
+class TrackedCommand:
     """From a command's begin to its end. A command that turns out to have no steps, and is none of ours, is no run.
 
     Args:
@@ -39,7 +39,7 @@ class Tracked:
         self._runs, self._script, self._flush = runs, script, flush
         self._offline = bool(options.get("as_sql"))
         self._direction: semconv.Direction = "upgrade"
-        self._databases: dict[Any, Database] = {}
+        self._databases: dict[Any, MigratedDatabase] = {}
         self._run: Run | None = None
         self._termination: Termination | None = None
         command = _COMMANDS.get(getattr(options.get("fn"), "__name__", ""))
@@ -59,12 +59,12 @@ class Tracked:
 
     def enter_database(self, context: Any) -> None:
         """Its migrations begin."""
-        database = self._databases[context] = Database(context)
+        database = self._databases[context] = MigratedDatabase(context)
         if self._run is not None:
             self._run.at(database.target)
         database.pick = context._migrations_fn
         if database.pick is not None:
-            context._migrations_fn = self._seen(database.pick, database)
+            context._migrations_fn = self._watch_steps(database.pick, database)
 
     def leave_database(self, context: Any, error: BaseException | None) -> None:
         """Its migrations ended; what env.py commits is committed later."""
@@ -74,7 +74,7 @@ class Tracked:
         database.close()
         context._migrations_fn = database.pick
 
-    def _seen(self, pick: Callable[..., Any], database: Database) -> Callable[..., Iterator[Any]]:
+    def _watch_steps(self, pick: Callable[..., Any], database: MigratedDatabase) -> Callable[..., Iterator[Any]]:
         """The function that picks the steps, with each step seen to begin and, if it did not fail, to end."""
 
         def steps(heads: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -89,7 +89,7 @@ class Tracked:
         return steps
 
     @faults.guarded("alembic", None)
-    def _begin_step(self, step: Any, database: Database) -> None:
+    def _begin_step(self, step: Any, database: MigratedDatabase) -> None:
         info = step.info
         self._direction = "upgrade" if info.is_upgrade else "downgrade"
         run = self._run or self._begin(self._direction)  # by code of the application's own
@@ -98,15 +98,15 @@ class Tracked:
         revisions = info.up_revision_ids if info.is_stamp else (info.up_revision_id,)
         run.begin_step(",".join(map(str, revisions)), self._direction)
 
-    def updated(self, context: Any, heads: Any) -> None:
+    def end_step(self, context: Any, heads: Any) -> None:
         """A step told the version table of itself, which holds these heads now, as long as nothing is rolled back."""
         if context in self._databases:
-            self._databases[context].step_done(heads)
+            self._databases[context].end_step(heads)
 
-    def committed(self, context: Any) -> None:
+    def note_commit(self, context: Any) -> None:
         """What the present step did so far is committed."""
         if context in self._databases:
-            self._databases[context].committed()
+            self._databases[context].note_commit()
 
     # -- the run
 
@@ -136,7 +136,7 @@ class Tracked:
             (each.target, each.outcome(error, self._direction, until)) for each in databases
         ]
         if not found:
-            target = None if error is None else unreached(error)
+            target = None if error is None else unreached_target(error)
             run.at(target or Target("alembic"))
             return "failed" if target else None, error, []
         found.sort(key=lambda each: _WORST.index(each[1]))

@@ -15,7 +15,7 @@ from ... import faults, semconv
 from ..._migrations.telemetry import Runs
 from ..._recording.recorder import Recorder
 from ...patching import Patches
-from ._tracked import Tracked
+from ._tracked import TrackedCommand
 
 REQUIRES = "alembic >= 1.7, < 2"
 
@@ -28,7 +28,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
 def _patch_migration(recorder: Recorder, patches: Patches) -> None:
     runs = Runs(recorder.tracer, lambda: recorder.spans.off)
     recorder.observers |= runs.observers
-    recorder.after_fork.append(runs.forked)
+    recorder.after_fork.append(runs.reset_after_fork)
     environments = _Environments(recorder, runs)
     module = sys.modules["alembic.runtime.migration"]
     patches.wrap(module.MigrationContext, "run_migrations", environments.run_migrations)
@@ -48,7 +48,7 @@ class _Environments:
 
     def __init__(self, recorder: Recorder, runs: Runs) -> None:
         self._recorder, self._runs = recorder, runs
-        self._tracked: weakref.WeakKeyDictionary[Any, Tracked] = weakref.WeakKeyDictionary()
+        self._tracked: weakref.WeakKeyDictionary[Any, TrackedCommand] = weakref.WeakKeyDictionary()
         self._audible: weakref.WeakKeyDictionary[Any, list[logging.Logger]] = weakref.WeakKeyDictionary()
 
     # -- a command
@@ -64,7 +64,7 @@ class _Environments:
         self._audible[environment] = _audible()
         if not self._recorder.closed:
             flush = self._recorder.flush
-            self._tracked[environment] = Tracked(self._runs, environment.script, environment.context_opts, flush)
+            self._tracked[environment] = TrackedCommand(self._runs, environment.script, environment.context_opts, flush)
 
     def exit(self, wrapped: Any, environment: Any, args: Any, kwargs: Any) -> Any:
         """`EnvironmentContext.__exit__`: it ended, by an exception or not."""
@@ -102,7 +102,7 @@ class _Environments:
         return result
 
     @faults.guarded("alembic", None)
-    def _enter_database(self, context: Any) -> Tracked | None:
+    def _enter_database(self, context: Any) -> TrackedCommand | None:
         environment = context.environment_context
         if environment is None:
             return None
@@ -113,33 +113,33 @@ class _Environments:
         return tracked
 
     @faults.guarded("alembic", None)
-    def _leave_database(self, context: Any, tracked: Tracked, error: BaseException | None) -> None:
+    def _leave_database(self, context: Any, tracked: TrackedCommand, error: BaseException | None) -> None:
         tracked.leave_database(context, error)
 
     def autocommit_block(self, wrapped: Any, context: Any, args: Any, kwargs: Any) -> Any:
         """`MigrationContext.autocommit_block`: what ran before it is committed."""
-        self._committed(context)
+        self._note_commit(context)
         return wrapped(*args, **kwargs)
 
     @faults.guarded("alembic", None)
-    def _committed(self, context: Any) -> None:
+    def _note_commit(self, context: Any) -> None:
         tracked = self._of(context)
         if tracked is not None:
-            tracked.committed(context)
+            tracked.note_commit(context)
 
     def update_to_step(self, wrapped: Any, maintainer: Any, args: Any, kwargs: Any) -> Any:
         """`HeadMaintainer.update_to_step`: a step is done, and the version table has been told."""
         result = wrapped(*args, **kwargs)
-        self._updated(maintainer)
+        self._end_step(maintainer)
         return result
 
     @faults.guarded("alembic", None)
-    def _updated(self, maintainer: Any) -> None:
+    def _end_step(self, maintainer: Any) -> None:
         tracked = self._of(maintainer.context)
         if tracked is not None:
-            tracked.updated(maintainer.context, maintainer.heads)
+            tracked.end_step(maintainer.context, maintainer.heads)
 
-    def _of(self, context: Any) -> Tracked | None:
+    def _of(self, context: Any) -> TrackedCommand | None:
         environment = context.environment_context
         return None if environment is None else self._tracked.get(environment)
 

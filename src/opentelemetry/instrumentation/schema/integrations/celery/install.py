@@ -20,4 +20,4 @@ def install(recorder: Recorder, patches: Patches) -> None:
 def patch(recorder: Recorder, patches: Patches) -> None:
     """See who makes one."""
     cls: Any = sys.modules["celery.app.base"].Celery
-    patches.replace(cls, "__init__", watched_init(recorder.owned.application.runs_jobs, vars(cls)["__init__"]))
+    patches.replace(cls, "__init__", watched_init(recorder.owned.application.note_job_maker, vars(cls)["__init__"]))

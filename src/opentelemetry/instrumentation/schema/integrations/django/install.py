@@ -40,8 +40,8 @@ def patch(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which route each is for."""
     handler: Any = sys.modules["django.core.handlers.base"].BaseHandler
     original = dict(cast("dict[str, Any]", vars(handler)))
-    requests = _Served(recorder)
-    recorder.owned.application.to_be_routed(_root_urlconf())
+    requests = _DjangoRequests(recorder)
+    recorder.owned.application.expect_urlconf(_root_urlconf())
 
     @functools.wraps(original["get_response"])
     def get_response(self: Any, request: Any) -> Any:
@@ -95,7 +95,7 @@ def patch(recorder: Recorder, patches: Patches) -> None:
         patches.replace(handler, name, leaving(name))
 
 
-class _Served(Requests):
+class _DjangoRequests(Requests):
     """What happens to a request. Nothing here raises into the application."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -115,7 +115,7 @@ class _Served(Requests):
         if not self._announced:  # now the app's own modules of routes are loaded
             self._announced = True
             views = list(_views())
-            self._recorder.owned.application.routed(_root_urlconf(), [_class(view) or view for view, _ in views])
+            self._recorder.owned.application.note_urlconf(_root_urlconf(), [_class(view) or view for view, _ in views])
             for view, route in views:
                 for method in () if _SUFFIX.search(route) else _methods(view):
                     self._recorder.count_request(web_endpoint(method, _below(holder.mount, route)), 0)

@@ -43,10 +43,10 @@ _contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 def install(recorder: Recorder, patches: Patches) -> None:
     """Name every field, see who makes an application, and what FastAPI answers in place of a validator."""
     patches.replace(asgi, "reader", _Routes())
-    made = recorder.owned.application.made  # it does not call Starlette's `__init__`
+    made = recorder.owned.application.note_maker  # it does not call Starlette's `__init__`
     patches.replace(_application, "__init__", watched_init(made, vars(_application)["__init__"]))
     if "handle" in vars(_route):  # from 0.137 on, for the routes of included routers
-        patches.replace(_route, "handle", asgi.located(vars(_route)["handle"]))
+        patches.replace(_route, "handle", asgi.wrap_handle(vars(_route)["handle"]))
     field: Any = _compat.ModelField
     built: Any = field.__post_init__
 
@@ -89,7 +89,7 @@ def _name(field: Any) -> None:
         elif isinstance(info, Body):
             name = f"body.{field.alias}"
     parameter = getattr(info, "in_", None) is not None
-    framework_names.put(_validator(field), framework_names.FrameworkName(name, parameter))
+    framework_names.set_name(_validator(field), framework_names.FrameworkName(name, parameter))
 
 
 def _own_name(field: Any) -> bool:
@@ -108,7 +108,7 @@ def _validator(field: Any) -> Any:
 
 
 def _cells(field: Any) -> SchemaCells | None:
-    probe = framework_names.probe(_validator(field))
+    probe = framework_names.probe_of(_validator(field))
     return None if probe is None else probe.schema_cells
 
 
@@ -193,7 +193,7 @@ def _effective(route: Any, scope: Any) -> Any:
 def _missing(frame: Any, took: float) -> None:
     """FastAPI found a required value missing, which is a failed validation though no validator ran."""
     # What was called is told where the value is missing, but not in which field: its caller holds that by this name.
-    probe = framework_names.probe(_validator(frame.f_back.f_locals.get("field")))
+    probe = framework_names.probe_of(_validator(frame.f_back.f_locals.get("field")))
     if probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
 
@@ -206,7 +206,7 @@ def _malformed(frame: Any, errors: Any, took: float) -> None:
         return
     for dependant in _dependants(caller.f_locals["dependant"]):
         for field in dependant.body_params:  # of several, the first stands for the body, as where queries are linked
-            probe = framework_names.probe(_validator(field))
+            probe = framework_names.probe_of(_validator(field))
             if probe is not None:
                 probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [problems.MALFORMED])
             return

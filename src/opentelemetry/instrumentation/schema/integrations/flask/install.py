@@ -28,36 +28,36 @@ def install(recorder: Recorder, patches: Patches) -> None:
     """
     from flask.app import Flask  # `flask.Flask` may be a subclass that another instrumentation put there
 
-    served = _Served(recorder)
+    applications = _Applications(recorder)
     for name in ("__call__", "wsgi_app"):
-        patches.replace(Flask, name, _called(vars(Flask)[name], served))
-    patches.wrap(Flask, "full_dispatch_request", served.dispatch)
-    patches.replace(Flask, "__init__", watched_init(recorder.owned.application.made, vars(Flask)["__init__"]))
+        patches.replace(Flask, name, _wrap_call(vars(Flask)[name], applications))
+    patches.wrap(Flask, "full_dispatch_request", applications.dispatch)
+    patches.replace(Flask, "__init__", watched_init(recorder.owned.application.note_maker, vars(Flask)["__init__"]))
     patches.wrap(Flask, "dispatch_request", _handle)
 
 
-def _called(original: Any, served: _Served) -> Any:
+def _wrap_call(original: Any, applications: _Applications) -> Any:
     @functools.wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Any:
-        request = served.begin(self, environ)
+        request = applications.begin(self, environ)
         if request is None:
             return original(self, environ, start_response)
         token = enter(request)
         try:
             body = original(self, environ, start_response)
         except BaseException:
-            served.requests.close(request, token)
+            applications.requests.close(request, token)
             raise
         if not _streams(environ):
-            served.requests.close(request, token)
+            applications.requests.close(request, token)
             return body
         leave(token)
-        return Body(body, request, served.requests)
+        return Body(body, request, applications.requests)
 
     return call
 
 
-class _Served:
+class _Applications:
     """The applications that were called, and their requests."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -71,7 +71,7 @@ class _Served:
             self._listed.setdefault(app, True)
             _announce(self._recorder, app)
             if current_request.get().mount is None:
-                self._recorder.owned.application.served(app, app.view_functions.values(), app.import_name)
+                self._recorder.owned.application.note_served_app(app, app.view_functions.values(), app.import_name)
         return self.requests.open(environ, environ["REQUEST_METHOD"], lambda: _url(environ))
 
     def dispatch(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -51,7 +51,7 @@ _BOUNDS: Final = {
 """Keywords beside an `enum` that are asked of each of its values."""
 
 
-class Held(NamedTuple):
+class HeldSchema(NamedTuple):
     """A JSON Schema that a module holds.
 
     Attributes:
@@ -77,7 +77,7 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Do
     Raises:
         TypeError: if it is no JSON Schema.
     """
-    held = schema if isinstance(schema, Held) else None
+    held = schema if isinstance(schema, HeldSchema) else None
     root: Any = getattr(schema, "schema", schema)
     if not isinstance(root, (dict, bool)):
         raise TypeError(f"{type(root).__qualname__} is no JSON Schema")
@@ -92,7 +92,7 @@ def name_of(schema: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
+def schemas(modules: Iterable[ModuleType]) -> Iterator[HeldSchema]:
     """JSON Schemas with a title or id that modules hold as variables, themselves or in a validator."""
     seen: set[int] = set()
     for module in modules:
@@ -106,7 +106,7 @@ def schemas(modules: Iterable[ModuleType]) -> Iterator[Held]:
             looks = "$schema" in found or "properties" in found or isinstance(found.get("type"), str)
             if looks and name_of(found) is not None:
                 seen.add(id(found))
-                yield Held(found, module.__name__, name, type(value) if validates else None)
+                yield HeldSchema(found, module.__name__, name, type(value) if validates else None)
 
 
 def _is_object(value: Any) -> TypeGuard[dict[Any, Any]]:

@@ -167,7 +167,7 @@ def _timed(errors: Any, probe: Probe, problem: Callable[[Any], Problem]) -> Iter
         yield from _invalid(error, errors, took, probe, problem, entry)
         return
     req = _request()  # from here on `Probe.succeeded`, written out: a call costs as much as all the rest
-    req.schema_cells, durations = schema_cells, req.took
+    req.schema_cells, durations = schema_cells, req.durations
     if durations is not None:
         durations.append(took)
     if took > probe.slow or entry is not opened:
@@ -275,7 +275,7 @@ class _Schemas:
         self._checked: dict[SchemaCells, deque[None]] = {}
         # Asked once per schema, however often it is built.
         self._owned = functools.lru_cache(1024)(recorder.owned)
-        recorder.owned.when_more_is_known(self._forget_left_out)
+        recorder.owned.on_change(self._forget_left_out)
 
     def _forget_left_out(self) -> None:
         self._owned.cache_clear()
@@ -329,7 +329,7 @@ class _Schemas:
         probe = self._recorder.bind("jsonschema", name, module)
         if is_object(schema) and name in (schema.get("title"), cls.ID_OF(schema)):
             probe.version = _version(schema)
-            self._recorder.sources.add(probe.schema_cells, schema, _read)
+            self._recorder.unread_schemas.add(probe.schema_cells, schema, _read)
         return probe
 
 

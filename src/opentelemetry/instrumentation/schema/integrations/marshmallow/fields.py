@@ -66,7 +66,7 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None) -> Do
     """The fields of a Schema class or instance.
 
     Args:
-        schema: The class, or an instance with what its constructor was told (`only`, `partial`, …).
+        schema: The class, or an instance with what its constructor got (`only`, `partial`, …).
         digest: Gives a digest of a validator's source; without it a validator counts by its name alone.
     """
     reader = _Reader(digest)
@@ -156,11 +156,11 @@ class _Reader:
         """A schema in another: as it is, or with what the field or the instance says of it."""
         schema = field.schema
         cls: Any = type(schema)
-        told = self._told(field, schema)
+        differences = self._differences(field, schema)
         generated = cls.__module__.partition(".")[0] == "marshmallow"  # Schema.from_dict
-        if not told and not generated:
+        if not differences and not generated:
             return TypeSpec(kind="object", ref=self.named(schema))
-        ref = f"{reference(cls.__module__, cls.__qualname__)} ({told}{f' {id(cls)}' if generated else ''})"
+        ref = f"{reference(cls.__module__, cls.__qualname__)} ({differences}{f' {id(cls)}' if generated else ''})"
         if ref in self._inside:  # it holds itself
             self._inside[ref] = True
             return TypeSpec(kind="object", ref=ref)
@@ -177,7 +177,7 @@ class _Reader:
             self.document[ref] = SchemaSpec(name=name, module=cls.__module__, library="marshmallow", type=type_)
         return type_
 
-    def _told(self, field: Any, schema: Any) -> str:
+    def _differences(self, field: Any, schema: Any) -> str:
         """In which a nested schema differs from its class, as text."""
         opts: Any = schema.opts
         unknown = getattr(field, "unknown", None) or schema.unknown

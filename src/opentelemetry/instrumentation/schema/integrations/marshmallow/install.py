@@ -85,7 +85,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
             probe = recorder.bind("marshmallow", name, module) if observed else None
             if probe is not None and module is not None:
                 probe.version = _version(cls)
-                recorder.sources.add(probe.schema_cells, cls, _read)
+                recorder.unread_schemas.add(probe.schema_cells, cls, _read)
             return probes.setdefault(schema, probe)
         except Exception as error:
             faults.swallow(_COMPONENT, error)
@@ -126,7 +126,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
     def probe_of(schema: Any) -> Probe | None:
         return known[id(schema)] if id(schema) in known else bind(schema)
 
-    recorder.owned.when_more_is_known(forget_left_out)
+    recorder.owned.on_change(forget_left_out)
     patches.replace(class_registry, "register", register_class)
     patches.replace(Schema, "_do_load", _do_load)
     patches.replace(Schema, "_otel_bound", probe_of)  # for frameworks: see `framework_names`

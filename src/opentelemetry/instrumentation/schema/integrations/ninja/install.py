@@ -34,18 +34,18 @@ def patch(patches: Patches) -> None:
     def create_models(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         made = wrapped(*args, **kwargs)
         for model in made:
-            _label(model)
+            _name_validator(model)
         return made
 
     def create_response(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         made = wrapped(*args, **kwargs)
-        _label(made)
+        _name_validator(made)
         return made
 
     for cls in vars(sys.modules["ninja.params.models"]).values():
         if isinstance(cls, type) and issubclass(cls, parameters) and "get_request_data" in vars(cls):
             original = vars(cls)["get_request_data"]
-            patches.replace(cls, "get_request_data", classmethod(_reading(original.__func__)))
+            patches.replace(cls, "get_request_data", classmethod(_wrap_get_request_data(original.__func__)))
     declared: WeakIdMap[SchemaCells | None] = WeakIdMap()
 
     def run(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -62,10 +62,10 @@ def patch(patches: Patches) -> None:
         pending += classes
         for cls in classes:
             if getattr(cls, "__ninja_param_source__", None) or cls.__name__ == "NinjaResponseSchema":
-                _label(cls)
+                _name_validator(cls)
 
 
-def _reading(original: Any) -> Any:
+def _wrap_get_request_data(original: Any) -> Any:
     """What gives a model the data of its source, and answers 400 itself where a body is no JSON."""
 
     @functools.wraps(original)
@@ -83,7 +83,7 @@ def _reading(original: Any) -> Any:
 
 @faults.guarded("ninja", None)
 def _malformed(model: Any, took: float) -> None:
-    probe = framework_names.probe(cast("dict[str, Any]", vars(model)).get("__pydantic_validator__"))
+    probe = framework_names.probe_of(cast("dict[str, Any]", vars(model)).get("__pydantic_validator__"))
     if probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [problems.MALFORMED])
 
@@ -101,7 +101,7 @@ def _enter(operation: Any, declared: WeakIdMap[SchemaCells | None]) -> None:
     responses: list[SchemaCells] = []
     for model in [*operation.models, *operation.response_models.values()]:
         held: dict[str, Any] = getattr(model, "__dict__", {})
-        probe = framework_names.probe(held.get("__pydantic_validator__"))
+        probe = framework_names.probe_of(held.get("__pydantic_validator__"))
         if probe is not None:
             probe.schema_cells.expect(request.endpoint)
             source = getattr(model, "__ninja_param_source__", None)
@@ -111,7 +111,7 @@ def _enter(operation: Any, declared: WeakIdMap[SchemaCells | None]) -> None:
 
 
 @faults.guarded("ninja", None)
-def _label(model: Any) -> None:
+def _name_validator(model: Any) -> None:
     """Such as `body.lead`, `query.limit,offset`, `response.Lead`."""
     if model is None:
         return
@@ -122,7 +122,7 @@ def _label(model: Any) -> None:
         answered = fields["response"].annotation
         name = f"response.{answered.__qualname__}" if isinstance(answered, type) else "response"
     held = cast("dict[str, Any]", vars(model))
-    framework_names.put(
+    framework_names.set_name(
         held.get("__pydantic_validator__"),
         framework_names.FrameworkName(name, source not in (None, "body", "form", "file")),
     )

@@ -21,7 +21,7 @@ from ..._recording.request import current_request
 
 _running, _pop, _request = stack.running, stack.running.pop, current_request.get
 
-Failed = Callable[[BaseException, float, Any], None]
+FailureHandler = Callable[[BaseException, float, Any], None]
 """Takes what a validation raised, how many seconds it took, and what `stack.running` held when it ended."""
 
 # Why the odd signature: `*args, **kwargs` costs more than the clock and the buffer together, and keyword-only defaults
@@ -31,13 +31,13 @@ Failed = Callable[[BaseException, float, Any], None]
 # their calls: a function in between would cost more than all that it does.
 
 
-def timed_fast(inner: Any, probe: Probe, failed: Failed, code: bool) -> Any:
+def timed_fast(inner: Any, probe: Probe, failed: FailureHandler, code: bool) -> Any:
     """The seam where a native accelerator could stand: everything that a valid validation pays for is behind it."""
     nestable = _nestable(inner, probe, failed)
     return nestable if code else _leaf(inner, probe, failed, nestable)
 
 
-def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
+def _leaf(inner: Any, probe: Probe, failed: FailureHandler, nestable: Any) -> Any:
     """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it.
 
     With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
@@ -68,7 +68,7 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
             raise
         took = clock() - began
         req = _request()
-        req.schema_cells, durations = schema_cells, req.took
+        req.schema_cells, durations = schema_cells, req.durations
         if durations is not None:
             durations.append(took)
         if took > slow:
@@ -87,7 +87,7 @@ def _leaf(inner: Any, probe: Probe, failed: Failed, nestable: Any) -> Any:
     return validate
 
 
-def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
+def _nestable(inner: Any, probe: Probe, failed: FailureHandler) -> Any:
     """For a schema with validators, default factories, an own `__init__` …: marks its stack while it runs."""
     schema_cells, buffers, slow, clock = probe.schema_cells, probe.buffers, probe.slow, perf_counter
 
@@ -120,7 +120,7 @@ def _nestable(inner: Any, probe: Probe, failed: Failed) -> Any:
             raise
         entry = _pop(me, None)
         req = _request()
-        req.schema_cells, durations = schema_cells, req.took
+        req.schema_cells, durations = schema_cells, req.durations
         if durations is not None:
             durations.append(took)
         if took > slow or entry is not opened:
@@ -153,7 +153,7 @@ def _given(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
+def timed_any(inner: Any, probe: Probe, failed: FailureHandler) -> Any:
     """Any arguments: `validate_strings`, `validate_assignment`, other plug-ins' validators, and cores to come."""
     schema_cells = probe.schema_cells
 
@@ -177,7 +177,7 @@ def timed_any(inner: Any, probe: Probe, failed: Failed) -> Any:
     return validate
 
 
-def timed_call(inner: Any, probe: Probe, failed: Failed, body: Any) -> Any:
+def timed_call(inner: Any, probe: Probe, failed: FailureHandler, body: Any) -> Any:
     """A `validate_call`: ends when the arguments are valid; then its `body` runs (see `end_validation_at_call`)."""
     schema_cells, pending = probe.schema_cells, body.pending
     body.probe = probe
@@ -228,10 +228,10 @@ def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
     return {**schema, "function": body}
 
 
-def as_it_was(schema: Any) -> Any:
+def original_schema(schema: Any) -> Any:
     """The schema that `end_validation_at_call` was given: what a validator is in another process."""
     if schema["type"] != "call":
-        return {**schema, "schema": as_it_was(schema["schema"])}
+        return {**schema, "schema": original_schema(schema["schema"])}
     return {**schema, "function": schema["function"].function}
 
 

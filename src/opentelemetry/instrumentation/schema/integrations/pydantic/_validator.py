@@ -24,7 +24,7 @@ from ..._recording.recorder import Recorder
 from ...semconv import VALIDATION_ERROR
 from ...text import class_name
 from . import _core_schema
-from ._timed import KNOWN_SIGNATURE, Failed, as_it_was, timed_any, timed_call, timed_fast
+from ._timed import KNOWN_SIGNATURE, FailureHandler, original_schema, timed_any, timed_call, timed_fast
 
 _RULES: frozenset[str] = frozenset(error["type"] for error in list_all_errors())
 OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_assignment")
@@ -98,7 +98,7 @@ def _plain(proxy: Proxy, reduced: Any) -> Any:
     if type(proxy._otel_wrapped) is not SchemaValidator or _call(proxy._otel_origin.schema) is None:
         return reduced
     make, (schema, *rest), *state = reduced
-    return make, (as_it_was(schema), *rest), *state
+    return make, (original_schema(schema), *rest), *state
 
 
 def _forwarded(name: str) -> property:
@@ -167,7 +167,7 @@ def _bind_proxy(proxy: Proxy) -> None:
         cls = _core_schema.unannotated(origin.type)  # frameworks annotate the classes of bodies
         if isinstance(cls, type) and module is not None and origin.kind != "validate_call":
             probe.version = _version(cls)
-            recorder.sources.add(probe.schema_cells, cls, _read)
+            recorder.unread_schemas.add(probe.schema_cells, cls, _read)
     else:
         _left_out.add(proxy)
     for operation in reversed(OPERATIONS):  # `validate_python`, which tells that this was done, comes last
@@ -266,7 +266,7 @@ class _Problems:
         return [template(one["loc"], one["type"]) for one in listed]
 
 
-def _failure(probe: Probe, problems_of: _Problems) -> Failed:
+def _failure(probe: Probe, problems_of: _Problems) -> FailureHandler:
     def failed(error: BaseException, took: float, running: Any) -> None:
         try:
             if type(error) is ValidationError:  # final; `isinstance` would ask the error's own `__class__`

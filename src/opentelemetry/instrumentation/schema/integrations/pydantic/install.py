@@ -54,7 +54,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
                 schema.get("type") == "definitions" and schema["schema"].get("type"),
             ):
                 schema = end_validation_at_call(schema, recorder)
-            nested = _proxied(schema, schema_type) if exact else ()
+            nested = _nested_proxies(schema, schema_type) if exact else ()
             made_for = _made_for(schema_type, _frame(1))
         except Exception as error:
             faults.swallow("pydantic", error)
@@ -68,12 +68,12 @@ def install(recorder: Recorder, patches: Patches) -> None:
                 type.__setattr__(cls, _SLOT, proxy)
         return UnboundProxy(built, Origin(recorder, schema, schema_type, schema_type_module, schema_kind, made_for))
 
-    recorder.owned.when_more_is_known(forget_left_out)
+    recorder.owned.on_change(forget_left_out)
     patches.undo(_unwrap_all)
     for module in (_schema_validator, _model_construction, _dataclasses, _validate_call, type_adapter):
         patches.replace(module, "create_schema_validator", create_schema_validator)
     # Not `__copy__` on the class: see `Proxy`.
-    for table, copier in (("_copy_dispatch", _itself), ("_deepcopy_dispatch", _itself)):
+    for table, copier in (("_copy_dispatch", _same_object), ("_deepcopy_dispatch", _same_object)):
         dispatch: dict[Any, Any] = getattr(copy, table)
         for cls in (Proxy, UnboundProxy):
             dispatch[cls] = copier
@@ -90,18 +90,20 @@ def _made_for(cls: Any, frame: Any) -> str | None:
     return customer(frame)
 
 
-def _itself(thing: Any, _memo: Any = None) -> Any:
+def _same_object(thing: Any, _memo: Any = None) -> Any:
     return thing
 
 
-def _held(holder: Any) -> Any:
+def _own_attributes(holder: Any) -> Any:
     """What a class or adapter holds itself, and does not inherit."""
     return cast("dict[str, Any]", vars(holder))
 
 
-def _proxied(schema: Any, own: Any) -> list[tuple[Any, Proxy]]:
+def _nested_proxies(schema: Any, own: Any) -> list[tuple[Any, Proxy]]:
     """The classes nested in a schema whose validator is a proxy."""
-    found: list[tuple[Any, Any]] = [(cls, _held(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own)]
+    found: list[tuple[Any, Any]] = [
+        (cls, _own_attributes(cls).get(_SLOT)) for cls in _core_schema.nested_classes(schema, own)
+    ]
     return [(cls, proxy) for cls, proxy in found if isinstance(proxy, Proxy)]
 
 
@@ -155,13 +157,13 @@ def _wrap_all(recorder: Recorder, patches: Patches) -> None:
             elif isinstance(holder, ValidateCallWrapper):
                 _rebuild(holder, patches)
             else:
-                schema = _held(holder).get("__pydantic_core_schema__")
-                put_proxies(holder, schema, "BaseModel", _itself, holder.__module__)
+                schema = _own_attributes(holder).get("__pydantic_core_schema__")
+                put_proxies(holder, schema, "BaseModel", _same_object, holder.__module__)
         except Exception as error:
             faults.swallow("pydantic", error)
     for adapter in adapters:
         try:
-            held = _held(adapter)
+            held = _own_attributes(adapter)
             schema = held.get("core_schema", held.get("_core_schema"))
             put_proxies(adapter, schema, "TypeAdapter", _adapted, getattr(adapter, "_module_name", None))
         except Exception as error:
@@ -172,7 +174,7 @@ def _validators(holder: Any) -> list[tuple[str, Any]]:
     """Where a class, an adapter or a `validate_call` holds its validator, and what stands there."""
     if not hasattr(holder, "__dict__"):
         return [(_SLOT, getattr(holder, _SLOT, None))]
-    held = _held(holder)
+    held = _own_attributes(holder)
     # 2.8 and 2.9 build an adapter's in `_validator`, and keep it in `validator` once it was used
     slots = (_SLOT,) if isinstance(holder, type) else ("validator", "_validator", _SLOT)
     return [(slot, held[slot]) for slot in slots if slot in held]

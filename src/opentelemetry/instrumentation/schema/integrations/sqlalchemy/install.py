@@ -205,7 +205,7 @@ class _Queries:
     def _link(self) -> _Query | None:
         """The query about to run, if it is linked to a schema."""
         me = stack.current_stack()
-        running: Any = stack.running.get(me)
+        running = stack.running.get(me)
         if running is None:
             req = request.current_request.get()
             after = req.queried_cells
@@ -239,7 +239,9 @@ class _Queries:
                 theirs.set_attributes({**schema_cells.attributes, semconv.QUERY_RELATION: query.relation})
             elif not _spans_itself(execution.cursor):
                 attributes = {**schema_cells.attributes, **query_attributes(query.relation, system, operation)}
-                self._recorder.spans.query(operation, _namespace(execution), attributes, query.began, took, error_type)
+                self._recorder.spans.make_query_span(
+                    operation, _namespace(execution), attributes, query.began, took, error_type
+                )
         except Exception as error:
             faults.swallow("sqlalchemy", error)
         finally:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import Pool, StaticPool
 from sqlalchemy.util import await_only
 
 from ... import faults
-from ..._recording.revisions import Database, Revisions
+from ..._recording.revisions import Revisions, WatchedDatabase
 from ...patching import Patches
 from ._drivers import DEADLINE, Driver, Unusable, driver_of
 
@@ -43,7 +43,7 @@ def install(revisions: Revisions, patches: Patches) -> None:
 class _Watched:
     """A dialect's database and driver, None where it is not read; a copy of the dialect travels without it."""
 
-    def __init__(self, watch: _Watch, database: Database | None, driver: Driver | None) -> None:
+    def __init__(self, watch: _Watch, database: WatchedDatabase | None, driver: Driver | None) -> None:
         self.watch, self.database, self.driver = watch, database, driver
 
     def __reduce__(self) -> Any:
@@ -86,16 +86,16 @@ class _Watch:
         # The one connection of a StaticPool may be in somebody else's use when it returns.
         read = self._revisions.supports(dialect.name) and not isinstance(pool, StaticPool)
         driver = driver_of(dialect) if read else None
-        watched = _Watched(self, None if driver is None else self._revisions.database(), driver)
+        watched = _Watched(self, None if driver is None else self._revisions.watch_database(), driver)
         setattr(dialect, _WATCHED, watched)
         self._dialects.add(dialect)
         return watched
 
-    def _read(self, database: Database, driver: Driver, dialect: Any, connection: Any, record: Any) -> None:
+    def _read(self, database: WatchedDatabase, driver: Driver, dialect: Any, connection: Any, record: Any) -> None:
         revisions = self._revisions
         if driver.read_async is not None and not _in_greenlet():
             return
-        revisions.began(database)
+        revisions.begin_read(database)
         questions = revisions.ask(database, dialect.name)
         mariadb = bool(getattr(dialect, "is_mariadb", False))
         before, cancelled = perf_counter(), None
@@ -106,7 +106,7 @@ class _Watch:
                 else:
                     done = _read_async(driver, connection, questions, dialect.dbapi, mariadb)
         except BaseException as error:
-            revisions.failed(database)
+            revisions.fail_read(database)
             origin = error.__cause__ if isinstance(error, Unusable) and error.__cause__ is not None else error
             cancelled = origin if isinstance(origin, asyncio.CancelledError) else None
             interrupts = not isinstance(origin, Exception) or faults.interrupts(origin)
@@ -117,7 +117,7 @@ class _Watch:
             _log.debug("the database's revision was not read: %s", type(error).__qualname__)
         else:
             if done:
-                revisions.succeeded(database, perf_counter() - before)
+                revisions.finish_read(database, perf_counter() - before)
             else:
                 database.due = 0.0  # it is the application's: another connection will do
         if cancelled is not None:

@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from ... import faults
 from ..._recording import asgi
 from ..._recording.application import watched_init
-from ..._recording.endpoints import OUTSIDE, web_endpoint
+from ..._recording.endpoints import NO_ENDPOINT, web_endpoint
 from ..._recording.identity import WeakIdMap
 from ..._recording.recorder import Recorder
 from ..._recording.request import Request, enter
@@ -26,21 +26,21 @@ def install(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which route each is for."""
     from starlette import applications, routing
 
-    served = _Served(recorder)
+    served = _Applications(recorder)
     # `applications.Starlette` may be a subclass that another instrumentation put there
     application: Any = next(cls for cls in applications.Starlette.__mro__ if "__call__" in vars(cls))
-    made = recorder.owned.application.made
+    made = recorder.owned.application.note_maker
     patches.replace(application, "__init__", watched_init(made, vars(application)["__init__"]))
     # and a router may be the whole application
-    patches.replace(application, "__call__", _called(vars(application)["__call__"], served))
-    patches.replace(routing.Router, "__call__", _called(vars(routing.Router)["__call__"], served, router=True))
-    patches.replace(routing.Route, "handle", asgi.located(vars(routing.Route)["handle"]))
-    patches.replace(routing.Mount, "handle", _mounted(vars(routing.Mount)["handle"]))
+    patches.replace(application, "__call__", _wrap_call(vars(application)["__call__"], served))
+    patches.replace(routing.Router, "__call__", _wrap_call(vars(routing.Router)["__call__"], served, router=True))
+    patches.replace(routing.Route, "handle", asgi.wrap_handle(vars(routing.Route)["handle"]))
+    patches.replace(routing.Mount, "handle", _wrap_mount(vars(routing.Mount)["handle"]))
 
 
-def _called(original: Any, served: _Served, router: bool = False) -> Any:
+def _wrap_call(original: Any, applications: _Applications, router: bool = False) -> Any:
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        request, send = served.begin(self, scope, send, router) or (None, send)
+        request, send = applications.begin(self, scope, send, router) or (None, send)
         if request is None:
             await original(self, scope, receive, send)
             return
@@ -48,12 +48,12 @@ def _called(original: Any, served: _Served, router: bool = False) -> Any:
         try:
             await original(self, scope, receive, send)
         finally:
-            served.requests.close(request, token)
+            applications.requests.close(request, token)
 
     return __call__
 
 
-class _Served:
+class _Applications:
     """The applications that were called, and their requests."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -69,9 +69,9 @@ class _Served:
                 self._listed.setdefault(app, True)
                 _announce(self._recorder, app, scope.get(KEY))
                 if KEY not in scope:
-                    self._recorder.owned.application.served(app, _handlers(app))
+                    self._recorder.owned.application.note_served_app(app, _handlers(app))
             if kind == "lifespan":
-                send = _flushing(self._recorder, send)
+                send = _wrap_send(self._recorder, send)
         if kind != "http":
             return None, send
         framework = asgi.reader.framework(app)
@@ -83,7 +83,7 @@ def _handlers(app: Any) -> Sequence[Any]:
     return [handler for _, _, route in _routes(app.routes, "") if (handler := getattr(route, "endpoint", None))]
 
 
-def _flushing(recorder: Recorder, send: Any) -> Any:
+def _wrap_send(recorder: Recorder, send: Any) -> Any:
     """A lifespan's `send` that exports what waits: uvicorn ends by the signal that it got, so `atexit` never runs."""
 
     async def flush_then_send(message: Any) -> None:
@@ -106,7 +106,7 @@ def _url(scope: Any) -> str:
     return f"{scope.get('scheme', 'http')}://{authority}{path}"
 
 
-def _mounted(original: Any) -> Any:
+def _wrap_mount(original: Any) -> Any:
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
         mark: Mark | None = scope.get(KEY)
         if mark is not None:
@@ -139,7 +139,7 @@ def _announce(recorder: Recorder, app: Any, mark: Mark | None) -> None:
             recorder.count_request(endpoint, 0)
             asgi.reader.announce(route, endpoint)
         if not methods:  # a websocket: no request, but its parameters are schemas
-            asgi.reader.announce(route, OUTSIDE)
+            asgi.reader.announce(route, NO_ENDPOINT)
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[set[str], str, Any]]:

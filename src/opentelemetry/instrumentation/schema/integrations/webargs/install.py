@@ -58,6 +58,6 @@ def _failed(schema: Any, error: BaseException, took: float) -> None:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (json.JSONDecodeError, UnicodeDecodeError)):
         cause = cause.__context__
-    probe = framework_names.probe(schema)
+    probe = framework_names.probe_of(schema)
     if cause is not None and probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [problems.MALFORMED])

@@ -15,7 +15,7 @@ MAX_DATA = 100
 """JSON Schemas that are kept."""
 
 
-class Source(NamedTuple):
+class UnreadSchema(NamedTuple):
     """A schema as its library knows it.
 
     Attributes:
@@ -29,7 +29,7 @@ class Source(NamedTuple):
     read: Callable[[Any], Any]
 
 
-class Sources:
+class UnreadSchemas:
     """A queue with at most one schema for each schema's cells, in the order in which they were bound.
 
     A class is held weakly. Data cannot be, so the last JSON Schema of each name is kept, for the `MAX_DATA` latest
@@ -58,7 +58,7 @@ class Sources:
                     del self._data[next(iter(self._data))]
             self._waiting[cells] = read
 
-    def take(self) -> Source | None:
+    def take(self) -> UnreadSchema | None:
         """The next schema that was used and still exists; None if there is none.
 
         A web framework binds the bodies of all its routes at its start; those that nobody sends wait here.
@@ -67,9 +67,9 @@ class Sources:
             for cells in [each for each in self._waiting if each.used]:
                 read, schema = self._waiting.pop(cells), self._schemas[cells]()
                 if schema is not None:
-                    return Source(cells, schema, read)
+                    return UnreadSchema(cells, schema, read)
         return None
 
-    def forked(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock."""
         self._lock = threading.RLock()
