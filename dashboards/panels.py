@@ -453,7 +453,7 @@ def mapped(panel: Panel, texts: dict[str, str]) -> Panel:
 
 
 def empty(panel: Panel, why: str) -> Panel:
-    """Says why there may be nothing to show."""
+    """Say why there may be nothing to show."""
     return panel.no_value(why)
 
 

@@ -98,7 +98,7 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Telemetry]]:
-    """Switches on with the settings that it is given; off again at the end."""
+    """Switch on with the settings that it is given; off again at the end."""
     on: list[Telemetry] = []
 
     def start(**settings: object) -> Telemetry:

@@ -37,7 +37,7 @@ class Server:
         self._names = count(1)
 
     def fresh(self, driver: str | None = None) -> str:
-        """Creates an empty database and returns its URL for SQLAlchemy, with a driver such as `postgresql+asyncpg`."""
+        """Create an empty database and return its URL for SQLAlchemy, with a driver such as `postgresql+asyncpg`."""
         name = f"t{os.getpid()}_{next(self._names)}"
         self.run("", f"CREATE DATABASE {name}")
         return self.url(name, driver)
@@ -55,7 +55,7 @@ def free_port() -> int:
 
 
 def missing(what: str) -> None:
-    """Skips a test whose server is not on this machine; in CI that is a failure."""
+    """Skip a test whose server is not on this machine; in CI that is a failure."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)

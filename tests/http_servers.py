@@ -12,7 +12,7 @@ class Quiet(BaseHTTPRequestHandler):
     """Answers without a log."""
 
     def answer(self, code: int, body: bytes, kind: str = "text/plain; version=0.0.4") -> None:
-        """Sends an answer."""
+        """Send an answer."""
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -25,7 +25,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(handler: type[Quiet]) -> Iterator[int]:
-    """Serves on a free port, which is given."""
+    """Serve on a free port, which is given."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

@@ -74,7 +74,7 @@ def serve(size: Size, instance: int, port: int) -> None:
         model: Any = create_model(name, __module__=f"{JOBS[job]}.models", __validators__=validators, amount=(int, ...))
 
         def endpoint(body: Any) -> None:
-            """Takes a body, and does nothing."""
+            """Take a body, and do nothing."""
 
         endpoint.__annotations__ = {"body": model, "return": None}
         app.post(f"/v1/{name.lower()}")(endpoint)
@@ -95,7 +95,7 @@ def serve(size: Size, instance: int, port: int) -> None:
 
 
 def main() -> None:
-    """Forks the processes, with what they import read once, and ends them all when it is ended."""
+    """Fork the processes after all imports, and end them when this one is ended."""
     size, port = SIZES[sys.argv[1]], int(sys.argv[2])
     import fastapi  # noqa: F401
     import httpx  # noqa: F401

@@ -33,6 +33,6 @@ CONTACT = Draft202012Validator(
 
 @app.task(name="worker.contacts")
 def contacts(rows: list[dict[str, Any]]) -> int:
-    """Imports the rows that are valid, and returns their number."""
+    """Import the rows that are valid, and return their number."""
     with endpoint("import-contacts"):
         return sum(CONTACT.is_valid(row) for row in rows)

@@ -71,7 +71,7 @@ class Addresses:
         return config
 
     def must_be_free(self) -> None:
-        """Looks whether somebody else listens where we shall.
+        """Look whether somebody else listens where we shall.
 
         Raises:
             ProgramError: if so; says who, and how to go on.

@@ -27,7 +27,7 @@ Check = Callable[[], None]
 
 
 def exit_code(run: Callable[[Check], bool]) -> int:
-    """Runs a program of programs, and ends it in order at Ctrl-C or SIGTERM.
+    """Run a program that starts others, and end it in order at Ctrl-C or SIGTERM.
 
     Args:
         run: shows everything and returns whether every figure is right.
@@ -64,7 +64,7 @@ def exit_code(run: Callable[[Check], bool]) -> int:
 
 
 def send(app: str, check: Check, *, what: str, seed: int, requests: int, rate: float, threads: int) -> Truth:
-    """Sends the mix `demo` with a progress bar.
+    """Send the mix `demo` with a progress bar.
 
     Raises:
         UnexpectedAnswer: if the app answers otherwise than it must.
@@ -82,14 +82,14 @@ def send(app: str, check: Check, *, what: str, seed: int, requests: int, rate: f
 
 
 def keep(app: str, check: Check, seed: int) -> None:
-    """Keeps a little traffic of a quiet day going until `check` raises."""
+    """Keep a little traffic of a quiet day going until `check` raises."""
     while True:
         seed += 1
         traffic.run(app, "steady", seed=seed, requests=100, rate=5, on_progress=lambda *_: check())
 
 
 def show_figures(how: str, rows: list[Figure]) -> bool:
-    """Shows figures beside the truth; returns whether all are right."""
+    """Show figures beside the truth, and return whether all are right."""
     console.rule("The three promised figures", align="left")
     console.print(how, highlight=False)
     for expression in (P95, ERROR_RATE, HIT_RATE):

@@ -56,7 +56,7 @@ class Pipeline:
     running: dict[str, Popen[str]] = field(default_factory=dict)
 
     def start(self, name: str, command: list[str | Path], ready: Callable[[], bool], **variables: str) -> None:
-        """Starts a program whose every address is in its environment.
+        """Start a program whose every address is in its environment.
 
         Raises:
             ProgramError: if it does not get ready.
@@ -68,7 +68,7 @@ class Pipeline:
             self.running[name] = self.stack.enter_context(started)
 
     def check(self) -> None:
-        """Raises ProgramError if a program has ended by itself."""
+        """Raise ProgramError if a program has ended by itself."""
         for name, process in self.running.items():
             if process.poll() is not None:
                 raise ProgramError(f"{name} ended with {process.returncode}:{tail(self.directory / f'{name}.log')}")
@@ -206,7 +206,7 @@ def _show(pipeline: Pipeline, prometheus: Prometheus, store: Sink | Jaeger, app:
 
 
 def _wait(prometheus: Prometheus, truth: Truth, patience: float, check: Check) -> None:
-    """Waits until Prometheus has the last request, and with it all that was exported together."""
+    """Wait until Prometheus has the last request, and with it all that was exported together."""
 
     def complete() -> bool:
         check()
@@ -225,7 +225,7 @@ def _pause(seconds: float, check: Check) -> None:
 
 
 def _show_exemplar(prometheus: Prometheus, store: Sink | Jaeger, patience: float) -> bool:
-    """Draws the trace of the slowest validation that Prometheus has an exemplar of; False if there is none."""
+    """Draw the trace of the slowest validation that Prometheus has an exemplar of; False if there is none."""
     series = f"{semconv.VALIDATION_DURATION.prometheus}_bucket"
     found = exemplars(prometheus.url, series)
     console.rule("From an exemplar to its trace", align="left")

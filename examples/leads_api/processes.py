@@ -40,7 +40,7 @@ def program(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Runs a program while the block runs.
+    """Run a program while the block runs.
 
     Args:
         name: for messages.
@@ -64,7 +64,7 @@ def program(
 
 
 def once(name: str, command: list[str | Path], environment: Mapping[str, str], cwd: Path) -> None:
-    """Runs a program to its end.
+    """Run a program to its end.
 
     Raises:
         ProgramError: if it fails.
@@ -75,7 +75,7 @@ def once(name: str, command: list[str | Path], environment: Mapping[str, str], c
 
 
 def until(predicate: Callable[[], bool], deadline: float) -> bool:
-    """Waits until a predicate holds; False if it does not within `deadline` seconds."""
+    """Wait until a predicate holds; False if it does not within `deadline` seconds."""
     end = time.monotonic() + deadline
     while not (held := predicate()) and time.monotonic() < end:
         time.sleep(0.05)

@@ -21,7 +21,7 @@ def start(
     *options: str,
     ready: Callable[[], bool] = lambda: True,
 ) -> str:
-    """Migrates a new database in `directory` and serves the app until the stack unwinds.
+    """Migrate a new database in `directory`, and serve the app until the stack unwinds.
 
     Args:
         stack: what ends it.

@@ -103,7 +103,7 @@ class Sink:
     """Receives OTLP from `start` (or `with`) until `close`; every query answers from what has arrived so far."""
 
     def __init__(self, port: int = 0, grpc_port: int = 0) -> None:
-        """Listens on 127.0.0.1; port 0 takes a free one.
+        """Listen on 127.0.0.1; port 0 takes a free one.
 
         Raises:
             OSError: if a port is taken.
@@ -161,7 +161,7 @@ class Sink:
             return [point for point in self._points if point.name == name]
 
     def wait_for(self, predicate: Callable[[], T], deadline: float = 60.0) -> T:
-        """Returns the predicate's first true value, asking again whenever something arrives.
+        """Return the predicate's first true value, asking again whenever something arrives.
 
         Args:
             predicate: asks this sink.
@@ -183,7 +183,7 @@ class Sink:
             return answer
 
     def add(self, request: Message) -> Message:
-        """Keeps what one export request carries and returns its response."""
+        """Keep what one export request carries, and return its response."""
         if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
             spans = list(spans_of(request))
             with self._arrived:
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Exports are too many to log."""
+        """Export are too many to log."""
 
 
 class _Traces(trace_service_pb2_grpc.TraceServiceServicer):

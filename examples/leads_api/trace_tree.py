@@ -12,7 +12,7 @@ from sink import Span
 
 
 def draw(spans: Iterable[Span]) -> Tree:
-    """Draws the spans of one trace, each below its parent, with its kind, when it began and how long it took.
+    """Draw the spans of one trace, each below its parent, with its kind, when it began and how long it took.
 
     A span whose parent never arrived hangs on the root, marked: the trace is then incomplete.
 

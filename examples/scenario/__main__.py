@@ -44,7 +44,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def play(acts: tuple[str, ...], options: argparse.Namespace) -> int:
-    """Plays acts in a stack of their own; the exit code."""
+    """Play acts in a stack of their own; the exit code."""
     scale = Scale(10.0 if options.fast else 1.0)
     brings, start = (("harmless", "update"), "0002a") if {"1", "1b"} & {*acts} else (("harmless",), "0002")
     name, problem = "+".join(acts), ""
@@ -106,7 +106,7 @@ def _row(cells: tuple[object, ...]) -> str:
 
 
 def photograph(svg: Path) -> str:
-    """Draws a picture as PNG beside it; says why not where that is not possible."""
+    """Draw a picture as PNG beside it, or say why that is not possible."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         return " (no PNG: no Chromium on PATH; Debian: apt-get install chromium)"
@@ -123,7 +123,7 @@ def photograph(svg: Path) -> str:
 
 
 def together(groups: list[tuple[str, ...]], arguments: list[str]) -> int:
-    """Plays each group in a process of its own, all at the same time; the exit code."""
+    """Play each group in a process of its own, all at the same time; the exit code."""
     children = [
         (group, subprocess.Popen([sys.executable, "-m", "scenario", *arguments, f"--acts={','.join(group)}"]))
         for group in groups
@@ -143,7 +143,7 @@ def together(groups: list[tuple[str, ...]], arguments: list[str]) -> int:
 
 
 def main() -> int:
-    """Plays the acts; the exit code."""
+    """Play the acts; the exit code."""
     parser = argparse.ArgumentParser(prog="scenario", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--fast", action="store_true", help="every time constant divided by ten")
     parser.add_argument("--acts", default="1,1b,2,3")

@@ -80,7 +80,7 @@ def incident(story: Story) -> None:
 
 
 def apart(story: Story) -> None:
-    """Lets act 1 go first."""
+    """Let act 1 go first."""
     story.sleep(APART)
 
 
@@ -207,7 +207,7 @@ def _alerts(story: Story, name: str, schema: str = "") -> None:
 
 
 def _progress(story: Story) -> str:
-    """Puts the phases that were heard on the timeline; the first one's message."""
+    """Put the phases that were heard on the timeline; the first one's message."""
     progress = [each for each in story.stack.webhook.heard if each.receiver == "progress" and each.status == "firing"]
     told = {moment.what for moment in story.timeline.moments}
     for each in progress:

@@ -63,7 +63,7 @@ class LeadInRegion(LeadIn):
     @field_validator("region")
     @classmethod
     def has_an_office(cls, value: str, info: ValidationInfo) -> str:
-        """Asks the database, as no validator should."""
+        """Ask the database, as no validator should."""
         if not office(value, str(info.data.get("email", ""))):
             raise ValueError("no office there")
         return value
@@ -74,7 +74,7 @@ router = APIRouter(route_class=FromUpdate)
 
 @router.post("/leads", status_code=201, response_model=LeadOut)
 def create_lead(lead: LeadInRegion) -> Any:
-    """Saves a lead; the new column stays empty until the release after this one."""
+    """Save a lead; the new column stays empty until the release after this one."""
     values = lead.model_dump(exclude={"company", "region"})
     row = models.Lead(**values, company=lead.company.name, country=lead.company.country)
     with db.session() as session:

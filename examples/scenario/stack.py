@@ -63,7 +63,7 @@ class Stack:
     where: dict[str, int] = field(default_factory=dict)
 
     def start(self, revision: str) -> None:
-        """Starts the app, and all that it needs.
+        """Start the app, and all that it needs.
 
         Args:
             revision: Of the database.
@@ -84,7 +84,7 @@ class Stack:
         self._app()
 
     def watch(self) -> None:
-        """Starts who watches the app: not before it is warm, since a process's first validations are slow.
+        """Start who watches the app: not before it is warm, since a process's first validations are slow.
 
         Raises:
             ProgramError: if one does not start.
@@ -109,7 +109,7 @@ class Stack:
         return clean_environment() | {"PYTHONPATH": f"{LEADS}:{HERE.parent}", "LEADS_DATABASE_URL": self.database}
 
     def otel_schema(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the project, as a person or a pipeline would.
+        """Run a command in the project, as a person or a pipeline would.
 
         Raises:
             ProgramError: if it ends with 2, unless it is not to be checked.
@@ -125,7 +125,7 @@ class Stack:
         return done
 
     def start_collector(self) -> None:
-        """Starts it, also again after `stop_collector`."""
+        """Start it, also again after `stop_collector`."""
         configs = [f"--config={CONFIGS / name}" for name in ("base.yaml", "gateway.yaml", "standalone.yaml")]
         variables = {
             "OTELCOL_OTLP_GRPC": f"{HOST}:{self.where['otlp']}",
@@ -142,7 +142,7 @@ class Stack:
         self._program("collector", command, lambda: answers(self.url("health")), variables, self.collector)
 
     def stop_collector(self) -> None:
-        """Ends it in order."""
+        """End it in order."""
         self.collector.close()
 
     def workers(self) -> list[int]:
@@ -304,7 +304,7 @@ def quiet_port() -> int:
 
 
 def come_first(priority: int) -> list[str]:
-    """Lets this process, and what it starts from now on, run before all else on a busy machine, where that is allowed.
+    """Let this process, and what it starts from now on, run before all else on a busy machine, where that is allowed.
 
     A nice value is not enough: a task that wakes up still waits until another one's time slice is over, 10 ms and more
     at each of a look-up's round trips.
@@ -320,7 +320,7 @@ def come_first(priority: int) -> list[str]:
 
 
 def wait(ready: Callable[[], object], seconds: float, pause: float = 0.25) -> bool:
-    """Polls until something holds; whether it did."""
+    """Poll until something holds; whether it did."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if ready():

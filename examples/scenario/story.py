@@ -79,7 +79,7 @@ class Story:
     tables: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
-        """Prints a line: several stories may run at the same time."""
+        """Print a line: several stories may run at the same time."""
         console.print(f"[dim]{self.name:>4} {self.timeline.now():6.0f} s[/]  {text}", highlight=False, soft_wrap=True)
 
     def stage(
@@ -90,7 +90,7 @@ class Story:
         detail: Callable[[], object] = str,
         hopeless: Callable[[], object] = bool,
     ) -> None:
-        """Waits for a stage.
+        """Wait for a stage.
 
         Args:
             name: What must happen.
@@ -111,7 +111,7 @@ class Story:
         self.say(f"[green]✓[/] {name}  [dim]{detail()}[/]")
 
     def sleep(self, promised: float) -> None:
-        """Lets time pass."""
+        """Let time pass."""
         time.sleep(self.stack.scale.seconds(promised))
 
     def value(self, expression: str) -> float | None:
@@ -146,7 +146,7 @@ class Story:
         return any(each["alertname"] == name for each in self.rows(PENDING))
 
     def look(self) -> None:
-        """Adds to the timeline what is so now."""
+        """Add to the timeline what is so now."""
         self.timeline.figure("error rate", _times(self.value(ERRORS), 100))
         self.timeline.figure("p95", _times(self.value(P95), 1000))
         self.timeline.figure("cache hit rate", _times(self.value(HITS), 100))
@@ -167,7 +167,7 @@ class Story:
         return ", ".join(name for name, wrong in found.items() if wrong)
 
     def upgrade(self, target: str, *more: str) -> Command:
-        """Migrates under guard, in the background."""
+        """Migrate under guard, in the background."""
         scale, stack = self.stack.scale, self.stack
         self.timeline.happened(f"otel-schema upgrade {target} --guard {' '.join(more)}")
         watch = [

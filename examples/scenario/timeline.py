@@ -63,16 +63,16 @@ class Timeline:
         return time.time() - self.began
 
     def happened(self, what: str, who: str = "migration", at: float | None = None) -> None:
-        """Adds a moment; `at` is Unix time, now by default."""
+        """Add a moment; `at` is Unix time, now by default."""
         self.moments.append(Moment(self.now() if at is None else at - self.began, what, who))
 
     def figure(self, name: str, value: float | None) -> None:
-        """Adds a value of a figure, where there is one."""
+        """Add a value of a figure, where there is one."""
         if value is not None and not math.isnan(value):
             self.figures.setdefault(name, []).append((self.now(), value))
 
     def revision(self, revision: str) -> None:
-        """Adds what the database holds, where it changed."""
+        """Add what the database holds, where it changed."""
         if revision and (not self.revisions or self.revisions[-1][1] != revision):
             self.revisions.append((self.now(), revision))
 

@@ -151,7 +151,7 @@ def latest(sink: Sink, name: str) -> dict[tuple[Any, ...], float]:
 
 
 def total(sink: Sink, name: str, *by: str) -> Counter[tuple[Any, ...]]:
-    """Sums over all instances, by attributes; what is 0 is left out."""
+    """Sum over all instances, by attributes; what is 0 is left out."""
     sums: Counter[tuple[Any, ...]] = Counter()
     for (_, *attributes), value in latest(sink, name).items():
         held = dict(attributes)

@@ -120,7 +120,7 @@ def _measured(count: int, root: Path) -> tuple[Cost, Cost, Cost]:
 
 
 def main() -> None:
-    """Prints a row for each number of migrations."""
+    """Print a row for each number of migrations."""
     os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     print("processor time (time on the clock)\n")
     print("| migrations | commit, empty hook | commit, our hook | ratio | our part alone |")

@@ -96,7 +96,7 @@ class Shop:
         return self.home.name
 
     def add(self, name: str, how: tuple[str | None, str, str]) -> None:
-        """Adds a revision."""
+        """Add a revision."""
         below, up, down = how
         (self.home / "migrations" / "versions" / f"{name}.py").write_text(
             f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = {name!r}, {below!r}\n"
@@ -139,7 +139,7 @@ class Shop:
         )
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        """Starts a command in the project."""
+        """Start a command in the project."""
         return subprocess.Popen(
             [str(BIN / arguments[0]), *arguments[1:]],
             cwd=self.home,
@@ -155,14 +155,14 @@ class Shop:
         )
 
     def watched(self, prometheus: str, *command: str, **env: str) -> subprocess.Popen[str]:
-        """Starts a command that watches the app."""
+        """Start a command that watches the app."""
         where = ["--prometheus", prometheus, "--match", f'job="{self.name}"', "--export-interval", "500ms"]
         return self.start("otel-schema", *command, *where, **env)
 
 
 @contextmanager
 def exposed(shops: Mapping[str, Shop]) -> Iterator[str]:
-    """Serves the metrics of all; gives the scrape jobs of a Prometheus."""
+    """Serve the metrics of all, and return the scrape jobs of a Prometheus."""
 
     class Handler(Quiet):
         def do_GET(self) -> None:
@@ -200,7 +200,7 @@ class Lock:
         return cls(home / "web.yml", Path(paths["OTELCOL_CA_FILE"]))
 
     def ask(self, url: str, body: bytes | None = None, kind: str = "text/plain") -> tuple[int, bytes, str]:
-        """Asks as the operator: status, body and content type."""
+        """Ask as the operator: status, body and content type."""
         encoded = base64.b64encode(b"operator:test").decode()
         headers = {"Authorization": f"Basic {encoded}", "Content-Type": kind}
         trust = ssl.create_default_context(cafile=str(self.authority))
@@ -213,7 +213,7 @@ class Lock:
 
 
 def plain(url: str, body: bytes | None = None, kind: str = "text/plain") -> tuple[int, bytes, str]:
-    """Asks a server without a lock."""
+    """Ask a server without a lock."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": kind})) as answer:
             return answer.status, answer.read(), answer.headers["Content-Type"] or "text/plain"

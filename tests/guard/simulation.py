@@ -169,7 +169,7 @@ HEAD = (
 
 
 def main() -> None:
-    """Runs what is missing, or writes the table."""
+    """Run what is missing, or writes the table."""
     options = argparse.ArgumentParser()
     options.add_argument("--results", type=File, required=True)
     options.add_argument("--runs", type=int, default=2000)

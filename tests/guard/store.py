@@ -39,14 +39,14 @@ class Past:
     lines: dict[str, list[str]] = field(default_factory=dict)
 
     def counter(self, name: str, labels: Labels, samples: Sequence[tuple[float, float]]) -> None:
-        """Adds one series."""
+        """Add one series."""
         family = name.removesuffix("_total")
         shown = ",".join(f'{key}="{value}"' for key, value in labels.items())
         into = self.lines.setdefault(family, [])
         into += [f"{name}{{{shown}}} {value:g} {at:.3f}" for at, value in samples]
 
     def histogram(self, name: str, labels: Labels, samples: Mapping[float, Sequence[tuple[float, float]]]) -> None:
-        """Adds the buckets of one histogram."""
+        """Add the buckets of one histogram."""
         for bound, counts in samples.items():
             self.counter(f"{name}_bucket", {**labels, "le": "+Inf" if bound == float("inf") else f"{bound:g}"}, counts)
 
@@ -74,7 +74,7 @@ def app(
     seed: int = 1,
     more: Labels | None = None,
 ) -> None:
-    """Writes the counters of an app.
+    """Write the counters of an app.
 
     Args:
         past: Where to.

@@ -80,13 +80,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def guard(shop: Shop, job: str, *more: str, match: str = "") -> Result:
-    """Runs the command over the change of an app, as somebody who may."""
+    """Run the command over the change of an app, as somebody who may."""
     where = ["--prometheus", shop.url.replace("://", "://operator:test@"), "--ca-file", str(shop.lock.authority)]
     return guard_at(shop, where, job, *more, match=match)
 
 
 def guard_at(shop: Shop, where: list[str], job: str, *more: str, match: str = "") -> Result:
-    """Runs the command over the change of an app, with options that say where Prometheus is."""
+    """Run the command over the change of an app, with options that say where Prometheus is."""
     selector = f'job="{job}"{f", {match}" if match else ""}'
     history = shop.home / f"{job}.jsonl"
     common = ["guard", *where, "--match", selector, "--history", str(history)]

@@ -84,7 +84,7 @@ def baseline(server: str) -> bool:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran]:
-    """Upgrades three projects at once, and watches a fourth.
+    """Upgrade three projects at once, and watch a fourth.
 
     `recovered`: by a clean check, with Alertmanager and collector. `unheard`: Alertmanager is down, and Prometheus
     refuses some answers. `between`: somebody else migrates on. `lost`: its Prometheus dies.

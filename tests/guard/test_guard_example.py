@@ -139,14 +139,14 @@ class World:
     webhook: Webhook
 
     def otel_schema(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
-        """Runs a command in the project: its exit code, its JSON object, its stderr."""
+        """Run a command in the project: its exit code, its JSON object, its stderr."""
         command = [str(BIN / "otel-schema"), *arguments, "--json"]
         done = subprocess.run(command, cwd=self.home, env=self.env, capture_output=True, text=True, timeout=900)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout), done.stderr
 
     def guarded(self, target: str, project: str) -> tuple[int, dict[str, Any], str]:
-        """Upgrades under the guard, which may roll back."""
+        """Upgrade under the guard, which may roll back."""
         (self.home / "pyproject.toml").write_text(project)
         where = ["--prometheus", self.prometheus.url, "--alertmanager", self.alertmanager.url]
         app = ["--match", 'job="leads-api"', "--export-interval", "1s"]
@@ -188,7 +188,7 @@ class World:
 
 @contextmanager
 def world(home: Path, server: Server, otelcol: Path) -> Iterator[World]:
-    """Starts everything, and lets a minute of traffic pass."""
+    """Start everything, and let a minute of traffic pass."""
     database = server.fresh()
     (home / "next").mkdir(parents=True)
     (home / "next" / "0002a_index.py").write_text(INDEX)

@@ -135,7 +135,7 @@ class Project:
         down: str | tuple[str, ...] | None = "",
         depends: str | None = None,
     ) -> Project:
-        """Adds a revision after the last one, unless `down` says after which. `up` and `back` are Python, or SQL."""
+        """Add a revision after the last one, unless `down` says after which. `up` and `back` are Python, or SQL."""
         after = self._last if down == "" else down
         bodies = {name: indent(_python(body), "    ") for name, body in {"up": up, "back": back}.items()}
         text = REVISION.format(revision=revision, down=after, depends=depends, **bodies)
@@ -175,7 +175,7 @@ SYSTEMS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb"}
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Project]:
-    """Makes a project on an empty database of a driver."""
+    """Make a project on an empty database of a driver."""
 
     def make(driver: str, env: str | None = None, options: str = "") -> Project:
         kind, _, module = driver.partition("+")

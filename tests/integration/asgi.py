@@ -25,7 +25,7 @@ def requests(app: Any, *calls: tuple[str, str, dict[str, Any]]) -> list[httpx.Re
 
 
 def lifespan(app: Any) -> None:
-    """Starts the application and ends it."""
+    """Start the application and end it."""
 
     async def run() -> list[str]:
         events = iter(["lifespan.startup", "lifespan.shutdown"])

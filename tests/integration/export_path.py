@@ -82,7 +82,7 @@ def leads(
     command: Callable[[int], list[str]] = lambda port: ["uvicorn", "leads_api.app:app", "--port", str(port)],
     ready: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[str, Popen[bytes]]]:
-    """Runs the app, or what `command` says, on a free port; its output goes to `app.log`.
+    """Run the app, or what `command` says, on a free port; its output goes to `app.log`.
 
     Yields:
         Its URL, and its process. Nothing was asked of it yet.
@@ -125,7 +125,7 @@ def process(point: MetricPoint) -> str:
 
 
 def total(points: Iterable[MetricPoint], *by: str) -> Counter[Any]:
-    """Sums the last points of all processes by some attributes; `endpoint` stands for method and route."""
+    """Sum the last points of all processes by some attributes; `endpoint` stands for method and route."""
     sums: Counter[Any] = Counter()
     for point in latest(points):
         values = tuple(endpoint(point.attributes) if key == "endpoint" else point.attributes.get(key) for key in by)

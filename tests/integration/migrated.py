@@ -75,7 +75,7 @@ class Project:
         (self.path / "migrations/env.py").write_text(ENV % self.options)
 
     def revision(self, name: str, down: str | None, up: str, undo: str | None = "pass", head: str = "") -> Path:
-        """Writes a revision."""
+        """Write a revision."""
         file = self.path / f"migrations/versions/{name}_.py"
         text = f'"""{name.title()}."""\nimport sqlalchemy as sa\nfrom alembic import context, op\n{dedent(head)}\n'
         text += f"revision = {name!r}\ndown_revision = {down!r}\n\ndef upgrade():\n{indent(dedent(up), '    ')}\n"
@@ -91,7 +91,7 @@ class Project:
         self.revision("r3", "r2", TABLE.replace('"a"', '"c"'), 'op.drop_table("c")')
 
     def do(self, *arguments: str) -> Said:
-        """Runs otel-schema in this process."""
+        """Run otel-schema in this process."""
         here = Path.cwd()
         os.chdir(self.path)
         try:
@@ -101,14 +101,14 @@ class Project:
         return Said(done.exit_code, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        """Starts otel-schema as a process."""
+        """Start otel-schema as a process."""
         code = "from opentelemetry.instrumentation.schema.cli import main; main()"
         command = [sys.executable, "-c", code, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.path, stdout=pipe, stderr=pipe, text=True, **more)
 
     def sql(self, *statements: str) -> None:
-        """Runs statements on a fresh connection."""
+        """Run statements on a fresh connection."""
         engine = sa.create_engine(self.url, poolclass=NullPool)
         with engine.begin() as connection:
             for statement in statements:
@@ -148,13 +148,13 @@ class Folder(Project):
         (path / "db/migrations").mkdir(parents=True)
 
     def migration(self, name: str, up: str, down: str | None) -> Path:
-        """Writes a migration."""
+        """Write a migration."""
         file = self.path / f"db/migrations/{name}.sql"
         file.write_text(f"-- migrate:up\n{up}\n" + ("" if down is None else f"\n-- migrate:down\n{down}\n"))
         return file
 
     def do(self, *arguments: str, url: str | None = None) -> Said:
-        """Runs otel-schema in this process."""
+        """Run otel-schema in this process."""
         return super().do(*arguments, "--url", url or self.plain)
 
 

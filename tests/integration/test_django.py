@@ -134,7 +134,7 @@ def thread_for_sync_code() -> None:
 
 @pytest.fixture(params=["sync", "async"])
 def send(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Sends one request through the WSGI or the ASGI handler's way to answer."""
+    """Send one request through the WSGI or the ASGI handler's way to answer."""
 
     def ask(method: str, url: str, body: Any = None, **options: Any) -> Any:
         content = {} if body is None else {"data": body, "content_type": "application/json"}

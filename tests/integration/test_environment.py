@@ -47,7 +47,7 @@ ANSWERED = "200\n200\n422\n"
 def python(
     script: str, directory: Path, *before: str | Path, executable: Path | str = sys.executable, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script in a process of its own, by what stands before its Python, with no setting but the given."""
+    """Run a script in a process of its own, by what stands before its Python, with no setting but the given."""
     file = directory / "script.py"
     file.write_text(dedent(script))
     return subprocess.run(

@@ -82,7 +82,7 @@ def shows_nothing_but_text(result: Result) -> None:
 
 
 def prometheus(result: object) -> Talk:
-    """Answers each query alike."""
+    """Answer each query alike."""
     return says(json.dumps({"status": "success", "data": result}), Content_Type="application/json")
 
 

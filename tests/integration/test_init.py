@@ -68,7 +68,7 @@ Loader.add_constructor("!reset", lambda _, node: [])
 
 
 def written(folder: Path, framework: str, *arguments: str, **more: str) -> str:
-    """Writes a project, runs init on it, and returns what it said."""
+    """Write a project, run init on it, and return what it printed."""
     for name, text in {**PROJECTS[framework], **more}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def test_first_numbers(tmp_path: Path, framework: str, more: dict[str, str], lin
 
 
 def answered(folder: Path, *answers: str) -> tuple[str, int]:
-    """Runs init on a terminal, and gives it an answer at each question."""
+    """Run init on a terminal, and give it an answer at each question."""
     ours, its = pty.openpty()
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
     command = [str(Path(sys.executable).with_name("otel-schema")), "init", str(folder)]

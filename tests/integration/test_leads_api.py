@@ -48,7 +48,7 @@ def database(tmp_path_factory):
 
 @pytest.fixture
 def request_app(database):
-    """Sends one request to the app through ASGI."""
+    """Send one request to the app through ASGI."""
 
     def send(method: str, path: str, **options) -> httpx.Response:
         async def ask() -> httpx.Response:

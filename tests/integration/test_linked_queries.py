@@ -179,7 +179,7 @@ def test_ninja_names_the_body_also_before_it_is_validated(telemetry: Telemetry, 
 
 @pytest.fixture
 def settings_urlconf() -> Iterator[Any]:
-    """Serves these URL patterns for one test."""
+    """Serve these URL patterns for one test."""
     import types
 
     from django.test import override_settings

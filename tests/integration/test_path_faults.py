@@ -124,7 +124,7 @@ CASES: list[tuple[str, str, Callable[[], list[Any]]]] = [
 
 
 def inject(where: str, patch: pytest.MonkeyPatch) -> None:
-    """Makes a function or method of ours raise."""
+    """Make a function or method of ours raise."""
     parts = where.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:

@@ -210,7 +210,7 @@ def locked(url: str, mode: str) -> Iterator[None]:
 
 
 def judged(fault: str, driver: str, found: list[tuple[float, float]], usual: bool = False) -> None:
-    """Prints the longest requests, and holds the difference of the quietest or the usual rounds against the limit."""
+    """Print the longest requests, and compare the difference of the quietest or the usual rounds with the limit."""
     times = list(zip(*found, strict=True))  # on a busy machine either application has a round that is long
     on, off = (min(each) * 1e3 for each in times)
     usual_on, usual_off = (statistics.median(each) * 1e3 for each in times)

@@ -92,7 +92,7 @@ class App:
         return self._loop.run_until_complete(coroutine)
 
     def request(self, sql: str = "SELECT 1") -> float:
-        """Runs and commits a statement; returns how long that took, in s."""
+        """Run and commit a statement, and return how long that took, in s."""
 
         async def request_async() -> None:
             async with self.engine.begin() as connection:
@@ -267,7 +267,7 @@ _invalidated: list[Any] = []
 
 @pytest.fixture(autouse=True)
 def invalidations() -> Iterator[None]:
-    """Counts connections that were thrown away."""
+    """Count connections that were thrown away."""
 
     def count(*_: Any) -> None:
         _invalidated.append(1)
@@ -296,13 +296,13 @@ def test_sqlite_writer(telemetry: Telemetry, url: Callable[[str], str], driver: 
 
 
 def reading_return(one: App, returned: Callable[[], float]) -> float:
-    """Gives a connection back, at which the revision is read."""
+    """Give a connection back, at which the revision is read."""
     databases(one)[0].due = 0.0
     return returned()
 
 
 def pausing(one: App) -> Callable[[], float]:
-    """Takes a connection; what is returned gives it back, and says how long that took."""
+    """Take a connection. The function that this returns gives it back, and returns how long that took in s."""
     if not one.is_async:
         connection = one.engine.connect()
 

@@ -35,12 +35,12 @@ class Project(NamedTuple):
     root: Path
 
     def git(self, *arguments: str) -> None:
-        """Runs Git."""
+        """Run Git."""
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", *identity, *arguments], cwd=self.root, check=True, capture_output=True)
 
     def revision(self, name: str, down: str | None) -> None:
-        """Commits a migration."""
+        """Commit a migration."""
         (self.root / f"alembic/versions/{name}.py").write_text(f"revision = {name!r}\ndown_revision = {down!r}\n")
         self.git("add", ".")
         self.git("commit", "-m", name)
@@ -65,7 +65,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Callable[..., str]:
-    """Makes an SQLite database with a version table that holds these heads; gives its URL."""
+    """Make an SQLite database with a version table that holds these heads, and return its URL."""
 
     def make(name: str, *heads: str, table: str | None = None) -> str:
         url = f"sqlite:///{tmp_path / name}.db"
@@ -76,7 +76,7 @@ def database(tmp_path: Path) -> Callable[..., str]:
 
 
 def versioned(url: str, *heads: str, table: str | None = None) -> None:
-    """Fills Alembic's table."""
+    """Fill Alembic's table."""
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
         connection.exec_driver_sql(table or "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
@@ -86,7 +86,7 @@ def versioned(url: str, *heads: str, table: str | None = None) -> None:
 
 
 def status(*arguments: str) -> Result:
-    """Runs the command."""
+    """Run the command."""
     os.environ["COLUMNS"] = "160"
     return CliRunner().invoke(otel_schema, ["status", *arguments])
 

@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a program of an environment that holds the wheel, what it requires, and marshmallow."""
+    """Run a program of an environment that holds the wheel, what it requires, and marshmallow."""
     folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, with_pip=True)
     library = f"marshmallow=={version('marshmallow')}"
@@ -118,7 +118,7 @@ def test_the_command_without_its_extra(run: Callable[..., subprocess.CompletedPr
 
 
 def built(source: Path, folder: Path) -> tuple[Path, Path]:
-    """Builds sdist and wheel of a source tree, at a time and with rights of its own."""
+    """Build sdist and wheel of a source tree, at a time and with rights of its own."""
     build = [sys.executable, "-m", "build", "--sdist", "--wheel", "--no-isolation", "--outdir", folder, source]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     made = subprocess.run(build, env=environment, capture_output=True, text=True, check=False)

@@ -69,7 +69,7 @@ class Table:
         raises: type[BaseException] | Literal["failure"] | None = "failure",
         before: bool = True,
     ) -> Callable[[Callable[[], Calls]], Callable[[], Calls]]:
-        """Adds a row; what is left out is what most ways do: one validation of `Lead`, the first call its miss."""
+        """Add a row; what is left out is what most ways do: one validation of `Lead`, the first call its miss."""
 
         def add(make: Callable[[], Calls]) -> Callable[[], Calls]:
             row = Way(
@@ -89,7 +89,7 @@ class Table:
         return add
 
     def nothing(self, make: Callable[[], Calls]) -> Callable[[], Calls]:
-        """Adds a row of what looks like a validation and counts nothing."""
+        """Add a row of what looks like a validation but counts as none."""
         return self.way(good={}, bad={}, hits=0, misses=0, raises=None)(make)
 
 

@@ -19,7 +19,7 @@ def nothing_left() -> None:
 
 @pytest.fixture
 def fault_row(record_property: Callable[[str, object], None]) -> FaultRow:
-    """Adds a row to the table of faults at the session's end; a property of the test, so from any process."""
+    """Add a row to the table of faults at the session's end; a property of the test, so from any process."""
     return lambda row: record_property("fault", row)
 
 

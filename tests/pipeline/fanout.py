@@ -12,7 +12,7 @@ class FanOut(grpc.GenericRpcHandler):
     """An OTLP/gRPC receiver that answers a request when every receiver behind it has taken it, byte for byte."""
 
     def __init__(self, receivers: Sequence[str]) -> None:
-        """Listens on 127.0.0.1 until the `with` block ends.
+        """Listen on 127.0.0.1 until the `with` block ends.
 
         Args:
             receivers: as host:port.

@@ -24,7 +24,7 @@ Start = Callable[[str], tuple[Collector, Prometheus]]
 
 @pytest.fixture
 def start(otelcol: Path, prometheus: str, tmp_path: Path) -> Iterator[Start]:
-    """Starts a standalone collector, and a Prometheus that scrapes it at the interval that is asked for."""
+    """Start a standalone collector, and a Prometheus that scrapes it at the interval that is asked for."""
     with ExitStack() as stack:
         sink = stack.enter_context(Sink())
 

@@ -136,7 +136,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(params=[pytest.param("plain", marks=pytest.mark.nightly), "tls"])
 def start(request: pytest.FixtureRequest, otelcol: Path, secrets: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Starts the collector of a test; settings (`a::b::c` = YAML) are changed for what would take minutes."""
+    """Start the collector of a test; settings (`a::b::c` = YAML) are changed for what would take minutes."""
     with Sink() as sink:
         started: list[Collector] = []
 

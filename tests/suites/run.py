@@ -21,7 +21,7 @@ WIDTHS = (14, 9, 8, 7, 7, 4, 11, 8, 8, 7, 5)
 
 
 def main() -> int:
-    """Returns 1 if a test newly fails or does not run, a fault of ours was counted, or too little was recorded."""
+    """Return 1 if a test newly fails or does not run, a fault of ours was counted, or too little was recorded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}; default: all")
     parser.add_argument("--subset", action="store_true", help="what fits into each change")
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def examine(label: str, suite: Suite, modes: Sequence[str] | None) -> tuple[list[str], bool]:
-    """Runs one suite in all modes, tells at once, and returns its lines of the table and whether all was well."""
+    """Run one suite in all modes, report at once, and return its lines of the table and whether all passed."""
     runner, rows, fine = Runner(label, suite), list[str](), True
 
     def tell(mode: str, outcome: Outcome, newly: str, remarks: Iterable[str]) -> None:

@@ -65,7 +65,7 @@ class Exchange:
     queries: str | None = None
 
     def count(self, truth: Truth) -> None:
-        """Adds this exchange, once it happened as stated, to the truth."""
+        """Add this exchange, once it happened as stated, to the truth."""
         truth.requests[self.endpoint] += 1
         truth.statuses[self.status] += 1
         for schema in (*self.valid, *self.invalid):

@@ -47,7 +47,7 @@ def run(
     threads: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Truth:
-    """Sends a mix and returns what happened.
+    """Send a mix and return what happened.
 
     The same mix, seed, number of requests and threads send the same requests, but for the lead ids that the app deals.
 

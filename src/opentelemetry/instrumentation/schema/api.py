@@ -1,4 +1,4 @@
-"""What an app calls itself, for what no integration can see. Without `instrument()` all of it does nothing."""
+"""The functions that an app calls itself, for what no integration sees. Without `instrument()` they do nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class endpoint:  # reads as the function it is used as
         @endpoint("import-leads")
         async def import_leads() -> None: ...
 
-    A job ends when its block does or its function's body, however and wherever that is: a function may be a coroutine,
-    a generator or both. A generator's body runs in the job, its caller does not. A task that the job started and that
-    outlives it is outside.
+    A job ends with its block, or with the body of its function, which may be a coroutine, a generator or both. The
+    body of a generator runs in the job, its caller does not. A task that the job starts and that outlives the job is
+    outside from then on.
 
     Args:
         name: The job's name, 1 to 100 characters that hold no data, such as `import-leads`: `schema.endpoint`.
@@ -56,7 +56,7 @@ class endpoint:  # reads as the function it is used as
         # Where the block is left in another context than it was entered in, the current job is none of these.
         mine = [job for job in self._jobs if job.request is current_request.get()] or self._jobs[-1:]
         for job in mine:
-            with contextlib.suppress(ValueError):  # another thread took it, of two that are left elsewhere
+            with contextlib.suppress(ValueError):  # another thread has removed it already
                 self._jobs.remove(job)
             job.end()
             job.__exit__()
@@ -85,7 +85,7 @@ class endpoint:  # reads as the function it is used as
 
 
 class _Job:
-    """One run of a job; `with` it runs a part of it.
+    """One run of a job. Each `with` block runs a part of it: a generator's job has one for each step.
 
     Attributes:
         request: Its holder.
@@ -106,7 +106,7 @@ class _Job:
 
     @faults.guarded("api", None)
     def end(self) -> None:
-        """It is over: count it, once."""
+        """Count the job, once."""
         ended = self.request.end()
         if self._recorder is not None and ended.key:
             self._recorder.count_request(ended)
@@ -191,7 +191,7 @@ def _async_generator(endpoint: Endpoint, function: Callable[..., Any]) -> Callab
 
 
 class validation:  # reads as the function it is used as
-    """A validator of one's own: made once, entered for each validation.
+    """A validator of your own. Make it once, and enter a block for each validation.
 
         lead_row = validation("LeadRow", module=__name__, library="csv", invalid=RowError)
 
@@ -199,16 +199,17 @@ class validation:  # reads as the function it is used as
             if not cells[2]:
                 row.problem("email", "required")
 
-    A block that names a problem or raises one of `invalid` is an invalid validation, one that raises anything else
-    failed with an error. Exceptions pass through. A block inside another validation is part of that one.
+    A block that names a problem or raises one of `invalid` counts as invalid. A block that raises anything else counts
+    as an error. Exceptions pass through. A block inside another validation is part of that validation.
 
-    A block may await. What runs in its task meanwhile is part of it; other tasks and threads are their own.
+    A block may await. Validations that its own task runs meanwhile are part of it, those of other tasks and threads
+    are not.
 
     Args:
         name: `schema.name`, 1 to 100 characters.
         module: `schema.module`, likewise; left out where None.
         library: `schema.library`, likewise.
-        invalid: Exception classes that say that the data broke the schema.
+        invalid: Exception classes that mean that the data broke the schema.
 
     Raises:
         TypeError: If a name is no str.
@@ -239,12 +240,12 @@ class validation:  # reads as the function it is used as
         return ValidationBlock(self._bound[1], self.invalid)
 
     def __getstate__(self) -> dict[str, Any]:
-        """In another process another recorder is active."""
+        """Leave out the probe: in another process another recorder is active."""
         return {**vars(self), "_bound": (None, None)}
 
 
 class ValidationBlock:
-    """One validation by a validator of one's own: what `validation()` gives, and `with` its block."""
+    """One validation by a validator of your own: the block that a `validation` returns when it is called."""
 
     __slots__ = ("_began", "_invalid", "_me", "_opened", "_probe", "_problems")
 
@@ -254,7 +255,7 @@ class ValidationBlock:
         self._opened: Any = None
 
     def problem(self, path: str, rule: str) -> None:
-        """Name a field that broke a rule: the schema's words, such as `items.*.price` and `required`. Never a value.
+        """Name a field that broke a rule, in the schema's words, such as `items.*.price` and `required`. Never a value.
 
         Args:
             path: The field, 1 to 100 characters; the whole value is `$`.

@@ -22,7 +22,7 @@ _R = TypeVar("_R")
 _D = TypeVar("_D")
 
 MAX_KINDS = 100
-"""Kinds of fault that are told apart: the application's classes may come with data. Further ones are one, `_OTHER`."""
+"""Kinds of fault that are counted separately: applications may make error classes without end. Others are `_OTHER`."""
 
 OTHER = "_OTHER"
 
@@ -61,7 +61,7 @@ def swallow(component: str, error: BaseException) -> None:
 
 
 def interrupts(error: BaseException) -> bool:
-    """Whether it is no fault of ours: a signal handler raised it while our code ran, or it ends the program."""
+    """Whether `error` is not our fault: a signal handler raised it while our code ran, or it ends the program."""
     if issubclass(type(error), (KeyboardInterrupt, SystemExit, GeneratorExit)):
         return True
     frames = [each.tb_frame.f_code for each in _traceback(error)]
@@ -95,7 +95,12 @@ def _place(error: BaseException) -> str:
 
 
 def guarded(component: str, default: _D) -> Callable[[Callable[_P, _R]], Callable[_P, _R | _D]]:
-    """Decorate an observing function: what it raises is swallowed, and `default` returned."""
+    """Decorate a function of ours: if it raises, swallow the error and return `default`.
+
+    Args:
+        component: As for `swallow`.
+        default: Returned after an error.
+    """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R | _D]:
         @functools.wraps(function)

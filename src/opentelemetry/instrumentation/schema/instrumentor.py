@@ -62,7 +62,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
             """Observe every schema validation from now on."""
 
         def uninstrument(self, **kwargs: Any) -> None:
-            """Give every library back what it had."""
+            """Restore every library as it was."""
 
         @property
         def is_instrumented_by_opentelemetry(self) -> bool:
@@ -103,7 +103,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         try:
             patches.undo(recorder.close)
             patches.undo(mismatches.join, 1.0)
-            if under_instrument:  # an app that sets its own providers up has given them what identity it likes
+            if under_instrument:  # an app that sets up its own providers also chooses their identity
                 patches.undo(Instance(get_meter_provider(), get_tracer_provider()).close)
             patches.on_import("greenlet", f"{__package__}._recording.stack", stack.follow_greenlets)
             if chosen.aggregation == "fold":
@@ -127,7 +127,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
 
 
 def _warn_unless_configured() -> None:
-    """Say what is missing where `opentelemetry-instrument` found nothing that sets up an SDK."""
+    """Log which package is missing if `opentelemetry-instrument` found none that sets up an SDK."""
     unset = type(get_meter_provider()).__module__.startswith("opentelemetry.metrics")  # the API's own, which drop all
     if entry_points(group="opentelemetry_configurator") or not unset:
         return

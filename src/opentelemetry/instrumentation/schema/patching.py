@@ -22,9 +22,10 @@ else:
 
 
 class Method:
-    """A method of ours on a class that may be sent to another process by value (cloudpickle, and what vendors it).
+    """A patched method on a class that cloudpickle may send to another process by value.
 
-    There the class has what we replaced, as it has without us: ours holds what cannot travel, and may not be installed.
+    It is pickled as the method that it replaced. Ours holds objects that cannot be pickled, and this package may not
+    be installed in the other process.
     """
 
     __slots__ = ("_original", "_ours")
@@ -36,11 +37,11 @@ class Method:
         return self._ours.__get__(instance, owner)
 
     def __reduce__(self) -> Any:
-        return cast, (None, self._original)  # of the standard library, and gives back what it got
+        return cast, (None, self._original)  # `cast` is in the standard library, and returns its second argument
 
 
 class ClassMethod(_classmethod):
-    """Likewise a class method."""
+    """The same for a class method."""
 
     def __init__(self, ours: Callable[..., Any], original: Any) -> None:
         super().__init__(ours)
@@ -66,7 +67,7 @@ class Patches:
     def replace(self, parent: Any, name: str, value: object) -> None:
         """Set `parent.name`; closing restores what `vars(parent)` held, or deletes the name where it held nothing.
 
-        Only while `value` still stands there: what somebody else put over it is theirs to take away.
+        It restores only while `value` is still in place: a patch that somebody put over it is theirs to remove.
         """
         held = cast("dict[str, Any]", vars(parent))
         original = held.get(name, _MISSING)
@@ -85,7 +86,7 @@ class Patches:
     def wrap(self, parent: Any, name: str, wrapper: Callable[..., Any]) -> None:
         """Put a wrapt wrapper `(wrapped, instance, args, kwargs)` around a method or function off the hot path.
 
-        A wrapper that was left under somebody else's patch passes calls through once these patches are closed.
+        If closing leaves the wrapper under somebody else's patch, it only passes calls through.
         """
         held = cast("dict[str, Any]", vars(parent))
         original = held[name] if name in held else getattr(parent, name)

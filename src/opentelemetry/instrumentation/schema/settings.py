@@ -1,7 +1,7 @@
-"""What the user may set: arguments of `instrument()` over environment variables over defaults.
+"""What the user may set: arguments of `instrument()` win over environment variables, and those over defaults.
 
-Read and checked once, at start. A bad value warns with the variable's name and what is used instead, an unknown name
-with the one that may be meant; neither stops the app.
+Read and checked once, at start. A value that is not valid logs a warning with the variable's name and the value used
+instead. An unknown name logs a warning with the name that is probably meant. Neither stops the app.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _T = TypeVar("_T")
 
 PREFIX = "OTEL_PYTHON_SCHEMA_"
 FRAMEWORKS = ("django", "fastapi", "flask", "starlette")
-"""Those whose excluded URLs may be set one by one, in the variables of opentelemetry-instrumentation-<framework>."""
+"""Frameworks with excluded URLs of their own, in the variables of opentelemetry-instrumentation-<framework>."""
 
 
 class Arguments(TypedDict, total=False):
-    """The arguments of `instrument()`; what each means is said at `Settings`."""
+    """The arguments of `instrument()`; `Settings` explains them."""
 
     meter_provider: MeterProvider | None
     tracer_provider: TracerProvider | None
@@ -55,7 +55,7 @@ def _one_of(*choices: str) -> Callable[[str], Any]:
     return parse
 
 
-# Narrower than float(), for the gateway reads the same variable: its collector checks it by the same expression.
+# Stricter than float(): the gateway's collector reads the same variable, and checks it by the same expression.
 _MILLISECONDS = re.compile(r"^ *\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})? *$")
 
 
@@ -134,11 +134,11 @@ class Settings:
 
 
 def load(arguments: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from arguments over environment over defaults.
+    """Load the settings: arguments win over the environment, the environment over defaults.
 
     Args:
         arguments: Keyword arguments of `instrument()`.
-        environment: Where the variables are looked up.
+        environment: The environment variables.
     """
     _warn_of_unknown(arguments, environment)
     values: dict[str, Any] = {"excluded_urls": _excluded_urls(arguments.get("excluded_urls"), environment)}
@@ -169,7 +169,7 @@ def _excluded_urls(argument: object, environment: Mapping[str, str]) -> dict[str
 
 
 def _warn_of_unknown(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """Name each argument and variable that is no setting, and the one that may be meant."""
+    """Warn of each argument and variable that is no setting, and name the one that is probably meant."""
     variables = [PREFIX + option.name.upper() for option in fields(Settings) if "parse" in option.metadata]
     passed_on = {"logger_provider"}  # what others pass to every instrumentor
     for given, known in (

@@ -1,6 +1,6 @@
-"""Text that may come with data, made fit for an attribute where it enters: bounded, valid Unicode, printable.
+"""Makes text that may come with data fit for an attribute: bounded, valid Unicode, printable.
 
-One lone surrogate in a label would stop every scrape, one name of some megabytes every export of the process.
+One lone surrogate in a label would fail every scrape. One name of some megabytes would fail every export.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _qualname: Any = type.__dict__["__qualname__"].__get__  # a metaclass may answer
 
 
 def clean(text: str) -> str:
-    """The text as an attribute may carry it: what is no printable character becomes `�`, or a space where it is one."""
+    """The text as an attribute may hold it: white space becomes a space, every other unprintable character `�`."""
     if type(text) is str and len(text) <= MAX_TEXT and text.isprintable():
         return text
     return _cleaned(text)
 
 
 def class_name(thing: object) -> str:
-    """The qualified name of an object's class; asks neither the object nor a metaclass."""
+    """The qualified name of an object's class, found without running code of the object or of a metaclass."""
     return clean(_qualname(type(thing)))
 
 
 def exact(thing: object) -> str | None:
-    """A text as a plain `str`, also where it is of a subclass, which is not asked; None for what is no text."""
+    """A text as a plain `str`, found without running code of a subclass; None if it is not text."""
     if type(thing) is str:
         return thing
     return str.__getitem__(cast("str", thing), slice(None)) if issubclass(type(thing), str) else None

@@ -1,7 +1,7 @@
 """Rules, dashboards and Alertmanager's config, rendered from templates with the values of the parameters.
 
-A template has marks: `@{name}` or `@{name:form}` for a parameter or a form of the scope, `@{labels}` for the labels
-that were asked for. In a dashboard's JSON, an element or key with `@{label}` stands once for each further own label.
+A template has marks: `@{name}` or `@{name:form}` for a parameter or a form of the scope, `@{labels}` for the labels of
+`--label`. In a dashboard's JSON, an element or key with `@{label}` is repeated for each own label beside `job`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DASHBOARDS: Final = (
     "schema-health", "schema-validation", "schema-cache", "schema-versions", "schema-migrations", "schema-pipeline",
 )  # fmt: skip
 RECEIVERS: Final = "receivers.yml"
-"""Alertmanager's receivers, which people edit: whoever has such a file keeps it."""
+"""Alertmanager's receivers. People edit this file, so `export` keeps one that exists."""
 
 _MARK: Final = re.compile(r"@\{(\w+)(?::(\w+))?\}")
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -29,10 +29,10 @@ _PER_LABEL: Final = "@{label}"
 _ONE_LINE: Final = ' | reReplaceAll "[[:cntrl:]]+" " "'
 _TEXTS: Final = {
     "schema": _ONE_LINE,
-    # what Slack reads as a mention or a link is only text in a name
+    # in a name, what Slack would read as a mention or a link is text
     "schema.slack": _ONE_LINE + ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceAll ">" "&gt;"',
 }
-"""Alertmanager's notification texts, and what each value in them goes through."""
+"""Alertmanager's notification texts → the template functions that each value in them passes."""
 
 
 def templates() -> Path:
@@ -47,7 +47,7 @@ def render(template: str, values: Mapping[str, str], labels: Mapping[str, str] |
 
     def replace(mark: re.Match[str]) -> str:
         name, form = mark.groups()
-        if name == "labels":  # all of them, but for one that the rule sets itself
+        if name == "labels":  # all labels, except one that the rule sets itself
             chosen = {key: value for key, value in (labels or {}).items() if key != form}
             return "".join(f", {key}: {_quoted(value)}" for key, value in chosen.items())
         scoped = scope.form(name, form)
@@ -82,7 +82,7 @@ def alertmanager(values: Mapping[str, str], receivers: str | None = None) -> Ite
 
     Args:
         values: of the parameters.
-        receivers: the receivers that stand already, as people edited them; None for those of the template.
+        receivers: the text of the edited receivers; None for those of the template.
     """
     teams = listed(values["teams"])
     if receivers is None:
@@ -105,7 +105,7 @@ def dashboard(name: str, values: Mapping[str, str]) -> str:
 
 
 def filled(node: Any, values: Mapping[str, str]) -> Any:
-    """JSON with its marks replaced; a number where nothing but a mark of a number is in a string."""
+    """JSON with its marks replaced. A string that is only the mark of a number becomes a number."""
     if isinstance(node, str):
         rendered = render(node, values)
         mark = _MARK.fullmatch(node)
@@ -130,7 +130,7 @@ def _repeated(key: str, value: Any, values: Mapping[str, str]) -> Iterator[tuple
 
 
 def _for_each_label(element: Any, values: Mapping[str, str]) -> list[Any]:
-    """The element, or where a text directly in it has the mark, one for each label."""
+    """The element; if a text directly in it has the mark, one element for each label."""
     direct = cast("dict[str, Any]", element).values() if isinstance(element, dict) else [element]
     if not any(isinstance(text, str) and _PER_LABEL in text for text in direct):
         return [element]
@@ -158,10 +158,10 @@ def files(
 
 
 def origin(name: str) -> str:
-    """What tells the templates of a dashboard or of rules in this package from those in another; "" for other files.
+    """A hash of the templates of a dashboard or of rules, which differs between packages; "" for other files.
 
     Args:
-        name: of a written file, whatever its prefix.
+        name: of a written file, with any prefix.
     """
     for template in (*RULES, *(f"{one}.json" for one in DASHBOARDS)):
         if Path(name).name.endswith(template):
@@ -170,7 +170,7 @@ def origin(name: str) -> str:
 
 
 def configs() -> Iterator[tuple[str, str]]:
-    """Path and content of the collector's and Prometheus' configs, the same for all: their settings are variables."""
+    """Path and content of the configs of collector and Prometheus. They have no marks: their settings are variables."""
     packaged = Path(__file__).with_name("configs")
     root = packaged if packaged.is_dir() else Path(__file__).parents[5] / "collector-config"
     for folder, pattern in (("collector", "*.yaml"), ("collector", "*s/*.yaml"), ("", "prometheus/*.yml")):

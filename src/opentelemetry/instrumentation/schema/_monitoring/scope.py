@@ -1,4 +1,4 @@
-"""What tells one installation's series, alerts and files from its neighbours': selector, own labels, prefix."""
+"""Keeps one installation's series, alerts and files apart from others: selector, own labels, prefix."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Scope:
     """The installation that the parameters describe.
 
     Attributes:
-        further: the own labels beside `job`: those that were asked for, and those that the selector names. What the
-            selector chooses by stays on every series and alert, so that two selectors never give equal ones.
+        further: the own labels beside `job`: those of the parameter, and those that the selector names. Every series
+            and alert keeps the labels that the selector names, so that two selectors never give equal ones.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ class Scope:
         self.further = [label for label in dict.fromkeys(named) if label != "job"]
 
     def form(self, name: str, form: str | None) -> str | None:
-        """What a mark of the scope stands for, None if the mark is a plain parameter's."""
+        """The text that replaces a mark of the scope; None for the mark of a plain parameter."""
         if name == "selector" and form == "telemetry":  # for alerts whose `team` is the platform's
             return _selector([str(matcher) for matcher in self._selector if matcher.label != "team"], "more")
         if name == "selector":
@@ -103,9 +103,9 @@ class Scope:
         return ", ".join(["job", *further])
 
     def _linked(self, opening: bool) -> str:
-        """Adds each own label to a link in the label `panel`: all values where a row has none.
+        """Add each own label to a link in the label `panel`; a row without the label links to all values.
 
-        The selector chooses the others already. An alert about telemetry has the platform's team, not its series'.
+        The selector fixes the other labels. An alert about telemetry has the team of the platform, not of its series.
         """
         fixed = {matcher.label for matcher in self._selector}
         chosen = [label for label in self.further if label not in fixed]
@@ -119,7 +119,7 @@ class Scope:
         )
 
     def _error_ratio(self) -> str:
-        """Failed validations over requests, as promised: everybody's. With a scope, ours alone."""
+        """Failed validations over requests: of all apps, or with a scope of its own apps alone."""
         if not self.further:
             return "sum(rate(validation_errors_total[1m])) / sum(rate(api_requests_total[1m]))"
         by, selector = ", ".join(self.further), self.form("selector", "more")
@@ -132,7 +132,7 @@ class Scope:
 
 
 def _selector(found: list[str], form: str | None) -> str:
-    """Matchers alone, in braces of their own (`only`), or after others (`more`)."""
+    """Matchers as they are, in braces of their own (`only`), or after other matchers (`more`)."""
     text = ", ".join(found)
     if form == "only":
         return f"{{{text}}}" if text else ""
@@ -140,7 +140,7 @@ def _selector(found: list[str], form: str | None) -> str:
 
 
 def _prefix(prefix: str, form: str | None) -> str:
-    """The prefix as it stands before names of files and groups, before `recorded` names, or after a `title`."""
+    """The prefix before names of files and groups, before `recorded` names, or after a `title`."""
     if not prefix:
         return ""
     if form == "recorded":

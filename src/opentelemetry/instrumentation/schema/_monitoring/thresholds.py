@@ -21,8 +21,8 @@ class Parameter(NamedTuple):
     Attributes:
         name: As in `--set name=value`.
         default: As written into the files.
-        kind: What values it takes; `values.py` checks each kind.
-        why: Where the default comes from, as the rules' comments say.
+        kind: Which values it takes; `values.py` checks each kind.
+        why: Why this is the default, for the comments of the rules.
     """
 
     name: str
@@ -132,13 +132,13 @@ def seconds(duration: str) -> int:
 
 
 def spellings(bound: str) -> str:
-    """A bucket's boundary as the paths write it in `le`, 1 and 1.0, 1e-05 and 0.00001: a pattern if several."""
+    """A bucket's boundary as exporters write it in `le`: 1 or 1.0, 1e-05 or 0.00001. A pattern if there are several."""
     number = float(bound)
     return "|".join(dict.fromkeys((f"{number:.7f}".rstrip("0").rstrip("."), f"{number:g}", repr(number))))
 
 
 def formatted(name: str, value: str, form: str | None) -> str:
-    """A parameter's value in a form; None for the value itself.
+    """A parameter's value in a form; form None is the value itself.
 
     Args:
         name: of the parameter.

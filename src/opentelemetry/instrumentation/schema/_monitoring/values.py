@@ -1,4 +1,4 @@
-"""Which values `otel-schema export` takes: those with which every file is valid and every alert can fire."""
+"""Checks the values of `otel-schema export`: with those it takes, every file is valid and every alert can fire."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESERVED: Final = frozenset(
         "resource_environment",
     ]
 )
-"""Labels that rules, routes and dashboards set or keep themselves, beside those of our metrics."""
+"""Labels that rules, routes and dashboards set or keep themselves. Labels of our metrics are reserved too."""
 _OURS: Final = re.compile(r"__.*|schema_.*|http_.*|db_.*|otel_.*")
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DURATION: Final = re.compile(r"([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?")
@@ -44,11 +44,11 @@ _QUOTING: Final = frozenset("\"\\'`{}")
 
 
 class ParameterError(Exception):
-    """A value that no file can hold or with which an alert cannot fire; the message names both and the reason."""
+    """A value that a file cannot hold, or with which an alert cannot fire. The message names both and the reason."""
 
 
 def check_values(given: Mapping[str, str]) -> dict[str, str]:
-    """All values, the given ones over the defaults.
+    """Check the given values, and return them over the defaults.
 
     Raises:
         ParameterError: if there is no such parameter, or it does not take the value.
@@ -69,7 +69,7 @@ def check_values(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_labels(labels: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:
-    """The labels that every alert about an app is to have.
+    """Check the labels that every alert about an app is to have, and return them.
 
     Raises:
         ParameterError: if one is no label, or replaces one that a rule keeps.
@@ -86,7 +86,7 @@ def check_labels(labels: Mapping[str, str], values: Mapping[str, str]) -> Mappin
 
 
 def _together(values: Mapping[str, str]) -> None:
-    """What only several values together make impossible."""
+    """Check values that are valid alone, but not together."""
     objective = float(values["slo_objective"])
     for name in ("burn_1h", "burn_6h", "burn_1d", "burn_3d"):
         if float(values[name]) * (1 - objective) >= 1:
@@ -129,7 +129,7 @@ def _factor(value: str) -> str:
 
 
 def _boundary(bounds: tuple[float, ...]) -> Callable[[str], str]:
-    """One of the boundaries; a quantile is never above the last one, so the caller leaves that one out."""
+    """Check for one of the boundaries. The caller leaves the last one out: a quantile is never above it."""
     listing = " ".join(f"{bound:.6f}".rstrip("0").rstrip(".") for bound in bounds)
 
     def check(value: str) -> str:
@@ -184,7 +184,7 @@ def _matchers(value: str) -> str:
 
 
 def _pattern(value: str) -> str:
-    """Only names, `.*`, `.+`, `.?`, `|` and groups: what every engine of regular expressions reads alike."""
+    """Allow names, `.*`, `.+`, `.?`, `|` and groups: every engine of regular expressions reads these alike."""
     if not re.fullmatch(r"(?:[a-zA-Z0-9_/:@ -]|\.[*+?]?|\||\((?!\?)|\)[?]?)+", value) or len(value) > 500:
         return "is not a pattern of names, `.`, `.*`, `.+`, `|` and groups"
     try:

@@ -1,6 +1,6 @@
-"""Writes below one folder, and never over what it did not write or what was edited since.
+"""Writes files below one folder. Never replaces a file of somebody else, or one that was edited since.
 
-Each file says in its first line, in JSON as its first key, the hash of the rest and of the template that it is made of.
+The first line of each file, in JSON the first key, holds the hash of the rest and of its template.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final, Literal
 from .rendering import origin
 
 State = Literal["new", "unchanged", "written", "edited", "foreign"]
-"""Of a file where one is to be written: none yet; the very same; written by us and not touched since; written by us and
-edited since; of somebody else."""
+"""What is at the path of a file to write: nothing, the same text, a file of ours that nobody edited, one that somebody
+edited, or a file of somebody else."""
 
 _SAYS: Final = "otel-schema export, and replaced by it as long as the rest has the hash sha256:"
 _OF: Final = ", template "
@@ -27,7 +27,7 @@ _SEAL: Final = re.compile(rf'^(?:# | "__otel_schema_export": "|\{{\{{/\* ){re.es
 
 
 class WritingError(Exception):
-    """A file that must not be written; the message names it and the way out."""
+    """A file that must not be written. The message names it, and says what to do."""
 
 
 def sealed(name: str, text: str) -> str:
@@ -58,7 +58,7 @@ def unsealed(text: str) -> str:
 
 
 def state(path: Path, text: str) -> State:
-    """What stands where a text is to be written.
+    """The state of the path where a text is to be written.
 
     Raises:
         OSError: if it cannot be read.
@@ -75,7 +75,7 @@ def state(path: Path, text: str) -> State:
 
 
 def difference(path: Path, name: str, text: str) -> str:
-    """What would change, as a unified diff; empty if nothing but the hash would."""
+    """The change to a file as a unified diff; empty if only the hash would change."""
     there = unsealed(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else ""
     lines = difflib.unified_diff(
         there.splitlines(keepends=True), unsealed(text).splitlines(keepends=True), f"there/{name}", f"written/{name}"
@@ -102,7 +102,7 @@ def check(directory: Path, files: Mapping[str, str], force: bool) -> None:
 
 
 def write(directory: Path, files: Mapping[str, str]) -> Iterable[Path]:
-    """Writes files that are checked; each is whole or not there at all.
+    """Write files that `check` allowed. Each is written whole or not at all.
 
     Raises:
         OSError: if one cannot be written.
@@ -116,7 +116,7 @@ def write(directory: Path, files: Mapping[str, str]) -> Iterable[Path]:
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-            draft.replace(path)  # over a link it would replace the link, never what that leads to
+            draft.replace(path)  # a link would itself be replaced, never its target
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

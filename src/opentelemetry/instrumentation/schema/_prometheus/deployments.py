@@ -33,7 +33,7 @@ class Deployments:
     """What a Prometheus knows now, joined by job and instance.
 
     Args:
-        prometheus: Is asked three questions.
+        prometheus: The Prometheus, which gets three queries.
 
     Raises:
         SourceError: if it does not answer.
@@ -56,7 +56,7 @@ class Deployments:
 
         Args:
             environment: Its `deployment.environment.name`; None takes every process that uses the database's name.
-            tool: Whose version table.
+            tool: The migration tool.
             namespace: `db.namespace`.
         """
         named = {key for key, each in self._targets.items() if each.get("deployment_environment_name") == environment}

@@ -2,7 +2,7 @@
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 
-Each line is read from left to right once: an endpoint that sends odd text costs no more than one that sends much.
+It reads each line from left to right once, so a malformed line takes no longer than a good one of the same length.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _sample(line: str) -> Sample:
 
 
 def _labels(line: str, at: int, name: str, labels: dict[str, str]) -> tuple[str, int]:
-    """Fills in labels from the character after the brace; the sample's name, and where the rest begins."""
+    """Fill `labels` from the character after the brace. Returns the sample's name, and where the rest begins."""
     while True:
         if found := _LABEL.match(line, at):
             labels[found[1]] = _unescaped(found[2])

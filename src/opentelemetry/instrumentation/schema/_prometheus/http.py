@@ -1,4 +1,4 @@
-"""GET and POST, as every command does it: with credentials, deadline and size limit, nothing secret in a message."""
+"""GET and POST for every command: with credentials, a deadline and a size limit. Messages hold no secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_REDIRECTS: Final = 5
 
 
 class SourceError(Exception):
-    """Something that cannot be read; the message is one line, names it without secrets, and says what to do."""
+    """A source that cannot be read. The message is one line, names it without secrets, and says what to do."""
 
 
 class StatusError(SourceError):
@@ -48,13 +48,13 @@ class StatusError(SourceError):
 
 @dataclass(frozen=True)
 class Access:
-    """How servers are talked to; credentials in a URL come on top.
+    """How to talk to servers; credentials in a URL come on top.
 
     Attributes:
-        headers: Sent to the host of the URL, never to another one that it redirects to.
-        context: Which certificates are trusted; None trusts those that the system does.
+        headers: Sent to the host of the URL, never to another host that it redirects to.
+        context: Which certificates to trust; None for those that the system trusts.
         timeout: Seconds for a whole answer.
-        notice: Told of what a user should know though it is no error.
+        notice: Function that shows the user a message that is no error.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -64,12 +64,12 @@ class Access:
 
 
 DEFAULT: Final = Access()
-"""Without anything but what the URL says."""
+"""No headers, the system's certificates, the usual deadline."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer with a status that is no error."""
+    """A whole answer, with a status that is no error."""
 
     content_type: str
     text: str
@@ -78,14 +78,14 @@ class Answer:
 def get(
     url: str, access: Access, parameters: Mapping[str, str | float] | None = None, below: str = "", accept: str = "*/*"
 ) -> Answer:
-    """Reads what a URL answers.
+    """Read what a URL answers.
 
     Args:
         url: May hold `user:password@`, which is sent as Basic authentication.
-        access: Everything else that the server must be told, and what it is allowed.
+        access: Headers, certificates and deadline.
         parameters: Added to the URL's query.
         below: Added to the URL's path.
-        accept: The media type that is asked for.
+        accept: The media type to ask for.
 
     Raises:
         StatusError: if the status is an error.
@@ -95,7 +95,7 @@ def get(
 
 
 def post(url: str, access: Access, below: str, body: str) -> Answer:
-    """Sends a JSON document.
+    """Send a JSON document.
 
     Args:
         url: As for `get`.
@@ -137,12 +137,12 @@ def _ask(
     try:
         for _ in range(_MOST_REDIRECTS + 1):
             request = Request(at.geturl(), body, headers)  # noqa: S310 (the scheme is checked)
-            # without the handlers that follow redirects and raise for a status: it is what http.client answers
+            # no handler follows redirects or raises for a status, so this is http.client's own response
             with cast("HTTPResponse", opener.open(request, timeout=_left(end))) as answer:
                 location = answer.headers.get("Location")
                 if answer.status not in _REDIRECTS or not location:
                     return _read(answer, shown)
-                if body is not None:  # what is sent would change on the way, as POST becomes GET
+                if body is not None:  # a redirect would turn POST into GET
                     raise SourceError(f"{shown} redirects what is sent to it: give the URL that answers")
             to = _redirected(at, location, shown)
             if _origin(to) != _origin(at):
@@ -165,7 +165,7 @@ def _ask(
 
 
 def masked(url: str) -> str:
-    """A URL without credentials, and with `***` for each value of its query; of what is no URL, nothing secret."""
+    """A URL without credentials, and with `***` for each value of its query. Of other text, what cannot be secret."""
     try:
         parts = _split(url)
     except SourceError:
@@ -175,7 +175,7 @@ def masked(url: str) -> str:
 
 
 def check(url: str) -> None:
-    """Checks that a URL can be asked.
+    """Check that a request can be made of a URL.
 
     Raises:
         SourceError: if it cannot.
@@ -201,7 +201,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _bare(url: str) -> str:
-    """Of what is no URL, what cannot be secret: whatever stands before an @ may be a password, if badly written."""
+    """The part of a malformed URL that cannot be secret: what is before an @ may be a password."""
     scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
     rest = re.split("[?#]", rest.rpartition("@")[2])[0]
     return cleaned(f"{scheme}://{rest}" if scheme.isalpha() else rest)
@@ -278,13 +278,13 @@ class _Https(HTTPSHandler):
 
 
 class _Deadline:
-    """Of a connection: connecting, and every single read, end at one time, however few bytes come with each."""
+    """A connection with one deadline, for connecting and for all reads together, however few bytes come with each."""
 
     def __init__(self, end: float, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._end = end
         self.response_class = partial(_Response, end)
-        # http.client's own gives each address of a name the whole time
+        # http.client would give each address of a name the whole time
         self._create_connection = partial(_connected, end)
 
     def connect(self) -> None:
@@ -293,7 +293,7 @@ class _Deadline:
 
 
 def _connected(end: float, address: tuple[str, int], *_: object) -> socket.socket:
-    """A connection to the first address of a name that takes one."""
+    """A connection to the first address of a name that accepts it."""
     failed: OSError | None = None
     for family, kind, protocol, _name, at in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
         peer = socket.socket(family, kind, protocol)
@@ -323,7 +323,7 @@ class _Response(HTTPResponse):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """A socket's bytes, as long as there is time."""
+    """A socket's bytes, until the deadline."""
 
     def __init__(self, end: float, sock: socket.socket) -> None:
         self._end = end

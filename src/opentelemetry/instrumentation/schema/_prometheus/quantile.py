@@ -1,4 +1,4 @@
-"""What Prometheus computes from a classic histogram, computed the same way here."""
+"""Computes quantiles and shares of a classic histogram, as Prometheus does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 Counts = Mapping[float, float]
-"""Upper bound of a bucket to its cumulative count. A counter is the single bucket +Inf."""
+"""Upper bound of a bucket → its cumulative count. A counter is the single bucket +Inf."""
 
 
 def histogram_quantile(q: float, counts: Counts) -> float:
@@ -29,7 +29,7 @@ def histogram_quantile(q: float, counts: Counts) -> float:
     bounds = sorted(counts)
     if len(bounds) < 2 or bounds[-1] != math.inf:
         return math.nan
-    # sums of scrapes taken at different instants may fall from one bucket to the next
+    # with scrapes of different moments, the sum of a bucket may be below that of the bucket before
     cumulative: list[float] = []
     for bound in bounds:
         cumulative.append(max(counts[bound], cumulative[-1]) if cumulative else counts[bound])

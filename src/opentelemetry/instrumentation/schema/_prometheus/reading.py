@@ -1,4 +1,4 @@
-"""One look at the instruments of `semconv`, wherever it came from."""
+"""The values of the instruments of `semconv` at one moment, from whichever source."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Values = tuple[str, ...]
 _GAUGES: Final = {instrument.name for instrument in semconv.INSTRUMENTS if instrument.kind == "gauge"}
 
 _MOST: Final = 2.0**64
-"""More than anything here was ever counted."""
+"""Counts above this are not believed."""
 
 Sample = tuple[str, Mapping[str, str], float]
 """Sample name, labels, value."""
 
 
 def sample_name(instrument: Instrument) -> str:
-    """The name of the samples that are read of an instrument; a histogram's `+Inf` bucket is also its count."""
+    """The name of the samples that we read of an instrument. A histogram's `+Inf` bucket is also its count."""
     return instrument.prometheus + ("_bucket" if instrument.kind == "histogram" else "")
 
 
 def label_names(instrument: Instrument) -> list[str]:
-    """The labels that are kept of an instrument; those of the path (job, instance, scope) are summed over."""
+    """The labels that we keep of an instrument. We sum over those of the path (job, instance, scope)."""
     names = [*(attribute.replace(".", "_") for attribute in instrument.attributes), _OVERFLOW]
     return [*names, "le"] if instrument.kind == "histogram" else names
 
@@ -42,12 +42,12 @@ _INSTRUMENTS: Final = {sample_name(instrument): instrument for instrument in sem
 
 @dataclass(frozen=True)
 class Reading:
-    """What had been counted at one moment, or, with `seconds`, during that many seconds.
+    """The counts at one moment or, with `seconds`, the increases during so many seconds.
 
     Attributes:
         series: By instrument name, then by the values of the instrument's attributes in their order.
         seconds: Length of the time covered; None from each process's start.
-        start: What had been counted from the start, where this is a part of it and that is known.
+        start: The totals since each process's start, if this is an increase and they are known.
     """
 
     series: Mapping[str, Mapping[Values, Counts]]
@@ -56,14 +56,14 @@ class Reading:
 
     @classmethod
     def of(cls, samples: Iterable[Sample], seconds: float | None = None) -> Reading:
-        """Sums samples over every label that is not the instrument's own; ignores those of other metrics.
+        """Sum samples over every label that is not the instrument's own; ignore those of other metrics.
 
-        Of a gauge the largest is kept: each process tells the same.
+        Of a gauge the largest value counts: each process reports the same.
 
-        The sum of the attribute sets past a limit bears `otel.metric.overflow` as its first attribute.
+        The sum of the attribute sets past a limit has `otel.metric.overflow` as its first attribute.
 
         Raises:
-            ValueError: if a sample is no count; names it.
+            ValueError: if a sample is no count; the message names it.
         """
         series: dict[str, dict[Values, dict[float, float]]] = {i.name: {} for i in semconv.INSTRUMENTS}
         for name, labels, value in samples:
@@ -84,11 +84,11 @@ class Reading:
 
     @property
     def empty(self) -> bool:
-        """Whether not a single series of ours is there."""
+        """Whether there is no series of ours at all."""
         return not any(self.series.values())
 
     def by(self, instrument: Instrument, *attributes: str) -> dict[Values, Counts]:
-        """Sums an instrument by some of its attributes.
+        """Sum an instrument by some of its attributes.
 
         Raises:
             ValueError: if the instrument has no such attribute.
@@ -102,15 +102,15 @@ class Reading:
         return dict(summed)
 
     def totals(self, instrument: Instrument, *attributes: str) -> dict[Values, float]:
-        """As `by`, but only how many."""
+        """As `by`, with the total count of each group alone."""
         return {values: counts.get(math.inf, 0.0) for values, counts in self.by(instrument, *attributes).items()}
 
     def counted(self, instrument: Instrument, *attributes: str) -> set[Values]:
-        """The groups of `by` that have ever counted, as far as is known."""
+        """The groups of `by` whose count was ever above 0, as far as we know."""
         return {values for values, count in (self.start or self).totals(instrument, *attributes).items() if count}
 
     def since(self, earlier: Reading, seconds: float) -> Reading:
-        """What was counted after `earlier`, of the same source; a series that fell has restarted from zero."""
+        """The increase since `earlier`, a reading of the same source. A series that fell has restarted from zero."""
         return Reading(
             {
                 name: {

@@ -13,7 +13,7 @@ from .quantile import histogram_quantile, share_above
 from .reading import Reading, Values
 
 SLOW: Final = 0.01
-"""Seconds: the promised alert's threshold, a boundary of every duration histogram."""
+"""Seconds: the threshold of the alert on validation time, and a boundary of every duration histogram."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Validations:
     """The validations of one schema.
 
     Attributes:
-        counted: Whether there was ever one, also before the time covered; so in the other rows.
+        counted: Whether there was ever one, also before the time covered. The other rows have the same.
     """
 
     schema: str
@@ -40,8 +40,8 @@ class Endpoint:
     """The requests of one endpoint and the validations that failed in them.
 
     Attributes:
-        error_rate: NaN without requests, and where no schema is observed: nobody knows what fails there.
-        ours: Whether this instrumentation counted it; anybody may have an `api_requests_total`.
+        error_rate: NaN without requests, and if no schema is observed there: nobody knows what fails.
+        ours: Whether this instrumentation counted it. Other programs may have an `api_requests_total`.
     """
 
     endpoint: str
@@ -68,7 +68,7 @@ class Cache:
     """The look-ups of one cache for one schema.
 
     Attributes:
-        ours: Whether this instrumentation counted it; anybody may have a `cache_hits_total`.
+        ours: Whether this instrumentation counted it. Other programs may have a `cache_hits_total`.
     """
 
     cache: str
@@ -97,7 +97,7 @@ class Queries:
 
 @dataclass(frozen=True)
 class Health:
-    """Something that the instrumentation itself lost or got wrong."""
+    """Something that the instrumentation itself lost, or an error of its own."""
 
     what: str
     where: str
@@ -118,7 +118,7 @@ class Report:
 
     Attributes:
         seconds: Length of the time covered; None from each process's start.
-        cache_total: Every cache but SQLAlchemy's compiled cache, as the promised hit rate counts.
+        cache_total: Every cache but SQLAlchemy's compiled cache, as the hit rate counts.
     """
 
     seconds: float | None
@@ -151,7 +151,7 @@ class Report:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: null where a figure is not a finite number."""
+        """The report for JSON, with null for a figure that is not a finite number."""
         return _finite(asdict(self))
 
 
@@ -205,10 +205,10 @@ def _endpoints(reading: Reading) -> list[Endpoint]:
     types: defaultdict[Values, dict[str, float]] = defaultdict(dict)
     keys = (semconv.SCHEMA_NAME, *semconv.ENDPOINT, semconv.ERROR_TYPE)
     for (name, *at, error), count in reading.totals(semconv.VALIDATION_ERRORS, *keys).items():
-        # those of a stranger share the row without a name, whatever labels they have
+        # requests that another program counted share the row without a name, whatever labels they have
         endpoint = (semconv.OVERFLOW, "", "") if name == semconv.OVERFLOW else tuple(at) if name else ("", "", "")
         types[endpoint][error] = types[endpoint].get(error, 0.0) + count
-    # of which a schema is observed, if only by a zero
+    # endpoints with an observed schema, even if it only has a 0
     observed = types.keys() | {key for key in reading.by(semconv.VALIDATION_DURATION, *semconv.ENDPOINT) if any(key)}
     counted = reading.counted(semconv.API_REQUESTS, *semconv.ENDPOINT)
     rows: list[Endpoint] = []

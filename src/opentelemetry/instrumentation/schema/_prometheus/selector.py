@@ -1,4 +1,4 @@
-"""Which series are looked at: PromQL matchers, sent to a Prometheus or applied to an endpoint's samples."""
+"""Selects series by PromQL matchers, which go to a Prometheus or apply to an endpoint's samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MATCHER: Final = re.compile(
 )
 
 _ESCAPES: Final = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t"}
-"""What stands for another character in a PromQL string; the backslash of a regular expression, as in `\\d`, stays."""
+"""Escapes in a PromQL string → the character. The backslash of a regular expression, as in `\\d`, stays."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Matcher:
     Attributes:
         label: The label's name.
         operator: `=`, `!=`, `=~` or `!~`.
-        value: What it is compared with, unquoted; a whole label value for the regular expressions.
+        value: The value to compare with, unquoted. Regular expressions match a whole label value.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Matcher:
         return f'{self.label}{self.operator}"{value}"'
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels satisfy it; an absent label is empty, as in PromQL."""
+        """Whether labels satisfy the condition; an absent label is empty, as in PromQL."""
         value = labels.get(self.label, "")
         held = value == self.value if self.operator in ("=", "!=") else bool(re.fullmatch(self.value, value))
         return held is (self.operator in ("=", "=~"))
@@ -43,7 +43,7 @@ class Matcher:
 
 @dataclass(frozen=True)
 class Selector:
-    """Conditions that all hold for the series that are looked at; without any, all series."""
+    """Selects the series that satisfy all conditions; without conditions, all series."""
 
     matchers: tuple[Matcher, ...] = ()
 
@@ -53,7 +53,7 @@ class Selector:
         return f"{metric}{{{matchers}}}" if matchers else metric
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether a sample's labels satisfy all of it."""
+        """Whether a sample's labels satisfy all conditions."""
         return all(matcher.matches(labels) for matcher in self.matchers)
 
 
@@ -62,10 +62,10 @@ EVERYTHING: Final = Selector()
 
 
 def parse_selector(text: str) -> Selector:
-    """Reads `environment="prod", team=~"leads|crm"`, with or without braces.
+    """Read `environment="prod", team=~"leads|crm"`, with or without braces.
 
     Raises:
-        ValueError: if it is not that; says what it should look like.
+        ValueError: if it is something else; the message shows what it should look like.
     """
     inner = text.strip()
     if inner.startswith("{") and inner.endswith("}"):

@@ -25,13 +25,13 @@ _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A Prometheus; sums over every job and instance that the selector leaves.
+    """A Prometheus. Sums over every job and instance that the selector selects.
 
     Attributes:
         url: Its base URL, without /api/v1; may hold credentials.
         window: PromQL duration of `increase()`; None reads the counters as they stand.
-        access: How it is talked to.
-        selector: Which series are read.
+        access: How to talk to it.
+        selector: Which series to read.
     """
 
     url: str = field(repr=False)
@@ -45,7 +45,7 @@ class Prometheus:
         return f"Prometheus {masked(self.url)}"
 
     def read(self) -> Reading:
-        """Reads the instruments now.
+        """Read the instruments now.
 
         Raises:
             SourceError: if it does not answer, or not as it should.
@@ -66,9 +66,9 @@ class Prometheus:
                 yield name, labels, value
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Evaluates an instant query now; labels and value of each series, a scalar as one without labels.
+        """Evaluate an instant query now. Returns labels and value of each series; a scalar has no labels.
 
-        Series that are native histograms have no value and are left out.
+        Leaves out native histograms, which have no value.
 
         Raises:
             SourceError: if Prometheus does not answer, or refuses the expression.
@@ -105,16 +105,16 @@ class Prometheus:
             raise self.odd(error) from error
 
     def odd(self, error: ValueError) -> SourceError:
-        """What to raise where an answer has another shape than the API's."""
+        """The error of an answer that does not have the shape of the API's."""
         shown = masked(self.url)
         return SourceError(f"{shown} does not answer as a Prometheus ({error}): give its base URL, as http://host:9090")
 
 
 def shaped(value: object, kind: type[T], *path: str | int) -> T:
-    """What lies at a path of keys and indexes in a JSON document.
+    """The value at a path of keys and indexes in a JSON document.
 
     Raises:
-        ValueError: if nothing does, or something of another type.
+        ValueError: if there is none, or one of another type.
     """
     at = value
     for key in path:
@@ -146,7 +146,7 @@ def from_json(text: str) -> object:
 
 
 def _error(body: str) -> str:
-    """The API's own words for an error; "" where it is not the API that answers."""
+    """The API's own message of an error; "" if it is not the API that answers."""
     try:
         return shaped(from_json(body), str, "error")
     except ValueError:

@@ -14,7 +14,7 @@ from .server import Prometheus, from_json, shaped
 
 
 class Source(Protocol):
-    """Something that can be read again and again."""
+    """A source that can be read again and again."""
 
     @property
     def name(self) -> str:
@@ -22,7 +22,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> Reading:
-        """Reads it now.
+        """Read the instruments now.
 
         Raises:
             SourceError: if it does not answer, or not as it should.
@@ -36,8 +36,8 @@ class Scrape:
 
     Attributes:
         url: May hold credentials.
-        access: How it is talked to.
-        selector: Which of its samples are read, by the labels that the endpoint itself gives them.
+        access: How to talk to it.
+        selector: Which of its samples to read, by the labels that the endpoint itself gives them.
     """
 
     url: str = field(repr=False)
@@ -62,19 +62,19 @@ class Scrape:
 def open_source(
     url: str, window: str | None = None, access: Access = DEFAULT, selector: Selector = EVERYTHING
 ) -> Source:
-    """Finds out what answers at a URL.
+    """Find out what answers at a URL.
 
-    A URL that ends in /metrics is scraped. Otherwise a query API below it makes it a Prometheus, and what is left is
-    scraped as it stands: the Python exporter serves its metrics at every path.
+    A URL that ends in /metrics is scraped. If another URL has the query API below it, it is a Prometheus. All others
+    are scraped as they are: the Python exporter serves its metrics at every path.
 
     Args:
         url: With or without `http://`, and with or without `user:password@`.
         window: PromQL duration, for a Prometheus only.
-        access: How it is talked to.
-        selector: Which series are read.
+        access: How to talk to the server.
+        selector: Which series to read.
 
     Raises:
-        SourceError: if the URL is not one, nobody answers, or a window is asked of an endpoint.
+        SourceError: if it is no URL, if nobody answers, or if there is a window for an endpoint.
     """
     url = url if "://" in url else f"http://{url}"
     url = url if "?" in url else url.rstrip("/")

@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere, made fit to keep and to print."""
+"""Makes text from elsewhere fit to keep and to print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST: Final = 300
 
 
 def printable(text: str) -> str:
-    r"""Text of which nothing reaches a terminal but what a person can see.
+    r"""Text with visible characters only, for a terminal.
 
     Control characters, ESC and C1 among them, marks that change the direction of text, and lone surrogates are written
     as Python writes them: `\x1b`.
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def cleaned(text: str, longest: int = LONGEST) -> str:
-    """Printable text of at most `longest` characters; where it was cut it ends with a hash, so two stay two."""
+    """Printable text of at most `longest` characters. A text that is cut ends with a hash, so two texts stay two."""
     if len(text) <= longest:
         # each character that is not printable becomes at most 10: the length stays bounded
         return printable(text)

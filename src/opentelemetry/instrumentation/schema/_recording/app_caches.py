@@ -1,4 +1,4 @@
-"""Caches of the application itself, which join `cache.hits` and `cache.misses`."""
+"""Adds the application's own caches to `cache.hits` and `cache.misses`."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ _lock = threading.RLock()  # a signal handler may observe a cache, too
 def observe_cache(name: str, source: LruCache | Callable[[], tuple[int, int]]) -> None:
     """Count a cache's hits and misses in `cache.hits` and `cache.misses`, with `schema.cache.name` = `name`.
 
-    The source is read at each collection, never on the application's path. Totals that fall (`cache_clear()`, a fork)
-    are taken as restarted. A source that raises is counted in `schema.telemetry.errors` and asked again next time.
+    The source is read at each collection, never when the application uses the cache. Totals that fall
+    (`cache_clear()`, a fork) count as a restart. A source that raises is counted in `schema.telemetry.errors`, and read
+    again next time.
 
     Args:
         name: The cache's name, 1 to 100 characters that hold no data. Observing a name again replaces its source.

@@ -1,4 +1,4 @@
-"""Names that an app gives what it observes itself, checked where they come in."""
+"""Checks the names that an app gives to its own schemas, endpoints and caches."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ MAX_NAME = 100
 
 
 def check_name(what: str, name: str) -> str:
-    """`name`, if it is one, fit for an attribute.
+    """Return `name` in the form that an attribute may hold.
 
     Args:
-        what: What it is the name of, for the error, which does not hold the name: that may be data.
-        name: What the app said.
+        what: What is named, for the error message. The message does not quote the name, which may be data.
+        name: The name that the app gave.
 
     Raises:
         TypeError: If it is no str.

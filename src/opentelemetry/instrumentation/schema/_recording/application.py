@@ -1,8 +1,8 @@
 """Which distribution makes the application, where the application is itself installed.
 
 Most containers hold their application as one more wheel in `site-packages`, and nothing in a wheel says which one it
-is. So the question is who makes what is run, from the surest evidence to the weakest. The first that gives an answer
-decides, be it that the application is no distribution at all.
+is. So we look for evidence of who makes the application, from the surest kind to the weakest. The first that answers
+decides; the answer may be that the application is no distribution at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 
 class Evidence(IntEnum):
-    """What says who makes the application; the smallest decides."""
+    """Kinds of evidence of who makes the application. The smallest decides."""
 
     SERVED = 1
     ROOT_URLCONF = 2
@@ -45,7 +45,7 @@ class Application:
         changed: Called when more is known than before.
 
     Attributes:
-        distributions: Those; empty where the application is no distribution, or nothing is known of it.
+        distributions: The distributions; empty if the application is none, or if nothing is known of it.
     """
 
     def __init__(self, installed: Distributions, changed: Callable[[], object]) -> None:
@@ -59,7 +59,7 @@ class Application:
 
     @faults.guarded("ownership", None)
     def note_maker(self, app: Any, frame: FrameType | None) -> None:
-        """An application object is being made, by the code that runs in `frame`."""
+        """Note that the code in `frame` makes an application object."""
         file = maker(frame)
         if file is not None:
             self._makers.setdefault(app, file)
@@ -67,12 +67,12 @@ class Application:
 
     @faults.guarded("ownership", None)
     def note_served_app(self, app: Any, handlers: Iterable[Any], module: str | None = None) -> None:
-        """A server calls this application object, which no other one has mounted, for the first time.
+        """Note that a server calls this application object for the first time. No other application mounts it.
 
         Args:
             app: The object.
             handlers: The functions and classes that handle its routes.
-            module: The one that it says it was made in, for when nobody saw it made.
+            module: The module that it names as its own, for an object that was made before `instrument()`.
         """
         files = _files(handlers)
         file = self._makers.values.get(id(app)) or _file(module)
@@ -84,18 +84,18 @@ class Application:
             self._claim(Evidence.SERVED, None)
         self._handlers |= files
         self._decide()
-        self._changed()  # also where it is no news: what ran before the first request is looked at again
+        self._changed()  # always: schemas that were used before the first request are decided again
 
     @faults.guarded("ownership", None)
     def expect_urlconf(self, module: str | None) -> None:
-        """This module is going to be Django's `ROOT_URLCONF`."""
+        """Prepare for `note_urlconf`: this module will be Django's `ROOT_URLCONF`."""
         spec = None if module is None else PathFinder.find_spec(module.partition(".")[0])
         if spec is not None and spec.origin is not None:
             self._read_of(spec.origin)
 
     @faults.guarded("ownership", None)
     def note_urlconf(self, module: str | None, handlers: Iterable[Any]) -> None:
-        """This module is Django's `ROOT_URLCONF`, and these handle its routes."""
+        """Note Django's `ROOT_URLCONF`, and the functions and classes that handle its routes."""
         file = _file(module)
         if file is not None:
             self._claim(Evidence.ROOT_URLCONF, self._distribution(file))
@@ -105,7 +105,7 @@ class Application:
 
     @faults.guarded("ownership", None)
     def note_job_maker(self, _app: object, frame: FrameType) -> None:
-        """The code that runs in `frame` makes a Celery application, or begins a job."""
+        """Note that the code in `frame` makes a Celery application."""
         if frame.f_code not in self._asked:
             self._asked.add(frame.f_code)
             file = maker(frame)
@@ -128,7 +128,7 @@ class Application:
         return self._installed.of(file) if self._installed.third_party(file) else None
 
     def _read_of(self, file: str) -> None:
-        """Read now what will have to be known of a file's distribution: a server may call it on an event loop."""
+        """Read what we will need of a file's distribution now: later, on an event loop, the reading would block it."""
         if self._installed.third_party(file):
             self._installed.read_all()
             found = self._installed.of(file)
@@ -157,7 +157,7 @@ class Application:
 
 
 def watched_init(watch: Callable[[Any, FrameType], object], original: Any) -> Any:
-    """The `__init__` of a class of application objects, with the frame of who makes one given to `watch`."""
+    """Wrap the `__init__` of a class: call `watch` with the new object and the frame that makes it."""
 
     @functools.wraps(original)
     def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
@@ -169,9 +169,10 @@ def watched_init(watch: Callable[[Any, FrameType], object], original: Any) -> An
 
 
 def maker(frame: FrameType | None) -> str | None:
-    """The file of the code that makes something, or has a library make it: the outermost up to an import or launcher.
+    """The file of the code that makes an object: of the outermost frame up to an import or a launcher.
 
-    To import a module is no order to make what that makes; to call a function of a library is one.
+    Code that calls a library's function makes what the function makes. Code that imports a module does not make what
+    the module makes.
     """
     found = None
     while frame is not None:
@@ -187,7 +188,7 @@ def maker(frame: FrameType | None) -> str | None:
 
 
 def is_script(path: str) -> bool:
-    """Whether this is a command that an installer wrote."""
+    """Whether a path is that of a command that an installer wrote."""
     return os.path.basename(os.path.dirname(path)) in ("bin", "Scripts")
 
 
@@ -197,10 +198,10 @@ def is_stdlib(file: str) -> bool:
 
 
 def _program() -> str | None:
-    """The path of what runs: of a module's package, or of a script; None for a launcher."""
+    """The path of the program that runs: of a module's package, or of a script; None for a launcher."""
     main = sys.modules.get("__main__")
     run: str | None = getattr(getattr(main, "__spec__", None), "name", None)  # `python -m shop`
-    if run is None and "-m" in sys.orig_argv[:-1] and not hasattr(main, "__file__"):  # site runs before it is found
+    if run is None and "-m" in sys.orig_argv[:-1] and not hasattr(main, "__file__"):  # `site` runs earlier
         run = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     if run is not None:
         top = run.partition(".")[0]
@@ -210,7 +211,7 @@ def _program() -> str | None:
 
 
 def _files(handlers: Iterable[Any]) -> set[str]:
-    """Where functions, classes and callable objects are from."""
+    """The files that functions, classes and callable objects are defined in."""
     found: set[str | None] = set()
     for handler in handlers:
         while isinstance(handler, functools.partial):

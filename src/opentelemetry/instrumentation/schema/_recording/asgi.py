@@ -14,7 +14,7 @@ _COMPONENT = "starlette"
 
 
 class RouteReader:
-    """How to read routes. A framework on top of another puts its own in the place of `reader`."""
+    """Reads routes. A framework that builds on another one replaces `reader` by its own."""
 
     def framework(self, _app: Any) -> str:
         """The framework of an application."""
@@ -29,17 +29,17 @@ class RouteReader:
         return iter(routes)
 
     def announce(self, route: Any, endpoint: Endpoint) -> None:
-        """The application starts: name the validators of a route's schemas, and expect requests with a body."""
+        """At the application's start: name the validators of a route's schemas, and make their counters start at 0."""
 
     def enter(self, route: Any, scope: Any, request: Request) -> None:
-        """A route is about to handle a request."""
+        """Look at a request that a route is about to handle."""
 
 
 reader = RouteReader()
 
 
 def wrap_handle(original: Any) -> Any:
-    """A route's `handle`, which says what the request is for before the route's own code runs."""
+    """Wrap a route's `handle`: set the request's endpoint before the route's own code runs."""
 
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
         mark: Mark | None = scope.get(KEY)
@@ -57,7 +57,7 @@ def wrap_handle(original: Any) -> Any:
             faults.swallow(_COMPONENT, error)
 
         async def leave_then_send(message: Any) -> None:
-            # the last message: the span's own instrumentation ends it when that is sent
+            # before the last message: contrib's instrumentation ends the server span when that is sent
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 _leave(request)
             await send(message)

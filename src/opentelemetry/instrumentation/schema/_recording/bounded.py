@@ -1,4 +1,4 @@
-"""Values by key, of which there is an end: look, lock, make, or share."""
+"""A dictionary with a limit: it makes a value for each new key, and one that all further keys share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Bounded(Generic[_K, _V]):
         share: Makes the value of all keys past the limit.
 
     Attributes:
-        values: Key → value, to look there first. A key past the limit is not remembered: there is no end of those.
+        values: Key → value, for a look-up without the lock. Keys past the limit are not in it: they have no end.
     """
 
     __slots__ = ("_lock", "_share", "_shared", "values")
@@ -33,7 +33,7 @@ class Bounded(Generic[_K, _V]):
         self._lock = threading.RLock()  # a finaliser that records may run inside
 
     def get(self, key: _K, make: Callable[[], _V | None]) -> _V:
-        """The value of `key`; `make` gives a new one, or None past the limit."""
+        """Return the value of `key`. `make` returns a new one, or None past the limit."""
         value = self.values.get(key)
         if value is None:
             with self._lock:

@@ -1,8 +1,8 @@
-"""Measurements wait in cells; a fold moves them into the SDK's own aggregations when a reader collects.
+"""Cells buffer measurements; a fold moves them into the SDK's own aggregations when a reader collects.
 
 One `Histogram.record` costs several small validations, an append to a list a fifteenth of one. What a cell holds
 becomes part of the SDK's data points at every collection, so temporality, views, exemplars and late readers stay the
-SDK's. The private side of the SDK is in `fold.py` alone; what that does not know goes in by the public API.
+SDK's. `fold.py` alone knows the private side of the SDK. If it does not recognise that, values go in by the public API.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from . import inside
 _log = logging.getLogger(__name__)
 
 BUFFER_SIZE = 512
-"""Values that a cell holds (16 kB) before the measuring thread folds it itself, so nothing grows unread."""
+"""Values that a cell holds (16 kB). At this number the measuring thread folds the cell, even if no reader collects."""
 
 MAX_EXEMPLARS = 32
-"""Exemplars (1 kB each) that a cell holds likewise: more than a reservoir keeps of them."""
+"""Exemplars (1 kB each) that a cell holds, likewise. The SDK's reservoirs keep fewer."""
 
 Exemplar = tuple[float, int, Context]
 """A value, when it was measured (Unix time in ns), and the context that holds its span."""
@@ -41,7 +41,7 @@ _WAIT = 1.0  # s that a collection waits for a fold of another thread, which may
 
 def warm_up_fold(_cells: object = None) -> None:
     """Import the fold and try it. Called once the SDK is there, so that no first request reads files."""
-    with contextlib.suppress(Exception):  # each instrument says so when it would fold
+    with contextlib.suppress(Exception):  # each instrument logs it when it first folds
         from . import fold
 
         fold.usable()
@@ -89,7 +89,7 @@ class Cell:
         self.since = time_ns()
 
     def add(self, value: float, context: Context | None = None) -> None:
-        """Measure `value`, as an exemplar too if there is a context; the first at once, others wait."""
+        """Record `value`, with an exemplar if there is a context. All but the first are buffered."""
         if self.buffering:
             self.values.append(value)
             if context is not None:
@@ -111,7 +111,7 @@ class Cell:
             instrument.count_overflow(1)
         if not self.buffering:
             self.buffering = instrument.folds()
-            if self.values:  # what waited for this thread to come out of the SDK
+            if self.values:  # measured while this thread was inside the SDK
                 instrument.fold_one(self)
 
 
@@ -147,7 +147,7 @@ class BufferedInstrument:
             self.counts = True
 
     def record(self, value: float, attributes: dict[str, Any], context: Context | None = None) -> None:
-        """One measurement through the public API; without a context it is no span's, and offers no exemplar."""
+        """Record one value through the public API. Without a context it belongs to no span, and offers no exemplar."""
         self._recorded = True
         if self.held is not None:
             if len(self.held) < BUFFER_SIZE:
@@ -160,13 +160,13 @@ class BufferedInstrument:
         self._record(value, attributes, _NO_SPAN if context is None else context)
 
     def release(self) -> None:
-        """What was held is measured after all: the process lives on."""
+        """Record what was held: this process lives on, and will export it."""
         held, self.held = self.held, None
         for attributes, value in held or ():
             self._put(value, attributes)
 
     def take_held(self) -> list[tuple[str, dict[str, Any], list[float]]]:
-        """All that was measured and never collected: instrument, attributes, values; hits apart."""
+        """Everything measured and never collected: instrument, attributes, values. Hits are entries of their own."""
         taken = [(self.spec.name, attributes, [value]) for attributes, value in self.held or ()]
         for cell in self.cells:
             values = cell.values[:]
@@ -186,7 +186,7 @@ class BufferedInstrument:
         return cell
 
     def overflow(self, hit_counter: Cell | None = None) -> Cell:
-        """A cell of the attribute set that stands for all past the limit."""
+        """A cell of the attribute set that all measurements past the limit share."""
         self._overflowing = True
         cell = Cell(self, OVERFLOW, hit_counter)
         self.cells.append(cell)
@@ -203,14 +203,14 @@ class BufferedInstrument:
         return bool(self._sdk("folds", self.wrapped) and self._sdk("usable"))
 
     def fold_one(self, cell: Cell) -> None:
-        """Fold a full cell on the measuring thread, unless somebody is folding: it never waits for long."""
+        """Fold a full cell on the measuring thread, unless another thread folds: it never waits for that."""
         if get_ident() not in inside.threads:
             self._fold_locked((cell,), 0)
             self._recorded = True
 
     def fold(self) -> None:
         """Fold every cell; called by each collection."""
-        if self._overflowing and not self._warned:  # here no lock is held that a log handler's validation may want
+        if self._overflowing and not self._warned:  # no lock is held here, so a log handler may validate
             self._warned = True
             _log.warning(
                 "%s has %d attribute sets: further ones share one with %s=true (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT)",
@@ -305,11 +305,11 @@ class BufferedInstrument:
         return self._recorded or any(cell.values for cell in self.cells)
 
     def read_by_the_parent_only(self) -> bool:
-        """In a forked child: whether all that reads this is an exporter that only the parent serves."""
+        """In a forked child: whether the only reader is a Prometheus exporter, whose server runs in the parent."""
         return "opentelemetry.sdk.metrics" in sys.modules and bool(self._sdk("served_by_parent", self.wrapped))
 
     def reset_after_fork(self) -> None:
-        """What was buffered or aggregated before the fork is the parent's to report."""
+        """In a forked child: drop what was buffered or aggregated before the fork. The parent reports it."""
         self.lock, self.dropped, self._recorded, self.held = threading.RLock(), 0, False, None
         for cell in self.cells:
             del cell.values[:], cell.exemplars[:]

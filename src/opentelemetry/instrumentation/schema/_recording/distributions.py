@@ -1,9 +1,10 @@
-"""Which distribution a file belongs to: what `importlib.metadata` knows, asked from the other end, and quickly.
+"""Which distribution a file belongs to: `importlib.metadata` in reverse, and quickly.
 
-To read the lists of 400 distributions takes longer than an app may wait for us. So a folder named `site-packages` or
-`dist-packages`, in which all is third-party whoever lists it, is only listed at first. Its distributions are read when
-something depends on which one it is (`read_all`). In any other folder of `sys.path` (`pip install --target`, a Lambda
-layer, a zipapp) the application's own files may lie beside them, so what they list is read when the folder is seen.
+Reading the file lists of 400 distributions would delay an app's start too much. In a folder named `site-packages` or
+`dist-packages` every file is third-party, whichever distribution lists it. So at first we only read the folder's
+names, and the file lists when it matters which distribution it is (`read_all`). In any other folder of `sys.path`
+(`pip install --target`, a Lambda layer, a zipapp) the application's own files may lie beside distributions, so we read
+their file lists at once.
 """
 
 from __future__ import annotations
@@ -159,13 +160,13 @@ class Distributions:
                     _ = folder.listed
 
     def read_all(self) -> None:
-        """Read what every distribution lists: the application is one of them, and more may come to matter."""
+        """Read the file list of every distribution: one of them makes the application."""
         self.look()
         for folder in self._folders.values():
             _ = folder.listed
 
     def third_party(self, file: str) -> bool:
-        """Whether a distribution lists this file, or it lies where all is third-party."""
+        """Whether a distribution lists this file, or everything in its folder is third-party."""
         return any(folder.third_party or _lists(folder.listed, place) for folder, place in self._places(file))
 
     def among(self, file: str, some: Iterable[Distribution]) -> bool:
@@ -203,14 +204,14 @@ class Distributions:
         """The folders that a file lies below, innermost first, and its path below each."""
         self.look()
         folder = file
-        while os.path.isabs(file):  # what was typed in is nowhere
+        while os.path.isabs(file):  # code that was typed in has no file
             outer = os.path.dirname(folder)
             if outer == folder:
                 return
             folder = outer
             known = self._folders.get(folder)
             if known is None and os.path.basename(folder) in _NAMED:
-                known = self._folders[folder] = Folder(folder)  # which is not on the path, or is no longer
+                known = self._folders[folder] = Folder(folder)  # not on `sys.path`, or no longer
             if known is not None:
                 yield known, file[len(folder) :].strip(os.sep).replace(os.sep, "/")
 
@@ -220,7 +221,7 @@ def _lists(listed: Iterable[str], place: str) -> bool:
 
 
 def file_of(module: str) -> str | None:
-    """The file of a module, or of the innermost package that has one; None for one that was typed in."""
+    """The file of a module, or of its innermost package that has one; None for code that was typed in."""
     while module:
         file = getattr(sys.modules.get(module), "__file__", None)
         if file is not None:

@@ -16,7 +16,7 @@ class Endpoint(NamedTuple):
     Attributes:
         key: Names it in dictionaries of cells; str, because str-only dictionaries have the faster look-up. Empty
             outside a request.
-        attributes: ENDPOINT, as on metrics and spans.
+        attributes: Those of `semconv.ENDPOINT`, as on metrics and spans.
     """
 
     key: str
@@ -24,7 +24,7 @@ class Endpoint(NamedTuple):
 
 
 NO_ENDPOINT = Endpoint("", {})
-"""The endpoint of what no request runs: it counts in neither `api.requests` nor `validation.errors`."""
+"""The endpoint of code outside requests: it counts in neither `api.requests` nor `validation.errors`."""
 
 
 def web_endpoint(method: str, route: str | None = None) -> Endpoint:

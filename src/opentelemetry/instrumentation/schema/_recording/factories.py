@@ -1,4 +1,4 @@
-"""On whose behalf a class of schemas is made, where a function of a library makes it."""
+"""Finds the module on whose behalf a function of a library makes a schema class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BETWEEN = {"pydantic", "marshmallow", "opentelemetry", "wrapt"}
 
 
 def customer(frame: FrameType | None) -> str | None:
-    """The module that called the function which makes a class now; None for a class that a module itself makes.
+    """The module that called the function which makes a class; None if the class statement is in a module itself.
 
     Args:
         frame: Of the call that builds the class.

@@ -65,7 +65,7 @@ def folds(instrument: Any) -> bool:
 
 
 def matches(instrument: Any) -> list[Any] | None:
-    """Where the instrument's values go, by reader and view; None where `record` and `add` must decide."""
+    """Return where the SDK keeps the instrument's values, by reader and view; None if only the public API can tell."""
     target = _target(instrument)
     if target is None or not getattr(target, "_is_enabled", lambda: True)():
         return None
@@ -81,7 +81,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float], exemplars: 
     """
     total, ordered = sum(batch), sorted(batch)
     low, high = (ordered[0], ordered[-1]) if ordered else (0, 0)
-    if where is None or not (low >= 0 and total < math.inf):  # a total that is no number is not less either
+    if where is None or not (low >= 0 and total < math.inf):  # NaN compares as not less
         return False
     found: list[tuple[Any, Any, Any, Any]] = []
     bounds: Any = None
@@ -100,7 +100,7 @@ def add(where: list[Any] | None, cell: Cell, batch: Sequence[float], exemplars: 
             return False
         if type(aggregation) is Explicit:
             known: Any = aggregation
-            # What a later SDK lacks is to be missed here, or never.
+            # Touch every private attribute before changing anything: if a later SDK lacks one, it must raise here.
             _ = known._value, known._sum, known._min, known._max, known._record_min_max, known._lock
             _ = known._sample_exemplar
             if known._boundaries != bounds:
@@ -120,7 +120,7 @@ def _commit_all(
     low: float,
     high: float,
 ) -> bool:
-    """Commit to all that is found, of which the locks of the first `held` are held already.
+    """Commit the batch to every entry of `found`. The locks of its first `held` entries are held already.
 
     One `with` for each lock: between `acquire` and `release` an exception of a signal handler would leave it held.
     """
@@ -144,7 +144,7 @@ def _bucketed(ordered: list[float], bounds: Sequence[float]) -> list[int]:
 
 
 def _backdate(match: Any, aggregation: Any, since: int) -> None:
-    """Of a reader added late: the aggregation may be younger than the values that it is about to get."""
+    """Move the start of an aggregation back to `since`: a reader added late may have made it after the values."""
     start = getattr(aggregation, "_start_time_unix_nano", 0)
     collected = (
         getattr(match, "_previous_collection_start_nanos", None)
@@ -185,7 +185,7 @@ def _commit(
             value = list(buckets) if old is None else list(map(plus, old, buckets))
             if known._record_min_max:
                 low, high = min(known._min, low), max(known._max, high)
-            # Last and without a call, out of which an exception of a signal handler may come: all of it, or nothing.
+            # Last, and without a call in between: a signal handler's exception can come out of any call.
             known._value = value
             known._sum += total
             if known._record_min_max:
@@ -275,7 +275,7 @@ def _self_test() -> bool:
     values = [0.0, 1.5, 7.0, 20000.0]
     makers: dict[str, Any] = {"h": meter.create_histogram, "e": meter.create_histogram, "c": meter.create_counter}
     made = {kind: (make(f"ours.{kind}"), make(f"theirs.{kind}")) for kind, make in makers.items()}
-    cells = {kind: Cell(None, attributes) for kind in makers}  # type: ignore[arg-type]  # the stream is not asked here
+    cells = {kind: Cell(None, attributes) for kind in makers}  # type: ignore[arg-type]  # `add` never asks a cell's instrument
     for reader in readers * 2:
         for kind, (ours, theirs) in made.items():
             put: tuple[Any, Any] = (ours.add, theirs.add) if kind == "c" else (ours.record, theirs.record)

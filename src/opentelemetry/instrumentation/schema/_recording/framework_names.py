@@ -1,7 +1,7 @@
 """What a web framework knows of a schema that its validator's library does not.
 
-Integrations do not import each other: the framework's puts a name on a validator, the validator's own library reads
-it when it binds.
+Integrations do not import each other: the framework's integration stores a name on a validator, and the integration of
+the validator's library reads it when it binds the validator.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class FrameworkName(NamedTuple):
     """A validator that a framework uses for requests or responses.
 
     Attributes:
-        name: `schema.name`, such as `query.limit`; None where the type's own name is what a person looks for.
-        parameter: Whether it validates a parameter of requests, and neither their body nor a response.
+        name: `schema.name`, such as `query.limit`; None if the type's own name is better.
+        parameter: Whether it validates a parameter of requests, not their body or a response.
     """
 
     name: str | None
@@ -25,12 +25,13 @@ class FrameworkName(NamedTuple):
 
 
 def set_name(validator: object, name: FrameworkName) -> None:
-    """Name a validator, if it is one of ours: others are not observed, so need no name."""
-    if hasattr(type(validator), "_otel_framework_name"):  # of the object's own attributes some build what they hold
-        validator._otel_framework_name = name  # type: ignore[attr-defined]  # a duck: the slot is what makes it ours
+    """Name a validator, if we patched it. Others are not observed, and need no name."""
+    # of the class: on some objects the look-up of an attribute builds what they hold
+    if hasattr(type(validator), "_otel_framework_name"):
+        validator._otel_framework_name = name  # type: ignore[attr-defined]  # any class with this slot
 
 
 def probe_of(validator: object) -> Probe | None:
-    """The probe of a validator that is ours and is observed, else None."""
+    """Return the probe of a validator; None if it is not observed."""
     bind: Any = getattr(type(validator), "_otel_bound", None)
     return None if bind is None else bind(validator)

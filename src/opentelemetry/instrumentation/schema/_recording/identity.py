@@ -1,4 +1,4 @@
-"""What is known of an object that has no room for it."""
+"""Values for objects that cannot hold them as attributes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _V = TypeVar("_V")
 
 
 class WeakIdMap(Generic[_V]):
-    """Values by the identity of objects, which need be neither hashable nor unequal; a value goes with its object.
+    """Values by the identity of objects, which need not be hashable. A value is dropped with its object.
 
     Attributes:
         values: `id(object)` → value, for the hot path. An entry is gone before its `id` can be another object's.
@@ -22,7 +22,7 @@ class WeakIdMap(Generic[_V]):
         self._refs: dict[int, _Ref] = {}
 
     def setdefault(self, key: Any, value: _V) -> _V:
-        """The value of `key`, which is `value` unless another thread was faster.
+        """Return the value of `key`, which is `value` unless another thread was faster.
 
         Raises:
             TypeError: If `key` cannot be weakly referenced.

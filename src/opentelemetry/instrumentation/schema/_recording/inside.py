@@ -1,8 +1,8 @@
 """Which threads are inside the OpenTelemetry SDK for us right now.
 
-Its locks are plain ones, and what interrupts a thread there (a signal handler, a finalizer that the garbage collector
-runs, a span processor's own validation) may validate as well: with a second call the thread would wait for itself.
-So what interrupts leaves its values to wait in their cells, and makes no span.
+Its locks are not reentrant. A signal handler, a finalizer that the garbage collector runs, or a span processor may
+interrupt a thread there and validate. A second call into the SDK would then make the thread wait for itself. So such
+a validation leaves its values in their cells, and makes no span.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 _R = TypeVar("_R")
 
 threads: set[int] = set()
-"""`get_ident()` of each. Whoever adds one removes it, and looks before: what comes from within is not to enter."""
+"""`get_ident()` of each. Whoever adds a thread removes it again. Check for the thread before each call into the SDK."""
 
 
 def reset_after_fork() -> None:
@@ -23,7 +23,7 @@ def reset_after_fork() -> None:
 
 
 def call(function: Callable[..., _R], *args: Any) -> _R:
-    """`function(*args)`, with the calling thread inside meanwhile."""
+    """Return `function(*args)`; the calling thread is in `threads` meanwhile."""
     me = get_ident()
     try:  # around both: an exception of a signal handler may come out of any call
         threads.add(me)

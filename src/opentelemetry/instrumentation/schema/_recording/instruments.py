@@ -34,17 +34,17 @@ class Instruments:
             self._by_name[spec.name] = BufferedInstrument(spec, made, limit, fold)
 
     def hold(self) -> None:
-        """Keep what is measured from now on until a reader collects, or somebody takes it."""
+        """Hold new measurements back until a reader collects, or `take_held` is called."""
         for instrument in self:
             instrument.held = []
 
     @property
     def held(self) -> bool:
-        """Whether all that was measured is still held."""
+        """Whether every measurement is still held back."""
         return all(instrument.held is not None for instrument in self)
 
     def take_held(self) -> list[tuple[str, dict[str, Any], list[float]]]:
-        """All that was measured: instrument, attributes, values."""
+        """Return every measurement that is held back: instrument, attributes, values."""
         return [each for instrument in self for each in instrument.take_held()]
 
     def __getitem__(self, spec: semconv.Instrument) -> BufferedInstrument:

@@ -1,4 +1,4 @@
-"""Tables of distributions that say nothing of whose the application is."""
+"""Tables of distributions that do not make the application themselves."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LAUNCHERS = """
     waitress-serve watchdog watchfiles watchmedo zappa
 """
 LAUNCHERS = frozenset(_LAUNCHERS.split())
-"""Distributions, packages and commands, normalised, that run what others made."""
+"""Distributions, packages and commands, normalised, that run applications which others make."""
 
 COMMANDS = LAUNCHERS | {"bentoml", "fastmcp", "faststream", "mcp"}
-"""Commands that run what others made; as libraries, these make applications on others' behalf."""
+"""Commands that run applications which others make. Used as libraries, the four added here make applications too."""
 
 _TOOLS = """
     alembic anthropic apispec boto3 botocore celery connexion django django-ninja djangorestframework docker dramatiq
@@ -25,4 +25,4 @@ _TOOLS = """
     sentry-sdk spectree sqladmin sqlmodel starlette strawberry-graphql stripe uvicorn webargs
 """
 TOOLS = frozenset(_TOOLS.split())
-"""Frameworks and tools, normalised: nobody takes their schemas for the application's."""
+"""Frameworks and tools, normalised, whose schemas are certainly not the application's."""

@@ -1,4 +1,4 @@
-"""What is left out as third-party: published as `schema.left_out`, and said once where it may be a mistake."""
+"""Schemas that are left out as third-party: published as `schema.left_out`, and logged once if it may be a mistake."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class LeftOut:
     """Counts the schemas that were left out, by distribution.
 
     Args:
-        installed: Tells a module's distribution.
-        limit: Modules that are told apart, and schemas of each.
+        installed: Finds a module's distribution.
+        limit: Modules that are counted, and schemas of each.
     """
 
     def __init__(self, installed: Distributions, limit: int) -> None:
         self._installed, self._limit = installed, limit
         self._started, self._warned = monotonic(), False
         self._lock = threading.RLock()
-        self._schemas: dict[str, dict[str, bool]] = {}  # module → name → whether one was asked for in a request
+        self._schemas: dict[str, dict[str, bool]] = {}  # module → name → whether a request used it
         self._published: dict[str, int] = {}
 
     def add(self, module: str, name: str, requested: bool) -> None:
-        """The schema `module:name` is left out; `requested` says whether a request asked for it."""
+        """Count the schema `module:name`; `requested` says whether a request used it."""
         name = clean(name)
         with self._lock:
             if module not in self._schemas and len(self._schemas) >= self._limit:
@@ -42,7 +42,7 @@ class LeftOut:
                 names[name] = names.get(name, False) or requested
 
     def clear(self) -> None:
-        """Count anew: what is still left out will be asked for again."""
+        """Start to count again: each schema is added again when it is used next."""
         with self._lock:
             self._schemas = {}
 
@@ -59,7 +59,7 @@ class LeftOut:
         return counts
 
     def report(self) -> None:
-        """Warn once, after the first minute, of what may be the application's and was used in a request."""
+        """Warn once, after the first minute, of schemas that requests used and that may be the application's own."""
         if self._warned or monotonic() - self._started < FIRST_MINUTE:
             return
         self._warned = True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MAX_MODULES = 10_000
-"""Modules of which it is remembered whose they are."""
+"""Modules whose owner is remembered."""
 
 
 class Ownership:
@@ -30,8 +30,8 @@ class Ownership:
         settings: `include` and `exclude`.
 
     Attributes:
-        application: What is known of who makes it.
-        left_out: What was left out.
+        application: The distributions that make the application.
+        left_out: The schemas that are not observed.
     """
 
     installed: Distributions
@@ -72,7 +72,7 @@ class Ownership:
         own = self._own.get(module)
         if own is None:
             own = self._look(module)
-            if len(self._own) < MAX_MODULES:  # a class that is made at run time may say any
+            if len(self._own) < MAX_MODULES:  # a class that is made at run time may name any module
                 self._own[module] = own
         return own
 

@@ -25,13 +25,13 @@ _request = request.current_request.get
 
 
 class Probe:
-    """One built validator's way to record. Nothing it does raises, or changes what the validation gives.
+    """Records the validations of one built validator. Never raises, and never changes what a validation returns.
 
     Attributes:
-        buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it; where a
-            key is missing it calls `succeeded`, which adds the key as soon as values may wait.
-        fresh: Empty once this validator has validated: its first validation is the cache miss that built it.
-        counted: Whether that miss is counted already, by `count_miss`.
+        buffers: Endpoint key → the buffer for durations in s of valid validations. The hot path appends to it. If the
+            key is missing it calls `succeeded`, which adds the key as soon as values may be buffered.
+        fresh: Has one item before this validator's first validation, which is the cache miss; none afterwards.
+        counted: Whether `count_miss` has counted that miss already.
         parameter: Whether it validates a request's parameter. Such a validator calls `succeeded`, and has no hot path.
         slow: Seconds above which a validation has a span.
         version: `schema.version` as the author declared it, for spans; None where nobody did.
@@ -54,7 +54,12 @@ class Probe:
         self.version: str | None = None
 
     def succeeded(self, took: float, running: Running | None = None) -> None:
-        """A valid validation of `took` seconds ended; `running` is what `stack.running` held when it ended."""
+        """Record a valid validation.
+
+        Args:
+            took: Its duration in s.
+            running: Its entry in `stack.running`; None for a validation that had none.
+        """
         req = _request()
         if self.parameter:  # as `Request.add_validation` does
             req.parameter_cells = self.schema_cells
@@ -72,7 +77,7 @@ class Probe:
             self.flush_buffer(req)
 
     def record_slow_path(self, req: request.Request, took: float, running: Running | None = None) -> None:
-        """What the hot path does not do itself: a first value, a slow validation, one that ran a query."""
+        """Record what the hot path does not: the first validation of an endpoint, a slow one, one that ran a query."""
         try:
             endpoint, schema_cells = req.endpoint, self.schema_cells
             if (
@@ -92,7 +97,7 @@ class Probe:
             faults.swallow("recorder", error)
 
     def flush_buffer(self, req: request.Request) -> None:
-        """A buffer reached its limit."""
+        """Fold a buffer that is full."""
         try:
             req.sum_up()
             cell = self.schema_cells.duration(req.endpoint, "valid")
@@ -108,14 +113,14 @@ class Probe:
         problems: Callable[[], Sequence[Problem]] | None = None,
         running: Running | None = None,
     ) -> None:
-        """A validation failed after `took` seconds.
+        """Record a failed validation.
 
         Args:
-            took: Seconds.
+            took: Its duration in s.
             outcome: `invalid` if the data broke the schema, `error` if a validator raised something else.
             error_type: `ValidationError` for the library's own failure, else the exception class's `__qualname__`.
-            problems: Gives the failed fields; asked once.
-            running: What `stack.running` held when it ended.
+            problems: Function that returns the failed fields; called once.
+            running: As for `succeeded`.
         """
         try:
             req, schema_cells = _request(), self.schema_cells
@@ -125,7 +130,7 @@ class Probe:
             if problems is not None:
                 try:
                     found = problems()
-                except BaseException as error:  # what failed is unknown then, but not that something did
+                except BaseException as error:  # the failed fields are unknown then, but the failure still counts
                     faults.swallow(str(schema_cells.attributes.get(semconv.SCHEMA_LIBRARY, "recorder")), error)
             context = self._spans.end_span(
                 schema_cells.attributes, endpoint, took, outcome, error_type, found, running, self.version
@@ -146,7 +151,7 @@ class Probe:
             if get_ident() in inside.threads:
                 cell.add(took, context)
                 return
-            # not a hit, so it goes past the cell that counts those
+            # `cell.add` would count a hit, and this is a miss
             cell.instrument.record(took, cell.attributes, context)
             if cell.attributes is OVERFLOW:
                 cell.instrument.count_overflow(1)
@@ -162,7 +167,7 @@ class Probe:
         return True
 
     def count_miss(self) -> None:
-        """A validator was built, though nothing is validated yet (`check_schema`); a first validation is no hit."""
+        """Count the miss of a validator that was built before its first validation (`check_schema`)."""
         if self.schema_cells.misses is not None:
             self.counted = True
             self.schema_cells.misses.add(1)

@@ -14,7 +14,7 @@ ROOT = "$"
 """The path of the whole value, as in JSONPath (RFC 9535)."""
 
 MALFORMED: Problem = ROOT, "json_invalid"
-"""A body that is no JSON, answered by a framework in place of the validator."""
+"""The problem of a body that is not JSON: the framework refuses it without a call into the validator."""
 
 ANY = "*"
 MAX_DEPTH = 10
@@ -32,11 +32,11 @@ def path(names: Sequence[str]) -> str:
 
 
 class Templates:
-    """From what a library says of a failed field to its problem. Remembers problems alone, nothing of the data.
+    """Turns the location and rule of a failed field into a problem. Remembers problems alone, nothing of the data.
 
     Args:
-        declared: Gives the names that the schema declares; asked once, at the first failure.
-        rules: Those that the library documents.
+        declared: Function that returns the names that the schema declares; called once, at the first failure.
+        rules: The rules that the library documents.
     """
 
     __slots__ = ("_declared", "_known", "_longest", "_names", "_rules")

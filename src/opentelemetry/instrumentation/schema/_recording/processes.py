@@ -1,8 +1,8 @@
 """Tells the processes of one service apart, where the SDK gives them one identity.
 
 Prometheus names a series by `job` and `instance`, and `instance` is the resource's `service.instance.id`. SDKs before
-1.44 set none, and what stands in OTEL_RESOURCE_ATTRIBUTES every worker inherits. The counters of such processes
-overwrite each other, and each scrape looks like a restart.
+1.44 set none, and every worker inherits the one in OTEL_RESOURCE_ATTRIBUTES. The counters of such processes overwrite
+each other, and each scrape looks like a restart.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _ID: Final = "service.instance.id"
 
 
 class Instance:
-    """The `service.instance.id` of this process, and of each that is forked from it.
+    """Sets the `service.instance.id` of this process, and of each that is forked from it.
 
-    It is written into the resources that the providers have, which is one object for all signals: spans and logs agree.
+    Writes it into the providers' resources. All signals share one resource object, so spans and logs have the same id.
 
     Args:
         providers: Of the SDK. A provider without the SDK's resource is left as it is.
@@ -35,7 +35,7 @@ class Instance:
             os.register_at_fork(after_in_child=self._renew_after_fork)
 
     def close(self) -> None:
-        """Leave the ids of later processes to the SDK. This one's stays: its series go on."""
+        """Leave the ids of later processes to the SDK. This process keeps its id: its series go on."""
         self._active = False
 
     def _renew_after_fork(self) -> None:

@@ -1,4 +1,4 @@
-"""All that one `instrument()` records: it binds schemas to probes, and empties all buffers at each collection."""
+"""Everything that one `instrument()` records. Binds schemas to probes, and empties all buffers at each collection."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Recorder:
         tracer: Likewise.
 
     Attributes:
-        binding: Held while a validator is bound: of threads that use one first at the same time, one builds it.
-        instruments: What it measures with.
-        tracer: Makes spans that are no validation's.
-        providers: Whom `flush` asks; None stands for the global tracer provider and meter provider.
-        observers: Name of a gauge → gives its points at a collection; a gauge that nobody observes has none.
+        binding: A lock. Whoever binds a validator holds it, so that only one thread binds each.
+        instruments: The counters and histograms.
+        tracer: For spans that are not a validation's.
+        providers: The tracer provider and meter provider that `flush` asks; None stands for the global one.
+        observers: Name of a gauge → function that returns its points at a collection. Other gauges have no points.
         unread_schemas: Schemas in use whose fields nobody has read yet.
-        after_fork: Called in a forked child.
-        revisions: What watches the revisions of databases (`_live.revisions`); None if they are not watched.
-        tables: Gives the models' tables, for each kind of database in use; None where no library has any.
-        workers: What this process shares with its children; None where it may have none.
+        after_fork: Functions to call in a forked child.
+        revisions: Watches the revisions of databases (`_live.revisions`); None if nobody watches them.
+        tables: Function that returns the models' tables for each kind of database in use; None without SQLAlchemy.
+        workers: What this process shares with its children; None before `multiprocessing` or billiard is imported.
     """
 
     providers: tuple[Any, Any] = None, None
@@ -100,13 +100,13 @@ class Recorder:
             meter.create_observable_gauge(name, [callback], spec.unit, spec.description)
 
     def bind(self, library: str, name: str, module: str | None, cached: bool = True) -> Probe:
-        """A probe for one built validator of the schema `name`.
+        """Return a probe for one built validator of the schema `name`.
 
         Args:
-            library: `pydantic`, `jsonschema`, `marshmallow`, or what `validation()` was told.
-            name: `schema.name`: depends on the schema alone.
-            module: The Python module that holds it, None where there is none.
-            cached: Whether the library builds validators, so that a validation hits or misses one.
+            library: `pydantic`, `jsonschema`, `marshmallow`, or the library given to `validation()`.
+            name: `schema.name`, which depends on the schema alone.
+            module: The Python module that holds the schema; None if there is none.
+            cached: Whether the library builds validators. Then each validation is a hit or a miss of their cache.
         """
         key = clean(library), clean(name), None if module is None else clean(module)
         return Probe(self._schemas.get(key, lambda: self._new_schema_cells(key, cached)), self.spans)
@@ -121,24 +121,31 @@ class Recorder:
         return SchemaCells(self.instruments, attributes, cached)
 
     def count(self, spec: semconv.Instrument, key: Any, attributes: dict[str, Any], amount: float = 1) -> None:
-        """Add to a counter; 0 makes its series exist."""
+        """Add to a counter. Amount 0 makes its series exist.
+
+        Args:
+            spec: The counter's row in `semconv`.
+            key: Stands for `attributes`.
+            attributes: The attribute set.
+            amount: What to add, in the counter's unit.
+        """
         cell = self.cell(spec, key, attributes)
         if amount:
             cell.add(amount)
 
     def cell(self, spec: semconv.Instrument, key: Any, attributes: dict[str, Any]) -> Cell:
-        """The cell of a key that stands for `attributes`; it belongs to no schema."""
+        """Return the cell of an attribute set that belongs to no schema; `key` stands for `attributes`."""
         return self._cells[spec.name].get(key, lambda: self.instruments[spec].cell(attributes))
 
     def count_request(self, endpoint: Endpoint, amount: int = 1) -> None:
-        """A request for an endpoint was handled; with `amount` 0, one may come (a route that the framework lists)."""
+        """Count a handled request. Amount 0 makes the series of a route that the framework lists start at 0."""
         self.count(semconv.API_REQUESTS, endpoint.key, endpoint.attributes, amount)
         if self._unread and amount and not self.instruments.held:
             self._unread = False
             _log.warning(_UNREAD)
 
     def collect(self) -> None:
-        """Move everything that waits into the SDK; called before each collection of each reader."""
+        """Move all buffered measurements into the SDK. Called at the start of each collection of each reader."""
         for name, hits, misses in app_caches.take():
             attributes = {semconv.CACHE_NAME: name}
             self.count(semconv.CACHE_HITS, name, attributes, hits)
@@ -160,7 +167,7 @@ class Recorder:
         self.instruments[semconv.TELEMETRY_DROPPED].fold()
 
     def _take_from_children(self) -> None:
-        """Measure what forked children measured that have ended."""
+        """Record the measurements of forked children that have ended."""
         specs = {spec.name: spec for spec in semconv.INSTRUMENTS}
         for name, attributes, values in self.workers.take() if self.workers is not None else ():
             cell = self.cell(specs[name], ("child", *sorted(attributes.items())), attributes)
@@ -172,22 +179,29 @@ class Recorder:
         return [Observation(number, {semconv.DISTRIBUTION: name}) for name, number in counts.items()]
 
     def watch_workers(self, util: str) -> None:
-        """The app imported `multiprocessing` or billiard, with this module of hooks."""
+        """Watch the children of `multiprocessing` or billiard. Called when the app imports one of them.
+
+        Args:
+            util: The name of its module of hooks.
+        """
         if hasattr(os, "fork"):
             from .workers import Workers
 
             try:
                 self.workers = self.workers or Workers(self.instruments, self.flush)
-            except OSError:  # nowhere to put a file, so children are on their own
+            except OSError:  # no place for a file: children cannot hand anything over
                 return
             self.workers.watch(util)
 
     @faults.guarded("recorder", False)
     def flush(self, limit: float = _FLUSH_TIMEOUT) -> bool:
-        """Have the providers export what waits, for at most `limit` s: the process is about to end.
+        """Have the providers export all buffered telemetry, because the process is about to end.
+
+        Args:
+            limit: Seconds to wait at most.
 
         Returns:
-            Whether that was done in time.
+            Whether the export ended in time.
         """
 
         @faults.guarded("recorder", None)
@@ -196,14 +210,14 @@ class Recorder:
             for provider in (meters or get_meter_provider(), tracers or get_tracer_provider()):
                 getattr(provider, "force_flush", bool)()  # the API's own providers have no such method
 
-        # Exporters retry for as long as they like, so somebody else waits for them.
+        # Exporters may retry for minutes, so another thread waits for them.
         thread = threading.Thread(target=export, name="schema-flush", daemon=True)
         thread.start()
         thread.join(limit)
         return not thread.is_alive()
 
     def close(self) -> None:
-        """Fold what waits, then record nothing more: bound methods of ours that somebody kept become inert."""
+        """Fold all buffered values, then record nothing more, even if somebody kept a patched method."""
         self.collect()
         self.closed = True
         _recorders.discard(self)

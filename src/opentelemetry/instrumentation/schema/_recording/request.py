@@ -30,12 +30,13 @@ class Request:
     task validates later is outside.
 
     Attributes:
-        endpoint: What it is for. `key` is that endpoint's, for the hot path; whoever needs more reads this one alone,
-            so the two are never told apart.
+        endpoint: What it is for. The hot path reads `key` alone, all other code `endpoint` alone: so nobody sees a new
+            one with an old one.
         key: The endpoint's key; empty outside a request.
-        mount: The template of the mount that handed it to an application of perhaps another framework, which then is
-            not to open a request of its own; None elsewhere.
-        handled: Whether the handler of its route was entered. A copy of its scope or environ is another request then.
+        mount: The template of the mount that passed it to another application, perhaps of another framework, which
+            must not open a request of its own; None elsewhere.
+        handled: Whether the handler of its route was entered. From then on a copy of its scope or environ is another
+            request.
         schema_cells: Of the schema whose validation ended last, parameters apart.
         parameter_cells: Of the parameter whose validation ended last.
         declared_cells: Of the schema that the route declares: of its body, else of its response.
@@ -70,25 +71,26 @@ class Request:
 
     @property
     def ended(self) -> bool:
-        """Whether it was counted, or what came instead."""
+        """Whether it has ended, counted or not."""
         return self._ended
 
     def locate(self, endpoint: Endpoint) -> None:
-        """Say which endpoint this is, now that it is known. An excluded request stays one."""
+        """Set the endpoint, once it is known. An excluded request stays excluded."""
         if self.key:
             self.endpoint, self.key = endpoint, endpoint.key
 
     @property
     def queried_cells(self) -> SchemaCells | None:
-        """Of the schema that a query is `after`; None while no input was validated.
+        """The cells of the schema that a query is `after`; None before an input was validated.
 
-        An input that only leads to the request's own data, such as a token or a page, is most often validated first.
+        It is the schema that the route declares, else the one that was validated last: a token or a page number is most
+        often validated before the request's own data.
         """
         last = self.schema_cells or self.parameter_cells
         return None if last is None else self.declared_cells or last
 
     def add_validation(self, schema_cells: SchemaCells, took: float, parameter: bool = False) -> None:
-        """A validation of `took` seconds ended; the hot paths, which have no parameters, have this written out."""
+        """Note a validation of `took` seconds. The hot paths, which validate no parameters, repeat this code."""
         if parameter:
             self.parameter_cells = schema_cells
         else:
@@ -100,7 +102,7 @@ class Request:
                 self.sum_up()
 
     def enter_handler(self) -> None:
-        """The route's handler starts: the span current now is the server span."""
+        """Note that the route's handler starts: the current span is the server span."""
         self.handled = True
         span = trace.get_current_span()
         if self._span is None and self.key and span.is_recording():
@@ -108,7 +110,7 @@ class Request:
             _summed[id(self)] = self
 
     def leave_handler(self) -> None:
-        """The route's handler ended: its validations' number and total time go on the server span."""
+        """Note that the route's handler ended: put number and total time of the validations on the server span."""
         span, self._span = self._span, None
         if span is None:
             return
@@ -128,7 +130,7 @@ class Request:
             self._number, self._seconds = self._number + len(batch), self._seconds + sum(batch)
 
     def end(self) -> Endpoint:
-        """It was served. What still runs in its context is outside from now on.
+        """End the request. Code that still runs in its context is outside from now on.
 
         Returns:
             The endpoint to count it under; `NO_ENDPOINT` where it does not count, or ended before.
@@ -139,7 +141,7 @@ class Request:
         return endpoint
 
     def __reduce__(self) -> Any:
-        """What holds it travels without it: an ASGI scope, a Django request."""
+        """Pickle as None: an ASGI scope or a Django request is pickled without it."""
         return type(None), ()
 
     def __deepcopy__(self, _memo: Any) -> Request:
@@ -169,14 +171,14 @@ def reset_after_fork() -> None:
 
 
 def enter(request: Request) -> Token[Request]:
-    """What runs from here on belongs to `request`."""
+    """Make `request` the current one."""
     return current_request.set(request)
 
 
 def leave(token: Token[Request]) -> None:
-    """Give the context back what it held. Where it was entered in another context, that one keeps an ended request.
+    """Restore the request that was current before `enter`. Another context, if it entered, keeps the ended request.
 
-    A generator's steps may each have a context of their own, and whoever closes it too.
+    Each step of a generator may run in a context of its own, and so may its `close()`.
     """
     try:
         current_request.reset(token)

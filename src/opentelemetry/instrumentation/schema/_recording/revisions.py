@@ -1,4 +1,4 @@
-"""What an integration that sees database connections and who watches their revisions know of each other."""
+"""The interface between the integration that sees database connections and the watch of their revisions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Questions = Generator[str, Sequence[Sequence[Any]], None]
 
 
 class WatchedDatabase:
-    """The database behind one engine, watched as long as somebody holds this.
+    """The database of one engine. It is watched as long as this object lives.
 
     Attributes:
         due: `monotonic()` at which the next read is due, in s.
         reading: Held by the thread that reads.
         tables: The version tables that it has.
-        readings: What they hold.
+        readings: The revisions in them.
         failed: Whether the last read failed.
-        asked: Whether there was one.
+        asked: Whether there was a read.
     """
 
     def __init__(self) -> None:
@@ -42,22 +42,22 @@ class Revisions(Protocol):
         ...
 
     def watch_database(self) -> WatchedDatabase:
-        """Begin to watch one database; it is watched until the caller drops what it got."""
+        """Begin to watch one database, until the caller drops what this returns."""
         ...
 
     def ask(self, database: WatchedDatabase, dialect: str) -> Questions:
-        """What to read. Nothing changes before the last row is there."""
+        """Return the questions to ask. The state changes after the last answer only."""
         ...
 
     def begin_read(self, database: WatchedDatabase) -> None:
-        """A read begins: the next one is due an interval later."""
+        """Note that a read begins: the next one is due an interval later."""
 
     def finish_read(self, database: WatchedDatabase, took: float) -> None:
-        """A read ended, after `took` s."""
+        """Note that a read ended after `took` s."""
 
     def fail_read(self, database: WatchedDatabase) -> None:
-        """A read failed, or took too long: say unknown, and leave the database alone for longer."""
+        """Note that a read failed or took too long: the state is unknown, and the next read is due later."""
 
     def last_published(self) -> object:
-        """What was published last: it differs when a revision or state does."""
+        """The state that was published last. It changes with each revision or state."""
         ...

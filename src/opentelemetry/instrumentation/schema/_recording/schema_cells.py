@@ -18,7 +18,7 @@ class SchemaCells:
 
     Attributes:
         instruments: Whose cells these are.
-        attributes: SCHEMA.
+        attributes: Those of `semconv.SCHEMA`.
         durations: Endpoint key and outcome → cell.
         errors: Endpoint key and error type → cell.
         problems: Path and rule → cell.
@@ -53,17 +53,17 @@ class SchemaCells:
 
     @property
     def used(self) -> bool:
-        """Whether a validation ended."""
+        """Whether any validation has ended."""
         return bool(self.durations.all())
 
     @property
     def hits(self) -> Cell | None:
-        """The validator cache's hits; None where there is no validator to be built."""
+        """The counter of the validator cache's hits; None if the library builds no validators."""
         return self._cache_cell(semconv.CACHE_HITS)
 
     @property
     def misses(self) -> Cell | None:
-        """Likewise its misses."""
+        """The counter of its misses, likewise."""
         return self._cache_cell(semconv.CACHE_MISSES)
 
     def _cache_cell(self, spec: semconv.Instrument) -> Cell | None:
@@ -73,13 +73,13 @@ class SchemaCells:
         return self._cache.get(spec.name, lambda: self._make(instrument, attributes) or instrument.overflow())
 
     def expect(self, endpoint: Endpoint) -> None:
-        """Validations for this endpoint may come: what counts them is 0 from now on, so the first is a step."""
+        """Make the counters of this endpoint start at 0, so that `rate()` sees the first validation and failure."""
         _ = self.hits, self.misses
         if endpoint.key:
             self.error(endpoint, semconv.VALIDATION_ERROR)
 
     def duration(self, endpoint: Endpoint, outcome: Outcome) -> Cell:
-        """The histogram's cell of an endpoint and outcome; the first makes the endpoint's error counter start at 0."""
+        """The histogram's cell of an endpoint and outcome. The first one of an endpoint also calls `expect`."""
         key = endpoint.key, outcome
         cell = self.durations.values.get(key)
         if cell is None:
@@ -103,7 +103,7 @@ class SchemaCells:
         return self.problems.get(problem, lambda: self._make(instrument, attributes))
 
     def query(self, relation: Relation, system: str, operation: str) -> Cell:
-        """The cell of queries of a relation, database system and operation; that is empty where it is not known."""
+        """The cell of queries with this relation, database system and operation (empty if it is not known)."""
         key = relation, system, operation
         cell = self.queries.values.get(key)
         if cell is None:
@@ -118,7 +118,7 @@ class SchemaCells:
 
 
 def query_attributes(relation: Relation, system: str, operation: str) -> dict[str, Any]:
-    """What a query's measurement and span have besides the schema's attributes."""
+    """The attributes that a query's measurement and span have besides the schema's."""
     attributes = {semconv.QUERY_RELATION: relation, semconv.DB_SYSTEM_NAME: system}
     if operation:
         attributes[semconv.DB_OPERATION_NAME] = operation

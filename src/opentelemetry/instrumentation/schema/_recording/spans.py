@@ -46,7 +46,7 @@ class Spans:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Start the rate limit and the count of missing spans anew."""
+        """Reset the rate limit and the count of dropped spans."""
         self._lock = threading.RLock()  # a signal handler's or a finalizer's validation may fail in the middle
         self._second, self._failed, self._dropped = 0, 0, 0
 
@@ -57,7 +57,7 @@ class Spans:
         return off or get_ident() in inside.threads
 
     def open_span(self, running: stack.OpenValidation, now: float) -> Span | None:
-        """The span of a validation that is running, made now that it runs a query; None where there is none.
+        """Return the span of a running validation. Its first query makes the span; None if spans are off.
 
         Args:
             running: Its entry on the stack.
@@ -119,13 +119,13 @@ class Spans:
         """End the span of a validation that just ended, or make one if it is notable.
 
         Args:
-            schema: SCHEMA.
+            schema: The attributes of `semconv.SCHEMA`.
             endpoint: Of the request or block that it ran in.
             took: Its duration in s.
             outcome: Of the validation.
             error_type: `error.type` where it failed.
             problems: Path and rule of each failed field.
-            running: What `stack.running` held when it ended.
+            running: Its entry in `stack.running`; None for a validation that had none.
             version: `schema.version` where its author declared one.
 
         Returns:
@@ -201,21 +201,21 @@ class Spans:
         )
 
     def take_dropped(self) -> int:
-        """Spans not made because of the rate limit, since the last call."""
+        """Return how many spans were dropped since the last call."""
         with self._lock:
             number, self._dropped = self._dropped, 0
         return number
 
 
 def _in_context(span: SpanContext) -> Context:
-    """A context with this span alone: it may wait for a collection, and is to keep nothing else alive."""
+    """A context that holds this span alone. It is buffered until a collection, and must keep nothing else alive."""
     return trace.set_span_in_context(NonRecordingSpan(span), Context())
 
 
 def _parent_at(started: int) -> Context | None:
-    """The parent's context of what started at `started` (Unix time in ns); None for the current one.
+    """Return the parent context of a validation that started at `started` (Unix time in ns); None for the current one.
 
-    A current span that is younger was opened by the validator's own code: the validation is its sibling.
+    If the current span is younger, the validator's own code opened it: the validation becomes its sibling.
     """
     current = trace.get_current_span()
     if (getattr(current, "start_time", None) or 0) <= started:
@@ -225,6 +225,6 @@ def _parent_at(started: int) -> Context | None:
 
 
 def _ended_ns(span: Span, took: float) -> int:
-    """Unix time in ns at which a validation of `took` seconds ended: the thread may have waited since."""
+    """Return the Unix time in ns at which a validation of `took` seconds ended. The thread may have waited since."""
     started: int | None = getattr(span, "start_time", None)  # the SDK's; the API has no such attribute
     return time_ns() if started is None else started + int(took * 1e9)

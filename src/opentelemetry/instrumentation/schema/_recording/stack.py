@@ -45,7 +45,7 @@ class OpenValidation:
         began: `perf_counter()` at its start, in seconds.
         queries: How many queries it ran.
         span: Its span, once made; the queries' spans are its children.
-        before: The context that its span was made the current one over, while a query runs; else None.
+        before: While a query runs, the context to restore after it; else None.
     """
 
     __slots__ = ("before", "began", "queries", "schema_cells", "span")
@@ -60,33 +60,33 @@ class OpenValidation:
         self.before: context.Context | None = None
 
     def attach(self, span: Span) -> None:
-        """A query starts: its span is to be a child of the validation's."""
+        """Make the validation's span current while a query runs, so that the query's span becomes its child."""
         self.before = context.get_current()
         context.attach(trace.set_span_in_context(span))
 
     def detach(self) -> None:
-        """The query ended; or the validation did, where a query's end was never heard of."""
-        # No token: an exception of a signal handler would take it away between `attach` and its assignment.
+        """Restore the context, after the query or, if we missed its end, after the validation."""
+        # No token: an exception of a signal handler could lose it between `attach` and its assignment.
         if self.before is not None and trace.get_current_span() is self.span:
             context.attach(self.before)
         self.before = None
 
 
 def follow_greenlets(_stack: object = None) -> None:
-    """From now on a stack is a greenlet. Called when the app imports greenlet."""
+    """Take each greenlet for a stack from now on. Called when the app imports greenlet."""
     global current_stack, _of_no_task
     from greenlet import getcurrent
 
-    # who is inside a validation now takes its entry out under the key it put it in
+    # A running validation keeps the key that it stored its entry under, so it still finds the entry when it ends.
     _of_no_task = getcurrent
     if current_stack is not _task:
         current_stack = getcurrent
 
 
 def follow_tasks() -> None:
-    """From now on a stack is a task, where one runs. Called by a block that may await, where there is an event loop.
+    """Take each task for a stack from now on. Called by a block that may await; does nothing outside an event loop.
 
-    A validation does not await, so what an app without such blocks needs to know of its stacks costs less.
+    All other validations do not await, so an app without such blocks keeps the cheaper key.
     """
     global current_stack
     if _running_loop() is not None or _trio_task() is not None:
@@ -103,7 +103,7 @@ def _task() -> Any:
 
 
 def _running_loop() -> Any:
-    asyncio = sys.modules.get("asyncio")  # who never imported it runs no loop
+    asyncio = sys.modules.get("asyncio")  # without the import no loop runs
     return None if asyncio is None else asyncio._get_running_loop()
 
 
@@ -116,7 +116,7 @@ def _trio_task() -> Any:
 
 
 def reset_after_fork() -> None:
-    """In a forked child only the forking thread lives on; a reused thread id must not read as nested."""
+    """In a forked child: only the forking thread lives on. A reused thread id must not look nested."""
     mine = running.pop(current_stack(), None)
     running.clear()
     if mine is not None:
@@ -124,5 +124,5 @@ def reset_after_fork() -> None:
 
 
 def started_ns(seconds_ago: float) -> int:
-    """Unix time in ns of a start that lies `seconds_ago` back."""
+    """Return the Unix time in ns of `seconds_ago` seconds before now."""
     return time_ns() - int(seconds_ago * 1e9)

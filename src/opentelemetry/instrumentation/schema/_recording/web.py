@@ -1,8 +1,9 @@
 """Requests of web frameworks: where one begins and ends, however many handlers and applications see it.
 
-A request is an object: an ASGI scope, a WSGI environ, a Django request. Whoever sees the same object again, a mounted
-application or a handler that a middleware calls, sees the same request. Another object is a request of its own (a test
-client in a view), a copy too once the route's handler runs (a batch endpoint); before that it is a middleware's.
+A request is an object: an ASGI scope, a WSGI environ, a Django request. A mounted application, or a handler that a
+middleware calls, gets the same object, and so is part of the same request. Another object is another request (a test
+client in a view). A copy is the same request until the route's handler runs, since a middleware may have made it;
+after that it is another request (a batch endpoint).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .recorder import Recorder
 from .request import ExcludedUrls, Request, current_request, enter, leave
 
 KEY = "opentelemetry.instrumentation.schema"
-"""In a scope or environ: its request, and which objects stand for that."""
+"""The key of the `Mark` in a scope or environ."""
 
 
 class Mark:
@@ -27,10 +28,10 @@ class Mark:
     Attributes:
         request: Its holder.
         seen: `id` of each object that stands for it. An object outlives its mark.
-        wrapped: Whether an object of a framework's own was made of its scope or environ; there may be one.
+        wrapped: Whether a framework has made an object of its own of the scope or environ; only one may be made.
         prefix: The templates of the mounts so far.
         route: The route that was entered last.
-        streams: Whether its body is yet to be made when its handler has returned.
+        streams: Whether the body is made after the handler has returned.
     """
 
     __slots__ = ("prefix", "request", "route", "seen", "streams", "wrapped")
@@ -48,7 +49,7 @@ class Mark:
             self.seen.add(id(carrier))
         return not self.request.ended
 
-    def __reduce__(self) -> Any:  # a scope travels without it
+    def __reduce__(self) -> Any:  # a scope is pickled without it
         return type(None), ()
 
     def __deepcopy__(self, _memo: Any) -> Mark:
@@ -78,14 +79,14 @@ class Requests:
         made_of: MutableMapping[str, Any] | None = None,
         framework: str | None = None,
     ) -> Request | None:
-        """The holder of a request that begins; None for one that is open already.
+        """Open a request and return its holder; None if it is open already.
 
         Args:
             carrier: The object that it is, or the attributes of that.
             method: Its HTTP method.
-            url: Gives the whole URL, which may be an excluded one.
+            url: Function that returns the whole URL, which may be excluded.
             made_of: The environ or scope that a framework's own object was made of.
-            framework: Whose excluded URLs those are, where not this component's.
+            framework: The framework whose excluded URLs apply; None for this component's.
         """
         try:
             mark: Mark | None = carrier.get(KEY)
@@ -96,7 +97,7 @@ class Requests:
             opened = None
             if mark is not None and not mark.wrapped and mark.joins(made_of):
                 mark.seen.add(id(carrier))
-            elif current.mount is not None and not current.handled:  # through what translates ASGI into WSGI
+            elif current.mount is not None and not current.handled:  # behind a bridge from ASGI to WSGI
                 mark = Mark(current, carrier, made_of)
             else:
                 excluded = _excluded(self._excluded[framework or self._component])
@@ -113,7 +114,7 @@ class Requests:
             return None
 
     def close(self, request: Request, token: Token[Request] | None = None) -> None:
-        """A request was served, or its body sent: it is counted, once, and then the context has back what it held."""
+        """End a request that was served or whose body was sent: count it, once, and restore the context."""
         try:
             request.leave_handler()
             endpoint = request.end()
@@ -127,9 +128,9 @@ class Requests:
 
 
 class Body(Iterator[Any]):
-    """A body that is sent after its handler returned: part of its request, which ends with it.
+    """A body that is sent after its handler returned. It is part of its request, and ends it.
 
-    It may be iterated and closed by other threads than the handler's, and not every server closes it.
+    Other threads than the handler's may iterate and close it. Not every server closes it.
     """
 
     def __init__(self, body: Any, request: Request, requests: Requests) -> None:
@@ -151,7 +152,7 @@ class Body(Iterator[Any]):
             leave(token)
 
     def close(self) -> None:
-        """Close the body; with it the request ends."""
+        """Close the body, and end the request."""
         token = enter(self._request)
         try:
             close = getattr(self._body, "close", None)
@@ -165,7 +166,7 @@ class Body(Iterator[Any]):
 
 
 class AsyncBody(AsyncIterator[Any]):
-    """Likewise a body that is iterated asynchronously."""
+    """The same for a body that is iterated asynchronously."""
 
     def __init__(self, body: Any, request: Request, requests: Requests) -> None:
         self._body, self._request, self._requests = body, request, requests
@@ -186,7 +187,7 @@ class AsyncBody(AsyncIterator[Any]):
             leave(token)
 
     def close(self) -> None:
-        """Its response is closed; with it the request ends."""
+        """End the request: its response is closed."""
         self._requests.close(self._request)
 
     def __del__(self) -> None:

@@ -1,9 +1,9 @@
-"""Children of `multiprocessing` and billiard, which end without `atexit`: what they measured last is not lost.
+"""Saves the last measurements of children of `multiprocessing` and billiard, which end without `atexit`.
 
-A pool may end a thousand such children a minute, each with a validation or two, so an export for each would cost more
-than they do. A child that ends before its first collection hands its measurements to the process that it was forked
-from, which has them from its own next collection on. A child that exported before exports once more, for at most a
-second; where that is not done in time (the collector is down), its siblings do not try for a while.
+A pool may end a thousand such children a minute, each with a validation or two. An export for each would cost more
+than the validations. A child that ends before its first collection hands its measurements to the process that it was
+forked from, which exports them with its own next collection. A child that exported before exports once more, for at
+most a second. If that takes longer (the collector is down), the other children do not try for a while.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .. import faults
 from .instruments import Instruments
 
 EXIT_TIMEOUT = 1.0
-"""Seconds that the end of such a process may wait."""
+"""Seconds that such a child may wait before it ends."""
 
 PAUSE = 30.0
-"""Seconds without a try, after an export that was not done in time."""
+"""Seconds without another try after an export that took too long."""
 
 _LAST = -100  # after the finalizers of everybody else
 
@@ -36,7 +36,7 @@ class Workers:
 
     Args:
         instruments: Measure in all of them.
-        flush: Exports what waits, for at most so many seconds; says whether that was done.
+        flush: Exports buffered telemetry, for at most so many seconds; returns whether it ended in time.
     """
 
     def __init__(self, instruments: Instruments, flush: Callable[[float], bool]) -> None:
@@ -47,7 +47,7 @@ class Workers:
         os.unlink(name)
 
     def close(self) -> None:
-        """Nobody hands anything over any more."""
+        """Close the file through which children hand measurements over."""
         os.close(self._handed)
         self._not_in_time.close()
 
@@ -56,14 +56,14 @@ class Workers:
         sys.modules[util].register_after_fork(self, _ChildStart(util))
 
     def start_child(self, util: str) -> None:
-        """This is a child, which has just dropped the finalizers that it inherited."""
+        """In a child, which has just dropped the finalizers that it inherited: register ours."""
         if os.getpid() != self._parent:  # it was not spawned
             self._instruments.hold()
         sys.modules[util].Finalize(None, self.end, exitpriority=_LAST)
 
     @faults.guarded("recorder", None)
     def end(self) -> None:
-        """The process ends without `atexit`."""
+        """Hand over or export the last measurements: the process ends."""
         if self._ended or not any(each.holds_measurements for each in self._instruments):
             return
         self._ended = True
@@ -79,7 +79,7 @@ class Workers:
             self._not_in_time[:8] = struct.pack("d", monotonic())
 
     def take(self) -> list[tuple[str, dict[str, Any], list[float]]]:
-        """What children handed over since the last call: instrument, attributes, values."""
+        """Return what children handed over since the last call: instrument, attributes, values."""
         if os.getpid() != self._parent or not os.fstat(self._handed).st_size or not self._locked(0):
             return []
         try:
@@ -90,7 +90,7 @@ class Workers:
         return [tuple(each) for line in lines for each in json.loads(line)]
 
     def _locked(self, limit: float = EXIT_TIMEOUT) -> bool:
-        """Whether the file is this process's now. It is held for a write, but a process may be stopped meanwhile."""
+        """Lock the file; False if that takes longer than `limit` s, since a process may be stopped during its write."""
         until = monotonic() + limit
         while True:
             try:
@@ -103,7 +103,7 @@ class Workers:
 
 
 class _ChildStart:
-    """What `register_after_fork` calls; it keeps the object that it calls this with weakly."""
+    """The callback of `register_after_fork`, which keeps only a weak reference to the object that it passes."""
 
     def __init__(self, util: str) -> None:
         self._util = util

@@ -12,7 +12,7 @@ _EXTRA = ("click", "rich")
 
 
 def main() -> None:
-    """Runs the console script; without the extra `[cli]` it names the missing packages and exits with 2."""
+    """Run the console script. Without the extra `[cli]`, name the missing packages and exit with 2."""
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
         print(

@@ -44,7 +44,7 @@ _OPTIONS: Final = (
 
 
 def reads_urls(command: _C) -> _C:
-    """Adds the options to a command, which takes an `access` instead; `https://user:password@host` needs none."""
+    """Add the options to a command, which takes an `access` instead; `https://user:password@host` needs none."""
 
     @wraps(command)
     def with_access(

@@ -115,7 +115,7 @@ def prepared(
     alertmanager: str | None,
     group_wait: float,
 ) -> Callable[[Plan], Guard | None]:
-    """Checks the options before anything is migrated; the guard of a plan then, None without --guard.
+    """Check the options before anything is migrated; the guard of a plan then, None without --guard.
 
     Raises:
         UsageError: if options are missing, or the URL is no Prometheus.
@@ -146,7 +146,7 @@ def prepared(
 
 
 def watched(guard: Guard, settings: Settings, plan: Plan, began: float, ended: float) -> Ending:
-    """Watches the app after an upgrade, and does what is to be done.
+    """Watch the app after an upgrade; then notify, and roll back if asked to.
 
     Args:
         guard: What was prepared.

@@ -104,7 +104,7 @@ class Guarding:
         return signals
 
     def watched(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Watches until there is a verdict; shows what is known, and notifies of what is degraded."""
+        """Watch until there is a verdict. Show what is known, and notify of what is degraded."""
 
         def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
             sentence = "; ".join(words.sentence(states[each], figures[each]) for each in figures)
@@ -115,7 +115,7 @@ class Guarding:
             return watch(signals, self.decide, show, degraded, stop)
 
     def say(self, message: str) -> None:
-        """Prints progress, on stderr: stdout is for the result."""
+        """Print progress, on stderr: stdout is for the result."""
         if not self.quiet:
             echo(message, err=True)
 
@@ -252,7 +252,7 @@ def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Ge
 
 
 def recorded(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
-    """Writes a verdict into the history; if it cannot be written, that is said and changes nothing."""
+    """Write a verdict into the history. If that fails, say so and go on."""
     try:
         history.judged(incident.id, database=database, table=table, **words.document(outcome))
     except MigrationError as error:

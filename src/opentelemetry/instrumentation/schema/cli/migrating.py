@@ -46,7 +46,7 @@ class Settings:
     interrupts: Interrupts
 
     def say(self, message: str) -> None:
-        """Prints progress, on stderr: stdout is for the result."""
+        """Print progress, on stderr: stdout is for the result."""
         echo(message, err=True)
 
 
@@ -164,7 +164,7 @@ def find_tool(
 
 @contextmanager
 def one_line(json: bool = False) -> Generator[None]:
-    """Ends with the exit code of a migration's error and one line; as JSON too where that was asked for."""
+    """End with the exit code of a migration's error and one line, with --json also as JSON."""
     try:
         yield
     except MigrationError as error:
@@ -193,7 +193,7 @@ def print_plan(plan: Plan, sql: bool) -> None:
 
 
 def dry_run(command: str, direction: Direction, target: str | None, settings: Settings) -> None:
-    """Prints the plan with its SQL and what would be refused; runs nothing.
+    """Print the plan with its SQL and what would be refused. Run nothing.
 
     Raises:
         MigrationError: as `Tool.plan` does.
@@ -242,7 +242,7 @@ def _origin(run: Run) -> str:
 
 
 def warn(settings: Settings, plan: Plan) -> None:
-    """Says what the history knows: an earlier run that did not end, applied files that were edited since."""
+    """Say what the history knows: an earlier run that did not end, applied files that were edited since."""
     runs = settings.history.runs(plan.database.identity, str(plan.table))
     for run in unfinished(runs)[:1]:
         settings.say(
@@ -375,7 +375,7 @@ def settings(
 
 
 def end(command: str, settings: Settings, result: Result, next_: str, undone: bool = False) -> None:
-    """Prints an outcome and ends with its exit code: 1 where an upgrade was undone, which is not what was asked for."""
+    """Print an outcome and end with its exit code, which is 1 for an upgrade that was undone."""
     code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:
         echo_json(as_data(command, result, code, next_))

@@ -34,7 +34,7 @@ class UsageError(click.ClickException):
 
 
 def echo(message: str, err: bool = False, nl: bool = True) -> None:
-    """Prints lines of which nothing but printable text, and tabs, reaches the terminal."""
+    """Print lines. Only printable text and tabs reach the terminal."""
     click.echo(_lines(message), err=err, nl=nl)
 
 
@@ -48,17 +48,17 @@ def _lines(message: str) -> str:
 
 
 def echo_json(document: object, indent: int | None = 2) -> None:
-    """Prints a JSON document in ASCII: every other character is escaped."""
+    """Print a JSON document in ASCII: every other character is escaped."""
     click.echo(json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def finish(code: int) -> None:
-    """Ends the command with an exit code."""
+    """End the command with an exit code."""
     raise click.exceptions.Exit(code)
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says each message the first time only."""
+    """Say each message the first time only."""
     said: set[str] = set()
 
     def say_once(message: str) -> None:
@@ -71,7 +71,7 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
 
 @contextmanager
 def one_line_errors() -> Generator[None]:
-    """Ends with 2 and one line for what a user can mend; never with 1, which is a finding, for anything unforeseen."""
+    """End with 2 and one line for what a user can mend; never with 1, which is a finding, for anything unforeseen."""
     try:
         yield
     except click.exceptions.Exit:
@@ -97,7 +97,7 @@ class Screen(Console):
     """A terminal, or what stands in for one."""
 
     def on_broken_pipe(self) -> None:
-        """Ends with 2; rich would end with 1, which is a finding."""
+        """End with 2; rich would end with 1, which is a finding."""
         read_enough()
 
 
@@ -107,6 +107,6 @@ def _fail(message: str) -> None:
 
 
 def read_enough() -> NoReturn:
-    """Ends with 2 where whoever reads us, such as `head`, has closed the pipe: the last flush must not complain."""
+    """End with 2 because the reader, such as `head`, has closed the pipe: the last flush must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(USAGE)

@@ -244,7 +244,7 @@ def _schemas(modules: list[ModuleType], unread: dict[str, str]) -> Iterator[tupl
 
 
 def _add_directions(document: Document, modules: list[ModuleType]) -> None:
-    """Notes where frameworks use schemas, and with them what they hold."""
+    """Note where frameworks use schemas, and with them what they hold."""
     if "fastapi" not in sys.modules:
         return
     from .._schemas.fields import reachable

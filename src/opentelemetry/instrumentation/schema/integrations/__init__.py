@@ -1,1 +1,1 @@
-"""One module per foreign library, all of one shape: `install(recorder, patches)`. None imports another."""
+"""One package per foreign library, each with `install(recorder, patches)`. None imports another."""

@@ -88,7 +88,7 @@ def read(path: Path) -> Lock:
 
 
 def content_below(root: Path) -> Callable[[str], bytes | None]:
-    """Gives the content of a file below a directory; None where there is no such file."""
+    """Give the content of a file below a directory; None where there is no such file."""
 
     def content(name: str) -> bytes | None:
         file = root / name

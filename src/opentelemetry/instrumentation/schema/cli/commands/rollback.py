@@ -48,7 +48,7 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
 
 
 def _refuse_where_there_are_none(directory: Path) -> None:
-    """Refuses for a project that says that its migrations have no downgrades."""
+    """Refuse for a project that says that its migrations have no downgrades."""
     if not project.load(directory).downgrades:
         raise RefusedError(
             "rollback is off: this project's migrations have no downgrades (pyproject.toml, [tool.otel-schema] "

@@ -151,7 +151,7 @@ def _next(result: Result) -> str:
 
 
 def _back(plan: Plan, result: Result, settings: Settings) -> Result:
-    """Returns to where the run began, if that loses nothing; else says why not."""
+    """Return to where the run began, if that loses nothing; else says why not."""
     why_not = run.way_back(plan, result)
     if why_not is None:
         try:

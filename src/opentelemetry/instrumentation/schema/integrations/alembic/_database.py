@@ -1,7 +1,7 @@
-"""One database of a run: what its version table held before, and holds afterwards on a fresh connection.
+"""One database of a run: what its version table held before, and what it holds afterwards on a fresh connection.
 
-The steps cannot tell: a transaction around all of them may be rolled back, a commit fail, or a step that fails leave
-half of its statements.
+The steps themselves do not show it: a transaction around all of them may be rolled back, a commit may fail, or a failed
+step may leave half of its statements.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LISTENED = "after_cursor_execute"
 
 
 class MigratedDatabase:
-    """What one `MigrationContext` migrates.
+    """The database that one `MigrationContext` migrates.
 
     Args:
         context: Of Alembic.
 
     Attributes:
-        target: What the gauges call it.
-        before: The heads before.
+        target: Its name in the gauges.
+        before: The heads before the run.
         pick: The context's own function that picks the steps.
         steps: Steps that began.
         exhausted: Whether no further step was to come.
@@ -53,24 +53,24 @@ class MigratedDatabase:
     # -- while it runs
 
     def begin_step(self) -> None:
-        """A step begins: hear of each statement that succeeds from now on."""
+        """Begin a step: note each statement that succeeds from now on."""
         if not self.steps and self._connection is not None:
             event.listen(self._connection, _LISTENED, self._note_statement)
         self.steps += 1
         self._changed = self._lasting = False
 
     def close(self) -> None:
-        """Hear of no further one."""
+        """Note no further statements."""
         if self._connection is not None and event.contains(self._connection, _LISTENED, self._note_statement):
             event.remove(self._connection, _LISTENED, self._note_statement)
 
     def end_step(self, heads: Any) -> None:
-        """A step is done: the version table holds these heads, if all that ran is committed."""
+        """End a step. If all its statements are committed, the version table holds these heads."""
         self._expected = frozenset(map(str, heads))
         self._changed = self._lasting = False
 
     def note_commit(self) -> None:
-        """What the step did so far is committed, whatever becomes of the rest of it."""
+        """Note that the step's statements so far are committed, whether or not the rest of it succeeds."""
         self._lasting = self._lasting or self._changed
 
     @faults.guarded("alembic", None)
@@ -94,7 +94,7 @@ class MigratedDatabase:
     def outcome(
         self, error: BaseException | None, direction: semconv.Direction, until: float
     ) -> semconv.MigrationOutcome:
-        """What became of it, by what it holds now; by what the steps did where it cannot be asked.
+        """The outcome, from the heads that it holds now; from what the steps did if it cannot be asked.
 
         Args:
             error: What the run raised.
@@ -114,7 +114,7 @@ class MigratedDatabase:
         return "partial" if moved or self._lasting else "failed"
 
     def _heads(self, until: float) -> frozenset[str] | None:
-        """The heads on a fresh connection; None where there is none to be had, or the transaction is not over yet."""
+        """The heads on a fresh connection; None if none can be opened, or if the transaction has not ended."""
         connection = self._connection
         if connection is None or (self._context._in_external_transaction and _in_transaction(connection)):
             return None
@@ -181,7 +181,7 @@ def _named(dialect: Any, engine: Any, schema: str = "", default: str = "") -> Ta
 
 
 def unreached_target(error: BaseException) -> Target | None:
-    """The database that could not be connected to, of which nobody but the failed call knew; None for other errors."""
+    """The database of an error that says that nobody could connect to it; None for other errors."""
     entry = error.__traceback__
     while entry is not None:
         frame = entry.tb_frame

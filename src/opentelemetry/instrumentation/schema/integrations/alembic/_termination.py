@@ -1,7 +1,8 @@
 """A run that SIGTERM ends: it ends as an error does, so that its telemetry is exported, and then the signal kills.
 
-Python runs a signal's handler between two of its own instructions. A driver written in C may wait for a statement for
-an hour, where the signal would have killed it without us: so a thread hears of it too, and does not wait that long.
+Python runs a signal's handler between two of its own instructions, but a driver written in C may wait an hour for a
+statement. Without us the signal would kill the process at once. So a thread watches for the signal too, and does not
+wait that long.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Termination:
     """Sees SIGTERM while a run runs: in the main thread, and only where nobody else handles it.
 
     Args:
-        flush: Exports what waits, for at most so many seconds.
-        abandon: Records the run as it is; called by a thread of ours, once, where the run does not end.
+        flush: Exports buffered telemetry, for at most so many seconds.
+        abandon: Records the run as it is; called once, by a thread of ours, if the run does not end.
     """
 
     def __init__(self, flush: Callable[[float], object], abandon: Callable[[], object]) -> None:
@@ -75,7 +76,7 @@ class Termination:
 
     @faults.guarded("alembic", None)
     def end(self) -> None:
-        """The run ended and is recorded: leave no handler, and die of the signal if one came, as without us."""
+        """Remove the handler, after the run was recorded. If the signal came, let it end the process, as without us."""
         global _active
         if not self._set:
             return

@@ -14,10 +14,10 @@ from ._database import MigratedDatabase, unreached_target
 from ._termination import Termination
 
 READ: Final = 5.0
-"""Seconds that all version tables together are waited for: somebody else's run may lock one."""
+"""Seconds to wait for all version tables together: another run may lock one."""
 
 _ABANDONED: Final = 1.0
-"""Likewise, of a process that is about to die."""
+"""The same in a process that is about to end."""
 
 _COMMANDS: Final = {"upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": "stamp"}
 """What Alembic calls the function that picks a command's steps → what a span calls the command."""
@@ -26,13 +26,13 @@ _WORST: Final[tuple[semconv.MigrationOutcome, ...]] = ("partial", "failed", "rol
 
 
 class TrackedCommand:
-    """From a command's begin to its end. A command that turns out to have no steps, and is none of ours, is no run.
+    """One command, from its begin to its end. Without steps, it is a run only if it is one of `_COMMANDS`.
 
     Args:
         runs: Records it.
         script: Alembic's directory of scripts.
         options: Of the command.
-        flush: Exports what waits, for at most so many seconds.
+        flush: Exports buffered telemetry, for at most so many seconds.
     """
 
     def __init__(self, runs: Runs, script: Any, options: Mapping[str, Any], flush: Callable[[float], object]) -> None:
@@ -58,7 +58,7 @@ class TrackedCommand:
     # -- one of its databases
 
     def enter_database(self, context: Any) -> None:
-        """Its migrations begin."""
+        """Note that the migrations of a database begin."""
         database = self._databases[context] = MigratedDatabase(context)
         if self._run is not None:
             self._run.at(database.target)
@@ -67,7 +67,7 @@ class TrackedCommand:
             context._migrations_fn = self._watch_steps(database.pick, database)
 
     def leave_database(self, context: Any, error: BaseException | None) -> None:
-        """Its migrations ended; what env.py commits is committed later."""
+        """Note that the migrations of a database ended. env.py may commit later."""
         if self._run is not None:
             self._run.end_step(error)
         database = self._databases[context]
@@ -75,7 +75,7 @@ class TrackedCommand:
         context._migrations_fn = database.pick
 
     def _watch_steps(self, pick: Callable[..., Any], database: MigratedDatabase) -> Callable[..., Iterator[Any]]:
-        """The function that picks the steps, with each step seen to begin and, if it did not fail, to end."""
+        """Wrap the function that picks the steps: note when each step begins and, unless it fails, when it ends."""
 
         def steps(heads: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
             database.before = frozenset(heads)
@@ -99,19 +99,19 @@ class TrackedCommand:
         run.begin_step(",".join(map(str, revisions)), self._direction)
 
     def end_step(self, context: Any, heads: Any) -> None:
-        """A step told the version table of itself, which holds these heads now, as long as nothing is rolled back."""
+        """Note that a step wrote to the version table, which holds these heads now unless it is rolled back."""
         if context in self._databases:
             self._databases[context].end_step(heads)
 
     def note_commit(self, context: Any) -> None:
-        """What the present step did so far is committed."""
+        """Note that the present step's statements so far are committed."""
         if context in self._databases:
             self._databases[context].note_commit()
 
     # -- the run
 
     def end(self, error: BaseException | None) -> None:
-        """The command ended; each database is asked what it holds."""
+        """End the command, and read from each database what it holds."""
         if self._run is not None:
             self._run.end_step(error)
             self._run.end(*(self._outcomes(self._run, error) or (None, error, [])))
@@ -119,7 +119,7 @@ class TrackedCommand:
             self._termination.end()
 
     def _abandon(self) -> None:
-        """The process is about to die, in the middle of a statement: record the run, from another thread."""
+        """Record the run, from another thread: the process is about to end in the middle of a statement."""
         if self._run is not None:
             error = SystemExit(128 + signal.SIGTERM)
             self._run.leave_context()

@@ -1,4 +1,4 @@
-"""billiard, whose processes Celery's prefork pool runs: what a worker measured last is not lost when it ends."""
+"""billiard, whose processes Celery's prefork pool runs: saves the last measurements of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def patch(recorder: Recorder, patches: Patches) -> None:
-    """See each worker of a pool end, which ends by `os._exit`, one that is replaced after so many tasks too."""
+    """Save the measurements of each worker of a pool: it ends by `os._exit`, also when the pool replaces it."""
 
     def do_exit(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         if recorder.workers is not None:

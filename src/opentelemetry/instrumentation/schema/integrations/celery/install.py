@@ -1,4 +1,4 @@
-"""Celery: who makes a Celery application makes the application that a worker runs."""
+"""Celery: the distribution that makes the Celery application makes the application that a worker runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def patch(recorder: Recorder, patches: Patches) -> None:
-    """See who makes one."""
+    """Note which code makes a Celery application."""
     cls: Any = sys.modules["celery.app.base"].Celery
     patches.replace(cls, "__init__", watched_init(recorder.owned.application.note_job_maker, vars(cls)["__init__"]))

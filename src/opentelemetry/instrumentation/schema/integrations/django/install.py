@@ -1,11 +1,11 @@
 """Django: requests and route templates, of both its handlers and its test client.
 
 `http.route` is `resolver_match.route`, as in the spans of opentelemetry-instrumentation-django: the patterns from the
-root on, without the slash that every path starts with. Only the root itself, whose pattern is empty, is `/`: an empty
-label is none in Prometheus, which would make it one series with the requests that match nothing.
+root on, without the slash that every path starts with. The root's own pattern is empty, so its route is `/`: Prometheus
+takes an empty label for a missing one, and would mix the root with requests that match no route.
 
-All of what is patched is looked up on the handler's class when it is called, so a handler that loaded its middleware
-before `instrument()` is seen too.
+Django looks up all patched methods on the handler's class at each call, so the patches also reach a handler that loaded
+its middleware before `instrument()`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..._recording.web import AsyncBody, Body, Requests
 from ...patching import Patches
 
 REQUIRES = "django >= 4.2, < 7"
-# Django REST framework has each route a second time, for `leads.json`: hardly ever used
+# Django REST framework has each route a second time, for `leads.json`, which is hardly ever used
 _SUFFIX = re.compile(r"\\\.\(\?P<\w+>\[a-z0-9\]\+\)/\?\$$|<drf_format_suffix\w*:\w+>$")
 _COMPONENT = "django"
 _AUTOMATIC = {"head", "options", "trace"}  # Django has them for every class: no request may ever use them
@@ -78,7 +78,7 @@ def patch(recorder: Recorder, patches: Patches) -> None:
         return match
 
     def leaving(name: str) -> Any:
-        """A method that is called when the view has ended, and before the server span does."""
+        """Wrap a method that Django calls after the view ended and before the server span ends."""
         function = original[name]
 
         @functools.wraps(function)
@@ -96,7 +96,7 @@ def patch(recorder: Recorder, patches: Patches) -> None:
 
 
 class _DjangoRequests(Requests):
-    """What happens to a request. Nothing here raises into the application."""
+    """Django's requests. Nothing here raises into the application."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder, _COMPONENT)
@@ -104,15 +104,15 @@ class _DjangoRequests(Requests):
 
     @faults.guarded(_COMPONENT, None)
     def open_request(self, request: Any) -> Request | None:
-        """The holder of a request that begins; None for one that is open already."""
+        """Open a request and return its holder; None if it is open already."""
         made_of: Any = getattr(request, "scope", request.META)
         return self.open(cast("dict[str, Any]", vars(request)), request.method, lambda: _url(request), made_of)
 
     @faults.guarded(_COMPONENT, None)
     def enter_route(self, request: Any, match: Any) -> None:
-        """A route matched; the view is about to run."""
+        """Note which route matched, before the view runs."""
         holder = current_request.get()
-        if not self._announced:  # now the app's own modules of routes are loaded
+        if not self._announced:  # only now are the app's own modules of routes loaded
             self._announced = True
             views = list(_views())
             self._recorder.owned.application.note_urlconf(_root_urlconf(), [_class(view) or view for view, _ in views])
@@ -124,11 +124,11 @@ class _DjangoRequests(Requests):
 
     @faults.guarded(_COMPONENT, None)
     def leave_view(self) -> None:
-        """The view ended."""
+        """Note that the view ended."""
         current_request.get().leave_handler()
 
     def close_response(self, holder: Request, token: Token[Request], response: Any) -> None:
-        """A response leaves the handler; the body of one that streams is yet to be made."""
+        """End the request, or leave that to the body of a response that streams."""
         try:
             if response.streaming and getattr(response, "file_to_stream", None) is None:
                 holder.leave_handler()

@@ -1,8 +1,8 @@
 """FastAPI: full route templates, and names for the validators of parameters, bodies and responses.
 
-FastAPI builds a Pydantic adapter for each parameter, body and response, in one class: `ModelField`. There its validator
-gets its name. Fields that are older than `instrument()` get theirs from the route table, and at the latest when their
-route is first used. What FastAPI answers itself, with no call into a validator, is seen where it makes the error.
+FastAPI's class `ModelField` builds a Pydantic adapter for each parameter, body and response. There we name its
+validator. Validators that are older than `instrument()` get their names from the route table, or when their route is
+first used. FastAPI refuses some requests without a call into a validator: we see those where it makes the error.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _contexts: Any = getattr(fastapi.routing, "iter_route_contexts", None)
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
-    """Name every field, see who makes an application, and what FastAPI answers in place of a validator."""
+    """Name every field's validator, note who makes an application, and record what FastAPI refuses itself."""
     patches.replace(asgi, "reader", _Routes())
     made = recorder.owned.application.note_maker  # it does not call Starlette's `__init__`
     patches.replace(_application, "__init__", watched_init(made, vars(_application)["__init__"]))
@@ -93,7 +93,7 @@ def _name(field: Any) -> None:
 
 
 def _own_name(field: Any) -> bool:
-    """Whether a person looks for the type's name: it is, or holds, a class that is not Python's own."""
+    """Whether the type's own name is the better one: it is, or holds, a class that is not Python's own."""
     pending = [field.field_info.annotation]
     while pending:
         annotation = pending.pop()
@@ -168,7 +168,7 @@ class _Routes(asgi.RouteReader):
             request.declared_cells = self._entered.setdefault(effective, self._expect(effective, request.endpoint))
 
     def _expect(self, route: Any, endpoint: Endpoint) -> SchemaCells | None:
-        """A route is used first: expect all that it declares. Returns what stands for its data."""
+    """Make a route's counters start at 0, at its first use. Returns the cells of its body's schema, or response's."""
         if getattr(route, "dependant", None) is None:
             return None
         for field in _fields(route):
@@ -191,8 +191,8 @@ def _effective(route: Any, scope: Any) -> Any:
 
 @faults.guarded(_COMPONENT, None)
 def _missing(frame: Any, took: float) -> None:
-    """FastAPI found a required value missing, which is a failed validation though no validator ran."""
-    # What was called is told where the value is missing, but not in which field: its caller holds that by this name.
+    """Record a missing required value: a failed validation, though no validator ran."""
+    # The patched function gets the place of the missing value, not its field: its caller has that in this variable.
     probe = framework_names.probe_of(_validator(frame.f_back.f_locals.get("field")))
     if probe is not None:
         probe.failed(took, "invalid", VALIDATION_ERROR, lambda: [(problems.ROOT, "missing")])
@@ -200,7 +200,7 @@ def _missing(frame: Any, took: float) -> None:
 
 @faults.guarded(_COMPONENT, None)
 def _malformed(frame: Any, errors: Any, took: float) -> None:
-    """FastAPI could not read a body as JSON, which is a failed validation of the body's schema."""
+    """Record a body that is not JSON: a failed validation of the body's schema."""
     caller = frame.f_back
     if caller.f_globals.get("__name__") != fastapi.routing.__name__ or errors[0]["type"] != problems.MALFORMED[1]:
         return

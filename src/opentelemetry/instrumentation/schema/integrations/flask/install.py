@@ -23,8 +23,9 @@ _AUTOMATIC = {"HEAD", "OPTIONS"}  # Flask adds them to rules: no request may eve
 def install(recorder: Recorder, patches: Patches) -> None:
     """Count requests, and say which rule each is for.
 
-    `__call__` is what a server calls, `wsgi_app` what a dispatcher may. An application that somebody wrapped before
-    `instrument()` holds an older `wsgi_app`; `full_dispatch_request` is also called by who makes a request by hand.
+    A server calls `__call__`, a dispatcher perhaps `wsgi_app`. If somebody wrapped an application before
+    `instrument()`, the wrapper holds the older `wsgi_app`. Code that makes a request by hand calls
+    `full_dispatch_request`.
     """
     from flask.app import Flask  # `flask.Flask` may be a subclass that another instrumentation put there
 
@@ -58,7 +59,7 @@ def _wrap_call(original: Any, applications: _Applications) -> Any:
 
 
 class _Applications:
-    """The applications that were called, and their requests."""
+    """The applications that a server has called, and their requests."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder, self.requests = recorder, Requests(recorder, _COMPONENT)
@@ -66,7 +67,7 @@ class _Applications:
 
     @faults.guarded(_COMPONENT, None)
     def begin(self, app: Any, environ: Any) -> Request | None:
-        """An application is called: the request that begins, if one does."""
+        """Open the request for which an application is called; None if it is open already."""
         if id(app) not in self._listed.values:
             self._listed.setdefault(app, True)
             _announce(self._recorder, app)
@@ -75,7 +76,7 @@ class _Applications:
         return self.requests.open(environ, environ["REQUEST_METHOD"], lambda: _url(environ))
 
     def dispatch(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        """`full_dispatch_request`: the rule is known, and whether the response is a stream when it returns."""
+        """Wrap `full_dispatch_request`: it knows the rule, and returns a response that may stream."""
         request = self._opened(instance)
         token = None if request is None else enter(request)
         try:
@@ -161,7 +162,7 @@ def _url(environ: Any) -> str:
 
 @faults.guarded(_COMPONENT, None)
 def _announce(recorder: Recorder, app: Any) -> None:
-    """Let the counter of every rule exist as 0: the first count is a step then."""
+    """Make the counter of every rule start at 0, so that `rate()` sees the first request."""
     mount = current_request.get().mount or ""
     for rule in app.url_map.iter_rules():
         methods: set[str] = rule.methods or set()

@@ -67,12 +67,12 @@ class Dialect:
         return evaluated({key: value for key, value in schema.items() if key in self.keywords})
 
     def enter(self, resolver: Resolver, schema: Mapping[str, Any]) -> Resolver:
-        """What resolves references inside a schema: one with an id of its own is a base for them."""
+        """The resolver of references inside a schema. A schema with an id of its own is their base."""
         resource = self._specification.create_resource(schema)
         return resolver.in_subresource(resource) if resource.id() is not None else resolver
 
     def lookup(self, resolver: Resolver, ref: str) -> tuple[Any, Resolver] | None:
-        """The schema that a reference leads to; None where it is in no part of this one."""
+        """The schema that a reference leads to; None if it is not a part of this schema."""
         try:
             found = resolver.lookup(ref)
         except (referencing.exceptions.Unresolvable, ValueError, LookupError):

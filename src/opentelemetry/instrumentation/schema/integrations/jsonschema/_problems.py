@@ -1,4 +1,4 @@
-"""From jsonschema's errors to problems, by what a schema and those that it refers to declare."""
+"""Turns jsonschema's errors into problems, with the names that a schema and its references declare."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MAX_DEPTH = 1000
 _MAX_NODES = 100_000
 _MAX_URI = 2000
 
-_deque: Any = deque  # asked in place of what stands in an error, which may be of any subclass
+_deque: Any = deque  # called in place of the error's own deque, which may be of any subclass
 _held: Any = vars(BaseException)["__dict__"].__get__
 
 
 class Problems:
-    """From an error to a problem, by the names that the validator's schema declares."""
+    """Turns an error into a problem, with the names that the validator's schema declares."""
 
     __slots__ = ("_templates",)
 
@@ -44,7 +44,7 @@ class Problems:
 
 
 def _location(error: Any) -> list[object]:
-    """`error.absolute_path`; a subclass of the error is not asked."""
+    """`error.absolute_path`, without running code of a subclass."""
     held, parts = _held(error), list[object]()
     for _ in range(_MAX_DEPTH):
         own, parent = held.get("relative_path"), held.get("parent")

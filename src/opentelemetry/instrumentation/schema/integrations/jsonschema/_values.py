@@ -9,7 +9,7 @@ from ..._schemas.fields import Scalar, TypeSpec, dumps
 
 
 def enum(values: list[Any]) -> TypeSpec:
-    """The type of what is one of some values."""
+    """The type of a value that is one of some values."""
     found = tuple(_distinct([_scalar(each) for each in values if each is not None]))
     if not found:
         return TypeSpec(kind="null" if None in values else "never")
@@ -17,7 +17,7 @@ def enum(values: list[Any]) -> TypeSpec:
 
 
 def _scalar(value: Any) -> Scalar:
-    """A value as one that no other equals: 1.0 is 1, and an object is no text."""
+    """A value in a form that equals no different value: 1.0 becomes 1, and an object differs from its text."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, (str, int, float)) else f"json {dumps(value)}"
@@ -43,7 +43,7 @@ def apart(groups: list[tuple[Scalar, ...]]) -> bool:
 
 
 def tags(type_: TypeSpec) -> dict[str, tuple[Scalar, ...]]:
-    """Required fields of an object that have certain values alone."""
+    """Required fields of an object that allow certain values only, with these values."""
     return {
         each.name: each.type.values
         for each in type_.fields

@@ -1,8 +1,8 @@
 """Reads the fields of JSON Schemas, of drafts 3 to 2020-12.
 
-A JSON Schema declares its version as `"version": "2.1"` beside its `title` or `$id`. What it says with keywords that
-are no type, bound or structure (`if`, `not`, `patternProperties`, …) is known by its text alone, and by that of what it
-refers to: a change there is seen and not judged. Keywords that its draft does not know count for nothing.
+A JSON Schema declares its version as `"version": "2.1"` beside its `title` or `$id`. Of keywords that are no type,
+bound or structure (`if`, `not`, `patternProperties`, …) we keep the text, and the text of what they refer to: a change
+there is reported, but not judged. Keywords that its draft does not know are ignored.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _IMPLIED: Final[dict[str, str]] = {
     "minimum": "number", "maximum": "number", "exclusiveMinimum": "number", "exclusiveMaximum": "number",
     "multipleOf": "number",
 }  # fmt: skip
-"""What a schema without `type` is about; other types pass it, which is noted as a check."""
+"""Keyword → the type that a schema without `type` is about. Other types pass it, which is noted as a check."""
 _READ: Final = {
     *_IMPLIED, "type", "enum", "const", "allOf", "anyOf", "oneOf", "$ref", "additionalItems", "divisibleBy",
 }  # fmt: skip
-"""Keywords that are read; of the others the text counts."""
+"""Keywords that we read. Of all others we keep the text."""
 _BOUNDS: Final = {
     "type", "minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
     "multipleOf", "divisibleBy", "minItems", "maxItems", "minProperties", "maxProperties", "uniqueItems",
@@ -156,7 +156,7 @@ class _Reader:
         """A type with the text of the keywords that are not read."""
         checks: list[str] = []
         for keyword in sorted(facts.keys() - _READ):
-            # What is unevaluated depends on all that stands beside it.
+            # Which properties are unevaluated depends on all other keywords.
             alone = not keyword.startswith("unevaluated")
             checks.append(self._opaque(keyword, {keyword: facts[keyword]} if alone else facts))
         return replace(type_, checks=(*type_.checks, *checks)) if checks else type_

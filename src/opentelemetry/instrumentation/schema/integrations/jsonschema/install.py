@@ -1,18 +1,18 @@
 """jsonschema 4.18 and later: every validator class there is, and those that `create` and `extend` make later.
 
-All that jsonschema does ends in `iter_errors`: `validate` and `is_valid` are one look at what it yields, and so is the
-function `jsonschema.validate`. So that is the one method which is timed, and the library's own frames stay where its
-warnings count on them. A validation lasts while its errors are being looked for, not while the caller handles them, and
-is recorded when its generator ends or is closed: `invalid` if an error came out, `valid` if none did. One that was
-never started validated nothing. Since the first step finds an error or the end, none is closed without an outcome.
+Every validation ends in `iter_errors`: `validate`, `is_valid` and the function `jsonschema.validate` call it. So we
+time that one method, and leave the library's other frames alone: its warnings depend on their number. A validation
+lasts while jsonschema looks for errors, not while the caller handles them. We record it when its generator ends or is
+closed: `invalid` if it yielded an error, `valid` if not. A generator that was never started validated nothing. Its
+first step finds an error or reaches the end, so no started generator is closed without an outcome.
 
-Cache: what builds a validator is a miss. That is `check_schema`, or, for a validator whose schema was not checked
-before, its own first validation. The first validation with a validator is never a hit, every later one is. So
+Cache: to build a validator is a miss. `check_schema` counts it; without `check_schema` the first validation builds the
+validator, and is the miss. The first validation with a validator is never a hit, every later one is. So
 `jsonschema.validate(instance, schema)` is one miss each time, and one checked validator used n times is one miss and
 n - 1 hits.
 
-Validators that the library derives while it validates (`evolve`) belong to the validation that runs. One that the
-application derives, or that is older than `instrument()`, is known from its first validation on.
+Validators that the library derives while it validates (`evolve`) belong to the validation that runs. If the application
+derives one, or if it is older than `instrument()`, we bind it at its first validation.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def _is_validator(cls: Any) -> bool:
 
 
 def _resolver_with_root(original: Any, schemas: _Schemas) -> Any:
-    """What a validator asks its registry for while it is constructed, unless another one derived it.
+    """Wrap the method of the registry that a validator calls while it is constructed, unless another one derived it.
 
-    A validator's own `__attrs_post_init__` would tell the same, but is run for each part of each document.
+    The validator's own `__attrs_post_init__` would do as well, but runs for each part of each document.
     """
 
     @functools.wraps(original)
@@ -136,11 +136,12 @@ def _iter_errors(original: Any, schemas: _Schemas) -> Any:
     def iter_errors(self: Any, instance: Any, _schema: Any = None) -> Iterator[Any]:
         bound = known(id(self))
         if bound is None:
-            if stack.current_stack() in _running:  # most often derived for this one look
+            if stack.current_stack() in _running:  # most often derived for this call alone
                 return original(self, instance, _schema)
             bound = bind(self, _frame(1))
         probe, problem = bound
-        if probe is None or _schema is not None:  # that is deprecated, and warns about who takes its first error
+        # `_schema` is deprecated, and its warning names the frame that takes the first error
+        if probe is None or _schema is not None:
             return original(self, instance, _schema)
         return _timed(original(self, instance), probe, problem)
 
@@ -250,7 +251,7 @@ def _check_schema(original: Any, schemas: _Schemas) -> Any:
 # -- what is known of validators
 
 _Bound = tuple["Probe | None", Callable[[Any], Problem]]
-"""How a validator's validations are recorded, not at all without a probe; and from an error to a problem."""
+"""A validator's probe, None if it is not observed; and the function from one of its errors to a problem."""
 
 
 def _nothing(_error: Any) -> Problem:
@@ -264,7 +265,7 @@ class _Schemas:
     """Names and probes of validators. Nothing here raises into the application.
 
     Attributes:
-        bound: Of validators that validated.
+        bound: Probe and function of each validator that has validated.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -273,7 +274,7 @@ class _Schemas:
         self._builders: WeakIdMap[str | None] = WeakIdMap()
         # One entry for each miss that a `check_schema` counted, for the validators that are built next.
         self._checked: dict[SchemaCells, deque[None]] = {}
-        # Asked once per schema, however often it is built.
+        # Cached: a schema may be built for each request.
         self._owned = functools.lru_cache(1024)(recorder.owned)
         recorder.owned.on_change(self._forget_left_out)
 
@@ -285,14 +286,14 @@ class _Schemas:
 
     @faults.guarded(_COMPONENT, None)
     def remember_builder(self, frame: FrameType) -> None:
-        """A validator is being constructed, in this frame of its own; remembers by which module."""
+        """Remember which module constructs a validator; `frame` is one of the constructor's own."""
         inner, module = _caller(frame)
         if not inner:
             self._builders.setdefault(frame.f_locals["self"], module)
 
     @faults.guarded(_COMPONENT, None)
     def count_check(self, cls: Any, schema: Any, frame: FrameType) -> None:
-        """A schema was found sound."""
+        """Count the miss of a `check_schema` that succeeded."""
         inner, module = _caller(frame)
         probe = None if inner else self._probe(cls, schema, None, module)
         if probe is not None:
@@ -301,14 +302,14 @@ class _Schemas:
 
     @faults.guarded(_COMPONENT, _UNOBSERVED)
     def bind(self, validator: Any, frame: FrameType) -> _Bound:
-        """A validator validates for the first time."""
+        """Bind a validator at its first validation."""
         builders = self._builders.values
         if id(validator) in builders:
             module = builders[id(validator)]
         else:
             inner, module = _caller(frame)
             if inner:
-                return _UNOBSERVED  # not remembered: derived for one look, by a validation that is not observed
+                return _UNOBSERVED  # not stored: derived for one call, by a validation that is not observed
         with self._recorder.binding:
             bound = self.bound.values.get(id(validator))
             if bound is not None:
@@ -334,7 +335,7 @@ class _Schemas:
 
 
 def _read(schema: Any) -> Any:
-    from .fields import fields  # at the first collection
+    from .fields import fields  # at the first collection, not before
 
     return fields(schema)
 

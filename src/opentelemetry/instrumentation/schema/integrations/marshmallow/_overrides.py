@@ -34,7 +34,7 @@ _held: Any = vars(BaseException)["__dict__"].__get__
 
 
 def messages(error: BaseException) -> Any:
-    """An error's messages; a subclass is not asked, whatever it makes of that name."""
+    """An error's messages, without running code of a subclass."""
     return _held(error).get("messages", ())
 
 

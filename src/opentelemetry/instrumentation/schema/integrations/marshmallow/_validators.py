@@ -1,4 +1,4 @@
-"""What marshmallow's validators say of a type."""
+"""Adds to a type what marshmallow's validators say of it."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
@@ -26,9 +26,9 @@ def validated(type_: TypeSpec, validators: Iterable[Any], code: Callable[[str, A
     Args:
         type_: The type.
         validators: Of marshmallow, or functions.
-        code: How a function is known.
+        code: Names a function.
     """
-    # Values last: what stands before them is asked of the values too.
+    # Values last: the other validators then filter them.
     for each in sorted(_flat(validators), key=lambda found: type(found) in (validate.OneOf, validate.Equal)):
         type_ = _one(type_, each, code)
     return type_

@@ -35,7 +35,7 @@ _LOADS: Final = ("load", "loads", "validate", "_do_load")
 _DUMPS: Final = ("dump", "dumps", "get_attribute")
 _EXTRAS: Final[dict[Any, Extra]] = {RAISE: "forbid", INCLUDE: "allow", EXCLUDE: "ignore"}
 
-# The first class of a field's that stands here says what it is.
+# The first class in a field's MRO that is a key here decides.
 _TYPES: Final[dict[str, TypeSpec]] = {
     "Email": TypeSpec(kind="string", format="email"),
     "Url": TypeSpec(kind="string", format="url"),
@@ -146,7 +146,7 @@ class _Reader:
         )
 
     def _own(self, cls: Any, names: tuple[str, ...]) -> Iterator[str]:
-        """Methods of Schema that the app replaced."""
+        """Methods of Schema that the app has overridden."""
         for name in names:
             function = getattr(cls, name, None)
             if not str(getattr(function, "__module__", "marshmallow")).startswith(("marshmallow", _OURS)):
@@ -178,7 +178,7 @@ class _Reader:
         return type_
 
     def _differences(self, field: Any, schema: Any) -> str:
-        """In which a nested schema differs from its class, as text."""
+        """How a nested schema differs from its class, as text."""
         opts: Any = schema.opts
         unknown = getattr(field, "unknown", None) or schema.unknown
         partial = True if self._partial else schema.partial

@@ -1,4 +1,4 @@
-"""marshmallow 3.13 and later, and 4: every load and validation of a Schema, at the one method that all pass through.
+"""marshmallow 3.13 and later, and 4: every load and validation of a Schema, at the one method that all of them call.
 
 `load`, `loads` (after the JSON was parsed), `validate` and Nested fields end in `Schema._do_load`. A Schema instance is
 one built validator: its first load is the cache miss that built it, so a Schema per request is a miss per request.
@@ -44,7 +44,7 @@ _type: Any = type
 
 
 def install(recorder: Recorder, patches: Patches) -> None:
-    """Observe every Schema there is or will be."""
+    """Observe every Schema, existing or later."""
     probes: WeakIdMap[Probe | None] = WeakIdMap()
     made_for: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
     register: Any = vars(class_registry)["register"]
@@ -92,7 +92,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
             return None
 
     @functools.wraps(original)
-    def _do_load(  # spelled out: of a list of nested Schemas each item passes here, and `**kwargs` would cost most
+    def _do_load(  # spelled out: each item of a nested list passes here, and `**kwargs` would cost most
         self: Any, data: Any, *, many: Any = None, partial: Any = None, unknown: Any = None, postprocess: Any = True
     ) -> Any:
         me, opened = stacks.current_stack(), None
@@ -155,21 +155,21 @@ def _name(cls: type) -> tuple[str, str | None]:
 
 
 # -- problems
-# A message does not say which rule it is of, so it is compared with the texts of all that apply where it stands. It is
-# only read: what goes out is the rule's name.
+# A message does not name its rule, so we compare it with the texts of all rules that apply at its place. We export the
+# name of the rule, never the message.
 
 _Path = tuple["str | None", ...]
 """Names of fields; None for an index, and for a key that the schema does not declare."""
 
 
-# asked in place of what hangs in a tree of messages, which may be of any subclass
+# called in place of the objects in a tree of messages, which may be of any subclass
 _dict: Any = dict
 _list: Any = list
 _tuple: Any = tuple
 
 
 def _problems(messages: Any, schema: Any) -> list[Problem]:
-    """What failed, from an error's messages."""
+    """The problems in an error's messages."""
     found: list[Problem] = []
     for path, rule in _failed(messages, (), schema, ()):
         if len(found) == problems.MAX_PROBLEMS:
@@ -179,13 +179,13 @@ def _problems(messages: Any, schema: Any) -> list[Problem]:
 
 
 def _failed(found: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Iterator[tuple[_Path, str]]:
-    """Every message in a tree of messages, as a path and a rule. What hangs in the tree is never asked anything.
+    """Every message in a tree of messages, as a path and a rule. Runs no code of the objects in the tree.
 
     Args:
-        found: Messages of one place, or of what is in it by name or index.
-        path: Of the place.
-        place: A Schema or field; None where the messages' author chose the key.
-        owners: The Schema that the field is one of.
+        found: The messages of one place, or of the places in it by name or index.
+        path: The place's path.
+        place: Its Schema or field; None if the key is the author's own.
+        owners: The Schema that has the field.
     """
     if isinstance(place, fields.Nested):
         owners, schema = (place.schema, *owners), place.schema
@@ -219,7 +219,7 @@ def _failed(found: Any, path: _Path, place: Any, owners: tuple[Any, ...]) -> Ite
 
 
 def _field(schema: Any, key: str | None) -> Any:
-    """A Schema's field by the name that its messages have, which is its `data_key` where it has one."""
+    """A Schema's field by the name in its messages: its `data_key` if it has one."""
     if key is None:
         return None
     for name, field in schema.fields.items():
@@ -290,7 +290,7 @@ def _message_attributes(cls: type) -> list[str]:
 
 @functools.lru_cache(256)
 def _literals(text: str) -> tuple[str, ...]:
-    """What stands before, between and after what is put into a message; nothing where that could be any text."""
+    """The literal parts of a message's format; none if the message could be any text."""
     found = [""]
     try:
         for literal, name, *_ in string.Formatter().parse(text):

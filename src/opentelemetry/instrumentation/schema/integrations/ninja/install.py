@@ -66,7 +66,7 @@ def patch(patches: Patches) -> None:
 
 
 def _wrap_get_request_data(original: Any) -> Any:
-    """What gives a model the data of its source, and answers 400 itself where a body is no JSON."""
+    """Wrap the method that reads a request's data for a model, and refuses a body that is not JSON."""
 
     @functools.wraps(original)
     def get_request_data(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,7 @@ def _malformed(model: Any, took: float) -> None:
 
 @faults.guarded("ninja", None)
 def _enter(operation: Any, declared: WeakIdMap[SchemaCells | None]) -> None:
-    """An operation is about to run: say what stands for its data, and expect all that it declares."""
+    """Before an operation runs: note the schema of its body, and make the counters of all its schemas start at 0."""
     request = current_request.get()
     try:
         request.declared_cells = declared.values[id(operation)]
@@ -112,7 +112,7 @@ def _enter(operation: Any, declared: WeakIdMap[SchemaCells | None]) -> None:
 
 @faults.guarded("ninja", None)
 def _name_validator(model: Any) -> None:
-    """Such as `body.lead`, `query.limit,offset`, `response.Lead`."""
+    """Name a model's validator, such as `body.lead`, `query.limit,offset`, `response.Lead`."""
     if model is None:
         return
     source, fields = getattr(model, "__ninja_param_source__", None), model.model_fields

@@ -1,4 +1,4 @@
-"""Reading core schemas and types: can it run Python code, which names does it declare, what is it called."""
+"""Reads core schemas and types: whether they can run Python code, which names they declare, what they are called."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOT_VALIDATION = ("metadata", "serialization", "default", "expected", "members"
 
 
 def _walk(schema: Any, prune: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
-    """Every mapping in a core schema; nothing below those that `prune` is true for."""
+    """Every mapping in a core schema, but nothing below those for which `prune` is true."""
     pending: list[Any] = [schema]
     while pending:
         node = pending.pop()
@@ -56,7 +56,7 @@ def runs_code(schema: Any, known: Callable[[Any], bool | None] = lambda _: None)
 
     Args:
         schema: A pydantic-core schema.
-        known: Of a model or dataclass class: its answer where it was asked before, else None.
+        known: Returns the answer of a model or dataclass class if it is known, else None.
     """
     seen: dict[int, bool | None] = {}
 
@@ -191,7 +191,7 @@ _NOBODYS = sys.stdlib_module_names | {"annotated_types", "pydantic", "pydantic_c
 
 
 def owner(module: str | None) -> str | None:
-    """A module, or None where it is Python's or Pydantic's own: what those define belongs to whoever uses it."""
+    """A module, or None if it is Python's or Pydantic's own: their types belong to the code that uses them."""
     return None if module is None or module.partition(".")[0] in _NOBODYS else module
 
 
@@ -209,7 +209,7 @@ def _module(annotation: Any) -> str | None:
         generic: dict[str, Any] = held.get("__pydantic_generic_metadata__") or {}
         if not generic.get("origin"):
             return owner(getattr(annotation, "__module__", None))
-        parts = generic["origin"], *generic["args"]  # its own module is that of whoever wrote `Page[Lead]` first
+        parts = generic["origin"], *generic["args"]  # its `__module__` is that of the first to write `Page[Lead]`
     else:
         return None
     return next((found for found in map(_module, parts) if found is not None), None)

@@ -22,26 +22,26 @@ from ..._recording.request import current_request
 _running, _pop, _request = stack.running, stack.running.pop, current_request.get
 
 FailureHandler = Callable[[BaseException, float, Any], None]
-"""Takes what a validation raised, how many seconds it took, and what `stack.running` held when it ended."""
+"""Takes what a validation raised, its duration in s, and its entry in `stack.running`."""
 
 # Why the odd signature: `*args, **kwargs` costs more than the clock and the buffer together, and keyword-only defaults
-# are dictionary look-ups. What was left None is not passed on, so every pydantic-core takes the call. `_none` makes a
-# second positional argument the TypeError that it is in pydantic-core. Each call copies the closure's variables and
-# clears them, so only what is the validator's own, or used twice, is one. `_leaf` and `_nestable` say the same around
-# their calls: a function in between would cost more than all that it does.
+# are dictionary look-ups. Arguments that are None are not passed on, so every pydantic-core takes the call. `_none`
+# makes a second positional argument a TypeError, as pydantic-core does. CPython copies every free variable into the
+# frame on each call, so these close over only what differs per validator or is read twice. `_leaf` and `_nestable`
+# repeat the code around their calls: a call of a shared function would cost more than that code.
 
 
 def timed_fast(inner: Any, probe: Probe, failed: FailureHandler, code: bool) -> Any:
-    """The seam where a native accelerator could stand: everything that a valid validation pays for is behind it."""
+    """The timed call of an operation. A native accelerator could replace it: a valid validation runs nothing else."""
     nestable = _nestable(inner, probe, failed)
     return nestable if code else _leaf(inner, probe, failed, nestable)
 
 
 def _leaf(inner: Any, probe: Probe, failed: FailureHandler, nestable: Any) -> Any:
-    """For a schema that runs no code: it can be nested in another validation, nothing can be nested in it.
+    """For a schema that runs no code: it can be nested in another validation, but none can be nested in it.
 
-    With arguments that are rare it goes the longer way: among them is `from_attributes`, which runs code after all
-    (properties, a lazy load).
+    With rare arguments it calls `nestable`. `from_attributes` is one of them: it runs code after all (properties, a
+    lazy load).
     """
     schema_cells, buffers, slow, clock = probe.schema_cells, probe.buffers, probe.slow, perf_counter
 
@@ -178,7 +178,7 @@ def timed_any(inner: Any, probe: Probe, failed: FailureHandler) -> Any:
 
 
 def timed_call(inner: Any, probe: Probe, failed: FailureHandler, body: Any) -> Any:
-    """A `validate_call`: ends when the arguments are valid; then its `body` runs (see `end_validation_at_call`)."""
+    """For a `validate_call`: the validation ends when its `body` begins (see `end_validation_at_call`)."""
     schema_cells, pending = probe.schema_cells, body.pending
     body.probe = probe
 
@@ -195,7 +195,7 @@ def timed_call(inner: Any, probe: Probe, failed: FailureHandler, body: Any) -> A
             entry = _pop(me, None)
             if pending.pop(me, None) == began:
                 failed(error, perf_counter() - began, entry)
-            elif entry is not None:  # the function was reached, and left a block open
+            elif entry is not None:  # the function started, and left a `validation()` block open
                 _running[me] = entry
             raise
         return result
@@ -204,7 +204,7 @@ def timed_call(inner: Any, probe: Probe, failed: FailureHandler, body: Any) -> A
 
 
 def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
-    """A `validate_call` schema whose function, once reached, ends the validation that led to it."""
+    """Wrap the function of a `validate_call` schema, so that its start ends the validation of its arguments."""
     if schema["type"] != "call":
         return {**schema, "schema": end_validation_at_call(schema["schema"], recorder)}
     function = schema["function"]
@@ -229,7 +229,7 @@ def end_validation_at_call(schema: Any, recorder: Recorder) -> Any:
 
 
 def original_schema(schema: Any) -> Any:
-    """The schema that `end_validation_at_call` was given: what a validator is in another process."""
+    """The schema that `end_validation_at_call` was given. A pickled validator holds this one."""
     if schema["type"] != "call":
         return {**schema, "schema": original_schema(schema["schema"])}
     return {**schema, "function": schema["function"].function}

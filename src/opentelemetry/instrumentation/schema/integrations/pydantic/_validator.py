@@ -1,6 +1,6 @@
 """The proxy that stands where Pydantic keeps its core validator.
 
-Its slots hold timed calls. What they do is decided when the slots are filled, at the validator's first use.
+Its slots hold timed calls. We choose and bind them at the validator's first use.
 """
 
 # pyright: reportPrivateUsage=false
@@ -31,7 +31,7 @@ OPERATIONS = ("validate_python", "validate_json", "validate_strings", "validate_
 
 
 class Origin(NamedTuple):
-    """What was known when a validator was built.
+    """What is known when a validator is built.
 
     Attributes:
         made_for: The module on whose behalf a library's function made its class; None elsewhere.
@@ -49,8 +49,8 @@ class Proxy:
     """Stands for a core validator: every slot holds a closure, everything else is the core validator's.
 
     It passes for what it wraps: `isinstance`, `repr`, pickles (which hold the plain validator) and copies. There is no
-    `__copy__` on purpose: a validator that is still to be built forwards such names, and would find ours. There is no
-    `__getattr__` either, which would slow down every look-up, also of what is found: see `Unused`.
+    `__copy__` on purpose: Pydantic's stand-in for a validator that it has not built yet forwards such names, and would
+    find ours. There is no `__getattr__` either: it would slow down every look-up. `UnboundProxy` has one.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Proxy:
         self._otel_probe: Probe | None = None
 
     def _otel_bound(self) -> Probe | None:
-        """The probe of an observed schema; binds it if nothing has yet."""
+        """The probe of an observed schema, else None. Binds the proxy if nothing has yet."""
         if self._otel_probe is None:
             bind_proxy(self)
         return self._otel_probe
@@ -94,7 +94,7 @@ class Proxy:
 
 
 def _plain(proxy: Proxy, reduced: Any) -> Any:
-    """A core validator's pickle, without what ends a `validate_call`'s validation in this process."""
+    """A core validator's pickle, with the original function of a `validate_call`."""
     if type(proxy._otel_wrapped) is not SchemaValidator or _call(proxy._otel_origin.schema) is None:
         return reduced
     make, (schema, *rest), *state = reduced
@@ -111,7 +111,7 @@ for _name in dir(SchemaValidator):
 
 
 class UnboundProxy(Proxy):
-    """A proxy whose slots are filled when one is first asked for; also one of something else than a core validator."""
+    """A proxy that fills its slots when one is first used. It may also wrap something else than a core validator."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ _set_class: Any = vars(object)["__class__"].__set__  # `Proxy` has a property of
 
 
 def bind_proxy(proxy: Proxy) -> None:
-    """Fill a proxy's slots, unless they are: with timed calls, or the core's own where the schema is not observed."""
+    """Fill a proxy's slots, if they are empty: with timed calls, or the core's own if the schema is not observed."""
     with proxy._otel_origin.recorder.binding:
         if not _is_bound(proxy):
             _bind_proxy(proxy)
@@ -170,7 +170,7 @@ def _bind_proxy(proxy: Proxy) -> None:
             recorder.unread_schemas.add(probe.schema_cells, cls, _read)
     else:
         _left_out.add(proxy)
-    for operation in reversed(OPERATIONS):  # `validate_python`, which tells that this was done, comes last
+    for operation in reversed(OPERATIONS):  # `validate_python` last: `_is_bound` looks for it
         inner = getattr(wrapped, operation, None)
         if inner is not None:
             object.__setattr__(proxy, operation, inner if timed is None else timed(operation, inner))
@@ -196,10 +196,10 @@ _left_out: weakref.WeakSet[Proxy] = weakref.WeakSet()
 
 
 def forget_left_out() -> None:
-    """Ask again of the schemas that are not observed, when they are used next."""
+    """Decide again, at their next use, about schemas that are not observed."""
     for proxy in list(_left_out):
         _left_out.discard(proxy)
-        _set_class(proxy, UnboundProxy)  # first: what is no longer in a slot is looked up there
+        _set_class(proxy, UnboundProxy)  # first: `UnboundProxy` finds what is missing in a slot
         for operation in OPERATIONS:
             try:
                 object.__delattr__(proxy, operation)
@@ -208,7 +208,7 @@ def forget_left_out() -> None:
 
 
 def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
-    """From one of the core's operations to the timed call in its place."""
+    """Return the function that wraps one of the core's operations in a timed call."""
     proxy._otel_probe = probe
     schema = proxy._otel_origin.schema
     failed, fast = _failure(probe, _Problems(schema)), type(proxy._otel_wrapped) is SchemaValidator
@@ -228,7 +228,7 @@ def _timer(proxy: Proxy, probe: Probe) -> Callable[[str, Any], Any]:
 def runs_code(proxy: Proxy) -> bool:
     """Whether validating can run Python code; asked once per validator."""
     if proxy._otel_runs_code is None:
-        proxy._otel_runs_code = True  # while it is being found out: a recursive schema
+        proxy._otel_runs_code = True  # until it is known: a recursive schema asks again
         own = proxy._otel_origin.type
 
         def known(cls: Any) -> bool | None:
@@ -252,7 +252,7 @@ def _call(schema: Any) -> Any:
 
 
 class _Problems:
-    """From a `ValidationError` to problems, by the names that its schema declares."""
+    """Turns a `ValidationError` into problems, with the names that its schema declares."""
 
     __slots__ = ("_templates",)
 

@@ -1,7 +1,8 @@
 """Pydantic 2.5 and later: every call into a core validator, wherever it comes from.
 
-Pydantic builds all of its core validators with one function, which five of its modules hold by name. Ours stands in
-its place, lets the original build (so other plug-ins still wrap), and returns a proxy. `pydantic.v1` is left alone.
+Pydantic builds all of its core validators with one function, which five of its modules hold by name. Ours replaces it,
+lets the original build the validator (so other plug-ins still wrap it), and returns a proxy. `pydantic.v1` stays as
+it is.
 """
 
 # pyright: reportPrivateUsage=false
@@ -83,10 +84,10 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def _made_for(cls: Any, frame: Any) -> str | None:
-    """On whose behalf a class is being made; None where it is only built now, as its types are known by now."""
+    """On whose behalf a class is made; None if Pydantic only completes it, now that its types are known."""
     generic: dict[str, Any] = getattr(cls, "__pydantic_generic_metadata__", None) or {}
     if generic.get("origin") or frame.f_back.f_code.co_name not in _MAKING:
-        return None  # a `Page[Lead]` belongs to its parts, not to whoever wrote it first
+        return None  # a `Page[Lead]` belongs to its parts, not to the code that wrote it first
     return customer(frame)
 
 
@@ -95,7 +96,7 @@ def _same_object(thing: Any, _memo: Any = None) -> Any:
 
 
 def _own_attributes(holder: Any) -> Any:
-    """What a class or adapter holds itself, and does not inherit."""
+    """The attributes of a class or adapter itself, without those that it inherits."""
     return cast("dict[str, Any]", vars(holder))
 
 
@@ -132,13 +133,13 @@ def _holders() -> Iterator[Any]:
 
 
 def _wrap_all(recorder: Recorder, patches: Patches) -> None:
-    """Put proxies where validators were built before us."""
+    """Put proxies around validators that were built before us."""
     from pydantic import TypeAdapter
     from pydantic._internal._validate_call import ValidateCallWrapper
     from pydantic.plugin._schema_validator import PluggableSchemaValidator
     from pydantic_core import SchemaValidator
 
-    built: tuple[Any, ...] = (SchemaValidator, PluggableSchemaValidator)  # else it is still to be built
+    built: tuple[Any, ...] = (SchemaValidator, PluggableSchemaValidator)  # else Pydantic has not built it yet
     proxies: dict[int, Proxy] = {}  # an adapter of a class shares the class's validator
 
     def put_proxies(holder: Any, schema: Any, kind: str, what: Callable[[Any], Any], module: str | None) -> None:
@@ -186,7 +187,7 @@ def _put(holder: Any, slot: str, validator: Any) -> None:
 
 
 def _adapted(adapter: Any) -> Any:
-    """The type that an adapter is for; to 2.7 it keeps only what it built."""
+    """The type that an adapter is for. Pydantic up to 2.7 keeps only the validator."""
     if hasattr(adapter, "_type"):
         return adapter._type
     title = str(adapter.validator.title)  # "list[int]", but "literal['a']", and names hold no values
@@ -194,9 +195,9 @@ def _adapted(adapter: Any) -> Any:
 
 
 def _rebuild(wrapper: Any, patches: Patches) -> None:
-    """Build a `validate_call` anew: only when it is built can its function be told from its validation.
+    """Build a `validate_call` again: only then can we separate its function from its validation.
 
-    To 2.10 it does not remember what it was built of; one that existed before us stays unobserved there.
+    Up to 2.10 it does not keep its schema: one that existed before us is not observed there.
     """
     build = getattr(wrapper, "_create_validators", None)
     if build is None or not getattr(wrapper, "__pydantic_complete__", True):

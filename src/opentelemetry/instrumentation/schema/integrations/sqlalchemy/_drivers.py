@@ -4,9 +4,9 @@ Every function here reads what `questions` asks, within `DEADLINE`, and returns 
 inside a transaction is the application's, and is left alone. What raises `Unusable` leaves a connection that must not
 go back to the pool; any other exception leaves it as it was.
 
-Two limits hold. The server ends a statement after `SERVER_LIMIT`, which the statement itself tells it, without a round
-trip of its own: so a lock costs no connection. And we stop waiting for the server after `DEADLINE`, where the driver
-lets us: so a server that hangs does not hold the application.
+Two limits hold. The server ends a statement after `SERVER_LIMIT`. The statement itself sets that limit, without an
+extra round trip, so a lock does not cost us the connection. And we stop waiting for the server after `DEADLINE`, if the
+driver allows it, so a server that hangs does not delay the application.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 class Driver:
-    """How one driver is asked.
+    """How to ask one driver.
 
     Args:
         read: Of a synchronous driver: reads on its connection, with its DBAPI module and whether it is MariaDB.
@@ -362,11 +362,11 @@ DRIVERS: Final[dict[str, Driver]] = {
     "pymysql": Driver(_pymysql),
     "aiomysql": Driver(read_async=_aiomysql, discard=lambda connection: connection.close()),
 }
-"""By their names. The connections of others are not asked, since their waiting cannot be bounded."""
+"""Driver by name. We ask no others: nothing can limit how long they wait."""
 
 
 def driver_of(dialect: Any) -> Driver | None:
-    """How the driver of a dialect is asked; None if it is not."""
+    """How to ask the driver of a dialect; None if we do not."""
     name = f"{dialect.driver}_async" if dialect.driver == "psycopg" and dialect.is_async else dialect.driver
     if name == "psycopg2" and _psycopg2.library(dialect.dbapi) is None:
         return None

@@ -1,9 +1,9 @@
 """SQLAlchemy 1.4 and later, sync and async: queries linked to a schema, and the compiled cache.
 
 A query is one cursor execute; it is linked `during` the validation that runs it, or `after` the last validation of
-its request. What is timed is the dialects' `do_execute` and its kin, which every cursor execute goes through. Events
-would say the same, but one listener makes SQLAlchemy dispatch all of them, for a tenth of a query's time.
-Text and parameters of a statement are never kept.
+its request. We time the dialects' `do_execute` and its variants, which every cursor execute calls. Events would work
+too, but one listener makes SQLAlchemy dispatch all of them, which costs a tenth of a query's time.
+We never keep the text or the parameters of a statement.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MAX_COMMENT = 4096
 
 _UNSEEN: Any = object()
 _QUERY = "_otel_schema_query"
-"""On an execution context: the `_Query` that runs or is about to, None between queries and for one not linked."""
+"""On an execution context: the `_Query` that runs or is about to; None between queries, and for one not linked."""
 _DIALECT = "_otel_schema_dialect"
 """On a dialect, which lives as long as its engine: its `_Dialect`."""
 _BEFORE = "before_cursor_execute"
@@ -80,7 +80,7 @@ class _Dialect(NamedTuple):
     misses: Cell
 
     def __reduce__(self) -> Any:
-        """A dialect travels without it."""
+        """Pickle as None: a dialect is pickled without it."""
         return type(None), ()
 
 
@@ -128,11 +128,11 @@ class _Queries:
                         self._patches.replace(each, name, patched(self, function))
 
     def wrap_connection_init(self, original: Any) -> Any:
-        """A `Connection.__init__` that looks whether its engine's queries are seen.
+        """Wrap `Connection.__init__`: make sure that we see its engine's queries.
 
-        The dialect's class may be younger than the patches. And others may listen: a span that they make is to be the
-        child of the validation's, which a first query makes, so we hear of a query before them, since listeners of the
-        class come before those of an engine.
+        The dialect's class may be younger than the patches. And if anyone else listens, we listen too, on the class:
+        class listeners run before engine listeners, so our validation span exists before theirs starts, and becomes
+        its parent.
         """
 
         @wraps(original)
@@ -152,7 +152,7 @@ class _Queries:
         return __init__
 
     def wrap_dialect_initialize(self, original: Any) -> Any:
-        """A dialect's `initialize`, which asks the database for what the dialect needs itself: no queries."""
+        """Wrap a dialect's `initialize`, whose statements are for the dialect itself: no queries of the application."""
 
         @wraps(original)
         def initialize(dialect: Any, *args: Any, **kwargs: Any) -> Any:
@@ -167,7 +167,7 @@ class _Queries:
     def before(
         self, connection: Any, cursor: Any, statement: Any, parameters: Any, execution: Any, many: bool
     ) -> tuple[Any, Any]:
-        """A cursor execute is about to start. `execution` is None where a dialect asks something for itself."""
+        """Listen to a cursor execute that is about to start; `execution` is None for a dialect's own statements."""
         try:
             if execution is not None:
                 self._prepared(execution)
@@ -178,7 +178,7 @@ class _Queries:
     # -- a query
 
     def begin_query(self, execution: Any) -> _Query | None:
-        """The query that starts now, if it is linked to a schema."""
+        """Begin the query that starts now; None if it is not linked to a schema."""
         try:
             if execution is None or self._recorder.closed:
                 return None
@@ -225,7 +225,7 @@ class _Queries:
         return query
 
     def finish_query(self, query: _Query, statement: Any, execution: Any, error_type: str | None) -> None:
-        """A query ended, by raising an `error_type` if that is given."""
+        """End a query. `error_type` is the class of what it raised, if it did."""
         try:
             took = perf_counter() - query.began
             setattr(execution, _QUERY, None)
@@ -265,13 +265,13 @@ class _Queries:
         return known
 
     def tables(self, packages: Iterable[str]) -> list[Any]:
-        """The models' tables, for each dialect that the application uses. Not for a request: it reads every column."""
+        """The models' tables, for each dialect in use. Too slow for a request: it reads every column."""
         from .tables import tables  # which reads fields, when it is first asked for
 
         return tables(list(self._dialects), packages)
 
     def forget(self) -> None:
-        """Leave nothing on the dialects, which would keep what recorded alive."""
+        """Remove our attributes from the dialects: they would keep the recorder alive."""
         for dialect in list(self._dialects):
             dialect.__dict__.pop(_DIALECT, None)
 

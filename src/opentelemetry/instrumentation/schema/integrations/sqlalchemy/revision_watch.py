@@ -1,8 +1,7 @@
 """Reads the database's revision when a connection returns to its pool, after the application's work.
 
-No thread, no connection of its own, and never inside a transaction of the application: the pool has rolled back by
-then. A connection that is invalidated, or that the garbage collector returns at some point inside other code, is left
-alone.
+It needs no thread and no connection of its own, and never reads inside a transaction of the application: the pool has
+rolled that back. It leaves a connection alone that is invalidated, or that the garbage collector returns.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def install(revisions: Revisions, patches: Patches) -> None:
 
 
 class _Watched:
-    """A dialect's database and driver, None where it is not read; a copy of the dialect travels without it."""
+    """A dialect's database and driver; None where we do not read. A copy of the dialect is pickled without it."""
 
     def __init__(self, watch: _Watch, database: WatchedDatabase | None, driver: Driver | None) -> None:
         self.watch, self.database, self.driver = watch, database, driver
@@ -56,7 +55,7 @@ class _Watch:
         self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def checkin(self, connection: Any, record: Any) -> None:
-        """A connection is about to be in its pool again."""
+        """Read, if it is due, on a connection that returns to its pool."""
         try:
             pool = getattr(record, _POOL)
             dialect = pool._dialect
@@ -130,7 +129,7 @@ class _Watch:
 
 
 def _collected() -> bool:
-    """Whether the garbage collector returns the connection: then any code may be what runs below."""
+    """Whether the garbage collector returns the connection: then any code may have been interrupted."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "_finalize_fairy":

@@ -54,7 +54,7 @@ def _wrap_call(original: Any, applications: _Applications, router: bool = False)
 
 
 class _Applications:
-    """The applications that were called, and their requests."""
+    """The applications that a server has called, and their requests."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder, self.requests = recorder, Requests(recorder, _COMPONENT)
@@ -62,7 +62,7 @@ class _Applications:
 
     @faults.guarded(_COMPONENT, None)
     def begin(self, app: Any, scope: Any, send: Any, router: bool) -> tuple[Request | None, Any]:
-        """An application is called: the request that begins, if one does, and the `send` to go on with."""
+        """Open the request for which an application is called, if it is not open; with the `send` to go on with."""
         kind = scope["type"]
         if not router or "app" not in scope:  # else it is a part of that application
             if id(app) not in self._listed.values:  # the first call of all is the lifespan's, before any request
@@ -84,7 +84,10 @@ def _handlers(app: Any) -> Sequence[Any]:
 
 
 def _wrap_send(recorder: Recorder, send: Any) -> Any:
-    """A lifespan's `send` that exports what waits: uvicorn ends by the signal that it got, so `atexit` never runs."""
+    """Wrap a lifespan's `send`: flush telemetry at shutdown.
+
+    uvicorn re-raises the signal that stopped it, so the SDK's flush by `atexit` never runs.
+    """
 
     async def flush_then_send(message: Any) -> None:
         if message["type"].startswith("lifespan.shutdown."):
@@ -128,9 +131,9 @@ def _prefix(mount: Any) -> str:
 
 @faults.guarded(_COMPONENT, None)
 def _announce(recorder: Recorder, app: Any, mark: Mark | None) -> None:
-    """Let requests, and failures of their bodies, be counted from 0 on for every route: the first is a step then.
+    """Make the counters of requests and failed bodies start at 0 for every route, so that `rate()` sees the first.
 
-    The rest begins when a route is first used: an app has many routes that a process never serves.
+    Other counters start when a route is first used: an app has many routes that a process never serves.
     """
     prefix = mark.prefix if mark is not None else ""
     for methods, template, route in _routes(app.routes, prefix):
