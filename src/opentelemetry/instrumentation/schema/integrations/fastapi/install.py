@@ -168,7 +168,7 @@ class _Routes(asgi.RouteReader):
             request.declared_cells = self._entered.setdefault(effective, self._expect(effective, request.endpoint))
 
     def _expect(self, route: Any, endpoint: Endpoint) -> SchemaCells | None:
-    """Make a route's counters start at 0, at its first use. Returns the cells of its body's schema, or response's."""
+        """At a route's first use: make its counters start at 0. Returns the cells of the schema of its data."""
         if getattr(route, "dependant", None) is None:
             return None
         for field in _fields(route):
