@@ -197,7 +197,9 @@ def dashboard() -> Any:
             at(
                 empty(
                     of_signals(
-                        timeseries_panel("Accepted", "What collectors accepted, per second.", "suffix:points/s", *accepted)
+                        timeseries_panel(
+                            "Accepted", "What collectors accepted, per second.", "suffix:points/s", *accepted
+                        )
                     ),
                     NO_COLLECTOR,
                 ),
