@@ -362,8 +362,8 @@ def test_a_fault_of_ours_does_not_reach_the_migration(
     monkeypatch.setattr(faults, "reraise", False)
     place = {
         "begin": (_tracked.TrackedCommand, "__init__"),
-        "step": (_database.Database, "begin_step"),
-        "heads": (_database.Database, "outcome"),
+        "step": (_database.MigratedDatabase, "begin_step"),
+        "heads": (_database.MigratedDatabase, "outcome"),
     }
     monkeypatch.setattr(*place[broken], fail)
     made = leads(project("sqlite"))
