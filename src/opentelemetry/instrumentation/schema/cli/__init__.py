@@ -1,4 +1,4 @@
-"""`otel-schema`: what has to happen outside the application.
+"""`otel-schema`: the commands for everything outside the application.
 
 Exit codes of every command: 0 fine, 1 a finding, 2 a usage or environment error, 3 inconclusive.
 """

@@ -16,12 +16,12 @@ _PATTERNS: Final = ("schema", "field", "table", "column", "kind", "way", "finger
 
 @dataclass(frozen=True)
 class Accepted:
-    """What is accepted.
+    """An accepted mismatch.
 
     Attributes:
         patterns: Attribute of a mismatch → pattern, as in file names.
         reason: Why.
-        until: The last day on which it counts; None is no end.
+        until: The last day on which it counts; None for no end.
     """
 
     reason: str
@@ -29,7 +29,7 @@ class Accepted:
     until: date | None = None
 
     def counts(self, today: date) -> bool:
-        """Whether it still counts."""
+        """Whether it has not expired."""
         return self.until is None or today <= self.until
 
     def covers(self, mismatch: Mismatch) -> bool:
@@ -44,7 +44,7 @@ def read(entries: tuple[dict[str, Any], ...]) -> list[Accepted]:
     """The entries of a project's settings.
 
     Raises:
-        UsageError: if one has no reason, matches everything, or has a key that there is not.
+        UsageError: if one has no reason, matches everything, or has an unknown key.
     """
     return [_read(entry, number) for number, entry in enumerate(entries, 1)]
 

@@ -1,4 +1,4 @@
-"""How a command reaches an endpoint, a Prometheus or an Alertmanager: one set of options for all of them."""
+"""The options with which every command reaches an endpoint, a Prometheus or an Alertmanager."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ match_option: Final = click.option(
     callback=_selector,
     help="""Read only these series: 'environment="prod", team=~"leads|crm"'.""",
 )
-"""For a command that reads series: a `selector` of them."""
+"""The option of a command that reads series, as its argument `selector`."""
 
 
 def _header(text: str) -> tuple[str, str]:

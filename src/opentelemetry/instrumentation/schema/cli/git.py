@@ -1,4 +1,4 @@
-"""What commands ask of Git. Nothing is checked out or imported."""
+"""Asks Git for commands. Checks out and imports nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(ref: str, path: Path) -> str:
 
 
 def user(directory: Path) -> str | None:
-    """`user.name` of whoever works here."""
+    """Git's `user.name`; None if it is not set."""
     name = _git(directory, "config", "user.name")
     return name.strip() if name else None
 

@@ -48,7 +48,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # of which click would make a 1, which is a finding
+        except BrokenPipeError:  # click would exit with 1, which means a finding
             read_enough()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

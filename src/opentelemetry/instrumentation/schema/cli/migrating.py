@@ -1,4 +1,4 @@
-"""What `upgrade` and `rollback` share: options, how a plan and an outcome read, exit codes."""
+"""What `upgrade` and `rollback` share: options, the text of plans and outcomes, exit codes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SHOWN: Final = 12  # lines of a schema's difference
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says.
+    """The settings of a run, from the command line.
 
     Attributes:
         tool: The migration tool with its settings.
-        history: Where runs are recorded.
-        options: How a plan is run.
-        dry_run: Only say what would be done.
-        json: Print JSON.
+        history: The file that records runs.
+        options: How to run a plan.
+        dry_run: Whether to print only what would be done.
+        json: Whether to print JSON.
         interrupts: Notes signals.
     """
 
@@ -163,7 +163,7 @@ def find_tool(
 
 
 @contextmanager
-def one_line(json: bool = False) -> Generator[None]:
+def one_line_errors(json: bool = False) -> Generator[None]:
     """End with the exit code of a migration's error and one line, with --json also as JSON."""
     try:
         yield
@@ -176,7 +176,7 @@ def one_line(json: bool = False) -> Generator[None]:
 
 
 def print_plan(plan: Plan, sql: bool) -> None:
-    """The plan for people."""
+    """Print the plan for people."""
     span = {"run": "all in one transaction", "step": "each step in a transaction", "none": "without a transaction"}
     echo(
         f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from {named(plan.before, plan.tool)} to "
@@ -192,7 +192,7 @@ def print_plan(plan: Plan, sql: bool) -> None:
                 echo(f"     {line}".rstrip())
 
 
-def dry_run(command: str, direction: Direction, target: str | None, settings: Settings) -> None:
+def print_dry_run(command: str, direction: Direction, target: str | None, settings: Settings) -> None:
     """Print the plan with its SQL and what would be refused. Run nothing.
 
     Raises:
@@ -209,7 +209,7 @@ def dry_run(command: str, direction: Direction, target: str | None, settings: Se
     echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
 
 
-def nothing(command: str, plan: Plan, settings: Settings) -> None:
+def print_nothing_to_do(command: str, plan: Plan, settings: Settings) -> None:
     """Says that the database is at the target already."""
     if settings.json:
         _echo_plan(command, "nothing", plan)
@@ -221,8 +221,8 @@ def _echo_plan(command: str, result: str, plan: Plan, **more: Any) -> None:
     echo_json({"version": 1, "command": command, "result": result, "exit_code": FINE, **more, "plan": plan.as_data()})
 
 
-def where_it_is(history: History, error: Any, directory: Path) -> MigrationError:
-    """The error of a revision that this checkout lacks, with what the history and Git know of it."""
+def missing_revision_error(history: History, error: Any, directory: Path) -> MigrationError:
+    """The error of a revision that this checkout does not have, with what history and Git know of it."""
     runs = history.runs(error.database.identity, str(error.table))
     said: list[str] = []
     for revision in error.missing:
@@ -241,7 +241,7 @@ def _origin(run: Run) -> str:
     return f"{' and '.join(filter(None, places))} on {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')}"
 
 
-def warn(settings: Settings, plan: Plan) -> None:
+def print_warnings(settings: Settings, plan: Plan) -> None:
     """Say what the history knows: an earlier run that did not end, applied files that were edited since."""
     runs = settings.history.runs(plan.database.identity, str(plan.table))
     for run in unfinished(runs)[:1]:
@@ -295,7 +295,7 @@ def outcome_text(result: Result) -> list[str]:
     return lines
 
 
-def after_dump(result: Result) -> str:
+def command_after_dump(result: Result) -> str:
     """The next command where the migrations are done and only the dump of the schema failed."""
     dumped = result.ended.error != DUMP
     return "" if dumped else "correct that, then run dbmate dump: the database is at its target"
@@ -308,7 +308,7 @@ def _lines(difference: tuple[str, ...]) -> list[str]:
 
 
 def exit_code(result: Result) -> int:
-    """Of an outcome: 0 reached, 1 not, 3 not known; 128 + n where signal n interrupted it."""
+    """The exit code of an outcome: 0 target reached, 1 not reached, 3 unknown, 128 + n if signal n interrupted it."""
     if result.ended.killed is not None and result.ended.killed in (signal.SIGINT, signal.SIGTERM):
         return 128 + result.ended.killed
     if result.verdict.outcome == "unknown":
@@ -338,7 +338,7 @@ def as_data(command: str, result: Result, code: int, next_: str) -> dict[str, An
     }
 
 
-def settings(
+def make_settings(
     tool: str | None,
     url: str | None,
     config: Path | None,
@@ -357,9 +357,9 @@ def settings(
     json_: bool,
     accepted: tuple[str, ...] = (),
 ) -> Settings:
-    """What the options say."""
+    """Make the settings of the options."""
     if url is not None:
-        with one_line(json_):
+        with one_line_errors(json_):
             parse(url)
     found = find_tool(tool, config, url, x, interrupts)
     options = Options(
@@ -374,7 +374,7 @@ def settings(
     return Settings(found, History(history), options, dry_run, json_, interrupts)
 
 
-def end(command: str, settings: Settings, result: Result, next_: str, undone: bool = False) -> None:
+def print_outcome(command: str, settings: Settings, result: Result, next_: str, undone: bool = False) -> None:
     """Print an outcome and end with its exit code, which is 1 for an upgrade that was undone."""
     code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:

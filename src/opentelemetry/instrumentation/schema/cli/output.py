@@ -1,4 +1,4 @@
-"""How commands speak and end: printable text only, JSON, exit codes, and the one error for what a user can mend."""
+"""The output of all commands: printable text, JSON, exit codes, and the one error that a user can fix."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def one_line_errors() -> Generator[None]:
 
 
 class Screen(Console):
-    """A terminal, or what stands in for one."""
+    """A terminal, or a pipe or file in its place."""
 
     def on_broken_pipe(self) -> None:
         """End with 2; rich would end with 1, which is a finding."""

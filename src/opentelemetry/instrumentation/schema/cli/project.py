@@ -1,4 +1,4 @@
-"""The application that a command looks at: its settings in pyproject.toml, its modules, its schemas."""
+"""The project of a command: its settings in pyproject.toml, its modules, its schemas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ READERS: Final = ("pydantic", "marshmallow", "jsonschema", "sqlalchemy")
 
 @dataclass(frozen=True)
 class Project:
-    """What `[tool.otel-schema]` in pyproject.toml says, with what the command line adds.
+    """The settings in `[tool.otel-schema]` of pyproject.toml and on the command line.
 
     Attributes:
         root: The directory that holds pyproject.toml and the lock.
@@ -79,14 +79,14 @@ def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
     """Read the settings of the project in `root`.
 
     Raises:
-        UsageError: if pyproject.toml is damaged or has a setting that there is not.
+        UsageError: if pyproject.toml is damaged or has an unknown setting.
     """
     project = Project(root)
     found = _tool_table(root / "pyproject.toml")
     changes: dict[str, Any] = {}
     for key, value in found.items():
         if key not in _SETTINGS:
-            continue  # of another command
+            continue  # a setting of another command
         if not isinstance(value, _SETTINGS[key]):
             raise UsageError(f"pyproject.toml: [tool.otel-schema] {key} must be a {_SETTINGS[key].__name__}")
         changes[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
@@ -160,8 +160,8 @@ def read_lock(project: Project, app_dir: Path) -> tuple[Lock, dict[str, str]]:
     """The lock of the code as it is: imports the modules and reads every schema that their packages define.
 
     Returns:
-        The lock, and the schemas that could not be read with the reason: a model that is not completely defined, for
-        one, which nothing can validate with either.
+        The lock, and each schema that could not be read with the reason. An incomplete model is one: it cannot
+        validate either.
 
     Raises:
         UsageError: if there is no module to import, or one cannot be imported.
@@ -202,7 +202,7 @@ def read_application(project: Project, app_dir: Path, command: str) -> Applicati
     Args:
         project: Which modules.
         app_dir: Where they are.
-        command: Who asks, for the message.
+        command: The command, for messages.
 
     Raises:
         UsageError: if there is no module to import, or one cannot be imported.
@@ -244,7 +244,7 @@ def _schemas(modules: list[ModuleType], unread: dict[str, str]) -> Iterator[tupl
 
 
 def _add_directions(document: Document, modules: list[ModuleType]) -> None:
-    """Note where frameworks use schemas, and with them what they hold."""
+    """Note where frameworks use schemas, and the schemas in them."""
     if "fastapi" not in sys.modules:
         return
     from .._schemas.fields import reachable
@@ -269,7 +269,7 @@ def code_digest(function: Any) -> str | None:
 
 
 def _defined(schema: Any, spec: SchemaSpec) -> tuple[str | None, str]:
-    """The module and the name in it of what a schema was read from."""
+    """The module that defines a schema, and the schema's name in it."""
     if isinstance(schema, type):
         return schema.__module__, source_name(schema.__qualname__)
     if isinstance(schema, tuple):  # of a variable

@@ -15,10 +15,10 @@ FORMATS: Final = ("text", "json", "github", "junit", "markdown")
 
 Level = Literal["error", "unknown", "warning", "note"]
 LEVELS: Final[tuple[Level, ...]] = ("error", "unknown", "warning", "note")
-"""The worst first. `unknown` could not be judged; a `note` is fine."""
+"""The worst first. `unknown`: nobody could judge it. A `note` is fine."""
 
 GITHUB_MOST: Final = 10
-"""Annotations of one kind that GitHub shows of one step."""
+"""How many annotations of one kind GitHub shows for a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,12 @@ class Item:
     """One finding.
 
     Attributes:
-        code: Which rule, stable.
+        code: The code of its rule; stable.
         level: How bad it is.
         subject: What it is about: a schema, a table, a file.
         group: A heading within the subject, such as a direction.
-        path: Of the field, where there is one.
-        message: What is so.
+        path: The path of the field, if there is one.
+        message: The fact.
         why: What happens, or what to do.
         fingerprint: The same for the same finding in the next commit.
         file: Relative to the repository, with `/`.
@@ -39,7 +39,7 @@ class Item:
         approval: Who accepted it and why; then it does not count.
         details: Facts for machines.
         remarks: Further lines for people.
-        cause: The same for findings that people read as one; empty for none.
+        cause: Equal for findings that the text report shows as one; empty for none.
     """
 
     code: str
@@ -68,14 +68,14 @@ class Report:
     """What a command found.
 
     Attributes:
-        command: Its name.
-        result: In one word.
-        summary: In one sentence.
+        command: The command's name.
+        result: The result in one word.
+        summary: The result in one sentence.
         items: The findings.
         verdicts: One row per subject, for the overview: column → value.
-        remarks: What else is to be said.
+        remarks: Further lines for people.
         details: Facts for machines.
-        lines: Whether each finding is one line of text, by place, instead of a block of lines by subject.
+        lines: Whether the text has one line for each finding, by place, instead of a block for each subject.
     """
 
     command: str
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 if an error counts, 3 if only something that could not be judged does, else 0."""
+        """1 if an error counts, 3 if only findings that nobody could judge count, else 0."""
         levels = {each.level for each in self.items if each.counts}
         return 1 if "error" in levels else 3 if "unknown" in levels else 0
 
@@ -101,7 +101,7 @@ def render(report: Report, format_: str) -> str:
 
 
 def format_option(function: Callable[..., None]) -> Callable[..., None]:
-    """`--format`, and `--json` as another word for `--format json`."""
+    """The option `--format`, and `--json` for `--format json`."""
 
     @wraps(function)
     def merged(*, format_: str, as_json: bool, **options: Any) -> None:  # click 8.1 takes no parameter of two options
@@ -114,7 +114,7 @@ def format_option(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _read_as_one(items: Sequence[Item]) -> list[Item]:
-    """The first finding of each cause, which names the others' subjects."""
+    """One finding for each cause, which names the subjects of all of them."""
     others: dict[str, list[str]] = {}
     for item in items:
         if item.cause and item.approval is None:
@@ -249,7 +249,7 @@ def _github(report: Report) -> Iterator[str]:
 
 
 def _title(report: Report, item: Item) -> str:
-    """What a finding is listed under, where its place is said anyway."""
+    """The title of a finding in a report that shows its place elsewhere."""
     return item.code if report.lines else f"{item.subject} {item.group}".strip()
 
 
@@ -262,7 +262,7 @@ def _property(text: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that GitHub does not take for a command."""
+    """Text that GitHub does not read as a command."""
     return text.replace("::", ": :")
 
 
@@ -280,7 +280,7 @@ def _junit(report: Report) -> Iterator[str]:
         file = f" file={quoteattr(place)}" if place else ""
         yield f"<testcase classname={quoteattr(report.command)} name={quoteattr(_xml(subject))}{file}>"
         bad = [item for item in _worst_first(mine) if item.counts]
-        if bad:  # one failure a case is all that most readers of the format expect
+        if bad:  # most readers of the format expect one failure a case
             texts = "\n".join(f"{word(item)} {item.group} {_sentence(item)} {_where(item)}".strip() for item in bad)
             yield f"<failure type={quoteattr(bad[0].code)} message={quoteattr(_xml(_sentence(bad[0])))}>"
             yield f"{escape(_xml(texts))}</failure>"

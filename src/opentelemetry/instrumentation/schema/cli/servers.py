@@ -1,4 +1,4 @@
-"""Servers of Python apps: how their commands say how many processes there are, and which one serves."""
+"""Servers of Python apps: how many processes a command starts, and which one serves."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Final
 
 FORKING: Final = ("gunicorn", "hypercorn", "granian", "uwsgi")
-"""Servers that serve in a child process even where one is enough."""
+"""Servers that serve in a child process, even with one worker."""
 
 SERVERS: Final = (*FORKING, "uvicorn", "fastapi", "flask", "daphne", "manage.py")
 WORKERS: Final = re.compile(r"(?:^| )(?:-w|--workers|--processes)[ =]?(\d+)(?: |$)")
 
 
 def server_of(words: Sequence[str]) -> str:
-    """The server that a command names; "" where it names none."""
+    """The server that a command names; "" if it names none."""
     return next((name for word in words if (name := Path(word).name) in SERVERS), "")
 
 
 def serves_in_a_child(words: Sequence[str], variables: Mapping[str, str]) -> str:
-    """What makes a server serve in another process than its first; "" where the first one serves.
+    """Why a server serves in another process than its first; "" if the first one serves.
 
-    The Prometheus exporter opens its port in the first one, which then shows nothing.
+    The Prometheus exporter opens its port in the first one, and then has nothing to show.
     """
     server = server_of(words)
     if server in FORKING:

@@ -15,10 +15,10 @@ from .output import text
 Cell = str | Text
 
 UNKNOWN: Final = "\N{EN DASH}"
-"""In place of a figure that nobody measured."""
+"""Shown for a figure that nobody measured."""
 
 _NOT_OURS: Final = "(not ours)"
-"""After the name in a row that another program counted under one of the names that everybody may use."""
+"""Shown after the name in a row that another program counted under one of our metric names."""
 
 
 def tables(report: Report, limit: int = 20) -> Iterator[Table]:
@@ -28,7 +28,7 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
     """
 
     def rate(count: float) -> list[Cell]:
-        # from the start of several processes there is no one time to divide by
+        # totals of several processes have no single duration to divide by
         return [f"{count / report.seconds:,.1f}"] if report.seconds else []
 
     per_second = ["Per s"] if report.seconds else []
@@ -36,7 +36,7 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
 
     validated = [row for row in report.validations if row.counted]
     libraries = {row.library for row in validated}
-    several = len(libraries) > 1  # one library is in the title: names of schemas need the room of its column
+    several = len(libraries) > 1  # a single library goes into the title, which leaves more room for names of schemas
     yield from _table(
         "Validations by schema" if several else f"Validations by schema, {' '.join(libraries)}",
         ["Schema", *(["Library"] if several else [])],
@@ -128,7 +128,7 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
 
 
 def number(value: float) -> str:
-    """A count; those that `increase()` extrapolated are not whole."""
+    """A count. `increase()` extrapolates, so it may not be whole."""
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.1f}"
 
 
@@ -137,14 +137,14 @@ def seconds(value: float) -> str:
     if math.isnan(value):
         return UNKNOWN
     for factor, unit in ((1e6, "µs"), (1e3, "ms")):
-        # what would round up to 1000 belongs to the next unit
+        # a value that would round up to 1000 belongs to the next unit
         if value * factor < 999.5:
             return f"{value * factor:.3g} {unit}"
     return f"{value:.3g} s"
 
 
 def share(value: float) -> str:
-    """A percentage; a small one is never rounded to none, nor a large one to all. A dash for NaN."""
+    """A percentage. Never rounds a small one to 0 or a large one to 100. A dash for NaN."""
     if math.isnan(value):
         return UNKNOWN
     if 0 < value < 0.0001:

@@ -1,4 +1,4 @@
-"""How much traffic meets a breaking change, from a Prometheus."""
+"""How much traffic a breaking change affects, from a Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._schemas.findings import Comparison
 from .output import UsageError
 
 _MOST = 5
-"""Endpoints that are listed of one finding."""
+"""Endpoints to list for one finding."""
 
 _Endpoint = tuple[str, str, str]
 
@@ -31,16 +31,16 @@ class _Row(NamedTuple):
 def remarks(
     comparison: Comparison, url: str, since: str, access: Access, selector: Selector
 ) -> dict[str, tuple[str, ...]]:
-    """Lines to stand beside each breaking finding, by its fingerprint.
+    """Lines about traffic for each breaking finding, by its fingerprint.
 
-    A schema that is part of others has no validations of its own, so those of its holders count. What Prometheus knows
-    nothing of is said as that.
+    A schema that is part of others has no validations of its own, so the validations of the others count. If Prometheus
+    knows nothing of a schema, the line says so.
 
     Args:
-        comparison: What was found.
-        url: Of a Prometheus.
+        comparison: The comparison with its findings.
+        url: The URL of a Prometheus.
         since: A PromQL duration.
-        access: How it is talked to.
+        access: How to talk to it.
         selector: Which series count.
 
     Raises:

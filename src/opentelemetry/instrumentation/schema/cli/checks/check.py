@@ -8,20 +8,20 @@ from typing import Final, Literal
 Result = Literal["fine", "finding", "unknown", "note"]
 
 LONGEST: Final = 45.0
-"""Seconds from one export to its scrape that the promised windows of one minute bear."""
+"""Seconds from an export to its scrape that queries over one minute tolerate."""
 
 LONGEST_SCRAPE: Final = 30.0
-"""Seconds between scrapes of which each window of one minute still holds two samples, as `rate()` needs."""
+"""Seconds between scrapes with which each window of one minute holds two samples, as `rate()` needs."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check came to.
+    """The result of one check.
 
     Attributes:
         name: Stable, for machines.
-        result: `unknown` where it could not be told; a `note` says something and judges nothing.
-        message: What is so, and for a finding what it loses and what to do.
+        result: `unknown` if the check could not find out; a `note` informs without a judgement.
+        message: The fact; for a finding also what gets lost and what to do.
     """
 
     name: str

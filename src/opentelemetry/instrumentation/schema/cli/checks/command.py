@@ -1,4 +1,4 @@
-"""What a command would run in: its own interpreter, and the variables that it sets on the way."""
+"""Finds the interpreter and the environment variables that a command would run with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..servers import SERVERS, WORKERS, serves_in_a_child
 from . import installed
 
 _LAUNCHERS: Final = ("env", "exec", "nice", "ionice", "nohup", "setsid", "stdbuf", "time", "tini", "dumb-init")
-"""Run the rest of their arguments as it stands."""
+"""Programs that run the rest of their arguments unchanged."""
 
 _PYTHON: Final = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
 _LONG_PATH: Final = re.compile(rb"'''exec' \"?([^\" ]+)\"? ")  # pip's scripts where the path is too long for #!
@@ -30,12 +30,12 @@ class App:
 
     Attributes:
         variables: Its environment.
-        installed: What `installed.look` tells of its interpreter; None where that was not found.
-        interpreter: Where it is; "" for the one that this runs in.
-        instrumented: Whether it runs under `opentelemetry-instrument`; None where there is no command.
-        workers: How many processes its server is told to start.
+        installed: What `installed.look` returns for its interpreter; None if that was not found.
+        interpreter: Its path; "" for the one that runs this command.
+        instrumented: Whether it runs under `opentelemetry-instrument`; None without a command.
+        workers: How many processes its server starts.
         problem: Why nothing is known of its interpreter.
-        child: What makes its server serve in another process than its first; "" where the first one serves.
+        child: Why its server serves in another process than its first; "" if the first one serves.
     """
 
     variables: Mapping[str, str]
@@ -48,16 +48,16 @@ class App:
 
 
 def this_process(variables: Mapping[str, str]) -> App:
-    """The environment that this runs in, as if an app ran in it."""
+    """The environment of this process, taken for that of an app."""
     return App(variables, installed.look(), workers=_workers("", variables))
 
 
 def of(command: Iterable[str], variables: Mapping[str, str]) -> App:
-    """What a command would run in, found by reading it: the command itself is not run, only its interpreter.
+    """What a command would run in. Reads the command, and runs its interpreter but not the command itself.
 
     Args:
         command: A program and its arguments.
-        variables: The environment that it would be started with.
+        variables: The environment to start it with.
     """
     words = _Words(list(command), dict(variables))
     found = words.interpreter()
@@ -82,9 +82,9 @@ class _Words:
     """A command that is read word by word.
 
     Attributes:
-        rest: What is not read yet.
-        variables: The environment, with what was set on the way.
-        instrumented: Whether `opentelemetry-instrument` was met.
+        rest: The words not read yet.
+        variables: The environment, with the variables that the words read so far set.
+        instrumented: Whether `opentelemetry-instrument` was among them.
         is_server: Whether the rest are arguments of a server that can start workers.
     """
 
@@ -175,7 +175,7 @@ def _workers(arguments: str, variables: Mapping[str, str]) -> int:
 
 def _ask(interpreter: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
     program = Path(installed.__file__).read_text()
-    # nothing is to be instrumented or exported while it looks
+    # instrument and export nothing meanwhile
     quiet = {"OTEL_SDK_DISABLED": "true", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}
     done = subprocess.run(  # noqa: S603 (the user's own command)
         [interpreter, "-c", program],

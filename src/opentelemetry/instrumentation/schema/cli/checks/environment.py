@@ -1,4 +1,4 @@
-"""An app's packages and variables: what loses data before anything leaves the app."""
+"""Checks an app's packages and variables: what loses data inside the app."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .check import LONGEST, Check
 from .command import App
 
 SDK_INTERVAL: Final = 60.0
-"""Seconds between exports where nothing is set."""
+"""Seconds between exports by default."""
 
 _PIP: Final = 'pip install "opentelemetry-instrumentation-schema[quickstart]"'
 
 
 @dataclass(frozen=True)
 class Export:
-    """How an app has its metrics exported.
+    """How an app exports its metrics.
 
     Attributes:
         exporters: Names as in OTEL_METRICS_EXPORTER.
@@ -30,7 +30,7 @@ class Export:
 
     @classmethod
     def of(cls, app: App) -> Export:
-        """What an app's environment says."""
+        """Read it from an app's environment."""
         text = app.variables.get("OTEL_METRIC_EXPORT_INTERVAL") or str(SDK_INTERVAL * 1000)
         try:
             interval = float(text) / 1000
@@ -40,17 +40,17 @@ class Export:
 
     @property
     def pushed(self) -> bool:
-        """Whether there is an interval between exports at all; the Prometheus exporter has none."""
+        """Whether the app pushes its metrics at an interval; the Prometheus exporter does not."""
         return any(name.startswith("otlp") for name in self.exporters)
 
 
 def is_an_app(app: App) -> bool:
-    """Whether anything here could be observed; with the extra `[cli]` alone there is nothing."""
+    """Whether there is anything to observe. With the extra `[cli]` alone there is nothing."""
     return app.installed is None or bool(app.installed["libraries"])
 
 
 def checks(app: App) -> Iterator[Check]:
-    """All of them but the one of intervals, for which a Prometheus may know more."""
+    """All checks except `intervals`, for which a Prometheus may know more."""
     if app.instrumented is False:
         message = (
             "the command does not start with opentelemetry-instrument: nothing is measured, unless the app's code "
@@ -119,7 +119,7 @@ def switches(environment: Mapping[str, str]) -> Iterator[Check]:
 
 
 def processes(app: App) -> Iterator[Check]:
-    """Whether several worker processes would want the one port of the Prometheus exporter."""
+    """Whether several worker processes would need the one port of the Prometheus exporter."""
     if "prometheus" not in Export.of(app).exporters:
         return
     if app.workers > 1:
@@ -139,7 +139,7 @@ def processes(app: App) -> Iterator[Check]:
 
 
 def intervals(export: Export, scrape: float | None, where: str) -> Iterator[Check]:
-    """Whether exports and scrapes follow each other as the promised windows and the exemplars need."""
+    """Whether exports and scrapes are frequent enough for windows of one minute and for exemplars."""
     if not export.pushed:
         return
     if not export.interval > 0:
@@ -168,7 +168,7 @@ def intervals(export: Export, scrape: float | None, where: str) -> Iterator[Chec
 
 
 def _exporters(variables: Mapping[str, str], installed: Mapping[str, Any] | None, signal: str) -> tuple[str, ...]:
-    """The exporters of a signal, `otlp` as what the protocol makes of it; without the distro's default none."""
+    """The exporters of a signal, with `otlp` as the exporter of its protocol; none without the distro's default."""
     default = "otlp" if installed is None or installed["groups"].get("opentelemetry_distro") else ""
     names = [name.strip() for name in (variables.get(f"OTEL_{signal}_EXPORTER") or default).split(",")]
     protocol = variables.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or variables.get(

@@ -1,4 +1,4 @@
-"""Where an app's metrics go, and whether somebody is there."""
+"""Checks where an app's metrics go, and whether somebody listens there."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PATIENCE: Final = 3.0
 """Seconds to wait for a connection."""
 
 SLOW: Final = 1.0
-"""Seconds after which a connection is too slow: at its end, an app waits five seconds for its last export."""
+"""Seconds after which a connection is too slow. An app that ends waits five seconds for its last export."""
 
 _PORTS: Final = {"otlp_proto_grpc": 4317, "otlp_proto_http": 4318}
 
 
 def checks(app: App) -> Iterator[Check]:
-    """Whether metrics leave the process at all, and whether what they are sent to answers."""
+    """Whether metrics leave the process, and whether their receiver answers."""
     exporters = Export.of(app).exporters
     if exporters and set(exporters) == {"console"}:
         message = (
@@ -36,7 +36,7 @@ def checks(app: App) -> Iterator[Check]:
 
 
 def _endpoint(variables: Mapping[str, str], port: int) -> tuple[str, int]:
-    """Host and port, as the exporters read them; what stands before an @ is nobody's business."""
+    """Host and port, as the exporters read them, without credentials."""
     text = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT") or ""
     url = urlsplit(text if "://" in text else f"//{text}")
     default = {"https": 443, "http": 80}.get(url.scheme, port) if text else port

@@ -1,6 +1,7 @@
-"""What of OpenTelemetry an interpreter has installed.
+"""Finds which parts of OpenTelemetry an interpreter has installed.
 
-Imported here for this interpreter, and run as a program by another one: it needs nothing but the standard library.
+We import this file for our own interpreter, and run it as a program with another one. So it needs only the standard
+library.
 """
 
 from __future__ import annotations

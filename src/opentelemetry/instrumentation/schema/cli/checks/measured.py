@@ -1,4 +1,4 @@
-"""What an endpoint or a Prometheus holds of ours."""
+"""Checks which series of ours an endpoint or a Prometheus has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .check import Check
 
 
 def checks(reading: Reading, where: str) -> Iterator[Check]:
-    """Whether anything is there, with the bucket that the alert needs, and nothing lost inside the app."""
+    """Whether there are series, with the bucket that the alert needs, and whether the app lost nothing."""
     if reading.empty:
         message = f"{where} has no telemetry of schema validation: send the app a request, then run `otel-schema top`"
         yield Check("telemetry", "unknown", message)

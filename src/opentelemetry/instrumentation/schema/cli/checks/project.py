@@ -1,4 +1,4 @@
-"""The project that doctor is run in: its database's address, its Git hooks, the dashboards that were exported."""
+"""Checks the project in the current directory: database address, Git hooks, exported dashboards."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .check import Check
 _POOLERS: Final = re.compile(r"pgbouncer|pooler|pgcat|odyssey|supavisor", re.IGNORECASE)
 _POOLER_PORT: Final = 6432
 _DEEPEST: Final = 3
-"""Folders below the project in which exported files are looked for."""
+"""Levels of folders to search for exported files."""
 
 _DATABASES: Final = ("postgres", "postgresql", "mysql", "mariadb")
 
 
 def checks(directory: Path, variables: Mapping[str, str]) -> Iterator[Check]:
-    """What would hinder migrations or hooks here."""
+    """All checks of the project."""
     yield from poolers(variables)
     yield from hooks(directory)
     yield from exports(directory)
 
 
 def poolers(variables: Mapping[str, str]) -> Iterator[Check]:
-    """Variables with the URL of what looks like a pooler; the URL itself is never shown."""
+    """Variables whose URL looks like a pooler's. Never shows the URL."""
     for name, value in sorted(variables.items()):
         try:
             url = urlsplit(value)
@@ -46,7 +46,7 @@ def poolers(variables: Mapping[str, str]) -> Iterator[Check]:
 
 
 def hooks(directory: Path) -> Iterator[Check]:
-    """pre-commit's hooks where Git looks for hooks elsewhere: they never run."""
+    """Whether Git looks for hooks elsewhere, so that pre-commit's hooks never run."""
     if not (directory / ".pre-commit-config.yaml").exists():
         return
     path = git.hooks_path(directory)
@@ -59,7 +59,7 @@ def hooks(directory: Path) -> Iterator[Check]:
 
 
 def exports(directory: Path) -> Iterator[Check]:
-    """Dashboards and rules that another version of this package wrote: they may ask for what is gone."""
+    """Dashboards and rules that another version of this package wrote: they may query metrics that are gone."""
     old: dict[Path, int] = {}
     for path in _exported(directory):
         try:

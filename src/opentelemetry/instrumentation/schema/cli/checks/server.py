@@ -1,4 +1,4 @@
-"""A Prometheus: how it scrapes, what it keeps, which rules it has, and whose series share our names."""
+"""Checks a Prometheus: its scrapes, its storage, its rules, and series of other programs with our names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .check import LONGEST_SCRAPE, Check
 from .environment import Export, intervals
 
 RESTARTS: Final = 5
-"""More restarts of one process in five minutes are none."""
+"""More resets of one process in five minutes are not restarts."""
 
 _HISTOGRAM: Final = semconv.VALIDATION_DURATION.prometheus
 _COUNT: Final = f"{_HISTOGRAM}_count"
@@ -28,15 +28,15 @@ _STRANGERS: Final = {
     semconv.CACHE_HITS.prometheus: ('schema_cache_name=""',),
     semconv.CACHE_MISSES.prometheus: ('schema_cache_name=""',),
 }
-"""The names that anybody may use, and what series have that are not ours."""
+"""Metric names that other programs may use → matchers of series that are not ours."""
 
 
 def checks(server: Prometheus, export: Export | None) -> Iterator[Check]:
-    """Each by itself: where an API is missing (Mimir, Thanos, managed ones) that check is unknown, the others stay.
+    """All checks. If an API is missing (Mimir, Thanos, managed services), only its check is unknown.
 
     Args:
-        server: Whom to ask.
-        export: How the app exports; None where no app's environment was looked at.
+        server: The Prometheus.
+        export: How the app exports; None without an app's environment.
     """
     each: dict[str, Callable[[], Iterator[Check]]] = {
         "exemplars": lambda: exemplars(server),
@@ -73,7 +73,7 @@ def exemplars(server: Prometheus) -> Iterator[Check]:
 
 
 def scrapes(server: Prometheus, export: Export | None) -> Iterator[Check]:
-    """Whether what exposes our metric, an app or a collector, is scraped often enough for windows of one minute."""
+    """Whether Prometheus scrapes the apps or collectors often enough for windows of one minute."""
     kept = server.selector.of(_COUNT, 'exported_instance=""')
     own = {
         (series.get("job", ""), series.get("instance", ""))
@@ -82,7 +82,7 @@ def scrapes(server: Prometheus, export: Export | None) -> Iterator[Check]:
     direct, others = set[float](), list[dict[str, Any]]()
     for target in shaped(server.api("targets", state="active"), list[Any], "activeTargets"):
         its = shaped(target, dict[str, Any], "labels")
-        # the series of an app's own endpoint bear the labels of the target, those of a collector's bear the apps'
+        # series of an app's own endpoint have the labels of the target, series of a collector those of the apps
         if (its.get("job", ""), its.get("instance", "")) in own:
             direct.add(duration(shaped(target, str, "scrapeInterval")))
         else:
@@ -96,7 +96,7 @@ def scrapes(server: Prometheus, export: Export | None) -> Iterator[Check]:
         else:
             yield _often_enough(server, scrape, "the collector")
     if not direct | collected and export is not None:
-        # remote write and OTLP push: there is no scrape to wait for
+        # remote write and OTLP push: there is no scrape
         yield from intervals(export, None, "")
 
 
@@ -122,7 +122,7 @@ def _often_enough(server: Prometheus, scrape: float, what: str) -> Check:
 
 
 def labels(server: Prometheus) -> Iterator[Check]:
-    """Whether the apps' own job and instance are kept where a collector is scraped."""
+    """Whether scrapes of a collector keep the apps' own job and instance."""
     exported = [server.selector.of(_COUNT, f'{name}!=""') for name in ("exported_instance", "exported_job")]
     if server.query(f"count({' or '.join(exported)})"):
         message = (
@@ -133,7 +133,7 @@ def labels(server: Prometheus) -> Iterator[Check]:
 
 
 def paths(server: Prometheus) -> Iterator[Check]:
-    """Whether the same process comes in twice, such as by its own endpoint and by a collector: all counts double."""
+    """Whether a process arrives twice, such as by its own endpoint and by a collector: then all its counts double."""
     ours = {
         (series.get("job", ""), series.get("instance", ""))
         for series, _ in server.query(f"count by (job, instance) ({_of(server, _COUNT)})")
@@ -144,7 +144,7 @@ def paths(server: Prometheus) -> Iterator[Check]:
     for row in rows:
         at = row.get("job", ""), row.get("instance", "")
         if at in ours:
-            # a scraped app tells its resource in labels; behind a collector job and instance are made of it
+            # a scraped app has its resource in labels; a collector makes job and instance of it
             service = row.get("service_name") or at[0].rpartition("/")[2]
             instance = row.get("service_instance_id") or ("" if row.get("service_name") else at[1])
             found[instance or service].add(at)
@@ -159,7 +159,7 @@ def paths(server: Prometheus) -> Iterator[Check]:
 
 
 def histograms(server: Prometheus) -> Iterator[Check]:
-    """Whether there are classic buckets, which the promised p95 and every rule read."""
+    """Whether there are classic buckets, which the rules read."""
     bare = _of(server, _HISTOGRAM)  # the whole of a native histogram, also of one converted from buckets (NHCB)
     either = f"count by (job) ({bare}) or count by (job) ({_of(server, _COUNT)})"
     buckets = _of(server, f"{_HISTOGRAM}_bucket")
@@ -173,7 +173,7 @@ def histograms(server: Prometheus) -> Iterator[Check]:
 
 
 def identities(server: Prometheus) -> Iterator[Check]:
-    """Whether each process has series of its own: counters that several write start anew in every scrape."""
+    """Whether each process has series of its own. Counters that several write seem to restart at every scrape."""
     nameless = server.selector.of(_COUNT, 'instance=""')
     for series, _ in server.query(f"count by (job) ({nameless})"):
         message = (
@@ -192,7 +192,7 @@ def identities(server: Prometheus) -> Iterator[Check]:
 
 
 def rules(server: Prometheus) -> Iterator[Check]:
-    """Whether it has our alerts loaded, and can evaluate them."""
+    """Whether Prometheus has loaded our alerts, and can evaluate them."""
     ours = {
         name
         for _, text in rendering.rules(thresholds.DEFAULTS)
@@ -226,7 +226,7 @@ def rules(server: Prometheus) -> Iterator[Check]:
 
 
 def strangers(server: Prometheus) -> Iterator[Check]:
-    """Whether other programs count under the names that anybody may use."""
+    """Whether other programs use our metric names."""
     jobs: defaultdict[str, set[str]] = defaultdict(set)
     for metric, without in _STRANGERS.items():
         for series, _ in server.query(f"count by (job) ({server.selector.of(metric, *without, _NOT_OVERFLOWN)})"):

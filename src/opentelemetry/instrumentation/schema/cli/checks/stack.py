@@ -1,4 +1,4 @@
-"""The rest of the stack, as a Prometheus knows it: how long it keeps, its clock, its collectors, its Alertmanagers."""
+"""Checks the rest of the stack through a Prometheus: retention, clock, collectors, Alertmanagers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..._prometheus.text import cleaned
 from .check import Check
 
 SHORTEST_RETENTION: Final = 7200.0
-"""Seconds that the guard of a migration looks back, and that a person needs after an alert."""
+"""Seconds that the guard of a migration looks back, and that people need after an alert."""
 
 SKEW: Final = 5.0
-"""Seconds between two clocks, above which windows of a minute and what a command calls "now" differ."""
+"""Seconds between two clocks above which a command's "now" misses samples in windows of a minute."""
 
 GUARDED: Final = 1.0
-"""Requests a second from which on the guard finds a rise from 1 % to 4 % in most of its watches."""
+"""Requests per second with which the guard finds a rise from 1 % to 4 % in most of its watches."""
 
 _GROUP_BY: Final = re.compile(r"^ *group_by:\n((?: *- \S+\n)+)", re.MULTILINE)
 _OLD_NAMES: Final = {
@@ -41,7 +41,7 @@ def retention(server: Prometheus) -> Iterator[Check]:
 
 
 def clock(server: Prometheus) -> Iterator[Check]:
-    """Whether its clock and the one here tell the same time."""
+    """Whether the clocks of Prometheus and of this machine agree."""
     began = time.time()
     ((_, there),) = server.query("time()")
     ended = time.time()
@@ -81,7 +81,7 @@ def progress(server: Prometheus) -> Iterator[Check]:
     for row in shaped(server.api("alertmanagers"), list[Any], "activeAlertmanagers"):
         url = cleaned(shaped(row, str, "url"), 200).partition("/api/")[0]
         try:
-            # whom Prometheus names is not whom the person named: no credential is sent
+            # Prometheus names this address, not the user: send no credentials
             answer = get(url, DEFAULT, below="/api/v2/status", accept="application/json")
             config = shaped(from_json(answer.text), str, "config", "original")
         except (SourceError, ValueError):

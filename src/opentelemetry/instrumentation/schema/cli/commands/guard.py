@@ -19,7 +19,7 @@ from ..._prometheus.selector import Selector
 from ..._prometheus.server import duration
 from ...semconv import Signal, Verdict
 from ..connection import match_option, reads_urls
-from ..guarding import Guarding, duration_option, guard_options, notified, recorded, report
+from ..guard_watch import WatchOptions, duration_option, guard_options, open_incident, record_verdict, report
 from ..output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
 
 CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}
@@ -71,20 +71,22 @@ def guard(
 
     Exits with 0 for pass, 1 for degraded, 3 for inconclusive, 2 if it cannot read Prometheus.
     """
-    guarding = Guarding(url, selector, access, watch, export_interval, decide, alertmanager, group_wait, as_json)
-    samples = guarding.samples()
+    watch_options = WatchOptions(
+        url, selector, access, watch, export_interval, decide, alertmanager, group_wait, as_json
+    )
+    samples = watch_options.samples()
     if backtest is not None:
-        _backtest(guarding, samples.now(), backtest, as_json)
+        _backtest(watch_options, samples.now(), backtest, as_json)
         return
     at = samples.at(_time(changed))
     target = Target(tool, namespace)
     labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items() if value}
-    with recording() as runs, notified(guarding, labels, History(history)) as incident:
-        outcome = guarding.watched(guarding.signals(samples, at, at), incident)
+    with recording() as runs, open_incident(watch_options, labels, History(history)) as incident:
+        outcome = watch_options.run_watch(watch_options.signals(samples, at, at), incident)
         for signal in SIGNALS:
             runs.verdict(target, outcome.states[signal].verdict, signal)
         runs.judged(target, outcome.verdict, at, words.attributes(outcome))
-        recorded(History(history), incident, outcome, namespace)
+        record_verdict(History(history), incident, outcome, namespace)
     code = FINE if dry_run else CODES[outcome.verdict]
     if as_json:
         echo_json(
@@ -104,12 +106,12 @@ def guard(
     finish(code)
 
 
-def _backtest(guarding: Guarding, now: float, length: float, as_json: bool) -> None:
-    blocks = round(length / guarding.block) // guarding.blocks * guarding.blocks
-    if blocks < guarding.blocks:
-        raise UsageError(f"--backtest of {length:g} s is shorter than one watch of {guarding.watch:g} s")
-    signals = guarding.signals(guarding.samples(), now, now, blocks)
-    found = backtest(signals, blocks, lambda i, n: guarding.say(f"watch {i} of {n}") if i % 36 == 0 else None)
+def _backtest(watch_options: WatchOptions, now: float, length: float, as_json: bool) -> None:
+    blocks = round(length / watch_options.block) // watch_options.blocks * watch_options.blocks
+    if blocks < watch_options.blocks:
+        raise UsageError(f"--backtest of {length:g} s is shorter than one watch of {watch_options.watch:g} s")
+    signals = watch_options.signals(watch_options.samples(), now, now, blocks)
+    found = backtest(signals, blocks, lambda i, n: watch_options.say(f"watch {i} of {n}") if i % 36 == 0 else None)
     if as_json:
         echo_json(
             {
@@ -121,20 +123,20 @@ def _backtest(guarding: Guarding, now: float, length: float, as_json: bool) -> N
             }
         )
     else:
-        _report_backtest(found, guarding)
+        _report_backtest(found, watch_options)
     finish(FINE if found.watches else INCONCLUSIVE)
 
 
-def _report_backtest(found: Backtest, guarding: Guarding) -> None:
+def _report_backtest(found: Backtest, watch_options: WatchOptions) -> None:
     if not found.watches:
         echo("no watch of the past can be judged: Prometheus has less than an hour of this app")
         return
     for alarm in found.alarms:
         where = f" at {alarm.endpoint}" if alarm.endpoint else ""
         rates = f"{words.percent(alarm.before)} → {words.percent(alarm.after)}"
-        may = "" if alarm.signal in guarding.decide else ", does not decide"
+        may = "" if alarm.signal in watch_options.decide else ", does not decide"
         echo(f"{_iso(alarm.at)} {words.NAMES[alarm.signal]}{where}, bad events {rates}{may}")
-    fired = {alarm.at for alarm in found.alarms if alarm.signal in guarding.decide}
+    fired = {alarm.at for alarm in found.alarms if alarm.signal in watch_options.decide}
     echo(f"{len(fired)} of {found.watches} watches without a change would have been called degraded")
     if found.short:
         echo(f"{found.short} of them had a short history, with which the guard finds less")

@@ -14,8 +14,8 @@ import click
 from ..._monitoring import writing
 from ..._monitoring.values import ParameterError
 from ..output import UsageError, echo
-from ..setup.files import FOLDER, ONE_PROCESS, Answers, compose_command, rendered, variables
-from ..setup.found import Project, look
+from ..setup.files import FOLDER, ONE_PROCESS, Answers, compose_command, render_files, variables
+from ..setup.found import FoundProject, look
 
 LONG: Final = 25
 """Lines of a new file of which no more than the number is shown."""
@@ -55,7 +55,7 @@ def init(
     echo(_said(project))
     answers = _answers(project, ask, service, where, several, environment, hooks)
     try:
-        files = {name: writing.sealed(name, text) for name, text in rendered(project, answers).items()}
+        files = {name: writing.sealed(name, text) for name, text in render_files(project, answers).items()}
         writing.check(directory, files, force=False)
         changes = {name: writing.difference(directory / name, name, text) for name, text in files.items()}
     except (ParameterError, writing.WritingError, OSError) as error:
@@ -74,7 +74,7 @@ def init(
     _next(directory, project, answers)
 
 
-def _said(project: Project) -> str:
+def _said(project: FoundProject) -> str:
     where = "" if project.root == "." else f" in {project.root}"
     parts = [project.framework, f"started by `{project.command}`{where}"]
     if project.migrations:
@@ -85,7 +85,7 @@ def _said(project: Project) -> str:
 
 
 def _answers(
-    project: Project,
+    project: FoundProject,
     ask: bool,
     service: str | None,
     where: str | None,
@@ -128,7 +128,7 @@ def _show(directory: Path, files: dict[str, str], changes: dict[str, str]) -> No
             echo(change, nl=False)
 
 
-def _next(directory: Path, project: Project, answers: Answers) -> None:
+def _next(directory: Path, project: FoundProject, answers: Answers) -> None:
     if answers.hooks:
         _run("hooks", "install", "--project", str(directory / project.root))
     if answers.where == "compose":

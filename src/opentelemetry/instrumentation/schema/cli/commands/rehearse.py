@@ -41,7 +41,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
     Exits with 0 if every revision came back, 1 if one did not, 2 if the database is not empty or not of the right kind,
     3 if it cannot be read, 130 or 143 if a signal stopped it.
     """
-    with interrupts() as noted, migrating.one_line(format_ == "json"):
+    with interrupts() as noted, migrating.one_line_errors(format_ == "json"):
         scratch = parse(url)
         used = migrating.find_tool(tool, config, url, x, noted)
         _refuse_stand_in(scratch, used.name, config)

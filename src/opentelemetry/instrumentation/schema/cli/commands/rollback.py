@@ -38,13 +38,13 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     if its state is unknown, 130 or 143 if a signal stopped it.
     """
     with interrupts() as noted:
-        settings = migrating.settings(tool, interrupts=noted, **options)
-        with migrating.one_line(settings.json):
+        settings = migrating.make_settings(tool, interrupts=noted, **options)
+        with migrating.one_line_errors(settings.json):
             _refuse_where_there_are_none(Path.cwd())
             try:
                 _rollback(target, settings)
             except MissingRevisionError as error:
-                raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
+                raise migrating.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _refuse_where_there_are_none(directory: Path) -> None:
@@ -60,13 +60,13 @@ def _rollback(target: str | None, settings: Settings) -> None:
     if target is None:
         target = _previous(settings)
     if settings.dry_run:
-        migrating.dry_run("rollback", "downgrade", target, settings)
+        migrating.print_dry_run("rollback", "downgrade", target, settings)
         return
     with run.locked(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            migrating.nothing("rollback", plan, settings)
+            migrating.print_nothing_to_do("rollback", plan, settings)
             return
-        migrating.warn(settings, plan)
+        migrating.print_warnings(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)
@@ -76,7 +76,7 @@ def _rollback(target: str | None, settings: Settings) -> None:
             )
         if result.ended.changed:
             raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
-    migrating.end("rollback", settings, result, _next(result))
+    migrating.print_outcome("rollback", settings, result, _next(result))
 
 
 def _previous(settings: Settings) -> str:
@@ -96,7 +96,7 @@ def _previous(settings: Settings) -> str:
 
 def _next(result: Result) -> str:
     if result.reached:
-        return migrating.after_dump(result)
+        return migrating.command_after_dump(result)
     if result.verdict.outcome == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
     if result.verdict.outcome == "failed" or result.verdict.clean:

@@ -18,7 +18,7 @@ from ..._migrations.sdk import recording
 from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
 from ...semconv import Signal
-from .. import guarded, migrating
+from .. import migrating, upgrade_guard
 from ..migrating import Settings
 from ..output import echo, echo_json, finish
 
@@ -34,7 +34,7 @@ from ..output import echo, echo_json, finish
     show_default=True,
     help="`rollback` returns to the revision before the run, if every completed step can be undone without loss.",
 )
-@guarded.upgrade_options
+@upgrade_guard.upgrade_options
 def upgrade(
     target: str | None,
     on_failure: str,
@@ -59,8 +59,8 @@ def upgrade(
     degraded, 3 if that is inconclusive.
     """
     with interrupts() as noted:
-        settings = migrating.settings(tool, interrupts=noted, **options)
-        prepare = guarded.prepared(
+        settings = migrating.make_settings(tool, interrupts=noted, **options)
+        prepare = upgrade_guard.prepare_guard(
             settings,
             guard,
             prometheus,
@@ -72,24 +72,24 @@ def upgrade(
             alertmanager,
             group_wait,
         )
-        with migrating.one_line(settings.json):
+        with migrating.one_line_errors(settings.json):
             try:
                 _upgrade(target, on_failure == "rollback", settings, prepare)
             except MissingRevisionError as error:
-                raise migrating.where_it_is(settings.history, error, Path.cwd()) from error
+                raise migrating.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _upgrade(
-    target: str | None, rollback: bool, settings: Settings, prepare: Callable[[Plan], guarded.Guard | None]
+    target: str | None, rollback: bool, settings: Settings, prepare: Callable[[Plan], upgrade_guard.Guard | None]
 ) -> None:
     if settings.dry_run:
-        migrating.dry_run("upgrade", "upgrade", target, settings)
+        migrating.print_dry_run("upgrade", "upgrade", target, settings)
         return
     with run.locked(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            migrating.nothing("upgrade", plan, settings)
+            migrating.print_nothing_to_do("upgrade", plan, settings)
             return
-        migrating.warn(settings, plan)
+        migrating.print_warnings(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
         run.check(plan, settings.options)
@@ -108,22 +108,22 @@ def _upgrade(
             if result.plan.direction == "downgrade":
                 next_ = f"correct {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
     if guard is None or result.verdict.outcome != "applied" or migrating.exit_code(result):
-        migrating.end("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
+        migrating.print_outcome("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
         return
     if not settings.json:
         for line in migrating.outcome_text(result):
             echo(line)
-    ending = guarded.watched(guard, settings, plan, began, ended)
+    ending = upgrade_guard.watch_upgrade(guard, settings, plan, began, ended)
     if settings.json:
         echo_json({**migrating.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
     else:
-        guarded.print_ending(ending)
+        upgrade_guard.print_ending(ending)
     finish(ending.code)
 
 
 def _next(result: Result) -> str:
     if result.reached:
-        return migrating.after_dump(result)
+        return migrating.command_after_dump(result)
     if result.verdict.outcome == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
     again = (

@@ -19,7 +19,7 @@ _SETTINGS: Final = re.compile(r"DJANGO_SETTINGS_MODULE[\"']\]?\s*[,=]\s*[\"']([\
 
 
 @dataclass(frozen=True)
-class Application:
+class FoundApplication:
     """A project's application.
 
     Attributes:
@@ -35,9 +35,9 @@ class Application:
     settings: str = ""
 
 
-def find(directory: Path) -> Application | None:
+def find(directory: Path) -> FoundApplication | None:
     """The application that is nearest to the top, one in a variable before one that a factory makes."""
-    factory: Application | None = None
+    factory: FoundApplication | None = None
     paths = list(python_files(directory))
     for path in paths:
         text = text_of(path)
@@ -48,12 +48,12 @@ def find(directory: Path) -> Application | None:
         for name, called in _assigned(tree.body):
             if framework := _CONSTRUCTORS.get(called):
                 root = _root(directory, path, tree)
-                return Application(framework, root, f"{_module(root, path)}:{name}")
+                return FoundApplication(framework, root, f"{_module(root, path)}:{name}")
         factory = factory or _factory(directory, path, tree)
     return _called(directory, paths, factory) if factory else None
 
 
-def _called(directory: Path, paths: list[Path], factory: Application) -> Application:
+def _called(directory: Path, paths: list[Path], factory: FoundApplication) -> FoundApplication:
     """The variable that holds what a factory made, if a module has one; else the factory."""
     function = factory.target.rpartition(":")[2][:-2]
     for path in paths:
@@ -63,7 +63,7 @@ def _called(directory: Path, paths: list[Path], factory: Application) -> Applica
         for name, called in _assigned(tree.body):
             if called == function:
                 root = _root(directory, path, tree)
-                return Application(factory.framework, root, f"{_module(root, path)}:{name}")
+                return FoundApplication(factory.framework, root, f"{_module(root, path)}:{name}")
     return factory
 
 
@@ -74,7 +74,7 @@ def _parsed(text: str) -> ast.Module | None:
         return None
 
 
-def _factory(directory: Path, path: Path, tree: ast.Module) -> Application | None:
+def _factory(directory: Path, path: Path, tree: ast.Module) -> FoundApplication | None:
     """A function that makes an application and returns it."""
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
@@ -85,17 +85,17 @@ def _factory(directory: Path, path: Path, tree: ast.Module) -> Application | Non
         for name, called in _assigned(node.body):
             if name in returned and (framework := _CONSTRUCTORS.get(called)):
                 root = _root(directory, path, tree)
-                return Application(framework, root, f"{_module(root, path)}:{node.name}()")
+                return FoundApplication(framework, root, f"{_module(root, path)}:{node.name}()")
     return None
 
 
-def _django(root: Path, manage: str) -> Application:
+def _django(root: Path, manage: str) -> FoundApplication:
     entries = [path for name in ("asgi.py", "wsgi.py") for path in sorted((*root.glob(f"*/{name}"), *root.glob(name)))]
     named = next((found for text in (manage, *map(text_of, entries)) if (found := _SETTINGS.search(text))), None)
     settings = named[1] if named else ""
     package = settings.partition(".")[0]
     own = [path for path in entries if path.parent.name == package] or entries
-    return Application("django", root, f"{_module(root, own[0])}:application" if own else "", settings)
+    return FoundApplication("django", root, f"{_module(root, own[0])}:application" if own else "", settings)
 
 
 def _assigned(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:

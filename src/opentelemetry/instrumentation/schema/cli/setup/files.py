@@ -11,7 +11,7 @@ from typing import Final
 from ..._monitoring.rendering import configs
 from ..._monitoring.rendering import files as monitoring
 from ..._monitoring.values import check_values
-from .found import Project
+from .found import FoundProject
 
 FOLDER: Final = "otel"
 """Everything is written below it, but for the CI step."""
@@ -64,7 +64,7 @@ class Answers:
         return self.several or self.where != "bare"
 
 
-def rendered(project: Project, answers: Answers) -> dict[str, str]:
+def render_files(project: FoundProject, answers: Answers) -> dict[str, str]:
     """Path and content of each file.
 
     Raises:
@@ -73,7 +73,7 @@ def rendered(project: Project, answers: Answers) -> dict[str, str]:
     return dict(_files(project, answers))
 
 
-def variables(project: Project, answers: Answers) -> dict[str, str]:
+def variables(project: FoundProject, answers: Answers) -> dict[str, str]:
     """The app's environment variables."""
     found = {"OTEL_SERVICE_NAME": answers.service}
     if answers.environment:
@@ -93,7 +93,7 @@ def variables(project: Project, answers: Answers) -> dict[str, str]:
     }
 
 
-def _files(project: Project, answers: Answers) -> Iterator[tuple[str, str]]:
+def _files(project: FoundProject, answers: Answers) -> Iterator[tuple[str, str]]:
     lines = "".join(f"{name}={value}\n" for name, value in variables(project, answers).items())
     yield f"{FOLDER}/schema.env", lines
     if answers.where == "compose":
@@ -123,13 +123,13 @@ def _scraped(config: str, answers: Answers) -> str:
     return _TARGETS.sub(lambda found: f"{found[1]}, {label}", config)
 
 
-def compose_command(project: Project) -> str:
+def compose_command(project: FoundProject) -> str:
     """How the app is started with what is added to it. Naming files, Compose reads no other, so all are named."""
     files = (*project.compose, f"{FOLDER}/compose.yaml")
     return f"docker compose {' '.join(f'-f {name}' for name in files)} up"
 
 
-def _compose(project: Project) -> str:
+def _compose(project: FoundProject) -> str:
     path = ":".join(
         filter(None, ("/schema/opentelemetry/instrumentation/auto_instrumentation:/schema", project.pythonpath))
     )
@@ -197,7 +197,7 @@ volumes: {{schema-packages: {{}}}}
 """
 
 
-def _kubernetes(project: Project, answers: Answers) -> str:
+def _kubernetes(project: FoundProject, answers: Answers) -> str:
     env = "".join(
         f"      - {{name: {name}, value: {json.dumps(value)}}}\n" for name, value in variables(project, answers).items()
     )

@@ -20,7 +20,7 @@ _SERVICE: Final = re.compile(r"^(?P<indent> +)(?P<name>[\w.-]+):[ \t]*(?:#.*)?$"
 
 
 @dataclass(frozen=True)
-class Project:
+class FoundProject:
     """A project.
 
     Attributes:
@@ -54,7 +54,7 @@ class Project:
     git: bool
 
 
-def look(directory: Path) -> Project:
+def look(directory: Path) -> FoundProject:
     """What is in a directory.
 
     Raises:
@@ -65,10 +65,10 @@ def look(directory: Path) -> Project:
     compose = _compose_files(directory)
     services = _merged(text_of(directory / name) for name in reversed(compose))
     service = _service_of(services, directory, root)
-    command = starting.stated(directory, root, services.get(service, ""))
+    command = starting.stated_command(directory, root, services.get(service, ""))
     if app and not command:
-        command = starting.usual(app)
-    return Project(
+        command = starting.usual_command(app)
+    return FoundProject(
         name=directory.resolve().name,
         framework=app.framework if app else "",
         root=root.relative_to(directory).as_posix(),
@@ -147,7 +147,7 @@ def _service_of(services: Mapping[str, str], directory: Path, root: Path) -> str
         context = _CONTEXT.search(body)
         folder = (directory / context[1]).resolve() if context else directory.resolve()
         holds = folder == root.resolve() or folder in root.resolve().parents
-        serves = bool(starting.stated_in(body, [root, directory]))
+        serves = bool(starting.service_command(body, [root, directory]))
         # without a command of its own it runs what its image is for; a job or a worker says something else
         return holds, serves or not _COMMAND.search(body), bool(_PORTS.search(body))
 

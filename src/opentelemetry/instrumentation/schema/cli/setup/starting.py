@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from ..servers import FORKING, SERVERS, WORKERS, server_of
-from .application import Application
+from .application import FoundApplication
 from .sources import requires, text_of
 
 _DOCKERFILE: Final = re.compile(r"^ +(?:build:.*)?dockerfile:[ \t]*[\"']?([^\s\"'#{},]+)", re.MULTILINE)
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
 
 
-def stated(directory: Path, root: Path, service: str) -> str:
+def stated_command(directory: Path, root: Path, service: str) -> str:
     """The start command in a Procfile, a compose service or a Dockerfile: the first that names a server.
 
     Args:
@@ -29,13 +29,13 @@ def stated(directory: Path, root: Path, service: str) -> str:
     return next((command for command in commands if command), "")
 
 
-def stated_in(service: str, folders: list[Path]) -> str:
+def service_command(service: str, folders: list[Path]) -> str:
     """The start command in the text of a compose service; "" where it names no server."""
     commands = (_served(folders, line) for line in _composed(service))
     return next((command for command in commands if command), "")
 
 
-def usual(app: Application) -> str:
+def usual_command(app: FoundApplication) -> str:
     """How the application is started where no file says it."""
     if app.framework == "fastapi" and app.target:
         return _asgi(app.target)
@@ -55,13 +55,13 @@ def processes(command: str) -> int:
     return max(number, 2) if server_of(command.split()) in FORKING else number
 
 
-def in_one_process(command: str, app: Application) -> str:
+def in_one_process(command: str, app: FoundApplication) -> str:
     """The command without workers and without a reloader: each would take the port of `/metrics` from the app."""
     server = server_of(command.split())
     if server in FORKING:
         named = _TARGET.search(command)
         target = named[0] if named else app.target
-        return _development(Application(app.framework, app.root, target, app.settings))
+        return _development(FoundApplication(app.framework, app.root, target, app.settings))
     words = re.sub(r" --reload(?= |$)", "", WORKERS.sub(" ", command)).strip()
     if server == "fastapi" and " dev" in words:
         return f"{words} --no-reload"
@@ -76,7 +76,7 @@ def _asgi(target: str) -> str:
     return f"uvicorn --factory {target[:-2]}" if target.endswith("()") else f"uvicorn {target}"
 
 
-def _development(app: Application) -> str:
+def _development(app: FoundApplication) -> str:
     """What every project of the framework has, in one process."""
     if app.framework == "fastapi":
         return _asgi(app.target)

@@ -1,4 +1,4 @@
-"""`upgrade --guard`: watches the app after an upgrade, tells, and rolls back where that is asked for and safe."""
+"""`upgrade --guard`: watches the app after an upgrade, notifies, and rolls back if that is asked for and safe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .._prometheus.selector import Selector
 from ..semconv import Signal
 from . import project
 from .connection import match_option, reads_urls
-from .guarding import Guarding, duration_option, guard_options, notified, recorded, report
+from .guard_watch import WatchOptions, duration_option, guard_options, open_incident, record_verdict, report
 from .migrating import Settings
 from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo
 
@@ -33,16 +33,16 @@ _C = TypeVar("_C", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class Guard:
-    """What the command line says of the guard of an upgrade.
+    """The guard of an upgrade, prepared before anything is migrated.
 
     Attributes:
-        guarding: How to watch.
-        samples: Of the app, which were asked for before anything was migrated.
+        watch_options: How to watch.
+        samples: The app's samples, from before the upgrade.
         auto_rollback: Whether a signal that decides may undo the upgrade.
-        misfit: Why the code would not fit the database after a rollback; empty where it does.
+        misfit: Why the code would not fit the database after a rollback; empty if it does.
     """
 
-    guarding: Guarding
+    watch_options: WatchOptions
     samples: Samples
     auto_rollback: bool
     misfit: str
@@ -54,12 +54,12 @@ class Ending:
 
     Attributes:
         outcome: The verdict.
-        rollback: How the rollback ended; None where nothing was rolled back.
-        why_not: Why not.
+        rollback: How the rollback ended; None if nothing was rolled back.
+        why_not: Why nothing was rolled back.
         recovery: `recovered`, `failed` or empty.
         phases: Every phase: number, name, summary.
-        incident: Its id.
-        code: Of the command.
+        incident: The id of the incident.
+        code: The exit code of the command.
     """
 
     outcome: Outcome
@@ -103,7 +103,7 @@ def upgrade_options(function: _C) -> _C:
     return function
 
 
-def prepared(
+def prepare_guard(
     settings: Settings,
     guard: float | None,
     prometheus: str | None,
@@ -115,7 +115,7 @@ def prepared(
     alertmanager: str | None,
     group_wait: float,
 ) -> Callable[[Plan], Guard | None]:
-    """Check the options before anything is migrated; the guard of a plan then, None without --guard.
+    """Check the options before anything is migrated. Returns a function from a plan to its guard; None without --guard.
 
     Raises:
         UsageError: if options are missing, or the URL is no Prometheus.
@@ -127,10 +127,10 @@ def prepared(
         return lambda _plan: None
     if prometheus is None:
         raise UsageError("--guard needs --prometheus: where the app's metrics are stored")
-    guarding = Guarding(
+    watch_options = WatchOptions(
         prometheus, selector, access, guard, export_interval, decide, alertmanager, group_wait, settings.json
     )
-    samples = guarding.samples()
+    samples = watch_options.samples()
 
     def of(plan: Plan) -> Guard:
         misfit = ""
@@ -140,37 +140,37 @@ def prepared(
                 settings.say(f"nothing will be rolled back: {misfit}")
             for revision in undo.never_rehearsed(plan, settings.history):
                 settings.say(f"warning: {revision} was never rehearsed (otel-schema rehearse), and may be rolled back")
-        return Guard(guarding, samples, auto_rollback, misfit)
+        return Guard(watch_options, samples, auto_rollback, misfit)
 
     return of
 
 
-def watched(guard: Guard, settings: Settings, plan: Plan, began: float, ended: float) -> Ending:
+def watch_upgrade(guard: Guard, settings: Settings, plan: Plan, began: float, ended: float) -> Ending:
     """Watch the app after an upgrade; then notify, and roll back if asked to.
 
     Args:
-        guard: What was prepared.
-        settings: Of the upgrade.
-        plan: What was run.
-        began: When, by this machine's clock.
-        ended: When it had ended.
+        guard: The prepared guard.
+        settings: The settings of the upgrade.
+        plan: The plan that was run.
+        began: When the upgrade began, in Unix time by this machine's clock.
+        ended: When it ended, likewise.
     """
-    guarding = guard.guarding
+    watch_options = guard.watch_options
     target = Target(plan.tool, plan.database.name, plan.database.dialect)
     labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items()}
     start, end = guard.samples.at(began), guard.samples.at(ended)
-    with recording() as runs, notified(guarding, labels, settings.history) as incident:
+    with recording() as runs, open_incident(watch_options, labels, settings.history) as incident:
         try:
-            signals = guarding.signals(guard.samples, start, end)
+            signals = watch_options.signals(guard.samples, start, end)
         except SourceError as error:
             outcome, signals = Outcome.unread(str(error)), None
         else:
-            outcome = guarding.watched(signals, incident, lambda: settings.interrupts.received is not None)
+            outcome = watch_options.run_watch(signals, incident, lambda: settings.interrupts.received is not None)
         for signal in SIGNALS:
             if signal in outcome.states:
                 runs.verdict(target, outcome.states[signal].verdict, signal)
         runs.judged(target, outcome.verdict, start, words.attributes(outcome))
-        recorded(settings.history, incident, outcome, plan.database.identity, str(plan.table))
+        record_verdict(settings.history, incident, outcome, plan.database.identity, str(plan.table))
         rollback, why_not, recovery = None, "", ""
         if outcome.verdict == "degraded" and signals is not None:
             rollback, why_not, recovery = _undo(guard, settings, plan, outcome, signals, incident)
@@ -220,7 +220,7 @@ def _undo(
 
 
 def print_ending(ending: Ending) -> None:
-    """How it ended, for people."""
+    """Print how the upgrade ended, for people."""
     report(ending.outcome)
     for number, phase, summary in ending.phases:
         echo(f"{number}. {phase}: {summary}")

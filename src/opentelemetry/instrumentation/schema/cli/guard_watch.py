@@ -1,4 +1,4 @@
-"""What `guard` and `upgrade --guard` share: options, the live display, and where a verdict is recorded."""
+"""The watch that `guard` and `upgrade --guard` share: options, live display, record of the verdict."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from .output import Screen, UsageError, echo, text
 _C = TypeVar("_C", bound=Callable[..., None])
 
 LEAST: Final = 16
-"""Blocks: a shorter watch has fewer than two minutes beside the settling and the worst stretch."""
+"""Blocks that a watch has at least. A shorter one leaves under two minutes beside settling and the worst stretch."""
 
 _AHEAD: Final = 20
-"""Blocks by which the ends of an incident's alerts are kept ahead: five minutes of 15 s."""
+"""Blocks from now to the end of an incident's alerts: five minutes of 15 s."""
 
 STYLES: Final = {"pass": "green", "degraded": "bold red", "inconclusive": "yellow"}
 
 
 @dataclass(frozen=True)
-class Guarding:
-    """What the command line says of the guard.
+class WatchOptions:
+    """The options of a watch, from the command line.
 
     Attributes:
-        url: Of the Prometheus.
-        selector: Which app.
-        access: How Prometheus and Alertmanager are talked to.
-        watch: Seconds.
-        block: Seconds: the export interval of the apps.
-        decide: Signals that may decide.
-        alertmanager: Its URL; None notifies nobody.
-        group_wait: Seconds, of Alertmanager's route for progress.
-        quiet: Whether nothing but the result is printed.
+        url: The URL of the Prometheus.
+        selector: Selects the app's series.
+        access: How to talk to Prometheus and Alertmanager.
+        watch: Length of the watch, in s.
+        block: Length of a block, in s: the export interval of the apps.
+        decide: The signals that may decide.
+        alertmanager: The URL of the Alertmanager; None notifies nobody.
+        group_wait: `group_wait` of Alertmanager's route for progress, in s.
+        quiet: Whether to print nothing but the result.
     """
 
     url: str
@@ -67,7 +67,7 @@ class Guarding:
 
     @property
     def blocks(self) -> int:
-        """Blocks of a watch."""
+        """How many blocks the watch has."""
         return round(self.watch / self.block)
 
     def samples(self) -> Samples:
@@ -103,7 +103,7 @@ class Guarding:
         signals.read_history(lambda what: self.say(f"reading {what}"), further)
         return signals
 
-    def watched(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def run_watch(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Watch until there is a verdict. Show what is known, and notify of what is degraded."""
 
         def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
@@ -127,12 +127,12 @@ class Guarding:
                 yield show
             return
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield lambda view: live.update(screen(view, self), refresh=True)
+            yield lambda view: live.update(render_view(view, self), refresh=True)
 
 
 @contextmanager
-def _lines(guarding: Guarding) -> Generator[Callable[[View], None]]:
-    """Where there is no terminal: one line a minute, and one for each thing that is waited for."""
+def _lines(watch_options: WatchOptions) -> Generator[Callable[[View], None]]:
+    """Progress without a terminal: one line a minute, and one for each new reason to wait."""
     last: tuple[int, str] = (-1, "")
 
     def show(view: View) -> None:
@@ -141,29 +141,29 @@ def _lines(guarding: Guarding) -> Generator[Callable[[View], None]]:
         if now != last:
             last = now
             states = ", ".join(f"{words.NAMES[each]} {state.verdict}" for each, state in view.states.items())
-            guarding.say(f"{progress(view, guarding)}: {states}{f'; {view.note}' if view.note else ''}")
+            watch_options.say(f"{progress(view, watch_options)}: {states}{f'; {view.note}' if view.note else ''}")
 
     yield show
 
 
-def progress(view: View, guarding: Guarding) -> str:
-    """How far the watch is."""
-    done = view.complete * guarding.block
+def progress(view: View, watch_options: WatchOptions) -> str:
+    """How far the watch has come."""
+    done = view.complete * watch_options.block
     if view.complete <= SETTLING:
-        return f"settling, {done:.0f} of {guarding.watch:.0f} s"
-    return f"{done:.0f} of {guarding.watch:.0f} s"
+        return f"settling, {done:.0f} of {watch_options.watch:.0f} s"
+    return f"{done:.0f} of {watch_options.watch:.0f} s"
 
 
-def screen(view: View, guarding: Guarding) -> Group:
+def render_view(view: View, watch_options: WatchOptions) -> Group:
     """What is known, and what is missing for a verdict."""
-    table = Table(title=f"Guard, {progress(view, guarding)}", title_justify="left", border_style="dim")
+    table = Table(title=f"Guard, {progress(view, watch_options)}", title_justify="left", border_style="dim")
     for name in ("Signal", "Verdict", "Before", "Since", "At most", "Degraded above", "Evidence", "Missing"):
         table.add_column(name, justify="left" if name in ("Signal", "Verdict", "Missing") else "right")
     for signal, state in view.states.items():
         past, judged = state.null, state.overall
         usual, above = (words.percent(past.usual), words.percent(limit(past.usual))) if past else ("?", "?")
         evidence = "-" if judged.evidence < 0 or past is None else f"{judged.evidence:.1f} of {past.bar:.1f}"
-        may = "" if signal in guarding.decide else " (does not decide)"
+        may = "" if signal in watch_options.decide else " (does not decide)"
         slow = f" above {words.duration(state.slow)}" if state.slow is not None else ""
         table.add_row(
             text(f"{words.NAMES[signal]}{slow}{may}"),
@@ -226,32 +226,32 @@ def guard_options(function: _C) -> _C:
 
 
 @contextmanager
-def notified(guarding: Guarding, labels: dict[str, str], history: History) -> Generator[Incident]:
-    """An incident whose phases are in the history when they begin, and with Alertmanager by the end."""
+def open_incident(watch_options: WatchOptions, labels: dict[str, str], history: History) -> Generator[Incident]:
+    """Open an incident. The history gets each phase when it begins, Alertmanager all of them by the end."""
 
-    def record(entered: PhaseRecord) -> None:
+    def record_phase(entered: PhaseRecord) -> None:
         try:
             history.phase(incident.id, entered.number, entered.phase, entered.summary)
         except MigrationError as error:
             echo(str(error), err=True)
 
     incident = Incident(
-        guarding.alertmanager,
-        guarding.access,
+        watch_options.alertmanager,
+        watch_options.access,
         labels,
         lambda message: echo(message, err=True),
-        guarding.group_wait,
-        record,
-        _AHEAD * guarding.block,
+        watch_options.group_wait,
+        record_phase,
+        _AHEAD * watch_options.block,
     )
     try:
         yield incident
     finally:
         if not incident.close():
-            echo("Alertmanager was not notified of every phase; the history has all of them", err=True)
+            echo("Alertmanager was not open_incident of every phase; the history has all of them", err=True)
 
 
-def recorded(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
+def record_verdict(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
     """Write a verdict into the history. If that fails, say so and go on."""
     try:
         history.judged(incident.id, database=database, table=table, **words.document(outcome))
@@ -260,7 +260,7 @@ def recorded(history: History, incident: Incident, outcome: Outcome, database: s
 
 
 def report(outcome: Outcome, dry_run: bool = False) -> None:
-    """The verdict for people: one line for each signal, and the whole."""
+    """Print the verdict for people: one line for each signal, and the verdict itself."""
     for signal, state in outcome.states.items():
         echo(words.sentence(state, outcome.figures[signal]))
     rates = outcome.hit_rates
