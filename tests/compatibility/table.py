@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.schema._schemas.verdicts import (
     REQUEST_FIELDS,
     RESPONSE_FIELDS,
     TABLES,
-    Verdict,
+    ChangeVerdict,
 )
 
 _WORDS = {
@@ -21,7 +21,7 @@ _WORDS = {
 }
 
 
-def cell(verdict: Verdict) -> str:
+def cell(verdict: ChangeVerdict) -> str:
     return f"{_WORDS[verdict.level]}: {verdict.why}" if verdict.level != "compatible" else _WORDS[verdict.level]
 
 

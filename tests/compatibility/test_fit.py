@@ -97,7 +97,7 @@ def _live_claims(model: Any, table: Any, engine: Any, system: Any) -> dict[Any, 
         table.metadata.create_all(connection)
         live = next(iter(reflected(connection).values()))
         table.metadata.drop_all(connection)
-        both = fit_live.together(next(iter(read_table(table, dialect=engine.dialect).values())), live)
+        both = fit_live.merge_tables(next(iter(read_table(table, dialect=engine.dialect).values())), live)
     found = compare(next(iter(document.values())), document, both, system, declared=True)
     mine = [each for each in found if each.field in ("a", "") or each.kind == "generated-column"]
     return {(each.way, each.kind): each.effect for each in mine}

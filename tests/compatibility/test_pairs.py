@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.instrumentation.schema._schemas.compare import compare
 from opentelemetry.instrumentation.schema._schemas.fields import Document
 from opentelemetry.instrumentation.schema._schemas.findings import Comparison
-from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS, Direction
+from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS, PayloadDirection
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
 
@@ -17,7 +17,7 @@ from tests.compatibility import table
 from tests.compatibility.judge import is_model, truth
 from tests.compatibility.pairs import CITED, PAIRS, Pair
 
-WRONG_BREAKING: set[tuple[str, Direction]] = set()
+WRONG_BREAKING: set[tuple[str, PayloadDirection]] = set()
 """Pairs that are called breaking although every input passed: none is known."""
 
 EACH_CHANGE = 150
@@ -35,7 +35,7 @@ def compared(pair: Pair) -> tuple[Comparison, str, Any, Any]:
     return compare(read(old), after), next(iter(after)), old, new
 
 
-def said(comparison: Comparison, ref: str, direction: Direction) -> str:
+def said(comparison: Comparison, ref: str, direction: PayloadDirection) -> str:
     """The verdict without what is only warned of."""
     level = comparison.level(ref, direction)
     return "compatible" if level == "warning" else level

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from opentelemetry.instrumentation.schema import observe_cache, semconv
-from opentelemetry.instrumentation.schema._migrations.telemetry import Runs, Target
+from opentelemetry.instrumentation.schema._migrations.telemetry import RunRecorder, Target
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.trace import NoOpTracer
 from pydantic import BaseModel, ValidationError, field_validator
@@ -117,9 +117,9 @@ def migrate() -> None:
 
 def judge() -> None:
     """A verdict of each signal, as the guard publishes them."""
-    judged = Runs(NoOpTracer())
+    judged = RunRecorder(NoOpTracer())
     for signal in ("errors", "time", "queries"):
-        judged.verdict(Target("alembic", "crm"), "degraded" if signal == "errors" else "pass", signal)
+        judged.record_verdict(Target("alembic", "crm"), "degraded" if signal == "errors" else "pass", signal)
     name = semconv.GUARD_TIMESTAMP.name
     if recorder.active is not None:
         recorder.active.observers[name] = judged.observers[name]

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from opentelemetry.instrumentation.schema._migrations.guard.samples import Grid, Processes, Reader, Series
+from opentelemetry.instrumentation.schema._migrations.guard.samples import BlockCounter, Grid, Processes, Series
 
 Array = npt.NDArray[np.float64]
 Expectation = Literal["quiet", "weather", "real", ""]
@@ -206,8 +206,8 @@ def _lives(g: np.random.Generator, path: Path, start: float, end: float) -> list
 def _read(requests: list[Series], errors: list[Series], history: int, change: float) -> tuple[Array, Array]:
     grid = Grid(change, change, BLOCK)
     processes = Processes(grid)
-    n, x = Reader(grid, processes, (), ()), Reader(grid, processes, (), ())
-    processes.see(requests)
-    n.feed(requests)
-    x.feed(errors)
+    n, x = BlockCounter(grid, processes, (), ()), BlockCounter(grid, processes, (), ())
+    processes.add_series(requests)
+    n.add(requests)
+    x.add(errors)
     return np.array([n.counts((), -history, WATCH)]), np.array([x.counts((), -history, WATCH)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule
-from opentelemetry.instrumentation.schema._migrations.guard.evidence import Counts
+from opentelemetry.instrumentation.schema._migrations.guard.evidence import BlockCounts
 
 from tests.guard import scenarios, simulation, vectors
 from tests.guard.simulation import MANY, ROWS, WATCH
@@ -21,8 +21,8 @@ ROW = {row.name: row for row in (*ROWS, *MANY)}
 
 
 def _judged(n: list[float], x: list[float], alpha: float = rule.ALPHA) -> rule.Judgement:
-    past = rule.null(Counts(n[:-WATCH], x[:-WATCH]), WATCH, alpha)
-    return rule.judge(past, Counts(n[-WATCH:], x[-WATCH:]), WATCH)
+    past = rule.fit_null(BlockCounts(n[:-WATCH], x[:-WATCH]), WATCH, alpha)
+    return rule.judge(past, BlockCounts(n[-WATCH:], x[-WATCH:]), WATCH)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.reader], ids=lambda row: row.name)
@@ -33,7 +33,7 @@ def test_the_simulation_is_of_this_rule(row: scenarios.Row) -> None:
         verdicts = vectors.verdicts(n, x, WATCH)
         for i in range(2):
             judged = _judged(n[i].tolist(), x[i].tolist())
-            assert (CODES[judged.verdict], judged.at) == (verdicts.verdict[i], verdicts.at[i])
+            assert (CODES[judged.verdict], judged.block) == (verdicts.verdict[i], verdicts.at[i])
 
 
 def test_endpoints_share_a_bar_in_both() -> None:
@@ -42,12 +42,15 @@ def test_endpoints_share_a_bar_in_both() -> None:
     n, x = scenarios.data(g, 4, 1, p0=0.01, bursts=(6, 20, 0.25))
     x[0, -30:] = np.minimum(n[0, -30:], 9)
     found = vectors.verdicts(n, x, WATCH, 0.001, together=4)
-    pasts = rule.nulls([Counts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()) for i in range(4)], WATCH, 0.004)
+    pasts = rule.fit_nulls(
+        [BlockCounts(n[i, :-WATCH].tolist(), x[i, :-WATCH].tolist()) for i in range(4)], WATCH, 0.004
+    )
     judged = [
-        rule.judge(past, Counts(n[i, -WATCH:].tolist(), x[i, -WATCH:].tolist()), WATCH) for i, past in enumerate(pasts)
+        rule.judge(past, BlockCounts(n[i, -WATCH:].tolist(), x[i, -WATCH:].tolist()), WATCH)
+        for i, past in enumerate(pasts)
     ]
-    assert len({(past.bar, past.hole) for past in pasts}) == 1
-    assert [(CODES[each.verdict], each.at) for each in judged] == list(zip(found.verdict, found.at, strict=True))
+    assert len({(past.bar, past.excluded_blocks) for past in pasts}) == 1
+    assert [(CODES[each.verdict], each.block) for each in judged] == list(zip(found.verdict, found.at, strict=True))
     assert judged[0].verdict == "degraded"
 
 
@@ -57,12 +60,14 @@ def test_bursts_of_siblings_count(length: int) -> None:
     calm, burst = [15.0] * 1440, [0.0] * 1440
     burst[900 : 900 + length] = [6.0] * length  # in each of two siblings
     steady = [float(i % 40 == 0) for i in range(1440)]
-    histories = [evidence.Counts(calm, [max(a, b) for a, b in zip(steady, own, strict=True)]) for own in (burst, burst)]
-    histories += [evidence.Counts(calm, steady)] * 4
-    after = evidence.Counts([15.0] * WATCH, [0.0] * 20 + [6.0] * length + [0.0] * (20 - length))
-    alone, *_, among = rule.null(histories[-1], WATCH, 0.0001), *rule.nulls(histories, WATCH, 0.0006)
+    histories = [
+        evidence.BlockCounts(calm, [max(a, b) for a, b in zip(steady, own, strict=True)]) for own in (burst, burst)
+    ]
+    histories += [evidence.BlockCounts(calm, steady)] * 4
+    after = evidence.BlockCounts([15.0] * WATCH, [0.0] * 20 + [6.0] * length + [0.0] * (20 - length))
+    alone, *_, among = rule.fit_null(histories[-1], WATCH, 0.0001), *rule.fit_nulls(histories, WATCH, 0.0006)
     assert rule.judge(alone, after, WATCH).verdict == "degraded"
-    assert among.hole > alone.hole
+    assert among.excluded_blocks > alone.excluded_blocks
     assert rule.judge(among, after, WATCH).verdict == "inconclusive"
 
 
@@ -100,7 +105,7 @@ def test_the_limit_says_which_rate_it_is_of() -> None:
     n, usual = [300.0] * 1480, [3.0] * 1480
     harmless, blip = _judged(n, usual), _judged(n, [*usual[:1440], *[150.0] * 4, *usual[1444:]])
     assert (harmless.verdict, harmless.late, blip.verdict, blip.late) == ("pass", False, "pass", True)
-    assert blip.most < blip.rate
+    assert blip.upper_limit < blip.rate
 
 
 def test_few_requests_are_inconclusive() -> None:
@@ -108,7 +113,7 @@ def test_few_requests_are_inconclusive() -> None:
     n = [1.0] * 1440 + [9 / WATCH] * WATCH
     judged = _judged(n, [0.0] * len(n))
     assert judged.verdict == "inconclusive"
-    assert judged.most > 0.1
+    assert judged.upper_limit > 0.1
 
 
 def test_an_incident_before_the_change_never_passes() -> None:
@@ -118,18 +123,18 @@ def test_an_incident_before_the_change_never_passes() -> None:
     p = np.where(np.arange(1480) >= 1440 - 200, 0.2, 0.01)
     p[1440:] = 0.01
     x = g.binomial(n.astype(int), p).astype(float)
-    past = rule.null(Counts(n[:1440].tolist(), x[:1440].tolist()), WATCH)
+    past = rule.fit_null(BlockCounts(n[:1440].tolist(), x[:1440].tolist()), WATCH)
     assert past.incident
-    assert rule.judge(past, Counts(n[1440:].tolist(), x[1440:].tolist()), WATCH).verdict == "inconclusive"
+    assert rule.judge(past, BlockCounts(n[1440:].tolist(), x[1440:].tolist()), WATCH).verdict == "inconclusive"
 
 
 def test_a_watch_that_is_not_over_says_nothing_good() -> None:
     """A pass needs the whole watch: until then a harmless change is inconclusive."""
     n, x = [300.0] * 1480, [3.0] * 1480
-    past = rule.null(Counts(n[:1440], x[:1440]), WATCH)
+    past = rule.fit_null(BlockCounts(n[:1440], x[:1440]), WATCH)
     for blocks in range(WATCH):
-        assert rule.judge(past, Counts(n[:blocks], x[:blocks]), WATCH).verdict == "inconclusive"
-    assert rule.judge(past, Counts(n[:WATCH], x[:WATCH]), WATCH).verdict == "pass"
+        assert rule.judge(past, BlockCounts(n[:blocks], x[:blocks]), WATCH).verdict == "inconclusive"
+    assert rule.judge(past, BlockCounts(n[:WATCH], x[:WATCH]), WATCH).verdict == "pass"
 
 
 @settings(max_examples=20)
@@ -160,15 +165,15 @@ def test_any_counts_have_a_verdict(stretches: list[tuple[int, float, int]], watc
     blocks = [(3, 0.0)] * max(0, watch - len(blocks)) + blocks
     n = [float(count) for count, _ in blocks]
     x = [float(int(count * share)) for count, share in blocks]
-    past = rule.null(Counts(n[:-watch], x[:-watch]), watch)
-    judged = rule.judge(past, Counts(n[-watch:], x[-watch:]), watch)
+    past = rule.fit_null(BlockCounts(n[:-watch], x[:-watch]), watch)
+    judged = rule.judge(past, BlockCounts(n[-watch:], x[-watch:]), watch)
     assert math.isfinite(past.rate + past.usual + past.scatter + past.wander + past.bar)
-    assert math.isfinite(judged.most)
+    assert math.isfinite(judged.upper_limit)
     assert past.usual >= 0
     assert past.scatter >= 1
     if judged.verdict == "degraded":
-        assert judged.x >= evidence.BAD
-        assert judged.at >= evidence.SETTLING + past.hole
+        assert judged.x >= evidence.MIN_BAD_EVENTS
+        assert judged.block >= evidence.SETTLING + past.excluded_blocks
 
 
 def test_the_rule_needs_no_numpy() -> None:
@@ -177,7 +182,7 @@ def test_the_rule_needs_no_numpy() -> None:
         "import sys; sys.modules['numpy'] = None\n"
         "import opentelemetry.instrumentation.schema.cli.commands.guard\n"
         "from opentelemetry.instrumentation.schema._migrations.guard import evidence, rule\n"
-        "print(rule.null(evidence.Counts([9.0] * 999, [0.0] * 999), 40).placebos)"
+        "print(rule.fit_null(evidence.BlockCounts([9.0] * 999, [0.0] * 999), 40).placebos)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "18\n", done.stderr

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.instrumentation.schema._migrations.guard.samples import Grid, Processes, Reader, Sample, Series
+from opentelemetry.instrumentation.schema._migrations.guard.samples import BlockCounter, Grid, Processes, Sample, Series
 
 GRID = Grid(0.0, 60.0, 15.0)
 LEADS = {"job": "leads", "instance": "1"}
@@ -21,18 +21,18 @@ def read(
     known: Iterable[tuple[str, str]] = (),
     attributes: tuple[str, ...] = ("route",),
     kept: tuple[str, ...] = ("route",),
-) -> Reader:
+) -> BlockCounter:
     """What a reader counts in samples that come in several answers."""
     processes = Processes(grid, known)
-    reader = Reader(grid, processes, attributes, kept)
+    reader = BlockCounter(grid, processes, attributes, kept)
     for feed in feeds:
         series = [*feed]
-        processes.see(series)
-        reader.feed(series)
+        processes.add_series(series)
+        reader.add(series)
     return reader
 
 
-def total(reader: Reader, *key: str) -> float:
+def total(reader: BlockCounter, *key: str) -> float:
     """All that was placed."""
     return math.fsum(reader.cells.get(key or ("/leads",), {}).values())
 
@@ -73,7 +73,7 @@ def test_a_fall_is_a_restart_from_zero() -> None:
     """A counter that falls counts its new value; a series that appears with the restart counts from 0 too."""
     old = Series({**LEADS, "route": "/other"}, [(-600, 90), (-590, 91), (100, 2), (110, 3)])
     reader = read([other(), old, leads([(110, 6), (120, 8)])])
-    assert total(reader, "/other") + reader.unplaced == 4
+    assert total(reader, "/other") + reader.unassigned == 4
     assert total(reader) == 8
 
 
@@ -95,7 +95,7 @@ def test_a_gap_goes_on() -> None:
 def test_a_gap_across_the_change_belongs_to_neither_side() -> None:
     """What was counted in a gap around the change is not placed, and is known as such."""
     reader = read([leads([(-50, 10), (130, 500), (140, 503)])])
-    assert reader.unplaced == 490
+    assert reader.unassigned == 490
     assert total(reader) == pytest.approx(3)
 
 
@@ -103,7 +103,7 @@ def test_the_change_belongs_to_nobody() -> None:
     """What is counted while the migration runs is neither before nor after, nor missing."""
     reader = read([leads([(-10, 0), (0, 5), (10, 20), (50, 80), (60, 90), (75, 93)])])
     assert total(reader) == 5 + 3
-    assert reader.unplaced == 0
+    assert reader.unassigned == 0
     assert GRID.settled == 90
 
 
@@ -120,7 +120,7 @@ def test_a_restart_during_a_gateway_move_is_no_loss_in_silence() -> None:
     a = leads([(float(at), min(at, 200.0)) for at in range(100, 320, 10)], gateway="a")
     b = leads([(float(at), float(at - 215)) for at in range(220, 500, 10)], gateway="b")
     reader = read([other(), a, b], known=[("leads", "1")])
-    assert total(reader) + reader.unplaced == pytest.approx(100 + 490 - 215, abs=1)
+    assert total(reader) + reader.unassigned == pytest.approx(100 + 490 - 215, abs=1)
 
 
 def test_replicas_count_once() -> None:
@@ -143,12 +143,12 @@ def test_looks_wait_for_samples() -> None:
     """Blocks are complete when every process was sampled after them, however late it is."""
     processes = Processes(GRID)
     assert GRID.complete(processes.complete()) == 0
-    processes.see([leads([(100, 1)]), other(0, 101)])
+    processes.add_series([leads([(100, 1)]), other(0, 101)])
     assert GRID.complete(processes.complete()) == 2
     gone = Series({**LEADS, "instance": "gone", "route": "/leads"}, [(-100, 1)])
-    processes.see([gone, leads([(104, 1)]), other(0, 120)])
+    processes.add_series([gone, leads([(104, 1)]), other(0, 120)])
     assert GRID.complete(processes.complete()) == 2
-    processes.see([leads([(121, 1)]), other(0, 131)])
+    processes.add_series([leads([(121, 1)]), other(0, 131)])
     assert GRID.complete(processes.complete()) == 4
 
 
@@ -183,7 +183,7 @@ def test_every_event_is_counted_once(steps: list[tuple[float, int, str]], start:
             paths.setdefault(gateway, []).append((at, value))
     series = [leads(samples, gateway=str(name)) for name, samples in paths.items()]
     whole = read(series, grid=grid, known=[("leads", "1")])
-    found = total(whole) + whole.unplaced
+    found = total(whole) + whole.unassigned
     if len(paths) == 1:
         assert found == pytest.approx(happened)
     else:
@@ -195,7 +195,7 @@ def test_every_event_is_counted_once(steps: list[tuple[float, int, str]], start:
         for early in (True, False)
     ]
     again = read(*parts, grid=grid, known=[("leads", "1")])
-    assert total(again) + again.unplaced == pytest.approx(found)
+    assert total(again) + again.unassigned == pytest.approx(found)
 
 
 @given(st.floats(-500, 500), st.floats(0.01, 400), st.floats(0, 1e6))

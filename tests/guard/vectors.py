@@ -24,7 +24,7 @@ class Steady(NamedTuple):
 
 
 def limit(rate: Array) -> Array:
-    return np.maximum(rate + evidence.PLUS, np.minimum(evidence.RATIO * rate, rate + evidence.CAP))
+    return np.maximum(rate + evidence.MIN_RISE, np.minimum(evidence.RATIO * rate, rate + evidence.MAX_RISE))
 
 
 def steady(n: Array, x: Array, trim: float) -> Steady:
@@ -47,7 +47,9 @@ def log_evidence(x: Array, m: Array, shape: Array) -> Array:
     return top + np.log(np.exp(ratios - top[:, None]).mean(1))
 
 
-def looks(n: Array, x: Array, rate: Array, scatter: Array, shape: Array, hole: int) -> tuple[Array, Array, Array]:
+def looks(
+    n: Array, x: Array, rate: Array, scatter: Array, shape: Array, excluded_blocks: int
+) -> tuple[Array, Array, Array]:
     """ln of the evidence at each block of the watch; n and x at its end without the worst stretch."""
     n, x = n[:, evidence.SETTLING :], x[:, evidence.SETTLING :]
     above = limit(rate)
@@ -55,14 +57,16 @@ def looks(n: Array, x: Array, rate: Array, scatter: Array, shape: Array, hole: i
     worst, worst_n, worst_x = np.full(len(n), -np.inf), np.zeros(len(n)), np.zeros(len(n))
     out = np.full(n.shape, -np.inf)
     left_n = left_x = np.zeros(len(n))
-    for t in range(hole, n.shape[1] + 1):
-        stretch_n, stretch_x = sum_n[:, t] - sum_n[:, t - hole], sum_x[:, t] - sum_x[:, t - hole]
+    for t in range(excluded_blocks, n.shape[1] + 1):
+        stretch_n, stretch_x = sum_n[:, t] - sum_n[:, t - excluded_blocks], sum_x[:, t] - sum_x[:, t - excluded_blocks]
         worse = stretch_x - rate * stretch_n > worst
         worst = np.where(worse, stretch_x - rate * stretch_n, worst)
         worst_n, worst_x = np.where(worse, stretch_n, worst_n), np.where(worse, stretch_x, worst_x)
         left_n, left_x = sum_n[:, t] - worst_n, sum_x[:, t] - worst_x
         minute_n, minute_x = (a[:, t] - a[:, t - evidence.MINUTE] for a in (sum_n, sum_x))
-        i = np.flatnonzero((left_x >= evidence.BAD) & (left_x > above * left_n) & (minute_x > above * minute_n))
+        i = np.flatnonzero(
+            (left_x >= evidence.MIN_BAD_EVENTS) & (left_x > above * left_n) & (minute_x > above * minute_n)
+        )
         if len(i):
             out[i, t - 1] = log_evidence(left_x[i] / scatter[i], left_n[i] * rate[i] / scatter[i], shape[i])
     return out, left_n, left_x
@@ -115,27 +119,29 @@ def verdicts(n: Array, x: Array, watch: int, alpha: float = rule.ALPHA, together
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     windows = max(0, (now - rule.BASELINE) // watch)
-    least = rule.HOLE if windows >= rule.PLACEBOS else rule.HOLE_SHORT_HISTORY
-    stretch = np.minimum(longest(n[:, :now], x[:, :now], base.rate) + 2, min(rule.HOLE_MOST, watch // 3))
-    holes = np.maximum(least, stretch).reshape(-1, together).max(1).repeat(together)
-    parts = [np.flatnonzero(holes == hole) for hole in np.unique(holes)]
+    least = rule.EXCLUDED_BLOCKS if windows >= rule.PLACEBOS else rule.EXCLUDED_BLOCKS_SHORT_HISTORY
+    stretch = np.minimum(longest(n[:, :now], x[:, :now], base.rate) + 2, min(rule.MAX_EXCLUDED_BLOCKS, watch // 3))
+    all_excluded = np.maximum(least, stretch).reshape(-1, together).max(1).repeat(together)
+    parts = [np.flatnonzero(all_excluded == excluded_blocks) for excluded_blocks in np.unique(all_excluded)]
     bar = np.zeros(len(n))
     wander = np.zeros(len(n))
     incident = np.zeros(len(n), bool)
     for rows in parts:
-        bar[rows], wander[rows], incident[rows] = _past(n[rows], x[rows], watch, int(holes[rows[0]]), together)
+        bar[rows], wander[rows], incident[rows] = _past(n[rows], x[rows], watch, int(all_excluded[rows[0]]), together)
     threshold = -np.log(alpha)
     family = bar.reshape(-1, together).max(1).repeat(together)
-    bar = np.maximum(np.maximum(bar, threshold), rule.TOGETHER * family if together > 1 else family)
+    bar = np.maximum(np.maximum(bar, threshold), rule.ENDPOINTS_FACTOR * family if together > 1 else family)
     verdict, at = np.zeros(len(n), np.int64), np.zeros(len(n), np.int64)
     for rows in parts:
         verdict[rows], at[rows] = _judged(
-            n[rows], x[rows], watch, bar[rows], wander[rows], incident[rows], int(holes[rows[0]])
+            n[rows], x[rows], watch, bar[rows], wander[rows], incident[rows], int(all_excluded[rows[0]])
         )
     return Verdicts(verdict, at)
 
 
-def _past(n: Array, x: Array, watch: int, hole: int, together: int) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+def _past(
+    n: Array, x: Array, watch: int, excluded_blocks: int, together: int
+) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
     """Highest evidence, wander, whether the baseline is an incident: of runs with one length of the worst stretch."""
     now = n.shape[1] - watch
     scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
@@ -147,7 +153,7 @@ def _past(n: Array, x: Array, watch: int, hole: int, together: int) -> tuple[Arr
     enough = len(past) >= rule.PLACEBOS
     strayed, scale = np.zeros(len(n)), np.full(len(n), 1e-9)
     for wn, wx, base in past:
-        _, left_n, left_x = looks(wn, wx, base.rate, scatter, 1 / (scatter / (base.x + 0.5) + 0.2**2), hole)
+        _, left_n, left_x = looks(wn, wx, base.rate, scatter, 1 / (scatter / (base.x + 0.5) + 0.2**2), excluded_blocks)
         m = left_n * base.rate
         strayed += np.maximum(left_x - m, 0) ** 2 - 0.5 * scatter * m * (1 + m / (base.x + 0.5))
         scale += 0.5 * m * m
@@ -159,33 +165,33 @@ def _past(n: Array, x: Array, watch: int, hole: int, together: int) -> tuple[Arr
     calm = [np.minimum(a, np.median(a.reshape(-1, together), 1).repeat(together)) for a in (scatter, wander)]
     for wn, wx, base in past if enough else ():
         shape = 1 / (calm[0] / (base.x + 0.5) + calm[1])
-        bar = np.maximum(bar, looks(wn, wx, base.rate, calm[0], shape, hole)[0].max(1))
+        bar = np.maximum(bar, looks(wn, wx, base.rate, calm[0], shape, excluded_blocks)[0].max(1))
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     incident = np.zeros(len(n), bool)
     if enough:
         rates = np.sort(np.stack([each.rate for _, _, each in past]), 0)
-        incident = (base.x >= evidence.BAD) & (base.rate > limit(rates[len(rates) // 2]))
+        incident = (base.x >= evidence.MIN_BAD_EVENTS) & (base.rate > limit(rates[len(rates) // 2]))
     return bar, wander, incident
 
 
 def _judged(
-    n: Array, x: Array, watch: int, bar: Array, wander: Array, incident: npt.NDArray[np.bool_], hole: int
+    n: Array, x: Array, watch: int, bar: Array, wander: Array, incident: npt.NDArray[np.bool_], excluded_blocks: int
 ) -> Verdicts:
     now = n.shape[1] - watch
     scatter = steady(n[:, :now], x[:, :now], 0.02).scatter
     start = max(0, now - rule.BASELINE)
     base = steady(n[:, start:now], x[:, start:now], 0.1)
     shape = 1 / (scatter / (base.x + 0.5) + wander)
-    shown, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, hole)
-    hit = (shown >= bar[:, None]) & (base.n >= rule.EVENTS)[:, None]
+    shown, _, _ = looks(n[:, now:], x[:, now:], base.rate, scatter, shape, excluded_blocks)
+    hit = (shown >= bar[:, None]) & (base.n >= rule.MIN_EVENTS)[:, None]
     ordinary = usual(base, n[:, start:now], x[:, start:now])
     strays = wander if (now - rule.BASELINE) // watch >= rule.PLACEBOS else np.full(len(n), 0.2**2)
     most = [
         upper(ordinary, base.n, scatter, strays, n[:, s:].sum(1), x[:, s:].sum(1), z)
         for s, z in ((now + evidence.SETTLING, 1.7507), (now + watch // 2, 2.3263))
     ]
-    ok = (base.n >= rule.EVENTS) & ~incident & (np.minimum(*most) <= limit(ordinary))
+    ok = (base.n >= rule.MIN_EVENTS) & ~incident & (np.minimum(*most) <= limit(ordinary))
     degraded = hit.any(1)
     return Verdicts(
         np.where(degraded, 1, np.where(ok, 0, -1)), np.where(degraded, hit.argmax(1) + 1 + evidence.SETTLING, 0)
@@ -195,7 +201,7 @@ def _judged(
 def upper(ordinary: Array, base: Array, scatter: Array, wander: Array, n: Array, x: Array, quantile: float) -> Array:
     events = np.maximum(n, 1)
     counted = x / scatter + 1
-    slope = np.where(limit(ordinary) > ordinary + evidence.PLUS, evidence.RATIO, 1)
+    slope = np.where(limit(ordinary) > ordinary + evidence.MIN_RISE, evidence.RATIO, 1)
     uncertain = slope**2 * ordinary / np.maximum(base, 1) / (limit(ordinary) / events)
     shape = 1 / ((1 + uncertain) / counted + 2 * wander)
     return scatter * counted / events * (1 - 1 / (9 * shape) + quantile / (3 * np.sqrt(shape))) ** 3

@@ -11,14 +11,14 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
-from opentelemetry.instrumentation.schema._migrations.git_hooks.check import Result, Scope, check
-from opentelemetry.instrumentation.schema._migrations.git_hooks.line import Place
+from opentelemetry.instrumentation.schema._migrations.git_hooks.check import CheckResult, HookScope, check
 from opentelemetry.instrumentation.schema._migrations.git_hooks.staged import Staged
+from opentelemetry.instrumentation.schema._migrations.git_hooks.staged_migrations import MigrationPaths
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 BIN = Path(sys.executable).parent
-ALEMBIC = Place("alembic", ("migrations/versions",), "alembic_version")
-DBMATE = Place("dbmate", ("db/migrations",), "schema_migrations")
+ALEMBIC = MigrationPaths("alembic", ("migrations/versions",), "alembic_version")
+DBMATE = MigrationPaths("dbmate", ("db/migrations",), "schema_migrations")
 
 
 class Ran(NamedTuple):
@@ -108,11 +108,11 @@ class Repository:
     def commit(self, message: str = "change", code: int | None = 0, *arguments: str) -> Ran:
         return self.git("commit", "-q", "-m", message, *arguments, code=code)
 
-    def check(self, base: str | None = None, downgrades: bool = True) -> Result:
+    def check(self, base: str | None = None, downgrades: bool = True) -> CheckResult:
         """What the check finds, in this process."""
         with self._inside({}):
             places = tuple(each for each in (ALEMBIC, DBMATE) if (self.root / each.directories[0]).is_dir())
-            return check(Staged(self.root, base), Scope(places=places, downgrades=downgrades))
+            return check(Staged(self.root, base), HookScope(migrations=places, downgrades=downgrades))
 
     def codes(self, base: str | None = None, downgrades: bool = True) -> list[str]:
         return [each.code for each in self.check(base, downgrades).findings]

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from opentelemetry.instrumentation.schema._schemas.fit_findings import Trouble, why
+from opentelemetry.instrumentation.schema._schemas.fit_findings import Conflict, explain
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 from tests.databases import Server
@@ -455,6 +455,6 @@ def test_schemas_that_cannot_be_read(project: Project) -> None:
 def test_fixes_tell_the_direction() -> None:
     """What a column holds and a field refuses is mended by a wider field; what it refuses, by a narrower one."""
     for kind in ("length", "range", "precision"):
-        trouble = Trouble(kind, "refused")
-        assert "Limit the field" in why("write", trouble, "PostgreSQL")
-        assert "Let the field accept" in why("read", trouble, "PostgreSQL")
+        conflict = Conflict(kind, "refused")
+        assert "Limit the field" in explain("write", conflict, "PostgreSQL")
+        assert "Let the field accept" in explain("read", conflict, "PostgreSQL")

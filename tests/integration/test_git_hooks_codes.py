@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.schema._migrations.git_hooks.codes import COD
 from opentelemetry.instrumentation.schema._schemas import lockfile
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
 from opentelemetry.instrumentation.schema._schemas.lockfile import Lock, Origin
-from opentelemetry.instrumentation.schema._schemas.source import places_of
+from opentelemetry.instrumentation.schema._schemas.source import parse_definitions
 
 from tests.integration.git_repository import Repository
 
@@ -40,7 +40,7 @@ def _locked(repository: Repository) -> None:
     lock.schemas[ref] = SchemaSpec(
         name="LeadIn", module="app.schemas", library="pydantic", type=TypeSpec(kind="object")
     )
-    lock.origins[ref] = Origin("app/schemas.py", places_of(text)["LeadIn"].tree)
+    lock.origins[ref] = Origin("app/schemas.py", parse_definitions(text)["LeadIn"].tree)
     lock.heads["alembic migrations/versions"] = ("0002",)
     repository.write("schema.lock", lockfile.dumps(lock))
 

@@ -88,7 +88,7 @@ def test_a_migration_in_the_very_second_fails_no_request(client: TestClient, mon
 def test_todays_release_does_not_know_the_next_revision() -> None:
     """alembic.ini's own section ends at today's revision; the section `next` has one more."""
     today, upcoming = migrations.find(LEADS, {})
-    assert (today.history().heads, upcoming.history().heads) == (("0002",), ("0003",))
+    assert (today.read_graph().heads, upcoming.read_graph().heads) == (("0002",), ("0003",))
 
 
 def test_the_how_to_shows_what_the_example_does() -> None:

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.schema import semconv
 from opentelemetry.instrumentation.schema._migrations import provenance
-from opentelemetry.instrumentation.schema._migrations.telemetry import MAX_POINTS, Runs, Target
+from opentelemetry.instrumentation.schema._migrations.telemetry import MAX_POINTS, RunRecorder, Target
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -35,7 +35,7 @@ class Recorded:
         tracers = TracerProvider(shutdown_on_exit=False)
         tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.tracer = tracers.get_tracer("test")
-        self.runs = Runs(self.tracer)
+        self.runs = RunRecorder(self.tracer)
         self.runs.publish(MeterProvider([self._reader], shutdown_on_exit=False).get_meter("test"))
 
     def spans(self) -> dict[str, trace.Span]:
@@ -88,8 +88,8 @@ def test_statements_of_another_process_are_below_the_step(recorded: Recorded) ->
     """A statement that the tool's process tells of is a client's span below its step, with the times that it told."""
     run = recorded.runs.begin(LEADS, "upgrade")
     run.begin_step("a1")
-    run.statement("ALTER", 1_000, 3_000)
-    run.statement("INSERT", 3_000, 4_000, failed=True)
+    run.record_statement("ALTER", 1_000, 3_000)
+    run.record_statement("INSERT", 3_000, 4_000, failed=True)
     run.end_step()
     run.end("failed")
     spans = recorded.spans()
@@ -188,10 +188,10 @@ def test_without_a_work_tree_the_ci_names_the_commit(tmp_path: Path) -> None:
 
 COMMAND = """
 import logging, sys, time
-from opentelemetry.instrumentation.schema._migrations.sdk import recording
+from opentelemetry.instrumentation.schema._migrations.sdk import record_runs
 from opentelemetry.instrumentation.schema._migrations.telemetry import Target
 for _ in range(2):  # an upgrade, and the way back
-  with recording() as runs:
+  with record_runs() as runs:
     run = runs.begin(Target("dbmate", "leads", "postgresql"), "upgrade")
     run.begin_step("1")
     run.end("applied")

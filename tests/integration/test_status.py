@@ -280,7 +280,7 @@ def test_many_refs_are_few_processes(
     assert result.exit_code == 0
     assert "reading the migrations of 113 refs" in result.stderr
     assert len(ran) < 15
-    monkeypatch.setattr(refs, "MOST", 5)
+    monkeypatch.setattr(refs, "MAX_REFS", 5)
     assert "only the latest 5 refs were read" in status("--url", database("prod5", "b")).output
 
 

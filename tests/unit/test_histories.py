@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.instrumentation.schema._schemas import migrations, revisions, version_tables
-from opentelemetry.instrumentation.schema._schemas.revisions import History, Revision
-from opentelemetry.instrumentation.schema._schemas.version_tables import Wanted, recognize, state
+from opentelemetry.instrumentation.schema._schemas.revisions import Revision, RevisionGraph
+from opentelemetry.instrumentation.schema._schemas.version_tables import VersionTableName, compare_with_files, recognize
 
 
-def line(*revisions_: tuple[object, ...]) -> History:
+def line(*revisions_: tuple[object, ...]) -> RevisionGraph:
     """Alembic's files: id, down, depends_on, labels."""
     made = []
     for each in revisions_:
         id_, down, depends, labels = (*each, (), (), ())[:4]
         made.append(Revision(str(id_), tuple(down), Path(f"{id_}.py"), tuple(depends), tuple(labels)))  # type: ignore[arg-type]
-    return History("alembic", made)
+    return RevisionGraph("alembic", made)
 
 
 STRAIGHT = line(("a",), ("b", ["a"]), ("c", ["b"]))
@@ -52,9 +52,9 @@ CIRCLE = line(("a", ["c"]), ("b", ["a"]), ("c", ["b"]))
         (None, ["a"], "unknown"),
     ],
 )
-def test_state(history: History | None, found: list[str], expected: str) -> None:
+def test_state(history: RevisionGraph | None, found: list[str], expected: str) -> None:
     """The state follows from the heads in the database and the files alone."""
-    assert state(history, found) == expected
+    assert compare_with_files(history, found) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_state(history: History | None, found: list[str], expected: str) -> None
 )
 def test_state_of_dbmate(found: list[str], expected: str) -> None:
     """DBMate's table holds every version: a gap is a migration still to be applied."""
-    history = History("dbmate", revisions.dbmate_files([Path("3_c.sql"), Path("1_a.sql"), Path("2_b.sql")]))
-    assert state(history, found) == expected
+    history = RevisionGraph("dbmate", revisions.parse_dbmate([Path("3_c.sql"), Path("1_a.sql"), Path("2_b.sql")]))
+    assert compare_with_files(history, found) == expected
 
 
 def test_pending_comes_after_what_it_needs() -> None:
@@ -84,7 +84,7 @@ def test_duplicates_stay_visible() -> None:
     """Two files of one revision are told with their paths, for Alembic itself takes one of them and goes on."""
     assert list(TWICE.duplicates) == ["b"]
     assert len(TWICE.duplicates["b"]) == 2
-    history = History("dbmate", revisions.dbmate_files([Path("1_a.sql"), Path("1_b.sql")]))
+    history = RevisionGraph("dbmate", revisions.parse_dbmate([Path("1_a.sql"), Path("1_b.sql")]))
     assert list(history.duplicates) == ["1"]
 
 
@@ -100,11 +100,11 @@ def test_alembic_files_are_parsed_not_imported(tmp_path: Path) -> None:
         "6.py": "revision = 'd'\ndown_revision = 'c'\nx = " + "(" * 300 + ")" * 300,
     }.items():
         (tmp_path / name).write_text(text)
-    found = History("alembic", revisions.alembic(tmp_path))
+    found = RevisionGraph("alembic", revisions.read_alembic(tmp_path))
     assert [each.id for each in found.revisions] == ["a", "b", "c"]
     assert found.by_id["c"].down == ("b", "a")
     assert found.by_id["b"].labels == ("l",)
-    assert found.before("c") == ("b", "a", "b")
+    assert found.parents("c") == ("b", "a", "b")
 
 
 INTEGER = "it is another tool's: version_num is integer, not text"
@@ -142,10 +142,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("tool", "columns", "problem"), CASES)
-def test_namesakes(tool: revisions.Tool, columns: list[tuple[str, str, str]], problem: str) -> None:
+def test_namesakes(tool: revisions.ToolName, columns: list[tuple[str, str, str]], problem: str) -> None:
     """A table of another tool that has the name of ours is told by its columns."""
     rows = [("leads", "public", "public", *column, True, True) for column in columns]
-    (found,) = recognize([Wanted(tool, version_tables.NAMES[tool])], rows)
+    (found,) = recognize([VersionTableName(tool, version_tables.NAMES[tool])], rows)
     assert (found.problem, found.namespace) == (problem, "leads")
 
 
@@ -155,7 +155,9 @@ def test_namespaces() -> None:
         ("leads", "public", schema, "alembic_version", "version_num", "varchar(32)", schema == "public", True)
         for schema in ("app", "public", "stranger")
     ]
-    found = recognize([Wanted("alembic", "alembic_version"), Wanted("alembic", "alembic_version", "app")], rows)
+    found = recognize(
+        [VersionTableName("alembic", "alembic_version"), VersionTableName("alembic", "alembic_version", "app")], rows
+    )
     assert [each.namespace for each in found] == ["leads", "leads|app"]
     assert recognize(version_tables.USUAL, [("leads", "public", *[None] * 6)]) == []
 
@@ -175,11 +177,11 @@ def test_projects(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".env").write_text("DATABASE_URL=secret\nDBMATE_MIGRATIONS_TABLE='app.ran'\n")
     first, second, third = migrations.find(tmp_path, {"DBMATE_MIGRATIONS_DIR": "db/a,db/b"})
-    assert first.table == Wanted("alembic", "alembic_version")
+    assert first.table == VersionTableName("alembic", "alembic_version")
     assert first.directories == (tmp_path / "alembic/versions",)
-    assert second.table == Wanted("alembic", "versions", "app")
-    assert third.table == Wanted("dbmate", "ran", "app")
-    assert third.history().heads == ("2",)
+    assert second.table == VersionTableName("alembic", "versions", "app")
+    assert third.table == VersionTableName("dbmate", "ran", "app")
+    assert third.read_graph().heads == ("2",)
 
 
 def test_projects_by_other_roads(tmp_path: Path) -> None:

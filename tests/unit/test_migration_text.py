@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.instrumentation.schema._migrations import classify
 from opentelemetry.instrumentation.schema._migrations.git_hooks import content, destructive, sql
-from opentelemetry.instrumentation.schema._migrations.git_hooks.codes import exceptions
-from opentelemetry.instrumentation.schema._migrations.git_hooks.tables import tables_of
-from opentelemetry.instrumentation.schema._migrations.operations import Script
+from opentelemetry.instrumentation.schema._migrations.git_hooks.codes import find_allowances
+from opentelemetry.instrumentation.schema._migrations.git_hooks.tables import find_tables
+from opentelemetry.instrumentation.schema._migrations.operations import MigrationScript
 
 
 def _lost(sql_text: str) -> list[str]:
-    return [each.what for each in destructive.in_sql(sql_text)]
+    return [each.what for each in destructive.find_in_sql(sql_text)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_any_text_is_read(text: str, start: str) -> None:
     for each in sql.statements(whole):
         assert 0 <= each.line <= whole.count("\n")
     _lost(whole)
-    sql.words(whole)
+    sql.normalize(whole)
 
 
 UP = "import sqlalchemy as sa\nfrom alembic import op\nfrom helpers import text\nNAMES = ['a']\nSQL = 'DROP TABLE a'\n"
@@ -113,13 +113,13 @@ UP = "import sqlalchemy as sa\nfrom alembic import op\nfrom helpers import text\
 )
 def test_operations_that_destroy(body: str, lost: list[str] | int) -> None:
     """Operations and SQL are found wherever an upgrade calls them, and what only looks so is not."""
-    script = Script(ast.parse(f"{UP}def upgrade():\n    {body}\n"))
-    found = [each.what for each in destructive.in_script(script, "upgrade")]
+    script = MigrationScript(ast.parse(f"{UP}def upgrade():\n    {body}\n"))
+    found = [each.what for each in destructive.find_in_script(script, "upgrade")]
     assert found == lost if isinstance(lost, list) else len(found) == lost
 
 
 def _codes(text: str, downgrades: bool = True) -> list[tuple[str, int]]:
-    return [(each.code, each.line) for each in content.alembic("x.py", text, "alembic_version", downgrades)]
+    return [(each.code, each.line) for each in content.check_alembic("x.py", text, "alembic_version", downgrades)]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_migrations_of_alembic(text: str, found: list[tuple[str, int]] | int) ->
 )
 def test_migrations_of_dbmate(text: str, found: list[tuple[str, int]]) -> None:
     """A file is read by its two sections, and its findings stand at their lines."""
-    findings = content.dbmate("1.sql", text, "schema_migrations", True)
+    findings = content.check_dbmate("1.sql", text, "schema_migrations", True)
     assert [(each.code, each.line) for each in findings] == found
 
 
@@ -189,7 +189,7 @@ def test_migrations_of_dbmate(text: str, found: list[tuple[str, int]]) -> None:
 )
 def test_columns_that_are_the_same(one: str, other: str) -> None:
     """Columns that are written otherwise and are the same in the database are the same."""
-    first, second = (tables_of(f"class A(Base):\n  {each}\n".encode())["A"].facts for each in (one, other))
+    first, second = (find_tables(f"class A(Base):\n  {each}\n".encode())["A"].facts for each in (one, other))
     assert first == second
 
 
@@ -211,7 +211,7 @@ def test_columns_that_are_the_same(one: str, other: str) -> None:
 def test_columns_that_differ(changed: str) -> None:
     """What the database would have otherwise makes another table."""
     base = b"class A(Base):\n  name = Column(String(5), nullable=False)\n"
-    assert tables_of(base)["A"].facts != tables_of(f"class A(Base):\n  {changed}\n".encode())["A"].facts
+    assert find_tables(base)["A"].facts != find_tables(f"class A(Base):\n  {changed}\n".encode())["A"].facts
 
 
 def test_which_classes_declare_columns() -> None:
@@ -233,10 +233,10 @@ if TYPE_CHECKING:
         class Deep(Base):
             x: Mapped[int]
 """
-    assert tables_of(text.encode()).keys() == {"T", "Mixin", "Hero", "Inner.Deep"}
-    assert "team" not in tables_of(text.encode())["Hero"].facts
+    assert find_tables(text.encode()).keys() == {"T", "Mixin", "Hero", "Inner.Deep"}
+    assert "team" not in find_tables(text.encode())["Hero"].facts
     with pytest.raises(SyntaxError):
-        tables_of(b"class A:\n  x = Column(\n")
+        find_tables(b"class A:\n  x = Column(\n")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ if TYPE_CHECKING:
 )
 def test_exceptions(line: str, problem: str) -> None:
     """An exception names a code and a reason; anything else says what is missing."""
-    (found,) = exceptions(f"first\n{line}\r\n")
+    (found,) = find_allowances(f"first\n{line}\r\n")
     assert (found.line, found.problem[: len(problem)], bool(found.problem)) == (2, problem, bool(problem))
 
 
@@ -284,6 +284,6 @@ def test_what_a_plan_must_not_run(body: str, why: str | None) -> None:
         "import sqlalchemy as sa\nimport geoalchemy2 as geo\nimport httpx as client\nfrom alembic import op\n"
         "def help_me():\n    time.sleep(1)\n"
     )
-    script = Script(ast.parse(f"{head}def upgrade():\n    {body}\n"))
-    found = classify.source(script, "upgrade", lambda module: module.startswith("leads"))
+    script = MigrationScript(ast.parse(f"{head}def upgrade():\n    {body}\n"))
+    found = classify.read_source(script, "upgrade", lambda module: module.startswith("leads"))
     assert found.unknown[:1] == ([why] if why else [])

@@ -10,11 +10,11 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.schema import SchemaInstrumentor, endpoint, semconv, validation
-from opentelemetry.instrumentation.schema._live.revisions import Reading
-from opentelemetry.instrumentation.schema._migrations.telemetry import Runs, Target
+from opentelemetry.instrumentation.schema._live.revisions import TableReading
+from opentelemetry.instrumentation.schema._migrations.telemetry import RunRecorder, Target
 from opentelemetry.instrumentation.schema._recording import recorder
 from opentelemetry.instrumentation.schema._schemas.fields import SchemaSpec, TypeSpec
-from opentelemetry.instrumentation.schema._schemas.version_tables import USUAL, VersionTable
+from opentelemetry.instrumentation.schema._schemas.version_tables import USUAL, ExistingTable
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -107,14 +107,14 @@ def _use(active: recorder.Recorder) -> None:
     )
     active.instruments[semconv.VALIDATION_DURATION].dropped = 1
     active.owned("pytest", "Item")
-    runs = Runs(trace.get_tracer("test"))
+    runs = RunRecorder(trace.get_tracer("test"))
     target = Target("alembic", "leads", "postgresql")
     runs.begin(target, "upgrade").end("applied")
-    runs.verdict(target, "pass", "errors")
+    runs.record_verdict(target, "pass", "errors")
     active.observers |= runs.observers
-    there = VersionTable(USUAL[0], "public", "leads", True, "")
+    there = ExistingTable(USUAL[0], "public", "leads", True, "")
     database = active.revisions.watch_database()  # type: ignore[union-attr]
-    database.readings = (Reading(there, ("a",)),)
+    database.readings = (TableReading(there, ("a",)),)
     active.after_fork.append(lambda: database)  # which lives as long as its engine
     pending = {semconv.MIGRATION_TOOL: "alembic", semconv.DB_NAMESPACE: "leads"}
     mismatch = {**probe.schema_cells.attributes, semconv.MISMATCH_KIND: "length", semconv.MISMATCH_SEVERITY: "error"}

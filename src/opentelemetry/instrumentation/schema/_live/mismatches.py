@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .._schemas.fields import Document
     from .._schemas.fit_findings import Mismatch
 
-CEASED: Final = 100
+MAX_CEASED: Final = 100
 """Attribute sets that have no mismatch any more and are still published, as 0."""
 
-SETTLED: Final = 10.0
+SETTLE_SECONDS: Final = 10.0
 """Seconds without a new schema before schemas are compared."""
 
-KEPT: Final = 1000
+MAX_SCHEMAS: Final = 1000
 """Schemas whose fields are kept; further ones are not compared."""
 
 Key = tuple[str, str, str]
@@ -44,7 +44,7 @@ class Mismatches:
         settled: Seconds without a new schema before schemas are compared.
     """
 
-    def __init__(self, recorder: Recorder, settled: float = SETTLED) -> None:
+    def __init__(self, recorder: Recorder, settled: float = SETTLE_SECONDS) -> None:
         self._recorder, self._settled = recorder, settled
         self._documents: dict[str, tuple[Document, dict[str, Any]]] = {}
         self._changed: float | None = None
@@ -60,7 +60,7 @@ class Mismatches:
         """A schema was read: it is compared when no further one comes for a while."""
         root = next(iter(document.values()))
         comparable = root.type.kind == "object" and bool(root.fields) and semconv.SCHEMA_NAME in cells.attributes
-        if comparable and (root.ref in self._documents or len(self._documents) < KEPT):
+        if comparable and (root.ref in self._documents or len(self._documents) < MAX_SCHEMAS):
             self._documents[root.ref] = document, cells.attributes
             self._changed = monotonic()
 
@@ -92,7 +92,7 @@ class Mismatches:
     def _run(self) -> None:
         changed, revisions = self._changed, self._revision()
         try:
-            found = self._compared()
+            found = self._compare()
             if found is None:  # no engine yet: look again
                 return
             self._publish(found)
@@ -102,7 +102,7 @@ class Mismatches:
         if self._changed == changed:  # else a schema came up meanwhile
             self._changed = None
 
-    def _compared(self) -> dict[str, Mismatch] | None:
+    def _compare(self) -> dict[str, Mismatch] | None:
         """All mismatches by fingerprint; None where it is not known yet for which database."""
         from .._schemas import fit, fit_pairing  # in this thread, not when the application starts
         from .._schemas.fit_columns import system_of
@@ -115,7 +115,7 @@ class Mismatches:
         if not kinds:
             return None
         found: dict[str, Mismatch] = {}
-        declared = fit_pairing.declared_in(Path.cwd())
+        declared = fit_pairing.read_declared_tables(Path.cwd())
         for each in kinds:
             system = system_of(each.dialect)
             if system is None:
@@ -140,7 +140,7 @@ class Mismatches:
                 semconv.MISMATCH_SEVERITY: each.severity,
             }
         limit = self._recorder.settings.cardinality_limit
-        ceased = [key for key in self._counts if key not in counts][-CEASED:]
+        ceased = [key for key in self._counts if key not in counts][-MAX_CEASED:]
         self._counts = {**dict.fromkeys(ceased, 0), **dict(list(counts.items())[:limit])}
         self._attributes = {key: self._attributes[key] for key in self._counts}
         for key in fresh:

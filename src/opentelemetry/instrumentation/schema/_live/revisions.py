@@ -18,14 +18,14 @@ from .. import faults, semconv
 from .._recording.revisions import Questions, WatchedDatabase
 from .._schemas import migrations, version_tables
 from .._schemas.migrations import Migrations
-from .._schemas.revisions import History
-from .._schemas.version_tables import State, VersionTable, Wanted
+from .._schemas.revisions import RevisionGraph
+from .._schemas.version_tables import ExistingTable, RevisionState, VersionTableName
 from ..text import clean
 
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder
 
-CEASED: Final = 100
+MAX_CEASED: Final = 100
 """Attribute sets that are no longer so and are still published, as 0."""
 
 SLOW: Final = 0.02
@@ -35,7 +35,7 @@ BACK_OFF: Final = 10
 """Intervals until the next read after one that failed."""
 
 
-class Reading(NamedTuple):
+class TableReading(NamedTuple):
     """What one version table holds.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reading(NamedTuple):
         found: Alembic's heads, or all of DBMate's versions; None if they could not be read.
     """
 
-    table: VersionTable
+    table: ExistingTable
     found: tuple[str, ...] | None
 
 
@@ -62,11 +62,11 @@ class Revisions:
         self.interval = recorder.settings.revision_interval
         self._recorder, self._find = recorder, lines
         self._lines: list[Migrations] | None = None
-        self._histories: dict[Migrations, History] = {}
+        self._graphs: dict[Migrations, RevisionGraph] = {}
         self._databases: weakref.WeakSet[WatchedDatabase] = weakref.WeakSet()
         self._current: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._ceased: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
-        self._waited: dict[tuple[str, str], int] = {}
+        self._pending: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
     # -- what the integration calls
@@ -89,7 +89,7 @@ class Revisions:
             wanted = self._wanted()
             rows = yield version_tables.catalog_sql(wanted, dialect)
             tables = version_tables.recognize(wanted, rows)
-        readings: list[Reading] = []
+        readings: list[TableReading] = []
         for table in tables:
             if table.problem:
                 continue
@@ -98,7 +98,7 @@ class Revisions:
                 rows = yield version_tables.read_sql(table, dialect)
                 if len(rows) <= version_tables.MAX_ROWS:
                     found = tuple(sorted(_text(row[0]) for row in rows if row[0] is not None))
-            readings.append(Reading(table, found))
+            readings.append(TableReading(table, found))
         database.tables, database.readings, database.failed = tables, tuple(readings), False
 
     def prepare(self) -> None:
@@ -122,10 +122,10 @@ class Revisions:
     def fail_read(self, database: WatchedDatabase) -> None:
         """A read failed, or took too long: say unknown, and leave the database alone for longer."""
         database.due = monotonic() + self.interval * BACK_OFF
-        database.readings = tuple(Reading(table, None) for table in database.tables if not table.problem)
+        database.readings = tuple(TableReading(table, None) for table in database.tables if not table.problem)
         database.failed = True
 
-    def _wanted(self) -> tuple[Wanted, ...]:
+    def _wanted(self) -> tuple[VersionTableName, ...]:
         """The project's version tables, and the usual one of a tool that it has no files of."""
         tables = [line.table for line in self._project()]
         used = {table.tool for table in tables}
@@ -150,7 +150,7 @@ class Revisions:
             self._ceased.update((key, each) for key, each in self._current.items() if key not in current)
             for key in current:
                 self._ceased.pop(key, None)
-            while len(self._ceased) > CEASED:
+            while len(self._ceased) > MAX_CEASED:
                 del self._ceased[next(iter(self._ceased))]
             self._current, ceased = current, list(self._ceased.values())
         for attributes in current.values():
@@ -185,31 +185,35 @@ class Revisions:
                 if history is not None and each.found is not None:
                     key = each.table.wanted.tool, each.table.namespace
                     waiting[key] = waiting.get(key, 0) + len(history.pending(each.found))
-        for tool, namespace in self._waited.keys() - waiting.keys():
+        for tool, namespace in self._pending.keys() - waiting.keys():
             waiting[tool, namespace] = 0
-        self._waited = dict(list(waiting.items())[-CEASED:])
-        for (tool, namespace), number in self._waited.items():
+        self._pending = dict(list(waiting.items())[-MAX_CEASED:])
+        for (tool, namespace), number in self._pending.items():
             attributes = {semconv.MIGRATION_TOOL: tool}
             yield Observation(number, attributes | ({semconv.DB_NAMESPACE: clean(namespace)} if namespace else {}))
 
-    def _state(self, reading: Reading) -> State:
-        return "unknown" if reading.found is None else version_tables.state(self._files(reading), reading.found)
+    def _state(self, reading: TableReading) -> RevisionState:
+        return (
+            "unknown"
+            if reading.found is None
+            else version_tables.compare_with_files(self._files(reading), reading.found)
+        )
 
-    def _files(self, reading: Reading) -> History | None:
+    def _files(self, reading: TableReading) -> RevisionGraph | None:
         """The migration files that a version table belongs to; None if there are none."""
         lines = [line for line in self._project() if line.table == reading.table.wanted]
         try:
-            histories = [self._history(line) for line in lines]
+            histories = [self._graph(line) for line in lines]
         except OSError:
             return None
         # Two projects whose tables have one name: theirs is the one that knows most of it.
         found = set(reading.found or ())
         return max(histories, key=lambda history: len(found & history.by_id.keys()), default=None)
 
-    def _history(self, line: Migrations) -> History:
-        history = self._histories.get(line)
+    def _graph(self, line: Migrations) -> RevisionGraph:
+        history = self._graphs.get(line)
         if history is None:
-            history = self._histories[line] = line.history()
+            history = self._graphs[line] = line.read_graph()
         return history
 
     def reset_after_fork(self) -> None:
@@ -219,13 +223,13 @@ class Revisions:
             database.reading = threading.Lock()
 
 
-def _attributes(reading: Reading, state: State) -> dict[str, Any]:
+def _attributes(reading: TableReading, state: RevisionState) -> dict[str, Any]:
     table = reading.table
     attributes = {semconv.MIGRATION_TOOL: table.wanted.tool, semconv.DB_STATE: state}
     if table.namespace:
         attributes[semconv.DB_NAMESPACE] = clean(table.namespace)
     if reading.found is not None:
-        attributes[semconv.DB_REVISION] = clean(version_tables.shown(table.wanted.tool, reading.found))
+        attributes[semconv.DB_REVISION] = clean(version_tables.format_revision(table.wanted.tool, reading.found))
     return attributes
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BUDGET: Final = 0.02
 """Seconds that one collection may spend on reading; it always reads one schema."""
 
-CEASED: Final = 100
+MAX_CEASED: Final = 100
 """Versions that are no longer in use and are still published, as 0."""
 
 
@@ -79,7 +79,7 @@ class Versions:
         before = self._current.get(cells)
         if before is not None and before[0] != found:
             self._ceased[cells, before[0]] = before[1]
-            while len(self._ceased) > CEASED:
+            while len(self._ceased) > MAX_CEASED:
                 del self._ceased[next(iter(self._ceased))]
         self._ceased.pop((cells, found), None)
         attributes = {**cells.attributes, semconv.SCHEMA_VERSION: clean(found[0]), semconv.SCHEMA_FINGERPRINT: found[1]}

@@ -1,4 +1,4 @@
-"""The class of a step: from the source of its two functions, read and not run, and from what they would do."""
+"""Classifies a step of a plan: reads the source of `upgrade` and `downgrade` without running it, and their SQL."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from .operations import Script, does_nothing, imported_from, only_raises
-from .plan import Direction, Kind
+from .operations import MigrationScript, does_nothing, imported_from, only_raises
+from .plan import Direction, StepKind
 from .sql_text import Effects
 
 _ASKING: Final = {
@@ -44,19 +44,19 @@ _PURE: Final = frozenset(
         "textwrap", "typing", "uuid", "warnings", "zoneinfo",
     }
 )  # fmt: skip
-"""Libraries whose functions a plan may run: they change nothing outside of the process."""
+"""Libraries whose functions a plan may run: they change nothing outside the process."""
 
 
 @dataclass
-class Source:
-    """What the source of one function says.
+class FunctionSource:
+    """What the source of one migration function says.
 
     Attributes:
-        missing: There is no such function.
-        raises: It does nothing but raise.
-        empty: It does nothing.
-        unknown: Why it is not known what it does; it is not run to find out.
-        notes: What else is worth saying.
+        missing: Whether the file lacks the function.
+        raises: Whether the function only raises.
+        empty: Whether the function does nothing.
+        unknown: Reasons why the source does not show what the function does. We do not run it to find out.
+        notes: Remarks for the plan.
     """
 
     missing: bool = False
@@ -66,8 +66,8 @@ class Source:
     notes: list[str] = field(default_factory=list[str])
 
 
-def source(script: Script, name: str, own: Callable[[str], bool]) -> Source:
-    """Reads a function of a revision, and the functions of the same file that it calls.
+def read_source(script: MigrationScript, name: str, own: Callable[[str], bool]) -> FunctionSource:
+    """Read a function of a revision, and the functions of the same file that it calls.
 
     Args:
         script: The file.
@@ -77,22 +77,24 @@ def source(script: Script, name: str, own: Callable[[str], bool]) -> Source:
     function = script.functions.get(name)
     if function is None:
         return (
-            Source(unknown=[f"{name} is not a function of this file"]) if name in script.bound else Source(missing=True)
+            FunctionSource(unknown=[f"{name} is not a function of this file"])
+            if name in script.bound
+            else FunctionSource(missing=True)
         )
-    found = Source(empty=does_nothing(function), raises=only_raises(function))
-    for each in script.reached(name):
+    found = FunctionSource(empty=does_nothing(function), raises=only_raises(function))
+    for each in script.reachable_functions(name):
         for node in ast.walk(each):
             _look(node, script, found, own)
     return found
 
 
-def _look(node: ast.AST, script: Script, found: Source, own: Callable[[str], bool]) -> None:
+def _look(node: ast.AST, script: MigrationScript, found: FunctionSource, own: Callable[[str], bool]) -> None:
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         module = imported_from(node) if isinstance(node, ast.ImportFrom) else node.names[0].name
         if own(module):
             _add(found.unknown, _imports(module))
     elif isinstance(node, ast.Call):
-        called = _beyond(node, script)
+        called = _forbidden_call(node, script)
         if called:
             _add(found.unknown, f"calls {called}, which may do anything")
     word = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -109,10 +111,10 @@ def _imports(module: str) -> str:
     return f"imports {module} of the project, whose code may change"
 
 
-def _beyond(call: ast.Call, script: Script) -> str:
-    """What a call runs of the libraries that a plan must not run; empty if it is none.
+def _forbidden_call(call: ast.Call, script: MigrationScript) -> str:
+    """The name of a called library function that a plan must not run; empty if the plan may run the call.
 
-    A class of a library is a column type, such as `geoalchemy2.Geometry()`. A function of one may do anything.
+    We take a class of a library for a column type, such as `geoalchemy2.Geometry()`. A function may do anything.
     """
     root: ast.AST = call.func
     while isinstance(root, (ast.Attribute, ast.Call)):
@@ -133,8 +135,8 @@ def _add(texts: list[str], text: str) -> None:
         texts.append(text)
 
 
-def is_own(module: str) -> bool:
-    """Whether a module is neither the standard library's nor an installed distribution's."""
+def is_project_module(module: str) -> bool:
+    """Whether a module belongs to the project: neither to the standard library nor to an installed distribution."""
     top = module.partition(".")[0]
     if not top:  # relative
         return True
@@ -149,15 +151,15 @@ def is_own(module: str) -> bool:
 
 
 @dataclass
-class Way:
-    """One direction of a revision: what its source says and what it would do.
+class MigrationFunction:
+    """The `upgrade` or `downgrade` function of a revision: what its source says, and what its SQL does to rows.
 
     Attributes:
-        source: Of the function, or of the section of the file.
-        effects: None where it was not rendered.
+        source: Facts about the function, or about the section of a DBMate file.
+        effects: Effects of its SQL; None if the function was not rendered.
     """
 
-    source: Source
+    source: FunctionSource
     effects: Effects | None = None
 
     @property
@@ -167,16 +169,16 @@ class Way:
 
     @property
     def unknown(self) -> list[str]:
-        """Why it is not known what it does."""
+        """Reasons why we do not know what the function does."""
         return [*self.source.unknown, *(self.effects.unknown if self.effects else [])]
 
 
-def kind(direction: Direction, up: Way, down: Way) -> tuple[Kind, str]:
-    """The class of a step in a direction, and the reason."""
-    way_back = _way_back(up, down)
+def classify_step(direction: Direction, up: MigrationFunction, down: MigrationFunction) -> tuple[StepKind, str]:
+    """Return the class of a step in a direction, and the reason."""
+    without_downgrade = _classify_without_downgrade(up, down)
     if direction == "downgrade":
-        if way_back is not None:
-            return way_back
+        if without_downgrade is not None:
+            return without_downgrade
         if down.unknown:
             return "unknown", f"downgrade {down.unknown[0]}"
         if down.effects is not None and down.effects.losses:
@@ -186,14 +188,14 @@ def kind(direction: Direction, up: Way, down: Way) -> tuple[Kind, str]:
         return "destructive", ", ".join(map(str, up.effects.losses))
     if up.unknown:
         return "unknown", f"upgrade {up.unknown[0]}"
-    if way_back is not None:
-        return way_back
+    if without_downgrade is not None:
+        return without_downgrade
     if down.unknown:
         return "unknown", f"downgrade {down.unknown[0]}"
     return "reversible", ""
 
 
-def _way_back(up: Way, down: Way) -> tuple[Kind, str] | None:
+def _classify_without_downgrade(up: MigrationFunction, down: MigrationFunction) -> tuple[StepKind, str] | None:
     if down.source.missing:
         return "irreversible", "there is no downgrade"
     if down.source.raises:

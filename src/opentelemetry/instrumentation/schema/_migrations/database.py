@@ -126,7 +126,7 @@ def _bound_reads(connection: Any, _: object) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line of printable text, without SQL and parameters."""
+    """Describe an error in one printable line, without SQL and parameters."""
     said = getattr(error, "orig", None) or error
     arguments = getattr(said, "args", ())
     if len(arguments) == 2 and isinstance(arguments[0], int):  # MySQL's number and text
@@ -135,7 +135,7 @@ def reason(error: BaseException) -> str:
 
 
 def parse(url: str | URL, root: Path | None = None) -> Database:
-    """The database of a URL of SQLAlchemy or DBMate.
+    """Parse a URL as SQLAlchemy or DBMate writes it.
 
     Args:
         url: Such as `postgresql+asyncpg://…`, `postgres://…`, `mysql://…`, `sqlite:///app.db`, `sqlite:app.db`.
@@ -218,10 +218,10 @@ class VersionTable:
 
 
 def read_heads(connection: Connection, table: VersionTable) -> tuple[str, ...]:
-    """The revisions that the database holds, sorted; none where the table is not there.
+    """Read the revisions from a version table, sorted; none if the table does not exist.
 
     Raises:
-        UnknownError: if the table is there and cannot be read.
+        UnknownError: if the table exists and cannot be read.
     """
     try:
         if not sa.inspect(connection).has_table(table.name, table.schema):

@@ -1,4 +1,4 @@
-"""What the version tables of one environment's database hold, and how that fits the project's migration files."""
+"""Reads the version tables of a database, and compares their revisions with the project's migration files."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import NamedTuple
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._schemas import version_tables
-from .._schemas.revisions import History, Tool
-from .._schemas.version_tables import State, Wanted
+from .._schemas.revisions import RevisionGraph, ToolName
+from .._schemas.version_tables import RevisionState, VersionTableName
 from .database import Database, reason
 from .errors import UnknownError
 
 
-class Found(NamedTuple):
-    """A version table of a database.
+class TableRevisions(NamedTuple):
+    """The revisions that one version table of a database holds.
 
     Attributes:
-        tool: Whose.
-        table: Its name.
+        tool: The tool that owns the table.
+        table: Name of the table.
         namespace: `db.namespace`, empty for SQLite.
         revisions: Alembic's heads, or all of DBMate's versions; None if they could not be read.
-        problem: Why not, or why the table is not the tool's; empty if all is well.
+        problem: Why we could not read the table, or why it is not the tool's; empty otherwise.
     """
 
-    tool: Tool
-    table: Wanted
+    tool: ToolName
+    table: VersionTableName
     namespace: str
     revisions: tuple[str, ...] | None
     problem: str = ""
 
     @property
-    def shown(self) -> str:
-        """The revision in one word."""
-        return "" if self.revisions is None else version_tables.shown(self.tool, self.revisions)
+    def text(self) -> str:
+        """The revision as one word, as `schema.db.revision` shows it."""
+        return "" if self.revisions is None else version_tables.format_revision(self.tool, self.revisions)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -43,14 +43,14 @@ class Found(NamedTuple):
         return found[-1:] if self.tool == "dbmate" else found
 
 
-def read(database: Database, wanted: Iterable[Wanted]) -> list[Found]:
-    """The version tables of a database, of those looked for; one that is not there has no entry.
+def read(database: Database, wanted: Iterable[VersionTableName]) -> list[TableRevisions]:
+    """Read the wanted version tables of a database; a table that does not exist has no entry.
 
     Raises:
         UnknownError: if the database cannot be reached or read.
     """
     wanted = list(wanted)
-    found: list[Found] = []
+    found: list[TableRevisions] = []
     with database.connect() as connection:
         try:
             rows = connection.exec_driver_sql(version_tables.catalog_sql(wanted, database.dialect)).fetchall()
@@ -60,7 +60,7 @@ def read(database: Database, wanted: Iterable[Wanted]) -> list[Found]:
             tool = table.wanted.tool
             if table.problem or not table.readable:
                 why = table.problem or f"no privilege: GRANT SELECT ON {table.wanted.name} TO {database.url.username}"
-                found.append(Found(tool, table.wanted, table.namespace, None, why))
+                found.append(TableRevisions(tool, table.wanted, table.namespace, None, why))
                 continue
             try:
                 rows = connection.exec_driver_sql(version_tables.read_sql(table, database.dialect)).fetchall()
@@ -69,27 +69,29 @@ def read(database: Database, wanted: Iterable[Wanted]) -> list[Found]:
             versions = tuple(sorted(str(row[0]) for row in rows))
             if len(versions) > version_tables.MAX_ROWS:
                 why = f"it has more than {version_tables.MAX_ROWS} rows"
-                found.append(Found(tool, table.wanted, table.namespace, None, why))
+                found.append(TableRevisions(tool, table.wanted, table.namespace, None, why))
             else:
-                found.append(Found(tool, table.wanted, table.namespace, versions))
+                found.append(TableRevisions(tool, table.wanted, table.namespace, versions))
     return found
 
 
-def state(history: History | None, found: Found, elsewhere: Mapping[str, Sequence[str]]) -> State:
-    """How a database stands to the files, where the files of other refs are known too.
+def compare_with_files(
+    graph: RevisionGraph | None, found: TableRevisions, parents: Mapping[str, Sequence[str]]
+) -> RevisionState:
+    """Compare the revisions of a database with the project's files and with the files of other Git refs.
 
-    A revision that the files lack is `ahead` only where it follows them: from one that grew beside them there is no
-    way to their head.
+    A database is `ahead` only if its unknown revision descends from every head of the files. Otherwise the revision is
+    on another branch: the state is `diverged`.
 
     Args:
-        history: The project's files.
-        found: What the database holds.
-        elsewhere: Revision → the revisions that it follows, of all files that are known.
+        graph: The project's files.
+        found: Revisions of the database.
+        parents: Revision → its down revisions, from the files of all refs.
     """
     if found.revisions is None:
         return "unknown"
-    plain = version_tables.state(history, found.revisions)
-    if plain != "ahead" or history is None or found.tool == "dbmate" or not set(found.revisions) <= elsewhere.keys():
+    plain = version_tables.compare_with_files(graph, found.revisions)
+    if plain != "ahead" or graph is None or found.tool == "dbmate" or not set(found.revisions) <= parents.keys():
         return plain
     seen: set[str] = set()
     open_ = list(found.revisions)
@@ -97,5 +99,5 @@ def state(history: History | None, found: Found, elsewhere: Mapping[str, Sequenc
         each = open_.pop()
         if each not in seen:
             seen.add(each)
-            open_.extend(elsewhere.get(each, ()))
-    return "ahead" if seen.issuperset(history.heads) else "diverged"
+            open_.extend(parents.get(each, ()))
+    return "ahead" if seen.issuperset(graph.heads) else "diverged"

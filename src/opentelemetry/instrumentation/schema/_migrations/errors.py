@@ -1,4 +1,4 @@
-"""Why a migration command stops: each error names the thing and the fix, and knows the command's exit code."""
+"""Errors that stop a migration command: each message names the thing and the fix; `code` is the exit code."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import ClassVar
 
 
 class MigrationError(Exception):
-    """What a user can correct in the environment or on the command line; exit code 2."""
+    """The user can correct this in the environment or on the command line; exit code 2."""
 
     code: ClassVar[int] = 2
 
 
 class RefusedError(MigrationError):
-    """A step that would lose data, or that nothing undoes; nothing was changed; exit code 1."""
+    """A step would lose data, or no downgrade can undo it; nothing was changed; exit code 1."""
 
     code: ClassVar[int] = 1
 
 
 class UnknownError(MigrationError):
-    """What the database holds could not be read; exit code 3."""
+    """The state of the database could not be read; exit code 3."""
 
     code: ClassVar[int] = 3

@@ -1,7 +1,7 @@
-"""What was migrated, when and by whom: JSON lines in a file, never in the migrated database.
+"""The history: who migrated what, and when, as JSON lines in a file, never in the migrated database.
 
-A line `started` is on disk before a run begins and a line `finished` after it, so a run that was killed is a
-`started` without its `finished`.
+We write a line `started` before a run begins and a line `finished` after it. A `started` without its `finished` is a
+run that was killed, or still runs.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run of a migration tool.
+class RunRecord:
+    """The record of one run of a migration tool.
 
     Attributes:
-        run: Its id.
+        run: Id of the run.
         database: `Database.identity`: no user, no password.
         table: The version table, since two tools or environments may share a database.
         tool: `alembic` or `dbmate`.
         direction: `upgrade` or `downgrade`.
         started: When, as ISO 8601 in UTC.
         by: Who: user, host, process.
-        before: The revisions that the database held.
-        target: The revisions that the run was to reach.
+        before: The revisions of the database before the run.
+        target: The revisions that the run should reach.
         files: SHA-256 of each step's file, by revision, in the order of the steps.
         plan: SHA-256 of the plan.
         commit: Of the checkout that ran it.
         image: Name of the image or release that ran it.
-        by_guard: Whether the guard began it.
-        finished: When; None if it still runs, or was killed.
+        by_guard: Whether the guard started it.
+        finished: When, as ISO 8601 in UTC; None if it still runs, or was killed.
         outcome: `applied`, `rolled_back`, `partial`, `failed` or `unknown`; None if it did not finish.
         after: The revisions that the database held afterwards; None if they could not be read.
         duration: Seconds.
@@ -73,36 +73,36 @@ class Run:
 
 
 @dataclass(frozen=True)
-class History:
+class HistoryFile:
     """A history file.
 
     Attributes:
-        path: Where it is; need not exist.
+        path: Path of the file, which need not exist.
     """
 
     path: Path
 
-    def start(self, **facts: Any) -> Run:
-        """Writes that a run begins, before it does; `facts` are fields of `Run`.
+    def record_start(self, **facts: Any) -> RunRecord:
+        """Write a `started` line before a run; `facts` are fields of `RunRecord`.
 
         Raises:
             MigrationError: if the file cannot be written: no run begins without its record.
         """
         by = {"user": _user(), "host": socket.gethostname(), "pid": os.getpid()}
-        run = Run(run=uuid.uuid4().hex, started=_now(), by=by, **facts)
+        run = RunRecord(run=uuid.uuid4().hex, started=_now(), by=by, **facts)
         data = {name: value for name, value in asdict(run).items() if name not in _AFTER}
         self._append({"version": VERSION, "event": "started", **data})
         return run
 
-    def finish(
+    def record_finish(
         self,
-        run: Run,
+        run: RunRecord,
         outcome: str,
         after: tuple[str, ...] | None,
         duration: float,
         error: str | None = None,
     ) -> None:
-        """Writes how a run ended.
+        """Write a `finished` line after a run.
 
         Raises:
             MigrationError: if the file cannot be written.
@@ -111,16 +111,16 @@ class History:
         identity = {"run": run.run, "database": run.database, "table": run.table, "tool": run.tool}
         self._append({"version": VERSION, "event": "finished", **identity, **data})
 
-    def judged(self, incident: str, **numbers: Any) -> None:
-        """Writes what the guard decided, with the numbers behind it.
+    def record_verdict(self, incident: str, **numbers: Any) -> None:
+        """Write the verdict of the guard, with its numbers.
 
         Raises:
             MigrationError: if the file cannot be written.
         """
         self._append({"version": VERSION, "event": "judged", "at": _now(), "incident": incident, **numbers})
 
-    def phase(self, incident: str, sequence: int, phase: str, summary: str) -> None:
-        """Writes a phase of an incident: what Alertmanager is notified of.
+    def record_phase(self, incident: str, sequence: int, phase: str, summary: str) -> None:
+        """Write a phase of an incident, as the guard posts it to Alertmanager.
 
         Raises:
             MigrationError: if the file cannot be written.
@@ -128,16 +128,16 @@ class History:
         phases = {"incident": incident, "sequence": sequence, "phase": phase, "summary": summary}
         self._append({"version": VERSION, "event": "phase", "at": _now(), **phases})
 
-    def rehearse(self, files: Iterable[str]) -> None:
-        """Writes which migration files, by SHA-256, went up, down and up again on a scratch database.
+    def record_rehearsal(self, files: Iterable[str]) -> None:
+        """Write which migration files, by SHA-256, were rehearsed on an empty database.
 
         Raises:
             MigrationError: if the file cannot be written.
         """
         self._append({"version": VERSION, "event": "rehearsed", "at": _now(), "files": sorted(files)})
 
-    def rehearsed(self) -> set[str]:
-        """SHA-256 of the migration files that were ever rehearsed; empty where the history cannot be read."""
+    def rehearsed_files(self) -> set[str]:
+        """SHA-256 of every migration file that was rehearsed; empty if the history cannot be read."""
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -145,13 +145,13 @@ class History:
         events = [data for data in map(_object, lines) if data.get("event") == "rehearsed"]
         return {str(file) for data in events for file in data.get("files") or ()}
 
-    def runs(self, database: str | None = None, table: str | None = None) -> list[Run]:
-        """The runs in the order in which they began; of one database and version table, where they are given.
+    def runs(self, database: str | None = None, table: str | None = None) -> list[RunRecord]:
+        """The runs in the order in which they began, filtered by database and version table if given.
 
-        Lines that a killed process left incomplete, or that another version wrote, are passed over.
+        We skip lines that a killed process left incomplete, and lines that another version wrote.
 
         Raises:
-            MigrationError: if the file is there and cannot be read.
+            MigrationError: if the file exists and cannot be read.
         """
         if self.path.exists() and not self.path.is_file():  # a device need not have an end
             raise MigrationError(f"the history {self.path} is no file: name one with --history")
@@ -175,10 +175,10 @@ class History:
         try:
             if not self.path.parent.is_dir():
                 self.path.parent.mkdir(parents=True)
-                if self.path.parent.name == NAME.parent.name:  # ours alone: it names users and hosts
+                if self.path.parent.name == NAME.parent.name:  # keep it out of Git: it names users and hosts
                     (self.path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-            # one write of a whole line: lines of two processes do not mix. It starts a line of its own after one that
-            # a full disk has cut.
+            # One write for a whole line, so that lines of two processes do not mix. If a full disk cut the last line,
+            # we start a new one.
             file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 size = os.fstat(file).st_size
@@ -208,22 +208,22 @@ def _object(line: str) -> dict[str, Any]:
     return found if found.get("version") == VERSION else {}
 
 
-def _run(data: dict[str, Any]) -> Run | None:
-    known = {each.name for each in fields(Run)}
+def _run(data: dict[str, Any]) -> RunRecord | None:
+    known = {each.name for each in fields(RunRecord)}
     values = {name: value for name, value in data.items() if name in known}
     try:
         for name in _LISTS:
             if values.get(name) is not None:
                 values[name] = tuple(str(each) for each in values[name])
-        run = Run(**values)
+        run = RunRecord(**values)
         return run if isinstance(cast("Any", run.files), dict) and isinstance(cast("Any", run.by), dict) else None
     except TypeError:  # a line without its fields
         return None
 
 
-def unfinished(runs: Iterable[Run]) -> list[Run]:
-    """The last runs, if they began and did not say how they ended: they run still, or were killed."""
-    found: list[Run] = []
+def find_unfinished(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Find the runs at the end of the history that have no `finished` line: they still run, or were killed."""
+    found: list[RunRecord] = []
     for run in reversed(list(runs)):
         if run.outcome is not None:
             break
@@ -231,10 +231,10 @@ def unfinished(runs: Iterable[Run]) -> list[Run]:
     return found
 
 
-def recorded(runs: Iterable[Run], heads: tuple[str, ...]) -> Run | None:
-    """The last upgrade that brought the database to where it is now: its `before` is the previous revision.
+def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> RunRecord | None:
+    """Find the last upgrade to the current heads: its `before` is the previous revision.
 
-    A later rollback to the same place hides it: what stood before that is not what stood before the upgrade.
+    A later rollback to the same heads is skipped: its `before` is a newer revision, not the previous one.
     """
     for run in reversed(list(runs)):
         if run.after is None or tuple(sorted(run.after)) != tuple(sorted(heads)):
@@ -242,12 +242,12 @@ def recorded(runs: Iterable[Run], heads: tuple[str, ...]) -> Run | None:
         if run.direction == "upgrade" and run.outcome == "applied" and run.before != run.after:
             return run
         if run.direction == "downgrade":
-            continue  # back where an earlier upgrade had brought it
+            continue  # it returned to the heads of an earlier upgrade
     return None
 
 
-def applied_files(runs: Iterable[Run]) -> dict[str, str]:
-    """SHA-256 of each revision's file as it was when it was last applied; without those that were rolled back."""
+def applied_files(runs: Iterable[RunRecord]) -> dict[str, str]:
+    """SHA-256 of the file of each applied revision, as of its last run; without revisions that were rolled back."""
     found: dict[str, str] = {}
     for run in runs:
         if run.direction == "upgrade" and run.outcome in ("applied", "partial", "failed"):
@@ -262,38 +262,38 @@ def applied_files(runs: Iterable[Run]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Edited:
-    """An applied file whose content is not what was applied.
+class EditedFile:
+    """A migration file that was edited or deleted after it was applied.
 
     Attributes:
         revision: Its revision.
-        file: Where it is; None if it is gone.
+        file: Path of the file; None if it is gone.
     """
 
     revision: str
     file: Path | None = field(default=None)
 
 
-def edited(runs: Iterable[Run], files: Mapping[str, Path]) -> list[Edited]:
-    """Applied revisions whose file changed since, or is gone.
+def find_edited_files(runs: Iterable[RunRecord], files: Mapping[str, Path]) -> list[EditedFile]:
+    """Find applied revisions whose file was edited or deleted since.
 
     Args:
         runs: Of one database and version table.
         files: The file of each revision of this checkout.
     """
-    found: list[Edited] = []
+    found: list[EditedFile] = []
     for revision, digest in applied_files(runs).items():
         file = files.get(revision)
         try:
             if file is None or sha256(file.read_bytes()).hexdigest() != digest:
-                found.append(Edited(revision, file))
+                found.append(EditedFile(revision, file))
         except OSError:
-            found.append(Edited(revision))
+            found.append(EditedFile(revision))
     return found
 
 
-def holders(runs: Iterable[Run], revision: str) -> list[Run]:
-    """The runs whose checkout held a revision, the newest first: `commit` and `image` say where it is."""
+def find_runs_with(runs: Iterable[RunRecord], revision: str) -> list[RunRecord]:
+    """Find the runs that included a revision, the newest first: their `commit` or `image` has its file."""
     return [run for run in reversed(list(runs)) if revision in run.files]
 
 

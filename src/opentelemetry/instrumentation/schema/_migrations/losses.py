@@ -1,4 +1,4 @@
-"""How many rows a step would lose, counted up to a bound."""
+"""Counts the rows that a step would lose, up to a limit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sqlalchemy.engine import Connection
 
 from .plan import Loss
 
-MOST: Final = 10_000
-"""Rows that are counted; more are `more than`."""
+MAX_COUNTED_ROWS: Final = 10_000
+"""Rows that we count; above that the message says `more than`."""
 
 
 def count(connection: Connection, loss: Loss, lock: bool = False) -> int:
-    """Rows that a step would lose, at most `MOST` + 1. None are lost where there is no such table or column.
+    """Count the rows that a step would lose, at most `MAX_COUNTED_ROWS` + 1; 0 if the table or column does not exist.
 
     Args:
-        connection: Of the migration itself where `lock` is set.
-        loss: What the step does.
-        lock: Take the table's lock that the step will take, so that nobody adds rows after the count.
+        connection: A connection; with `lock`, that of the migration itself.
+        loss: The data that the step would lose.
+        lock: Take the lock that the step will take, so that nobody adds rows after the count.
 
     Raises:
         SQLAlchemyError: if they cannot be counted.
@@ -51,7 +51,7 @@ def count(connection: Connection, loss: Loss, lock: bool = False) -> int:
         named = sa.Table(loss.table, sa.MetaData(), schema=loss.schema)
         quoted = connection.dialect.identifier_preparer.format_table(named)
         connection.exec_driver_sql(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")
-    rows = sa.select(sa.literal(1)).select_from(table).where(condition).limit(MOST + 1).subquery()
+    rows = sa.select(sa.literal(1)).select_from(table).where(condition).limit(MAX_COUNTED_ROWS + 1).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
 
@@ -59,14 +59,14 @@ def _count_schema(connection: Connection, loss: Loss) -> int:
     total = 0
     for name in sa.inspect(connection).get_table_names(loss.table):
         total += count(connection, Loss("drop table", name, None, loss.table))
-        if total > MOST:
+        if total > MAX_COUNTED_ROWS:
             break
-    return min(total, MOST + 1)
+    return min(total, MAX_COUNTED_ROWS + 1)
 
 
 def sentence(loss: Loss, rows: int, exact: bool) -> str:
-    """The refusal: table, column and number."""
-    number = f"more than {MOST}" if rows > MOST else str(rows)
+    """Say what a step would lose: table, column and number of rows."""
+    number = f"more than {MAX_COUNTED_ROWS}" if rows > MAX_COUNTED_ROWS else str(rows)
     about = "" if exact else " (an estimate: rows may come and go until the step runs)"
     where = f"column {loss.name}.{loss.column}" if loss.column else f"table {loss.name}"
     if loss.action == "drop schema":
@@ -95,7 +95,7 @@ _WIDER: Final = {
 
 
 def narrows(old: str, new: str) -> bool | int | None:
-    """Whether a conversion may lose something: None if not, the new length of a text, True for all else."""
+    """How a conversion may lose data: None if it cannot, the new length of a text, True for everything else."""
     old, new = old.strip().upper(), new.strip().upper()
     if old == new or not new:
         return None

@@ -1,4 +1,4 @@
-"""One migration at a time: a lock that the server, or the operating system, frees when its holder dies."""
+"""A lock per database: one migration at a time. The server or the operating system frees it when its holder dies."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ except ImportError:  # Windows
     fcntl = None
 
 POLL: Final = 0.5  # s between tries while another run holds the lock
-_IDLE: Final = 7 * 24 * 3600  # s that the server is asked to let the lock's connection be idle
+_IDLE: Final = 7 * 24 * 3600  # s that the lock's connection may be idle
 
 
-class Held(Protocol):
+class HeldLock(Protocol):
     """A lock that this process holds."""
 
     def still_held(self) -> bool:
-        """Whether it is still held: a server that was restarted has freed it."""
+        """Whether we still hold it: a restart of the server frees it."""
         ...
 
 
 @contextmanager
-def hold(database: Database, wait: float = 0.0, waiting: Callable[[str], None] | None = None) -> Generator[Held]:
-    """Holds the database's lock for the block: an advisory lock, or for SQLite a locked file beside the database.
+def hold(database: Database, wait: float = 0.0, waiting: Callable[[str], None] | None = None) -> Generator[HeldLock]:
+    """Hold the database's lock for the block: an advisory lock, or for SQLite a locked file beside the database.
 
     Args:
-        database: Which one.
+        database: The database.
         wait: Seconds to wait for another run.
-        waiting: Called once with who holds it, if it waits.
+        waiting: Called once with the holder, if we wait.
 
     Raises:
-        MigrationError: if another run still holds it; names who.
+        MigrationError: if another run still holds the lock; the message names the holder.
         UnknownError: if the server cannot be reached.
     """
     with _file(database, wait, waiting) if database.dialect == "sqlite" else _server(database, wait, waiting) as held:
@@ -56,7 +56,7 @@ def hold(database: Database, wait: float = 0.0, waiting: Callable[[str], None] |
 
 
 def key(database: str) -> int:
-    """PostgreSQL's key: 63 bits of a hash of a name that holds the database's."""
+    """PostgreSQL's key of the advisory lock: 63 bits of a hash of the database's name."""
     return int.from_bytes(sha256(_name(database).encode()).digest()[:8], "big") >> 1
 
 
@@ -125,7 +125,7 @@ _WHO: Final = {
 
 
 @contextmanager
-def _server(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[Held]:
+def _server(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[HeldLock]:
     with database.connect() as connection:
         try:
             for statement in _KEEP[database.dialect]:
@@ -174,7 +174,7 @@ def _until_taken(
 
 
 class _FileLock:
-    """A file beside the database, not the database itself: closing that would free SQLite's own locks."""
+    """Locks a file beside the database. To lock and close the database file itself would free SQLite's own locks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -211,12 +211,12 @@ class _FileLock:
             return "another process"
 
     def free(self) -> None:
-        self._path.unlink(missing_ok=True)  # while locked: whoever opened it looks again
+        self._path.unlink(missing_ok=True)  # unlink while locked: who opened the file checks its identity after locking
         os.close(self._file)
 
 
 @contextmanager
-def _file(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[Held]:
+def _file(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[HeldLock]:
     if fcntl is None:
         raise MigrationError("locking an SQLite database needs flock, which this system lacks: use Linux or macOS")
     lock = _FileLock(database.file.with_name(f"{database.file.name}.{APPLICATION}.lock"))

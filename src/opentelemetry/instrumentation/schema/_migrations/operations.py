@@ -1,4 +1,4 @@
-"""What a migration in Python does, read from its syntax tree: calls of Alembic's operations, and SQL text."""
+"""Reads the syntax tree of a migration in Python: calls of Alembic's operations, and SQL text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 _EXECUTES: Final = frozenset({"execute", "exec_driver_sql", "scalar", "scalars"})
 _WRAPS: Final = frozenset({"text", "dedent", "cleandoc", "DDL"})
-"""Functions that give their first argument back as SQL."""
+"""Functions that return their first argument as SQL."""
 _KEEPS: Final = frozenset({"strip", "lstrip", "rstrip", "format", "replace", "bindparams"})
-"""Methods of a text that leave it the same statement."""
+"""Methods of a string that return the same statement."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,7 +35,7 @@ class Operation(NamedTuple):
 
     @property
     def line(self) -> int:
-        """Where it stands."""
+        """Line number of the call."""
         return self.call.lineno
 
     def argument(self, position: int, *names: str) -> ast.expr | None:
@@ -47,20 +47,20 @@ class Operation(NamedTuple):
     def argument_text(self, position: int, *names: str) -> str:
         """An argument as text: the literal, or the source text of what computes it; empty if there is none."""
         node = self.argument(position, *names)
-        return "" if node is None else source(node)
+        return "" if node is None else source_text(node)
 
 
 def imported_from(node: ast.ImportFrom) -> str:
-    """The module that an import is from; a relative one begins with dots."""
+    """The module of a `from` import; a relative one begins with dots."""
     return f"{'.' * node.level}{node.module or ''}"
 
 
-def source(node: ast.expr) -> str:
-    """A literal text as it is, anything else as source text."""
+def source_text(node: ast.expr) -> str:
+    """The value of a string literal; the source text of anything else."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
 
 
-class Script:
+class MigrationScript:
     """One migration in Python.
 
     Args:
@@ -87,7 +87,7 @@ class Script:
 
     @cached_property
     def modules(self) -> dict[str, str]:
-        """The module that each imported name is from, wherever in the file it is imported."""
+        """Imported name → its module, for imports anywhere in the file."""
         found: dict[str, str] = {}
         for node in ast.walk(self.module):
             if isinstance(node, ast.Import):
@@ -96,8 +96,8 @@ class Script:
                 found.update({each.asname or each.name: imported_from(node) for each in node.names})
         return found
 
-    def reached(self, function: str) -> Iterator[Function]:
-        """A function, and the functions of the file that it and they name, each once."""
+    def reachable_functions(self, function: str) -> Iterator[Function]:
+        """A function, and all functions of the file that it reaches by name, each once."""
         todo, seen = [function], set[str]()
         while todo:
             name = todo.pop()
@@ -108,7 +108,7 @@ class Script:
             todo += [node.id for node in ast.walk(self.functions[name]) if isinstance(node, ast.Name)]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """The names of upgrade and downgrade; with several databases, of each."""
+        """Names of the `upgrade` and `downgrade` functions; with several databases, one pair for each."""
         names = [name for name in self.functions if name == "upgrade" or name.startswith("upgrade_")]
         if "upgrade" not in names:
             yield "upgrade", "downgrade"
@@ -123,7 +123,7 @@ class Script:
         )
 
     def operations(self, function: str) -> Iterator[Operation]:
-        """The calls that a function makes, in the order of the text, with those of the functions that it calls."""
+        """The calls in a function and in the functions that it calls, in the order of the text."""
         yield from self._operations(function, set())
 
     def _operations(self, name: str, entered: set[str]) -> Iterator[Operation]:
@@ -146,7 +146,7 @@ class Script:
                         and isinstance(item.optional_vars, ast.Name)
                     ):
                         table = opened.args[0] if opened.args else _keyword(opened, "table_name")
-                        batches[item.optional_vars.id] = source(table) if table is not None else "?"
+                        batches[item.optional_vars.id] = source_text(table) if table is not None else "?"
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Name):
                     yield from self._operations(node.func.id, entered)

@@ -1,4 +1,4 @@
-"""What the database holds after a run, read on a fresh connection, whatever the run said of itself."""
+"""Reads the database after a run, on a fresh connection, and determines the outcome from it, not from the report."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import snapshot
 from .database import APPLICATION, Database, VersionTable, read_heads, reason
 from .errors import UnknownError
-from .plan import Ended, Plan
+from .plan import Plan, ToolReport
 from .snapshot import Snapshot
 
-Outcome = Literal["applied", "rolled_back", "partial", "failed", "unknown"]
+OutcomeName = Literal["applied", "rolled_back", "partial", "failed", "unknown"]
 
-GONE: Final = 60.0  # s that a session of a dead process may take to end
-_PATIENCE: Final = 2.0  # s until it is ended
+GONE: Final = 60.0  # s that we wait for the session of a dead process to end
+_PATIENCE: Final = 2.0  # s after which we ask the server to end it
 
 
 @dataclass(frozen=True)
-class State:
-    """What a database holds.
+class DatabaseState:
+    """Revisions and schema of a database at one moment.
 
     Attributes:
         heads: Its revisions.
@@ -37,40 +37,40 @@ class State:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunOutcome:
     """How a run ended.
 
     Attributes:
-        outcome: `applied` or `rolled_back`: the target was reached. `failed`: the database is as it was. `partial`: it
-            is between. `unknown`: it could not be read.
-        clean: Whether the schema is exactly that of the revisions that the database holds; None if that is not known.
-        difference: Lines of the schema that are there or missing against those revisions.
+        name: `applied` or `rolled_back`: the target was reached. `failed`: the database is unchanged. `partial`: the
+            database is between the two. `unknown`: the database could not be read.
+        clean: Whether the schema is exactly that of the revisions in the version table; None if that is not known.
+        difference: Lines of the schema that those revisions do not explain: added (`+`) or missing (`-`).
     """
 
-    outcome: Outcome
+    name: OutcomeName
     clean: bool | None
     difference: tuple[str, ...] = ()
 
 
-def read(database: Database, table: VersionTable, sessions: Sequence[int] = ()) -> State:
-    """Reads a database on a fresh connection, after the sessions of a process that has ended are gone.
+def read(database: Database, table: VersionTable, sessions: Sequence[int] = ()) -> DatabaseState:
+    """Read a database on a fresh connection, after the sessions of an ended process are gone.
 
     Raises:
         UnknownError: if it cannot be read, or a session does not end.
     """
     if database.dialect == "sqlite" and not database.file.exists():
-        return State((), ())
+        return DatabaseState((), ())
     with database.connect() as connection:
         try:
             _wait_until_gone(connection, database, sessions)
             heads = read_heads(connection, table)
-            return State(heads, snapshot.take(connection, table))
+            return DatabaseState(heads, snapshot.take(connection, table))
         except SQLAlchemyError as error:
             raise UnknownError(f"cannot read the schema of {database}: {reason(error)}") from error
 
 
 def _wait_until_gone(connection: Connection, database: Database, sessions: Sequence[int]) -> None:
-    """A server finishes the statement of a dead client: until then nobody knows what the database will hold."""
+    """Wait for sessions to end: a server finishes the statement of a dead client, which still changes the database."""
     if not sessions or database.dialect == "sqlite":
         return
     if database.dialect == "postgresql":
@@ -107,26 +107,26 @@ _POSTGRESQL: Final = (
 _MYSQL: Final = ("SELECT id FROM information_schema.processlist WHERE id IN :ids", "KILL {id}")
 
 
-def judge(plan: Plan, before: State, ended: Ended, after: State) -> Verdict:
-    """What a run did, from what the database held before and holds after."""
-    expected = _schema_of(after.heads, plan, before, ended)
+def determine(plan: Plan, before: DatabaseState, report: ToolReport, after: DatabaseState) -> RunOutcome:
+    """Determine the outcome of a run by comparing the database before and after it."""
+    expected = _schema_of(after.heads, plan, before, report)
     difference = tuple(snapshot.difference(expected, after.schema)) if expected is not None else ()
     clean = None if expected is None else not difference
     if after.heads == tuple(sorted(plan.after)):
-        return Verdict("applied" if plan.direction == "upgrade" else "rolled_back", clean, difference)
-    if ended.dirty:
+        return RunOutcome("applied" if plan.direction == "upgrade" else "rolled_back", clean, difference)
+    if report.dirty:
         clean = False
     if after.heads == before.heads and clean:
-        return Verdict("failed", True)
-    return Verdict("partial", clean, difference)
+        return RunOutcome("failed", True)
+    return RunOutcome("partial", clean, difference)
 
 
-def _schema_of(heads: tuple[str, ...], plan: Plan, before: State, ended: Ended) -> Snapshot | None:
-    """The schema when the database came to these revisions: before the run, or after the last step that led there."""
+def _schema_of(heads: tuple[str, ...], plan: Plan, before: DatabaseState, report: ToolReport) -> Snapshot | None:
+    """The expected schema at some revisions: as it was before the run, or after the last step that reached them."""
     if heads == tuple(sorted(before.heads)) and heads != tuple(sorted(plan.after)):
         return before.schema
     lines, found = {*before.schema}, None
-    for reached, known, gone, new in ended.snapshots:
+    for reached, known, gone, new in report.snapshots:
         if not known:
             return None
         lines = (lines - {*gone}) | {*new}

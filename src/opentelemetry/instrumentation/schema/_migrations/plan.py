@@ -1,4 +1,4 @@
-"""What a run would do: its steps in order, each with its SQL, its class and what it could lose."""
+"""The plan of a run: its steps in order, each with its SQL, its class and the data that it could lose."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .errors import MigrationError
 
 Direction = Literal["upgrade", "downgrade"]
 
-Kind = Literal["reversible", "destructive", "irreversible", "fake-reversible", "unknown"]
+StepKind = Literal["reversible", "destructive", "irreversible", "fake-reversible", "unknown"]
 """The class of a step.
 
 `reversible`: its downgrade undoes it, and the step itself loses nothing. `destructive`: the step, in the direction of
 the run, drops, empties, overwrites or narrows what may hold data. `irreversible`: there is no downgrade, or it raises.
 `fake-reversible`: the downgrade does nothing where the upgrade does something. `unknown`: it reads rows, imports
-settings or asks the dialect, so what it does is not known before it runs; never rolled back by itself.
+settings or asks the dialect, so nobody knows what it does before it runs; the guard never rolls it back.
 """
 
-SAFE: Final[tuple[Kind, ...]] = ("reversible", "destructive")
-"""What may be rolled back without a person, where `destructive` steps were counted and lose no row."""
+SAFE: Final[tuple[StepKind, ...]] = ("reversible", "destructive")
+"""Classes that the guard may roll back by itself; a `destructive` step only if we counted its rows and none is lost."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a step could lose.
+    """Data that a step could lose.
 
     Attributes:
         action: `drop table`, `drop column`, `truncate`, `delete`, `overwrite`, `convert` or `drop schema`.
         table: With its schema, as the step names it.
-        column: None for whole rows.
-        schema: Of the table; None is the connection's default.
+        column: The column; None if whole rows are lost.
+        schema: The table's database schema; None is the connection's default.
         type: The new type of a column that is converted.
     """
 
@@ -59,16 +59,16 @@ class Step:
     """One revision, applied or reverted.
 
     Attributes:
-        revision: Its id.
-        down: The revisions that it follows.
-        title: Its first line of prose, or its file's name.
-        file: Where it is.
-        sha256: Of the file.
-        sql: What it would run; None where that is not known before it runs.
+        revision: Id of the revision.
+        down: Its down revisions.
+        title: First line of its docstring, or the name of its file.
+        file: Path of its file.
+        sha256: SHA-256 of the file.
+        sql: The SQL that it would run; None if nobody knows that before it runs.
         kind: Its class in the direction of the plan.
         why: The reason of the class.
-        losses: What it could lose in the direction of the plan.
-        notes: What else is worth saying: it touches the version table, or calls `create_all`.
+        losses: Data that it could lose in the direction of the plan.
+        notes: Remarks, such as: it touches the version table, or calls `create_all`.
         autocommit: Whether it, or a part of it, runs outside of a transaction.
     """
 
@@ -78,7 +78,7 @@ class Step:
     file: Path
     sha256: str
     sql: str | None
-    kind: Kind
+    kind: StepKind
     why: str = ""
     losses: tuple[Loss, ...] = ()
     notes: tuple[str, ...] = ()
@@ -87,17 +87,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run would do.
+    """The steps that a run would take, and where they lead.
 
     Attributes:
         tool: `alembic` or `dbmate`.
-        database: Which database, as the tool itself would open it.
-        table: Where the tool keeps the revision.
+        database: The database, as the tool itself would open it.
+        table: The version table.
         direction: `upgrade` or `downgrade`.
         before: The revisions that the database holds now.
-        after: Those that it would hold.
-        steps: In the order in which they would run.
-        transaction: What one transaction holds: the whole `run`, one `step`, or `none` where the database commits each
+        after: The revisions that it would hold after the run.
+        steps: The steps in the order in which they would run.
+        transaction: The scope of one transaction: the whole `run`, one `step`, or `none` if the database commits each
             change of a table by itself.
     """
 
@@ -117,17 +117,17 @@ class Plan:
 
     @property
     def sha256(self) -> str:
-        """Of what would be run where; the same as long as neither database nor files change."""
+        """SHA-256 of the plan: it stays the same until the database or the files change."""
         steps = [[step.revision, step.sha256] for step in self.steps]
         what = [self.tool, self.database.identity, str(self.table), self.direction, self.before, self.after, steps]
         return sha256(json.dumps(what).encode()).hexdigest()
 
-    def worst(self, kinds: Sequence[Kind]) -> list[Step]:
-        """The steps of some classes."""
+    def steps_of(self, kinds: Sequence[StepKind]) -> list[Step]:
+        """The steps whose class is one of `kinds`."""
         return [step for step in self.steps if step.kind in kinds]
 
     def as_data(self) -> dict[str, Any]:
-        """The plan for machines."""
+        """The plan as JSON data."""
         return {
             "tool": self.tool,
             "database": self.database.identity,
@@ -155,27 +155,27 @@ class Plan:
 
 
 DUMP: Final = "dump"
-"""The error of a run whose steps are done, and after which the file of the schema could not be written."""
+"""The error of a run whose steps are done, but whose schema file could not be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How the tool's process ended: what it said, which need not be what the database holds.
+class ToolReport:
+    """What the tool's process reported. The database may hold something else: `outcome` reads that.
 
     Attributes:
-        completed: The revisions whose step it completed, in order; a transaction may have undone them since.
+        completed: The revisions whose step completed, in order; a transaction may have undone them since.
         failed: The revision whose step failed.
         error: Class of the error, and the database's code.
         message: One line for people; may hold values.
-        lock_timeout: Whether a lock was not to be had in time.
-        refused: What the step would have lost, where it was stopped before.
-        changed: Whether database or files were not as planned, so that nothing was run.
-        snapshots: After each completed step: the heads, whether the schema could be read, and which of its lines went
-            and came.
-        dirty: Whether the step that did not complete changed rows that no transaction brings back.
+        lock_timeout: Whether a lock was not granted in time.
+        refused: The data that the step would have lost, if we stopped the step for it.
+        changed: Whether database or files differed from the plan, so that nothing was run.
+        snapshots: After each completed step: the heads, whether the schema could be read, the lines of the schema that
+            are gone, and the lines that are new.
+        dirty: Whether the step that did not complete changed rows that no transaction restores.
         killed: The signal that ended the process.
-        sessions: The server's ids of the sessions that it opened.
-        stderr: The end of what the tool printed.
+        sessions: The server's ids of the sessions that the process opened.
+        stderr: The end of the tool's stderr.
     """
 
     completed: tuple[str, ...] = ()
@@ -193,17 +193,17 @@ class Ended:
 
     @property
     def ok(self) -> bool:
-        """Whether it said that all went well."""
+        """Whether the process reported success."""
         return self.error is None and self.killed is None and self.refused is None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may take and lose.
+    """Limits of a run: how long statements may take, and which tables may lose rows.
 
     Attributes:
         lock_timeout: Seconds that a statement waits for a lock.
-        statement_timeout: Seconds that a statement runs; None is as long as it takes.
+        statement_timeout: Seconds that a statement may run; None is no limit.
         lossy: Tables that may lose rows; None is every table.
     """
 
@@ -212,22 +212,22 @@ class Limits:
     lossy: frozenset[str] | None = frozenset()
 
     def may_lose(self, loss: Loss) -> bool:
-        """Whether it was said that these rows may be lost."""
+        """Whether the user accepted that these rows are lost."""
         return self.lossy is None or bool({loss.name, loss.table} & self.lossy)
 
 
 Event = Callable[[str, dict[str, Any]], None]
-"""Called with what happens during a run: `session` (id), `step` (revision, number), `applied` (revision), `idle`."""
+"""Called with each event of a run: `session` (id), `step` (revision, number), `applied` (revision), `idle`."""
 
 
-class Standing(NamedTuple):
-    """Where a database stands.
+class DatabaseRevisions(NamedTuple):
+    """The revisions that a database has applied.
 
     Attributes:
-        database: Which, as the tool itself would open it.
-        table: Where the tool keeps the revision.
-        heads: The revisions that it holds; of DBMate all versions.
-        applied: Those that are applied below them, the newest first.
+        database: The database, as the tool itself would open it.
+        table: The version table.
+        heads: The revisions in the version table; for DBMate, all versions.
+        applied: The applied revisions below the heads, the newest first.
     """
 
     database: Database
@@ -240,10 +240,10 @@ class MissingRevisionError(MigrationError):
     """The database holds revisions that this checkout has no file of.
 
     Attributes:
-        database: Which.
+        database: The database.
         table: Its version table.
-        missing: The revisions.
-        heads: Of this checkout.
+        missing: The revisions without a file.
+        heads: The heads of this checkout.
     """
 
     def __init__(
@@ -256,8 +256,8 @@ class MissingRevisionError(MigrationError):
         self.database, self.table, self.missing, self.heads = database, table, missing, heads
 
 
-def named(heads: Sequence[str], tool: str) -> str:
-    """Revisions as a person names them: DBMate's newest version stands for those before it; `base` is none."""
+def format_heads(heads: Sequence[str], tool: str) -> str:
+    """Format revisions for people: for DBMate the newest version alone; `base` if there are none."""
     if not heads:
         return "base"
     return max(heads) if tool == "dbmate" else ", ".join(heads)
@@ -269,29 +269,29 @@ class Tool(Protocol):
     name: str
 
     def plan(self, direction: Direction, target: str | None) -> Plan:
-        """Reads the database and the files, and says what would be done; changes nothing.
+        """Read the database and the files, and plan a run; change nothing.
 
         Args:
-            direction: Up or down.
-            target: As the tool writes it, relative too; None is the newest revision for an upgrade.
+            direction: `upgrade` or `downgrade`.
+            target: As the tool writes it, also relative such as `+1`; None is the newest revision for an upgrade.
 
         Raises:
             MigrationError: if there is no such target, or a file is missing.
-            RefusedError: if it is not clear what would be rolled back.
+            RefusedError: if it is ambiguous which branch to roll back.
             UnknownError: if the database cannot be read.
         """
         ...
 
-    def run(self, plan: Plan, limits: Limits, event: Event) -> Ended:
-        """Runs a plan in a process of its own, if database and files are as they were when it was made.
+    def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
+        """Run a plan in a process of its own, unless database or files changed since the plan was made.
 
         Raises:
-            MigrationError: if they are not.
+            MigrationError: if they changed.
         """
         ...
 
-    def rehearse(self, event: Event) -> Ended:
-        """Takes each revision up, down and up again, on an empty database.
+    def rehearse(self, event: Event) -> ToolReport:
+        """Run each revision up, down and up again, on an empty database.
 
         Args:
             event: Called with `step` (revision, way, number, total) before each, and `stop` (revision, way, difference,
@@ -302,8 +302,8 @@ class Tool(Protocol):
         """
         ...
 
-    def state(self) -> Standing:
-        """Reads where the database stands."""
+    def read_revisions(self) -> DatabaseRevisions:
+        """Read the revisions that the database has applied."""
         ...
 
     def files(self) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""A tool's process: its own process group, events as lines of JSON, and an end that a signal to us brings about."""
+"""Runs a tool in a process group of its own, reads events as lines of JSON, and passes signals on to it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
 
-POLL: Final = 0.25  # s between two looks at what else there is to do
+POLL: Final = 0.25  # s between two calls of `idle`
 GRACE: Final = 5.0  # s that an interrupted process has to end by itself
-_STDERR: Final = 20_000  # bytes of it that are read
+_STDERR: Final = 20_000  # bytes of stderr that we read, from its end
 
 
 class Interrupts:
-    """Notes SIGINT and SIGTERM instead of raising in the middle of something; made by `interrupts()`.
+    """Remembers SIGINT and SIGTERM instead of raising in the middle of a run; `catch_interrupts` creates it.
 
     Attributes:
         received: The first signal that came.
@@ -36,7 +36,7 @@ class Interrupts:
         self._process: subprocess.Popen[bytes] | None = None
 
     def note(self, number: int, _: FrameType | None = None) -> None:
-        """A signal came."""
+        """Handle a signal: remember the first one, and pass each on as SIGINT to the process."""
         if self.received is None:
             self.received = number
         if self._process is not None and self._process.poll() is None:
@@ -44,7 +44,7 @@ class Interrupts:
 
     @contextmanager
     def ending(self, process: subprocess.Popen[bytes]) -> Generator[None]:
-        """A signal ends this process while the block runs."""
+        """Pass signals on to this process while the block runs."""
         self._process = process
         if self.received is not None:
             _signal(process, signal.SIGINT)
@@ -55,8 +55,8 @@ class Interrupts:
 
 
 @contextmanager
-def interrupts() -> Generator[Interrupts]:
-    """Notes signals for the block; the handlers that were there are back afterwards."""
+def catch_interrupts() -> Generator[Interrupts]:
+    """Remember signals during the block; restore the previous handlers afterwards."""
     found = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield found
@@ -69,12 +69,12 @@ def interrupts() -> Generator[Interrupts]:
             signal.signal(number, handler)
 
 
-class Output:
-    """What a process left behind.
+class ProcessExit:
+    """How a process ended.
 
     Attributes:
-        code: Its exit code; negative is the signal that ended it.
-        stderr: The end of what it printed there.
+        code: Its exit code; a negative one is the signal that ended it.
+        stderr: The end of its stderr.
     """
 
     code: int = 0
@@ -88,18 +88,19 @@ def events(
     interrupts: Interrupts | None,
     idle: Callable[[], None] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> tuple[Iterator[dict[str, Any]], Output]:
-    """Starts a process, writes it a request and gives the events that it answers; afterwards, how it ended.
+) -> tuple[Iterator[dict[str, Any]], ProcessExit]:
+    """Start a process, send it a request, and return its events and, after the last event, how it ended.
 
     Args:
-        command: The program.
-        request: A line of JSON on its stdin, which stays open: the process ends when we do. None writes nothing.
-        directory: Where it runs.
-        interrupts: What ends it early.
-        idle: Is called every `POLL` s.
-        environment: Its variables; ours by default.
+        command: Program and arguments.
+        request: Written to its stdin as a line of JSON. stdin stays open, so the process notices when we die. None
+            writes nothing.
+        directory: Working directory.
+        interrupts: Signals that end it early.
+        idle: Called every `POLL` s.
+        environment: Environment variables; ours by default.
     """
-    output = Output()
+    output = ProcessExit()
 
     def run() -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryFile() as stderr:
@@ -110,7 +111,7 @@ def events(
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                start_new_session=True,  # Ctrl-C at the terminal comes to us alone, and we pass it on
+                start_new_session=True,  # Ctrl-C at the terminal reaches us alone, and we pass it on
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             try:
@@ -146,7 +147,7 @@ _LIBC: Final[Any] = ctypes.CDLL(None) if sys.platform == "linux" else None  # lo
 
 
 def _die_with_parent() -> None:
-    """Our lock is free when we are killed, so what we started must not go on without it."""
+    """Let the kernel kill the child with us: our death frees the lock, and the child must not go on without it."""
     if _LIBC is not None:
         _LIBC.prctl(_DEATH_SIGNAL, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Where a run of migrations comes from: the commit that is checked out, and the CI run. Git is not run."""
+"""Finds the commit and the CI run that a migration comes from, without running Git."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 _HASH: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_FILE: Final = 10_000_000
-"""Bytes of `packed-refs` that are read; a larger repository has a commit in its CI's variables, or none."""
+"""Bytes of `packed-refs` that we read; for a larger one the commit comes from the CI's variables, or is unknown."""
 
 _COMMITS: Final = (
     "GITHUB_SHA",
@@ -37,11 +37,11 @@ _RUNS: Final = (
 
 
 def commit(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """The commit that a folder of migrations is checked out at, else that the CI names; empty if neither is known.
+    """Return the commit that is checked out in a folder, else the one that the CI names; empty if both are unknown.
 
     Args:
-        folder: In a Git work tree or not. Git is not run.
-        environment: Where the CI's variables are looked up.
+        folder: A folder, in a Git work tree or not.
+        environment: Environment with the CI's variables.
     """
     try:
         found = _checked_out(folder.resolve())
@@ -53,7 +53,7 @@ def commit(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def pipeline_run(environment: Mapping[str, str] = os.environ) -> str:
-    """The id of the CI run that this process belongs to; empty outside of one."""
+    """Return the id of the CI run of this process; empty outside a CI run."""
     return next((value for name in _RUNS if (value := environment.get(name, ""))), "")
 
 

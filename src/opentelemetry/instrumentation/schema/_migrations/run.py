@@ -1,4 +1,4 @@
-"""Runs a plan: under the lock, recorded before and after, judged by what the database holds."""
+"""Runs a plan under the database's lock, and records it in the history before and after."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Final
 
 from . import losses, mutex, outcome
 from .errors import MigrationError, RefusedError, UnknownError
-from .history import History, Run
-from .locks import Watch
-from .outcome import State, Verdict
-from .plan import Direction, Ended, Event, Limits, Plan, Step, Tool
+from .history import HistoryFile, RunRecord
+from .lock_waits import LockWatcher
+from .outcome import DatabaseState, RunOutcome
+from .plan import Direction, Event, Limits, Plan, Step, Tool, ToolReport
 from .process import Interrupts
-from .telemetry import Runs, Target
+from .telemetry import RunRecorder, Target
 
 RETRIES: Final = 3
-PAUSE: Final = 10.0  # s between two tries, give or take a fifth
+PAUSE: Final = 10.0  # s between two tries, varied by up to a fifth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,14 @@ class Options:
     """How a plan is run.
 
     Attributes:
-        limits: What it may take and lose.
+        limits: Time-outs, and tables that may lose rows.
         wait: Seconds to wait for another run.
-        retries: Tries after the first that a lock time-out is worth.
-        pause: Seconds between them.
-        accepted: Revisions that are rolled back although their downgrade does nothing, or nobody knows what.
-        commit: Of the checkout.
-        image: Of the release.
-        by_guard: Whether the guard asks.
+        retries: Further tries after a lock time-out.
+        pause: Seconds between two tries.
+        accepted: Revisions to roll back although their downgrade does nothing, or has unknown effects.
+        commit: Commit of the checkout.
+        image: Image of the release.
+        by_guard: Whether the guard started the run.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -48,41 +48,43 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class RunResult:
     """How a run ended.
 
     Attributes:
-        plan: What was to be run.
-        verdict: What the database holds, as a word.
-        before: What it held.
-        after: What it holds; None if that could not be read.
-        ended: What the tool's process said last.
+        plan: The plan of the run.
+        outcome: What the database says about the run.
+        before: The database before the run.
+        after: The database after the run; None if it could not be read.
+        report: The report of the tool's process in the last try.
         duration: Seconds.
         unread: Why the database could not be read.
         unrecorded: Why the end of the run is not in the history.
     """
 
     plan: Plan
-    verdict: Verdict
-    before: State
-    after: State | None
-    ended: Ended
+    outcome: RunOutcome
+    before: DatabaseState
+    after: DatabaseState | None
+    report: ToolReport
     duration: float
     unread: str | None = None
     unrecorded: str | None = None
 
     @property
     def reached(self) -> bool:
-        """Whether the database is where the plan was to bring it."""
-        return self.verdict.outcome in ("applied", "rolled_back")
+        """Whether the database is at the target of the plan."""
+        return self.outcome.name in ("applied", "rolled_back")
 
 
 Say = Callable[[str], None]
 
 
 @contextmanager
-def locked(tool: Tool, direction: Direction, target: str | None, options: Options, say: Say) -> Generator[Plan]:
-    """Holds the database's lock with a plan that was made, or still holds, under it.
+def plan_under_lock(
+    tool: Tool, direction: Direction, target: str | None, options: Options, say: Say
+) -> Generator[Plan]:
+    """Make a plan and take the database's lock; plan again if another run changed the database in between.
 
     Raises:
         MigrationError: as `Tool.plan` and `mutex.hold` do.
@@ -99,8 +101,8 @@ def locked(tool: Tool, direction: Direction, target: str | None, options: Option
             say("the lock was lost during the run (was the server restarted?): another run may have begun meanwhile")
 
 
-def check(plan: Plan, options: Options) -> None:
-    """Refuses what nothing undoes, and what would lose rows.
+def refuse_unsafe(plan: Plan, options: Options) -> None:
+    """Refuse a plan with steps that no downgrade undoes, or that would lose rows.
 
     Raises:
         RefusedError: with the step, and with table, column and number.
@@ -109,7 +111,7 @@ def check(plan: Plan, options: Options) -> None:
     for step in plan.steps:
         if plan.direction == "downgrade" and step.revision not in options.accepted:
             _refuse(step)
-    lost = estimate(plan, options.limits)
+    lost = estimate_losses(plan, options.limits)
     if lost:
         tables = sorted({each[1] for each in lost})
         raise RefusedError(
@@ -136,10 +138,10 @@ def _refuse(step: Step) -> None:
         )
 
 
-def estimate(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
-    """What the plan would lose as far as tables are there now: the sentence and the table of each loss.
+def estimate_losses(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
+    """Count the rows that a plan would lose, in the tables that exist now: sentence and table of each loss.
 
-    Tables that an earlier step of the plan changes are counted again right before the step that loses them.
+    Alembic's process counts again right before each step, since earlier steps of the plan may change the tables.
 
     Raises:
         UnknownError: if the rows cannot be counted.
@@ -166,22 +168,22 @@ def estimate(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
 def execute(
     tool: Tool,
     plan: Plan,
-    history: History,
+    history: HistoryFile,
     options: Options,
     say: Say,
     interrupts: Interrupts | None = None,
-    runs: Runs | None = None,
-) -> Result:
-    """Runs a plan that was checked, under a lock that the caller holds.
+    runs: RunRecorder | None = None,
+) -> RunResult:
+    """Run a checked plan under a lock that the caller holds.
 
     Args:
-        tool: Runs it.
-        plan: Was made under the same lock.
-        history: Where the run is recorded.
-        options: How it is run.
+        tool: The migration tool.
+        plan: A plan that was made under the same lock.
+        history: The file in which the run is recorded.
+        options: Limits, retries and facts to record.
         say: Prints progress.
-        interrupts: What ends it early.
-        runs: Records its telemetry.
+        interrupts: Signals that end the run early.
+        runs: Records telemetry of the run.
 
     Raises:
         MigrationError: if nothing was run: the history cannot be written, or the database not read before.
@@ -191,7 +193,7 @@ def execute(
         raise MigrationError(f"{plan.database} is at another revision than planned: run the command again")
     if interrupts is not None and interrupts.received is not None:
         raise MigrationError("interrupted before anything was run")
-    run = history.start(
+    run = history.record_start(
         database=plan.database.identity,
         table=str(plan.table),
         tool=plan.tool,
@@ -213,14 +215,14 @@ def execute(
         elif traced is not None and name == "applied":
             traced.end_step()
         elif traced is not None and name == "statement":
-            traced.statement(facts["verb"], facts["began"], facts["ended"], facts["failed"])
+            traced.record_statement(facts["verb"], facts["began"], facts["ended"], facts["failed"])
 
     result = _attempts(tool, plan, before, options, say, interrupts, trace)
     if traced is not None:
-        outcome_ = result.verdict.outcome
-        traced.end(None if outcome_ == "unknown" else outcome_, _error(result.ended))
+        outcome_ = result.outcome.name
+        traced.end(None if outcome_ == "unknown" else outcome_, _error(result.report))
     took = time.monotonic() - began
-    return _recorded(replace(result, plan=plan, before=before, duration=took), history, run)
+    return _record_finish(replace(result, plan=plan, before=before, duration=took), history, run)
 
 
 def _target(plan: Plan) -> Target:
@@ -231,28 +233,28 @@ def _target(plan: Plan) -> Target:
     return Target(plan.tool, Target.namespaced(plan.database.name, plan.table.schema or "", default), dialect)
 
 
-def _error(ended: Ended) -> BaseException | None:
-    """What the tool's process raised, for its class and its code: the object itself stayed there."""
-    if ended.error is None:
+def _error(report: ToolReport) -> BaseException | None:
+    """Rebuild the error of the tool's process with its class and code; the object itself stayed in that process."""
+    if report.error is None:
         return None
-    name, _, code = ended.error.partition(" ")
+    name, _, code = report.error.partition(" ")
     return type(name, (Exception,), {"sqlstate": code})()
 
 
 def _attempts(
     tool: Tool,
     plan: Plan,
-    before: State,
+    before: DatabaseState,
     options: Options,
     say: Say,
     interrupts: Interrupts | None,
     trace: Event,
-) -> Result:
+) -> RunResult:
     attempt, tries = 0, options.retries
     while True:
         result = _attempt(tool, plan, before, options, say, trace)
         attempt += 1
-        if not result.ended.lock_timeout or result.reached or result.after is None:
+        if not result.report.lock_timeout or result.reached or result.after is None:
             return result
         why_not = _no_retry(plan, result)
         if why_not:
@@ -264,18 +266,18 @@ def _attempts(
         say(f"trying again in {pause:.0f} s ({attempt} of {tries})")
         if not _sleep(pause, interrupts):
             return result
-        done = set(result.ended.completed) if plan.transaction == "step" else set[str]()
+        done = set(result.report.completed) if plan.transaction == "step" else set[str]()
         steps = tuple(step for step in plan.steps if step.revision not in done)
         plan, before = replace(plan, before=result.after.heads, steps=steps), result.after
 
 
-def _no_retry(plan: Plan, result: Result) -> str | None:
-    failed = next((step for step in plan.steps if step.revision == result.ended.failed), None)
+def _no_retry(plan: Plan, result: RunResult) -> str | None:
+    failed = next((step for step in plan.steps if step.revision == result.report.failed), None)
     if plan.transaction == "none":
         return "the step was not rolled back as a whole"
     if failed is None or failed.autocommit:
         return "the step commits before its end"
-    return None if result.verdict.clean else "the database is not as it was before the step"
+    return None if result.outcome.clean else "the database is not as it was before the step"
 
 
 def _sleep(seconds: float, interrupts: Interrupts | None) -> bool:
@@ -287,8 +289,8 @@ def _sleep(seconds: float, interrupts: Interrupts | None) -> bool:
     return True
 
 
-def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say, trace: Event) -> Result:
-    watch = Watch(plan.database)
+def _attempt(tool: Tool, plan: Plan, before: DatabaseState, options: Options, say: Say, trace: Event) -> RunResult:
+    watch = LockWatcher(plan.database)
     total = len(plan.steps)
 
     def on_event(name: str, facts: dict[str, Any]) -> None:
@@ -300,42 +302,42 @@ def _attempt(tool: Tool, plan: Plan, before: State, options: Options, say: Say, 
 
     began = time.monotonic()
     try:
-        ended = tool.run(plan, options.limits, on_event)
+        report = tool.run(plan, options.limits, on_event)
     finally:
         watch.close()
-    if ended.lock_timeout:
-        waited = f"lock time-out after {options.limits.lock_timeout:g} s in {ended.failed or 'the run'}"
+    if report.lock_timeout:
+        waited = f"lock time-out after {options.limits.lock_timeout:g} s in {report.failed or 'the run'}"
         say(f"{waited}: {watch.message()}")
     unread: str | None = None
-    after: State | None = None
+    after: DatabaseState | None = None
     try:
-        after = outcome.read(plan.database, plan.table, ended.sessions)
-        verdict = outcome.judge(plan, before, ended, after)
+        after = outcome.read(plan.database, plan.table, report.sessions)
+        found = outcome.determine(plan, before, report, after)
     except UnknownError as error:
-        unread, verdict = str(error), Verdict("unknown", None)
+        unread, found = str(error), RunOutcome("unknown", None)
     took = time.monotonic() - began
-    return Result(plan=plan, verdict=verdict, before=before, after=after, ended=ended, duration=took, unread=unread)
+    return RunResult(plan=plan, outcome=found, before=before, after=after, report=report, duration=took, unread=unread)
 
 
-def _recorded(result: Result, history: History, run: Run) -> Result:
+def _record_finish(result: RunResult, history: HistoryFile, run: RunRecord) -> RunResult:
     try:
-        history.finish(
+        history.record_finish(
             run,
-            result.verdict.outcome,
+            result.outcome.name,
             result.after.heads if result.after is not None else None,
             result.duration,
-            result.ended.error,
+            result.report.error,
         )
-    except MigrationError as error:  # the disk filled meanwhile: what the database holds must be said all the same
+    except MigrationError as error:  # the disk is full by now: the user must still learn the state of the database
         return replace(result, unrecorded=str(error))
     return result
 
 
-def way_back(plan: Plan, result: Result) -> str | None:
-    """Why the database cannot be brought back to where the run began without a person; None if it can."""
+def rollback_obstacle(plan: Plan, result: RunResult) -> str | None:
+    """Why we cannot roll the database back to the start of the run without a person; None if we can."""
     if result.after is None:
         return "what the database holds is not known"
-    if not result.verdict.clean:
+    if not result.outcome.clean:
         return "the database is between two revisions"
     if result.after.heads == tuple(sorted(plan.before)):
         return "it is there already"

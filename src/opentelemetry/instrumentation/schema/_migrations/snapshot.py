@@ -1,4 +1,4 @@
-"""What a database's schema is, as sorted lines that can be compared and read: tables, columns, constraints, indexes."""
+"""A database schema as sorted lines, to compare and to read: tables, columns, constraints, indexes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .database import VersionTable
 
 Snapshot = tuple[str, ...]
-"""Sorted lines; the version table is left out."""
+"""Sorted lines, without the version table."""
 
 _POSTGRESQL: Final = """
 WITH spaces AS (
@@ -99,7 +99,7 @@ SELECT table_name, concat('check ', constraint_name, ' ', check_clause)
 
 
 def take(connection: Connection, table: VersionTable) -> Snapshot:
-    """The schema as this connection sees it; the tool's version table is left out.
+    """Read the schema as this connection sees it, without the tool's version table.
 
     Raises:
         SQLAlchemyError: if the catalog cannot be read.
@@ -116,18 +116,18 @@ def take(connection: Connection, table: VersionTable) -> Snapshot:
     return tuple(sorted({f"{name}: {what}" for name, what in lines if name.rpartition(".")[2] != table.name}))
 
 
-def tables(snapshot: Snapshot) -> list[str]:
-    """What is there of an application's: all but schemas and extensions, which a server may bring."""
+def application_lines(snapshot: Snapshot) -> list[str]:
+    """The lines that belong to an application: all but schemas and extensions, which a server may have by itself."""
     return [line for line in snapshot if not line.endswith((": schema", ": extension"))]
 
 
 def digest(snapshot: Snapshot) -> str:
-    """The same for the same schema."""
+    """SHA-256 of a snapshot."""
     return sha256("\n".join(snapshot).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def difference(before: Snapshot, after: Snapshot) -> list[str]:
-    """Lines that one has and the other has not: `-` was there, `+` is new."""
+    """Lines that only one snapshot has: `-` for removed ones, `+` for new ones."""
     gone, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
     return [f"- {line}" for line in gone] + [f"+ {line}" for line in new]
 
@@ -137,7 +137,7 @@ def _rows(connection: Connection, sql: str) -> list[tuple[str, str]]:
 
 
 def _sqlite(connection: Connection) -> Iterator[tuple[str, str]]:
-    """By what SQLite makes of the text: a table that batch mode copied has another text and the same columns."""
+    """Read columns by PRAGMA: a table that batch mode copied has another CREATE text for the same columns."""
     masters = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").all()
     for kind, name, table, sql in masters:
         if name.startswith("sqlite_"):

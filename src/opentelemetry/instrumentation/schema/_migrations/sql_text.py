@@ -1,4 +1,4 @@
-"""What SQL text does to rows: parsed, not matched, so that a word in a string or a comment is none."""
+"""Parses SQL to find what it does to rows. A regular expression would be misled by strings and comments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 
 from .plan import Loss
 
-logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot parse is said by us
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # we report ourselves what it cannot parse
 
 DIALECTS: Final = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 
@@ -47,10 +47,10 @@ class Effects:
     """What statements do to rows.
 
     Attributes:
-        losses: What they could lose.
-        unknown: Why it is not known what they do.
-        notes: What else is worth saying.
-        statements: How many there are, but for those of transactions.
+        losses: Data that they could lose.
+        unknown: Reasons why we do not know what they do.
+        notes: Remarks for the plan.
+        statements: Number of statements, without BEGIN and COMMIT.
     """
 
     losses: list[Loss] = field(default_factory=list["Loss"])
@@ -59,20 +59,20 @@ class Effects:
     statements: int = 0
 
     def add(self, other: Effects) -> None:
-        """Takes in what further statements do."""
+        """Add the effects of further statements."""
         for mine, theirs in ((self.unknown, other.unknown), (self.notes, other.notes)):
             mine.extend(each for each in theirs if each not in mine)
         self.losses.extend(loss for loss in other.losses if loss not in self.losses)
         self.statements += other.statements
 
 
-def effects(sql: str, dialect: str, version_table: str) -> Effects:
-    """What SQL text does.
+def read_effects(sql: str, dialect: str, version_table: str) -> Effects:
+    """Read the effects of SQL text.
 
     Args:
         sql: One statement or several.
         dialect: SQLAlchemy's name of the dialect.
-        version_table: The tool's own table; a migration should leave it alone.
+        version_table: The tool's own table, which a migration should not touch.
     """
     found = Effects()
     try:

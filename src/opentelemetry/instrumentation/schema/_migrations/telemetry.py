@@ -1,7 +1,8 @@
-"""Runs of a migration tool as spans and gauges, whoever starts them: Alembic itself, or `otel-schema`.
+"""Records runs of a migration tool as spans and gauges, whether Alembic itself or `otel-schema` starts them.
 
-A run is a span, current while it runs, so that the spans of its statements are below it; each step is a child. How the
-run ended is on the span, and is a point of the gauges `schema.migration.last_run.*`. Nothing here raises.
+A run is a span, and each step is a child span. The span is the current one while the run lasts, so spans of its
+statements become its descendants. The outcome of a run is on the span and in the gauges `schema.migration.last_run.*`.
+Nothing here raises.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from . import provenance
 COMPONENT: Final = "migrations"
 _MAX_CAUSES: Final = 10
 MAX_POINTS: Final = 200
-"""Points of one gauge: an app that migrates each tenant's database has one per tenant. The latest stay."""
+"""Attribute sets of one gauge, the latest ones: an app that migrates a database per tenant has one per tenant."""
 
 
 class Target(NamedTuple):
-    """What is migrated, by what.
+    """The migrated database and the tool.
 
     Attributes:
         tool: `alembic` or `dbmate`.
         namespace: `db.namespace`; empty if it is not known.
-        system: `db.system.name`; likewise.
+        system: `db.system.name`; empty if it is not known.
     """
 
     tool: str
@@ -46,54 +47,54 @@ class Target(NamedTuple):
         return namespace(database, schema, default)
 
     @property
-    def labels(self) -> dict[str, Any]:
-        """The attributes that a gauge has of it."""
-        labels = {semconv.MIGRATION_TOOL: self.tool}
-        return labels | ({semconv.DB_NAMESPACE: clean(self.namespace)} if self.namespace else {})
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that identify the target on a gauge."""
+        attributes = {semconv.MIGRATION_TOOL: self.tool}
+        return attributes | ({semconv.DB_NAMESPACE: clean(self.namespace)} if self.namespace else {})
 
 
-class Runs:
+class RunRecorder:
     """Records the runs of one process.
 
     Args:
         tracer: Makes the spans.
-        off: Whether none is to be made now.
+        off: Returns whether spans are switched off now.
     """
 
     def __init__(self, tracer: Tracer, off: Callable[[], bool] = bool) -> None:
         self._tracer, self._off = tracer, off
         self._lock = threading.RLock()
-        self._ended: dict[tuple[Any, ...], tuple[dict[str, Any], float, float]] = {}
-        self._judged: dict[tuple[Any, ...], tuple[dict[str, Any], float]] = {}
+        self._ends: dict[tuple[Any, ...], tuple[dict[str, Any], float, float]] = {}
+        self._verdicts: dict[tuple[Any, ...], tuple[dict[str, Any], float]] = {}
 
     def begin(self, target: Target, direction: semconv.Direction, folder: Path | None = None, **more: Any) -> Run:
-        """A run begins; its span is the current one until it ends, in the context that this is called in.
+        """Begin a run; its span is the current one in the caller's context until the run ends.
 
         Args:
-            target: What is migrated; what is not known yet is given at the end.
-            direction: Of the run.
-            folder: Of the migrations, whose commit is looked up.
+            target: The migrated database; `set_target` completes it later.
+            direction: Direction of the run.
+            folder: Folder of the migrations; we look up the commit that is checked out there.
             more: Further attributes of the span, `name` for the span's name instead of `schema.migrate <direction>`.
         """
         tracer = trace.NoOpTracer() if self._off() else self._tracer
         return Run(self, tracer, target, direction, folder, more)
 
-    def ended(
+    def record_end(
         self, target: Target, direction: semconv.Direction | None, outcome: semconv.MigrationOutcome, seconds: float
     ) -> None:
-        """A run ended now, after so many seconds. One that found nothing to do has no direction."""
+        """Record that a run ended now, after `seconds`; a run that had nothing to do has no direction."""
         went = {semconv.MIGRATION_DIRECTION: direction} if direction else {}
-        labels = {**target.labels, **went, semconv.MIGRATION_OUTCOME: outcome}
-        self._keep(self._ended, labels, (labels, time(), max(seconds, 1e-6)))  # a time is never 0
+        attributes = {**target.attributes, **went, semconv.MIGRATION_OUTCOME: outcome}
+        self._keep(self._ends, attributes, (attributes, time(), max(seconds, 1e-6)))  # a duration is never exactly 0
 
-    def verdict(self, target: Target, verdict: semconv.Verdict, signal: semconv.Signal) -> None:
-        """The guard judged a migration now."""
-        labels = {**target.labels, semconv.GUARD_VERDICT: verdict, semconv.GUARD_SIGNAL: signal}
-        self._keep(self._judged, labels, (labels, time()))
+    def record_verdict(self, target: Target, verdict: semconv.Verdict, signal: semconv.Signal) -> None:
+        """Record the guard's verdict on one signal."""
+        attributes = {**target.attributes, semconv.GUARD_VERDICT: verdict, semconv.GUARD_SIGNAL: signal}
+        self._keep(self._verdicts, attributes, (attributes, time()))
 
     @faults.guarded(COMPONENT, None)
-    def judged(self, target: Target, verdict: semconv.Verdict, since: float, numbers: dict[str, Any]) -> None:
-        """The guard's watch ended now: its span, since so many seconds of Unix time."""
+    def record_watch(self, target: Target, verdict: semconv.Verdict, since: float, numbers: dict[str, Any]) -> None:
+        """Record the guard's watch as a span, from `since` (Unix time in seconds) until now."""
         attributes = {**_described(target), semconv.GUARD_VERDICT: verdict, **numbers}
         start = int(min(since, time()) * 1e9)
         span = self._tracer.start_span(
@@ -101,31 +102,31 @@ class Runs:
         )
         span.end()
 
-    def _keep(self, points: dict[tuple[Any, ...], Any], labels: dict[str, Any], point: Any) -> None:
-        key = tuple(labels.items())
+    def _keep(self, points: dict[tuple[Any, ...], Any], attributes: dict[str, Any], point: Any) -> None:
+        key = tuple(attributes.items())
         with self._lock:
-            points.pop(key, None)  # the latest stands last
+            points.pop(key, None)  # move it to the end: the oldest is deleted first
             points[key] = point
             while len(points) > MAX_POINTS:
                 del points[next(iter(points))]
 
     def reset_after_fork(self) -> None:
-        """In a forked child: its parent tells of its own runs, and nobody holds the lock."""
+        """In a forked child: forget the runs of the parent, which exports them itself, and renew the lock."""
         self._lock = threading.RLock()
-        self._ended.clear()
-        self._judged.clear()
+        self._ends.clear()
+        self._verdicts.clear()
 
     @property
     def observers(self) -> dict[str, Callable[[], Iterable[Observation]]]:
-        """Name of a gauge → gives its points at a collection."""
+        """Name of a gauge → callback that returns its observations."""
         return {
-            semconv.MIGRATION_TIMESTAMP.name: lambda: [Observation(at, of) for of, at, _ in [*self._ended.values()]],
-            semconv.MIGRATION_DURATION.name: lambda: [Observation(took, of) for of, _, took in [*self._ended.values()]],
-            semconv.GUARD_TIMESTAMP.name: lambda: [Observation(at, of) for of, at in [*self._judged.values()]],
+            semconv.MIGRATION_TIMESTAMP.name: lambda: [Observation(at, of) for of, at, _ in [*self._ends.values()]],
+            semconv.MIGRATION_DURATION.name: lambda: [Observation(took, of) for of, _, took in [*self._ends.values()]],
+            semconv.GUARD_TIMESTAMP.name: lambda: [Observation(at, of) for of, at in [*self._verdicts.values()]],
         }
 
     def publish(self, meter: Meter) -> None:
-        """Have the gauges collected, in a process without `instrument()`."""
+        """Create the gauges on a meter, in a process without `instrument()`."""
         specs = {spec.name: spec for spec in semconv.INSTRUMENTS}
         for name, observe in self.observers.items():
 
@@ -138,11 +139,11 @@ class Runs:
 
 
 class Run:
-    """One run, from its begin to its end; made by `Runs.begin`."""
+    """One run from start to end; `RunRecorder.begin` creates it."""
 
     def __init__(
         self,
-        runs: Runs,
+        runs: RunRecorder,
         tracer: Tracer,
         target: Target,
         direction: semconv.Direction,
@@ -170,7 +171,7 @@ class Run:
 
     @faults.guarded(COMPONENT, None)
     def begin_step(self, revision: str, direction: semconv.Direction | None = None) -> None:
-        """A step begins: one revision goes up or down. Its span is current until it ends or the next begins."""
+        """Begin the step of one revision; its span is current until the step ends or the next one begins."""
         self.end_step()
         attributes = {
             **_described(self._target),
@@ -184,7 +185,7 @@ class Run:
 
     @faults.guarded(COMPONENT, None)
     def end_step(self, error: BaseException | None = None) -> None:
-        """The step that runs ended, by raising `error` if that is given; nothing if none runs."""
+        """End the current step, with the error that it raised; do nothing if there is no step."""
         if self._step is not None:
             (span, token), self._step = self._step, None
             if token is not None:
@@ -192,8 +193,8 @@ class Run:
             _end(span, error)
 
     @faults.guarded(COMPONENT, None)
-    def statement(self, verb: str, began: int, ended: int, failed: bool = False) -> None:
-        """A statement of the step ran, in the tool's own process, between two times in ns of Unix time."""
+    def record_statement(self, verb: str, began: int, ended: int, failed: bool = False) -> None:
+        """Record a statement that ran in the tool's own process; `began` and `ended` are Unix time in ns."""
         above = trace.set_span_in_context(self._step[0] if self._step is not None else self._span)
         attributes = {**_system(self._target), semconv.DB_OPERATION_NAME: clean(verb)}
         span = self._tracer.start_span(
@@ -204,13 +205,13 @@ class Run:
         span.end(ended)
 
     def leave_context(self) -> None:
-        """Be ended by another thread, whose context this run is not in."""
+        """Leave the context alone at the end: another thread ends this run, in another context."""
         self._token = None
         if self._step is not None:
             self._step = self._step[0], None
 
-    def at(self, target: Target, direction: semconv.Direction | None = None, moved: bool = True) -> None:
-        """What is migrated is known by now, and whether there was anything to do."""
+    def set_target(self, target: Target, direction: semconv.Direction | None = None, moved: bool = True) -> None:
+        """Set the target once it is known; `moved` says whether there was anything to do."""
         self._target, self._moved = target, moved
         self._direction = direction or self._direction
 
@@ -221,10 +222,10 @@ class Run:
         error: BaseException | None = None,
         others: Iterable[tuple[Target, semconv.MigrationOutcome]] = (),
     ) -> None:
-        """The run ended.
+        """End the run.
 
         Args:
-            outcome: What the database says; None where no database was asked (SQL was only printed).
+            outcome: What the database says; None if no database was involved (Alembic printed SQL only).
             error: What the run raised.
             others: Further databases that the same run migrated.
         """
@@ -235,9 +236,9 @@ class Run:
         took = perf_counter() - self._began
         direction = self._direction if self._moved or outcome != "applied" else None
         if outcome is not None:
-            self._runs.ended(self._target, direction, outcome, took)
+            self._runs.record_end(self._target, direction, outcome, took)
         for target, theirs in others:
-            self._runs.ended(target, direction, theirs, took)
+            self._runs.record_end(target, direction, theirs, took)
         self._span.set_attributes({**_described(self._target), semconv.MIGRATION_DIRECTION: self._direction})
         if outcome:
             self._span.set_attribute(semconv.MIGRATION_OUTCOME, outcome)
@@ -252,7 +253,7 @@ def _system(target: Target) -> dict[str, Any]:
 
 
 def _described(target: Target) -> dict[str, Any]:
-    return {**target.labels, **_system(target)}
+    return {**target.attributes, **_system(target)}
 
 
 def _end(span: Span, error: BaseException | None, failed: bool = False) -> None:
@@ -285,10 +286,11 @@ def status_code(error: BaseException) -> str:
     return ""
 
 
-def within(limit: float, *calls: Callable[[], object]) -> bool:
-    """Call all of them at once, for at most so many seconds; says whether each was done by then.
+def call_within(limit: float, *calls: Callable[[], object]) -> bool:
+    """Call several functions at once, for at most `limit` seconds; return whether all of them finished.
 
-    An exporter retries for as long as it likes, and a server may not answer, so threads wait that end with the process.
+    An exporter may retry for minutes, and a server may not answer. So each call has a daemon thread, which ends with
+    the process.
     """
     threads = [
         threading.Thread(target=faults.guarded(COMPONENT, None)(each), name="schema-migrations", daemon=True)

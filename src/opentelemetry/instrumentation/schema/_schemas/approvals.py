@@ -35,7 +35,7 @@ class Approval:
     by: str
     reason: str
 
-    def counts(self, today: date) -> bool:
+    def is_valid(self, today: date) -> bool:
         """Whether it still counts."""
         return self.until is None or today <= self.until
 
@@ -70,7 +70,7 @@ def _approval(line: str, where: str) -> Approval:
     return Approval(fingerprint, end, by, reason)
 
 
-def added(text: str, approval: Approval, comment: str) -> str:
+def add_approval(text: str, approval: Approval, comment: str) -> str:
     """The file's text with one more approval, in place of an older one for the same finding.
 
     Raises:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .compare_types import Walk
+from .compare_types import TypeComparer
 from .fields import Document, SchemaSpec, TypeSpec, reachable, references
 from .findings import Comparison, Finding
 from .pairing import pair_schemas
 from .tables import compare_tables
-from .verdicts import DIRECTIONS, Direction
+from .verdicts import DIRECTIONS, PayloadDirection
 
 
 def compare(old: Document, new: Document) -> Comparison:
@@ -18,32 +18,32 @@ def compare(old: Document, new: Document) -> Comparison:
     (old_apis, old_tables), (new_apis, new_tables) = _parted(old), _parted(new)
     pairs = pair_schemas(old_apis, new_apis)
     findings: list[Finding] = []
-    schemas: dict[str, tuple[Direction, ...]] = {}
+    schemas: dict[str, tuple[PayloadDirection, ...]] = {}
     below: dict[str, set[str]] = {}
     for ref, other in sorted(pairs.items()):
         before, after = old_apis[ref], new_apis[other]
         schemas[other] = _directions(before, after)
         below[other] = {pairs.get(each, each) for each in reachable(ref, old_apis)} | {*reachable(other, new_apis)}
         for direction in schemas[other]:
-            walk = Walk(old_apis, new_apis, pairs, direction, other)
+            walk = TypeComparer(old_apis, new_apis, pairs, direction, other)
             if ref != other:
                 findings.append(walk.finding("schema-moved", "changed", "", ref, other))
-            findings += walk.types(before.type, after.type, "")
+            findings += walk.compare(before.type, after.type, "")
     held = {each for ref, schema in old_apis.items() for each in references(schema.type) if each != ref}
     for ref in sorted(old_apis.keys() - pairs.keys()):
         change = "held" if ref in held else "changed"
         schemas[ref] = _directions(old_apis[ref])
         for direction in schemas[ref]:
-            walk = Walk(old_apis, new_apis, pairs, direction, ref)
+            walk = TypeComparer(old_apis, new_apis, pairs, direction, ref)
             findings.append(walk.finding("schema-removed", change, "", ref, ""))
     for ref in sorted(new_apis.keys() - set(pairs.values())):
         schemas[ref] = _directions(new_apis[ref])
         for direction in schemas[ref]:
-            walk = Walk(old_apis, new_apis, pairs, direction, ref)
+            walk = TypeComparer(old_apis, new_apis, pairs, direction, ref)
             findings.append(walk.finding("schema-added", "changed", "", "", ref))
 
-    def types(table: str, direction: Direction, one: TypeSpec, other: TypeSpec, column: str) -> list[Finding]:
-        return Walk(old_tables, new_tables, {}, direction, table).types(one, other, column)
+    def types(table: str, direction: PayloadDirection, one: TypeSpec, other: TypeSpec, column: str) -> list[Finding]:
+        return TypeComparer(old_tables, new_tables, {}, direction, table).compare(one, other, column)
 
     findings += compare_tables(old_tables, new_tables, types)
     schemas |= dict.fromkeys(old_tables | new_tables, DIRECTIONS)
@@ -56,7 +56,7 @@ def _parted(document: Document) -> tuple[Document, Document]:
     return {ref: schema for ref, schema in document.items() if ref not in tables}, tables
 
 
-def _directions(*schemas: SchemaSpec) -> tuple[Direction, ...]:
+def _directions(*schemas: SchemaSpec) -> tuple[PayloadDirection, ...]:
     """Where schemas are used; both where one does not say."""
     if not all(each.directions for each in schemas):
         return DIRECTIONS

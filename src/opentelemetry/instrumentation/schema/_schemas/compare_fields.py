@@ -8,11 +8,11 @@ from dataclasses import replace
 from . import describe
 from .fields import FieldSpec, TypeSpec, without_null
 from .findings import Finding
-from .pairing import name_of, pair_fields
-from .verdicts import Direction, Verdict, field_verdict, verdict, worst
+from .pairing import pair_fields, wire_name
+from .verdicts import ChangeVerdict, PayloadDirection, field_verdict, verdict, worst
 
 
-class Fields:
+class FieldComparer:
     """Compares fields, in one direction.
 
     Args:
@@ -23,11 +23,11 @@ class Fields:
 
     def __init__(
         self,
-        direction: Direction,
-        report: Callable[[str, str, str, str, Verdict], Finding],
+        direction: PayloadDirection,
+        report: Callable[[str, str, str, str, ChangeVerdict], Finding],
         types: Callable[[TypeSpec, TypeSpec, str], list[Finding]],
     ) -> None:
-        self._direction: Direction = direction
+        self._direction: PayloadDirection = direction
         self._report, self._types = report, types
 
     def _changed(self, rule: str, change: str, path: str, old: str, new: str) -> Finding:
@@ -37,23 +37,23 @@ class Fields:
         pairs, removed, added = pair_fields(old.fields, new.fields, self._direction)
         found: list[Finding] = []
         for one, other in pairs:
-            found += self._field(one, other, old, new, below(path, name_of(other, self._direction)))
+            found += self._field(one, other, old, new, below(path, wire_name(other, self._direction)))
         for each in removed:
             found_verdict = self._removed(each, old, new)
-            at = below(path, name_of(each, self._direction))
+            at = below(path, wire_name(each, self._direction))
             found.append(self._report("field-removed", at, describe.field_text(each), "", found_verdict))
         for each in added:
             found_verdict = self._added(each, old)
-            at = below(path, name_of(each, self._direction))
+            at = below(path, wire_name(each, self._direction))
             found.append(self._report("field-added", at, "", describe.field_text(each), found_verdict))
         return found + self._extra(old, new, path)
 
-    def _added(self, field_: FieldSpec, old: TypeSpec) -> Verdict:
+    def _added(self, field_: FieldSpec, old: TypeSpec) -> ChangeVerdict:
         if self._direction == "response" and old.extra_type is not None and not self._fits(old.extra_type, field_.type):
             return verdict("extra-type", "widened", "response")
         return field_verdict("field-added", self._direction, old.extra or "ignore", _presence(field_))
 
-    def _removed(self, field_: FieldSpec, old: TypeSpec, new: TypeSpec, gone: tuple[str, ...] = ()) -> Verdict:
+    def _removed(self, field_: FieldSpec, old: TypeSpec, new: TypeSpec, gone: tuple[str, ...] = ()) -> ChangeVerdict:
         decides = new if self._direction == "request" else old
         if self._direction == "request":
             if any(self._taken(name, field_, each) for name in gone or field_.inputs for each in new.fields):
@@ -73,7 +73,7 @@ class Fields:
         return above and without_null(new.type).kind not in ("any", "object", "map", "list", "union")
 
     def _fits(self, type_: TypeSpec, other: TypeSpec) -> bool:
-        return not broken(self._types(type_, other, ""))
+        return not may_break(self._types(type_, other, ""))
 
     def _field(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         found = self._renamed(one, other, old, new, path)
@@ -129,7 +129,7 @@ class Fields:
         return found
 
 
-def broken(findings: list[Finding]) -> bool:
+def may_break(findings: list[Finding]) -> bool:
     """Whether a finding breaks, or may."""
     return any(each.level in ("breaking", "unknown") for each in findings)
 

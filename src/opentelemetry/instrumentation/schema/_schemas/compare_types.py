@@ -12,14 +12,14 @@ from typing import Final
 
 from . import bounds, describe
 from .bounds import Change
-from .compare_fields import Fields, below, broken
-from .compare_values import enum_change, holds
-from .fields import Kind, SchemaSpec, TypeSpec, union, without_null
+from .compare_fields import FieldComparer, below, may_break
+from .compare_values import contains, enum_change
+from .fields import SchemaSpec, TypeKind, TypeSpec, union, without_null
 from .findings import Finding
 from .pairing import pair_members
-from .verdicts import DIRECTIONS, Direction, Verdict, verdict
+from .verdicts import DIRECTIONS, ChangeVerdict, PayloadDirection, verdict
 
-_INCLUDED: Final[dict[tuple[str, str], tuple[Direction, ...]]] = {
+_INCLUDED: Final[dict[tuple[str, str], tuple[PayloadDirection, ...]]] = {
     ("integer", "number"): DIRECTIONS,
     ("uuid", "string"): DIRECTIONS,
     ("date", "datetime"): ("request",),  # written with a time, which a date refuses
@@ -32,7 +32,7 @@ _CONVERTED: Final = {"integer", "number", "boolean", *_NO_TEXTS}
 _ARRAYS: Final = {"list", "set", "tuple"}
 
 
-class Walk:
+class TypeComparer:
     """Compares two versions of one schema, in one direction.
 
     Args:
@@ -48,20 +48,20 @@ class Walk:
         old: Mapping[str, SchemaSpec],
         new: Mapping[str, SchemaSpec],
         pairs: Mapping[str, str],
-        direction: Direction,
+        direction: PayloadDirection,
         schema: str,
     ) -> None:
         self.old, self.new, self.pairs = old, new, pairs
-        self.direction: Direction = direction
+        self.direction: PayloadDirection = direction
         self.schema = schema
         self.active: set[tuple[str | None, str | None]] = set()
-        self._fields = Fields(direction, self._finding, self.types)
+        self._fields = FieldComparer(direction, self._finding, self.compare)
 
     def finding(self, rule: str, change: str, path: str, old: str, new: str) -> Finding:
         """What the table of verdicts says of a change."""
         return self._finding(rule, path, old, new, verdict(rule, change, self.direction))
 
-    def _finding(self, rule: str, path: str, old: str, new: str, found: Verdict) -> Finding:
+    def _finding(self, rule: str, path: str, old: str, new: str, found: ChangeVerdict) -> Finding:
         return Finding(
             rule=rule,
             schema=self.schema,
@@ -75,7 +75,7 @@ class Walk:
 
     # -- types
 
-    def types(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+    def compare(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """What changed between two types."""
         key = old.ref, new.ref
         paired = self._paired(old, new)
@@ -84,7 +84,7 @@ class Walk:
             one, other = self._seen_through(old, self.old), self._seen_through(new, self.new)
             if one is not old or other is not new:
                 self.active |= {key} if named else set()
-                return self.types(one, other, path)
+                return self.compare(one, other, path)
         found: list[Finding] = []
         if "any" in (old.kind, new.kind):
             if old.kind != new.kind:
@@ -194,19 +194,19 @@ class Walk:
         anything = TypeSpec(kind="any")
         rests = _rest(old), _rest(new)
         for number, (one, other) in enumerate(zip_longest(old.prefix, new.prefix)):
-            found += self.types(one or rests[0], other or rests[1], below(path, str(number)))
+            found += self.compare(one or rests[0], other or rests[1], below(path, str(number)))
         if old.names != new.names and self.direction == "request" and old.names:
             texts = (", ".join(each.names) or "none" for each in (old, new))
             found.append(self.finding("item-names", "changed", path, *texts))
         if rests[0] != rests[1]:
-            found += self.types(*rests, below(path, "*"))
+            found += self.compare(*rests, below(path, "*"))
         if old.keys != new.keys:
-            found += self.types(old.keys or anything, new.keys or anything, below(path, "(key)"))
+            found += self.compare(old.keys or anything, new.keys or anything, below(path, "(key)"))
         return found
 
     def _enums(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        removed = tuple(value for value in old.values if not holds(new.values, value))
-        added = tuple(value for value in new.values if not holds(old.values, value))
+        removed = tuple(value for value in old.values if not contains(new.values, value))
+        added = tuple(value for value in new.values if not contains(old.values, value))
         found = self._converted(old, new, path)
         if removed and not (new.open and self.direction == "request"):
             found.append(self.finding("enum", "narrowed", path, describe.values_text(removed), ""))
@@ -218,7 +218,7 @@ class Walk:
     def _converted(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """What becomes of a value before it is looked up in an enum: `"1"` is 1 for some."""
         if old.items is not None and new.items is not None:
-            return self.types(old.items, new.items, path)
+            return self.compare(old.items, new.items, path)
         converts = [each.items is not None and not each.items.strict for each in (old, new)]
         change = bounds.flag(not converts[0], not converts[1])
         if change is None or self.direction == "response":
@@ -250,16 +250,18 @@ class Walk:
                 found.append(self.finding("discriminator", "safe" if safe else "changed", path, *texts))
         pairs, removed, added = pair_members(olds, news, self.old, self.new, self.pairs)
         for one, other in pairs:
-            inner = self.types(one, other, path)
+            inner = self.compare(one, other, path)
             # A member that changed does no harm where another one takes its place.
-            if broken(inner) and self._replaced(one, other, olds, news, path):
+            if may_break(inner) and self._replaced(one, other, olds, news, path):
                 inner = [each for each in inner if each.level not in ("breaking", "unknown")]
             found += inner
         for member in removed:
-            if self.direction == "response" or not any(not broken(self.types(member, each, path)) for each in news):
+            if self.direction == "response" or not any(
+                not may_break(self.compare(member, each, path)) for each in news
+            ):
                 found.append(self.finding("union", "narrowed", path, describe.type_text(member), ""))
         for member in added:
-            if self.direction == "request" or not any(not broken(self.types(each, member, path)) for each in olds):
+            if self.direction == "request" or not any(not may_break(self.compare(each, member, path)) for each in olds):
                 found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
 
@@ -291,8 +293,8 @@ class Walk:
         self, one: TypeSpec, other: TypeSpec, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], path: str
     ) -> bool:
         if self.direction == "request":
-            return any(each is not other and not broken(self.types(one, each, path)) for each in news)
-        return any(each is not one and not broken(self.types(each, other, path)) for each in olds)
+            return any(each is not other and not may_break(self.compare(one, each, path)) for each in news)
+        return any(each is not one and not may_break(self.compare(each, other, path)) for each in olds)
 
     # -- objects
 
@@ -344,7 +346,7 @@ class Walk:
         return schema.type if schema is not None else None
 
 
-def _as(type_: TypeSpec, kind: Kind) -> TypeSpec:
+def _as(type_: TypeSpec, kind: TypeKind) -> TypeSpec:
     """A type with the kind that it is compared as: integers are finite, and so are the decimals they are read as."""
     finite = type_.finite or type_.kind == "integer"
     return replace(type_, kind=kind, finite=finite)

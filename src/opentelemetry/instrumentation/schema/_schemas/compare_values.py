@@ -8,7 +8,7 @@ from .bounds import Change
 from .fields import TypeSpec
 
 
-def holds(values: tuple[object, ...], value: object) -> bool:
+def contains(values: tuple[object, ...], value: object) -> bool:
     """Whether a value is one of some; true is not 1."""
     return any(type(each) is type(value) and each == value for each in values)
 

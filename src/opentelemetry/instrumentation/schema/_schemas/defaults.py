@@ -21,7 +21,7 @@ _RANDOM: Final = re.compile(
 _EXTREMES: Final = (datetime.datetime.max, datetime.time.max)
 
 
-def held(name: str, text: str | None) -> str | None:
+def redact_default(name: str, text: str | None) -> str | None:
     """A field's default as JSON text, or `factory` in place of a secret.
 
     Args:
@@ -32,7 +32,7 @@ def held(name: str, text: str | None) -> str | None:
     return FACTORY if secret else text
 
 
-def varies(value: Any) -> bool:
+def is_computed(value: Any) -> bool:
     """Whether a default looks computed at import (`default=datetime.now()`), so that the next process has another."""
     if isinstance(value, str):
         return _RANDOM.fullmatch(value) is not None

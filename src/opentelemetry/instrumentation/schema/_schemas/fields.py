@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any, Final, Literal, cast, get_args
 
-Kind = Literal[
+TypeKind = Literal[
     "any", "boolean", "integer", "number", "decimal", "string", "bytes", "date", "time", "datetime", "duration",
     "uuid", "enum", "list", "set", "tuple", "map", "object", "union", "null", "never", "custom",
 ]  # fmt: skip
@@ -77,7 +77,7 @@ class TypeSpec:
         serializers: Code that decides what is written.
     """
 
-    kind: Kind
+    kind: TypeKind
     nullable: bool = False
     ref: str | None = None
     fields: tuple[FieldSpec, ...] = ()
@@ -233,7 +233,7 @@ def reference(module: str | None, name: str) -> str:
     return f"{module}:{name}" if module else name
 
 
-def declared(value: object) -> str | None:
+def clean_version(value: object) -> str | None:
     """A declared version as bounded, printable text; None where it is no text or number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
@@ -241,12 +241,12 @@ def declared(value: object) -> str | None:
     return text[:LONGEST_VERSION] or None
 
 
-def declared_in(cls: type) -> str | None:
+def declared_version(cls: type) -> str | None:
     """The version that a class declares in its own body: a subclass is another schema."""
-    return declared(vars(cls).get("__schema_version__"))
+    return clean_version(vars(cls).get("__schema_version__"))
 
 
-def table_in(cls: type) -> str | None:
+def declared_table(cls: type) -> str | None:
     """The table that a class declares in its own body, as `__schema_table__ = "leads"`, or in a base's."""
     found = getattr(cls, "__schema_table__", None)
     return found if isinstance(found, str) else None
@@ -256,11 +256,11 @@ def references(type_: TypeSpec) -> Iterator[str]:
     """The named schemas that a type holds directly."""
     if type_.kind == "object" and type_.ref is not None:
         yield type_.ref
-    for part in parts(type_):
+    for part in inner_types(type_):
         yield from references(part)
 
 
-def parts(type_: TypeSpec) -> Iterator[TypeSpec]:
+def inner_types(type_: TypeSpec) -> Iterator[TypeSpec]:
     """The types inside a type."""
     yield from (field.type for field in type_.fields)
     yield from (each for each in (type_.items, type_.keys, type_.extra_type) if each is not None)
@@ -373,7 +373,7 @@ def field_from(data: Mapping[str, Any]) -> FieldSpec:
     return FieldSpec(**_tuples(found))
 
 
-_KINDS: Final = frozenset(get_args(Kind))
+_KINDS: Final = frozenset(get_args(TypeKind))
 _LISTS: Final = {"fields", "values", "names", "prefix", "members", "checks", "serializers", "accepts"}
 
 

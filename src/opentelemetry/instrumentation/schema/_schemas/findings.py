@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .fields import digest, dumps
-from .verdicts import Direction, Level, worst
+from .verdicts import Level, PayloadDirection, worst
 
 _LISTED: Final = {"enum": "value", "union": "member"}
 """Rules that say what came or went."""
@@ -53,7 +53,7 @@ class Finding:
 
     rule: str
     schema: str
-    direction: Direction
+    direction: PayloadDirection
     path: str
     old: str
     new: str
@@ -93,10 +93,10 @@ class Comparison:
     """
 
     findings: list[Finding]
-    schemas: dict[str, tuple[Direction, ...]]
+    schemas: dict[str, tuple[PayloadDirection, ...]]
     below: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
-    def level(self, ref: str, direction: Direction, ignored: Iterable[str] = ()) -> Level:
+    def level(self, ref: str, direction: PayloadDirection, ignored: Iterable[str] = ()) -> Level:
         """The verdict on a schema in one direction, with the schemas that it holds.
 
         Args:

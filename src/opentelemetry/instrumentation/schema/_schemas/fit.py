@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from . import fit_read, fit_write
 from .fields import FieldSpec, SchemaSpec
-from .fit_columns import NAMES, Capacity, System, capacity
-from .fit_findings import Mismatch, Trouble, Way, severity, why
+from .fit_columns import NAMES, Capacity, System, column_capacity
+from .fit_findings import Conflict, Mismatch, Way, explain, severity
 
 _REPLACES: Final = ("before", "plain", "wrap")
 
@@ -43,24 +43,24 @@ def compare(
     columns = {each.name: each for each in table.fields}
     checks = tuple(each for each in table.constraints if each.startswith("check"))
     found: list[Mismatch] = []
-    place = _Place(schema, table, system, declared)
+    builder = _MismatchBuilder(schema, table, system, declared)
     fields = {_column_of(each, table): each for each in schema.fields}
     for name, field in fields.items():
         column = columns.get(name)
         if column is None:
-            found += () if name in table.attributes else place.missing(field)
+            found += () if name in table.attributes else builder.missing(field)
             continue
-        kept = capacity(column, system, checks)
-        for way, trouble in _troubles(schema, field, column, kept, document):
-            if trouble.kind == "type" and trouble.effect == "refused" and not declared:
-                trouble = replace(trouble, minor=True)
-            found.append(place.mismatch(way, trouble, field.name, column.name))
+        kept = column_capacity(column, system, checks)
+        for way, conflict in _find_conflicts(schema, field, column, kept, document):
+            if conflict.kind == "type" and conflict.effect == "refused" and not declared:
+                conflict = replace(conflict, minor=True)
+            found.append(builder.mismatch(way, conflict, field.name, column.name))
     if _writes(schema) and any(each.presence == "required" for each in schema.fields):  # else it changes a row
-        found += (place.required(each) for each in table.fields if each.name not in fields and _needed(each))
+        found += (builder.required(each) for each in table.fields if each.name not in fields and _needed(each))
     return found
 
 
-def column_of(field: FieldSpec) -> str:
+def column_name(field: FieldSpec) -> str:
     """The column that a field is written to, by its name in Python."""
     other = field.attribute
     if other is None or "." in other or field.column is not None or field.name in field.accepts:
@@ -70,7 +70,7 @@ def column_of(field: FieldSpec) -> str:
 
 def _column_of(field: FieldSpec, table: SchemaSpec) -> str:
     """Likewise, where the table's class has another name for it."""
-    name = column_of(field)
+    name = column_name(field)
     return table.attributes.get(name) or name
 
 
@@ -121,15 +121,15 @@ def _needed(column: FieldSpec) -> bool:
     return column.presence == "required" and not (column.column is not None and column.column.generated is not None)
 
 
-def _troubles(
+def _find_conflicts(
     schema: SchemaSpec, field: FieldSpec, column: FieldSpec, kept: Capacity, document: Mapping[str, SchemaSpec]
-) -> Iterator[tuple[Way, Trouble]]:
+) -> Iterator[tuple[Way, Conflict]]:
     if _writes(schema) and field.presence != "never" and field.written != "never":
         if column.presence == "never":
             generated = column.column.generated if column.column is not None else ""
-            yield "write", Trouble("generated-column", "refused", "it can be written", generated or "")
+            yield "write", Conflict("generated-column", "refused", "it can be written", generated or "")
             return
-        for each in fit_write.troubles(field.type, kept, schema.library, document):
+        for each in fit_write.find_conflicts(field.type, kept, schema.library, document):
             if each.kind == "nullable" and _filled_by_insert(column):
                 if column.column is not None and column.column.primary_key:
                     continue  # an UPDATE names rows by it
@@ -140,7 +140,7 @@ def _troubles(
         if trap is not None:
             yield "write", trap
     if _reads(schema) and field.presence != "never":
-        for each in fit_read.troubles(field.type, kept):
+        for each in fit_read.find_conflicts(field.type, kept):
             if each.kind != "range" or not _holds_keys(field, column):
                 yield "read", each
 
@@ -159,7 +159,7 @@ def _holds_keys(field: FieldSpec, column: FieldSpec) -> bool:
 # -- defaults
 
 
-def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | None:
+def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Conflict | None:
     """A default of the field that keeps the column's from being used."""
     spec = column.column
     if spec is None or field.default in (None, "factory") or (spec.server_default is None and not spec.default):
@@ -170,7 +170,7 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
         if not kept.nullable or _filled_by_insert(column):
             return None
         text = f"the column's default is {shown}" if shown else "the column has a default"
-        return Trouble(
+        return Conflict(
             "default",
             "altered",
             "null by default",
@@ -178,12 +178,12 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Trouble | N
             "The app writes null, so the column's default is not used.",
             minor=True,
         )
-    theirs = _value(spec.fills) if spec.fills is not None else literal(spec.server_default or "")
+    theirs = _value(spec.fills) if spec.fills is not None else parse_literal(spec.server_default or "")
     if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or same_default(mine, theirs):
         return None
     text = f"the column's default is {shown}"
     why_ = "Rows get one default from the app and another one from other writers."
-    return Trouble("default", "altered", f"{field.default} by default", text, why_, minor=True)
+    return Conflict("default", "altered", f"{field.default} by default", text, why_, minor=True)
 
 
 _UNKNOWN: Final = object()
@@ -196,7 +196,7 @@ def _value(text: str) -> Any:
         return _UNKNOWN
 
 
-def literal(text: str) -> Any:
+def parse_literal(text: str) -> Any:
     """The value of a server default that is a literal, as a model or a database writes it; None of an expression."""
     bare = text.partition("::")[0].strip().strip("()").strip()
     if len(bare) >= 2 and bare[0] == bare[-1] and bare[0] in "'\"":
@@ -221,26 +221,26 @@ def same_default(mine: Any, theirs: Any) -> bool:
     return str(mine) == str(theirs)
 
 
-class _Place:
+class _MismatchBuilder:
     """Where mismatches of one schema and one table are."""
 
     def __init__(self, schema: SchemaSpec, table: SchemaSpec, system: System, declared: bool) -> None:
         self.schema, self.table, self.system, self.declared = schema, table, NAMES[system], declared
 
-    def mismatch(self, way: Way, trouble: Trouble, field: str, column: str, message: str = "") -> Mismatch:
+    def mismatch(self, way: Way, conflict: Conflict, field: str, column: str, message: str = "") -> Mismatch:
         """The trouble of a field, a column, or both."""
-        both = f"the field: {trouble.field}; {self.table.name}.{column}: {trouble.column}"
+        both = f"the field: {conflict.field}; {self.table.name}.{column}: {conflict.column}"
         return Mismatch(
             schema=self.schema.ref,
             table=self.table.name,
             field=field,
             column=column,
             way=way,
-            kind=trouble.kind,
-            effect=trouble.effect,
-            severity=severity(way, trouble),
+            kind=conflict.kind,
+            effect=conflict.effect,
+            severity=severity(way, conflict),
             message=message or both,
-            why=why(way, trouble, self.system),
+            why=explain(way, conflict, self.system),
         )
 
     def missing(self, field: FieldSpec) -> Iterator[Mismatch]:
@@ -248,12 +248,12 @@ class _Place:
         if not _writes(self.schema) or field.presence == "never" or field.written == "never":
             return
         happens = "The database refuses a row with this field."
-        trouble = Trouble("missing-column", "refused", why=happens, minor=not self.declared)
-        yield self.mismatch("write", trouble, field.name, "", f"{self.table.name} has no such column")
+        conflict = Conflict("missing-column", "refused", why=happens, minor=not self.declared)
+        yield self.mismatch("write", conflict, field.name, "", f"{self.table.name} has no such column")
 
     def required(self, column: FieldSpec) -> Mismatch:
         """A column that must be given, without a field."""
         happens = "The database refuses a row without this column."
-        trouble = Trouble("required-column", "refused", why=happens, minor=not self.declared)
+        conflict = Conflict("required-column", "refused", why=happens, minor=not self.declared)
         text = f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it"
-        return self.mismatch("write", trouble, "", column.name, text)
+        return self.mismatch("write", conflict, "", column.name, text)

@@ -19,7 +19,7 @@ _LONGEST: Final = 4000
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckLimits:
     """What a column's values must be.
 
     Attributes:
@@ -37,7 +37,7 @@ class Check:
     filled: bool = False
 
 
-def about(column: str, checks: tuple[str, ...]) -> Check:
+def read_limits(column: str, checks: tuple[str, ...]) -> CheckLimits:
     """What a table's CHECK constraints say of a column.
 
     Args:
@@ -70,7 +70,7 @@ def about(column: str, checks: tuple[str, ...]) -> Check:
             filled = True
         elif match := re.fullmatch(rf"\(*(?:char_|character_)?length\s*\({name}\)\s*(<=|<)\s*(\d+)\)*", part, re.I):
             lengths.append(int(match[2]) - (match[1] == "<"))
-    return Check(values, max(lows, default=None), min(highs, default=None), min(lengths, default=None), filled)
+    return CheckLimits(values, max(lows, default=None), min(highs, default=None), min(lengths, default=None), filled)
 
 
 def _closed(sign: str, bound: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from . import fit_checks
-from .fields import FieldSpec, Kind, Scalar, TypeSpec
+from .fields import FieldSpec, Scalar, TypeKind, TypeSpec
 
 System = Literal["postgresql", "mariadb", "sqlite"]
 SYSTEMS: Final[tuple[System, ...]] = ("postgresql", "mariadb", "sqlite")
@@ -77,7 +77,7 @@ class Capacity:
     """
 
     system: System
-    kind: Kind
+    kind: TypeKind
     sql: str
     nullable: bool = False
     max_length: int | None = None
@@ -115,7 +115,7 @@ def system_of(dialect: str) -> System | None:
     return next((each for each in SYSTEMS if each == found), None)
 
 
-def capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) -> Capacity:
+def column_capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) -> Capacity:
     """What a column of a table keeps.
 
     Args:
@@ -133,10 +133,10 @@ def capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) ->
         json_null=column.type.kind == "any" and spec is not None and not spec.sql_null,
         converted=bool(column.type.checks),
     )
-    return _checked(found, fit_checks.about(column.name, checks))
+    return _checked(found, fit_checks.read_limits(column.name, checks))
 
 
-def _checked(found: Capacity, check: fit_checks.Check) -> Capacity:
+def _checked(found: Capacity, check: fit_checks.CheckLimits) -> Capacity:
     if check.values is not None and found.kind in ("string", "enum"):
         found = replace(found, values=check.values, caseless=found.system == "mariadb")
     if check.filled:

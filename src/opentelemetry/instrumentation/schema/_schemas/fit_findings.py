@@ -30,7 +30,7 @@ KINDS: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Conflict:
     """What is wrong between one type and one column.
 
     Attributes:
@@ -86,11 +86,11 @@ class Mismatch:
         )
 
 
-def severity(way: Way, trouble: Trouble) -> Severity:
+def severity(way: Way, conflict: Conflict) -> Severity:
     """How bad a trouble is."""
-    if trouble.minor or way == "read":
+    if conflict.minor or way == "read":
         return "warning"
-    return "critical" if trouble.effect == "altered" else "error"
+    return "critical" if conflict.effect == "altered" else "error"
 
 
 _WHY: Final[dict[tuple[Way, Effect], str]] = {
@@ -121,8 +121,8 @@ _READ_FIXES: Final[dict[str, str]] = {
 """Where the column holds more than the field accepts, not less."""
 
 
-def why(way: Way, trouble: Trouble, system: str) -> str:
+def explain(way: Way, conflict: Conflict, system: str) -> str:
     """What happens, and what to do."""
-    happens = trouble.why or _WHY[way, trouble.effect].format(system=system)
+    happens = conflict.why or _WHY[way, conflict.effect].format(system=system)
     fixes = _FIXES | _READ_FIXES if way == "read" else _FIXES
-    return f"{happens} {fixes[trouble.kind]}"
+    return f"{happens} {fixes[conflict.kind]}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from . import fit_checks
-from .fields import ColumnSpec, FieldSpec, Kind, SchemaSpec
-from .fit import literal, same_default
+from .fields import ColumnSpec, FieldSpec, SchemaSpec, TypeKind
+from .fit import parse_literal, same_default
 
-_FAMILIES: Final[tuple[frozenset[Kind], ...]] = (
+_FAMILIES: Final[tuple[frozenset[TypeKind], ...]] = (
     frozenset({"boolean", "integer", "number", "decimal"}),
     frozenset({"string", "enum", "uuid", "any"}),
     frozenset({"datetime", "date", "time", "duration"}),
@@ -38,7 +38,7 @@ class Drift:
     database: str
 
 
-def together(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
+def merge_tables(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
     """The table that values go through: the model's conversion first, then what the database keeps.
 
     Args:
@@ -86,7 +86,7 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
     return replace(live, type=type_, presence=presence, column=column)
 
 
-def drifts(model: SchemaSpec, live: SchemaSpec) -> Iterator[Drift]:
+def find_drift(model: SchemaSpec, live: SchemaSpec) -> Iterator[Drift]:
     """Labels of enums, server defaults and CHECK constraints that differ: Alembic compares none of them by default."""
     columns = {each.name: each for each in live.fields}
     for each in model.fields:
@@ -107,7 +107,7 @@ def _default(table: str, column: str, model: str | None, live: str | None) -> It
     if model is None and live is None:
         return
     if model is not None and live is not None:
-        values = literal(model), literal(live)
+        values = parse_literal(model), parse_literal(live)
         if values[0] is None or values[1] is None or same_default(*values):
             return  # an expression: each database writes it in its own way
     yield Drift(table, column, "default", model or "none", live or "none")
@@ -115,14 +115,14 @@ def _default(table: str, column: str, model: str | None, live: str | None) -> It
 
 def _checks(model: SchemaSpec, live: SchemaSpec, column: str) -> Iterator[Drift]:
     texts = [tuple(each for each in table.constraints if each.startswith("check")) for table in (model, live)]
-    mine, theirs = (fit_checks.about(column, each) for each in texts)
+    mine, theirs = (fit_checks.read_limits(column, each) for each in texts)
     if mine.values is not None and theirs.values is not None and set(mine.values) == set(theirs.values):
         mine = replace(mine, values=theirs.values)
     if mine != theirs:
         yield Drift(model.name, column, "check", _text(mine), _text(theirs))
 
 
-def _text(check: fit_checks.Check) -> str:
+def _text(check: fit_checks.CheckLimits) -> str:
     parts = [f"one of {', '.join(check.values)}"] if check.values is not None else []
     bounds = [f"from {check.low:g}"] if check.low is not None else []
     bounds += [f"to {check.high:g}"] if check.high is not None else []

@@ -8,45 +8,45 @@ from typing import Final
 from . import describe, fit_values
 from .fields import TypeSpec
 from .fit_columns import DOUBLE, Capacity
-from .fit_findings import Effect, Trouble
+from .fit_findings import Conflict, Effect
 
 _EXACT: Final = {6: 2**24, 15: 2**53}
 """Up to which whole numbers a number of two's powers is exact, by its significant digits."""
 
 
-def alien(type_: TypeSpec, column: Capacity, effect: Effect) -> Trouble:
+def wrong_type(type_: TypeSpec, column: Capacity, effect: Effect) -> Conflict:
     """Values of another type."""
-    return Trouble("type", effect, describe.type_text(type_), column.sql)
+    return Conflict("type", effect, describe.type_text(type_), column.sql)
 
 
-def boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def check_boolean(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     within = fit_values.low(type_) in (0, 1) and fit_values.high(type_) in (0, 1)
     if type_.kind != "boolean" and not (type_.kind == "integer" and within):
-        yield alien(type_, column, "refused")
+        yield wrong_type(type_, column, "refused")
 
 
 _NUMBERS: Final = ("boolean", "integer", "number", "decimal")
 
 
-def numeric(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def check_number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """Any value in a column of numbers."""
     kind, system = type_.kind, column.system
     if kind not in _NUMBERS:
         yield from _no_number(type_, column)
         return
     if kind == "boolean" and system == "postgresql" and column.sql not in ("INTEGER", "SERIAL"):
-        yield alien(type_, column, "refused")  # the server has no such cast
+        yield wrong_type(type_, column, "refused")  # the server has no such cast
         return
     if kind == "decimal" and system == "sqlite" and column.kind == "integer":
-        yield alien(type_, column, "refused")
+        yield wrong_type(type_, column, "refused")
         return
     yield from _range(type_, column)
     if _loses_digits(type_, column):
         accepted = describe.digits_text(type_) if kind == "decimal" else describe.type_text(type_)
-        yield Trouble("precision", "altered", accepted, column.sql)
+        yield Conflict("precision", "altered", accepted, column.sql)
 
 
-def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _range(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     text = describe.range_text(type_) if fit_values.digits(type_) is None else describe.digits_text(type_)
     accepted = f"{type_.kind}, {text}"
     if type_.kind == "number" and column.system == "sqlite" and column.kind == "integer":
@@ -55,12 +55,12 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         beyond = _beyond(type_, column)
     if beyond:
         floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
-        yield Trouble("range", "altered" if floats else "refused", accepted, _range_text(column))
+        yield Conflict("range", "altered" if floats else "refused", accepted, _range_text(column))
     if fit_values.has_infinity(type_) and not column.infinite and not beyond:
-        yield Trouble("range", "refused", "infinity", column.sql, minor=True)
+        yield Conflict("range", "refused", "infinity", column.sql, minor=True)
     if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
         effect: Effect = "altered" if column.nullable and column.system == "sqlite" else "refused"
-        yield Trouble(
+        yield Conflict(
             "range", effect, "NaN", column.sql, "SQLite stores NaN as null." if effect == "altered" else "", minor=True
         )
 
@@ -113,8 +113,8 @@ def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
     return column.kind == "decimal" and column.places is not None and (places is None or places > column.places)
 
 
-def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     text = type_.kind == "string"
     stored = column.system == "sqlite" and column.kind == "integer" and type_.kind in ("date", "datetime")
     if not stored:
-        yield alien(type_, column, "altered" if text and column.kind == "integer" else "refused")
+        yield wrong_type(type_, column, "altered" if text and column.kind == "integer" else "refused")

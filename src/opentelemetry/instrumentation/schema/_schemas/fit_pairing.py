@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from . import pyproject
 from .fields import Document, SchemaSpec
-from .fit import column_of
+from .fit import column_name
 
 _AFFIXES: Final = frozenset(
     {
@@ -93,10 +93,10 @@ def pair(
     return found
 
 
-def declared_in(root: Path) -> dict[str, str]:
+def read_declared_tables(root: Path) -> dict[str, str]:
     """What `[tool.otel-schema.tables]` of the project in `root` says; nothing where that cannot be read."""
     try:
-        found = pyproject.tool(root, "otel-schema").get("tables")
+        found = pyproject.read_table(root, "otel-schema").get("tables")
     except OSError:
         return {}
     if not isinstance(found, dict):
@@ -137,7 +137,7 @@ def _table(name: str, tables: Mapping[str, SchemaSpec], schema: str) -> str:
 
 
 def _guess(schema: SchemaSpec, tables: Mapping[str, SchemaSpec], classes: Mapping[str, str]) -> Pairing | None:
-    mine = {column_of(each) for each in schema.fields}
+    mine = {column_name(each) for each in schema.fields}
     subject = _subject(schema.name)
     named: list[tuple[int, str]] = []
     alike: list[tuple[int, str]] = []
@@ -146,7 +146,7 @@ def _guess(schema: SchemaSpec, tables: Mapping[str, SchemaSpec], classes: Mappin
         shared = len(mine & columns)
         names = [_words(table.name.rpartition(".")[2]), _words(classes.get(ref, ""))]
         similar = shared >= _ALIKE * len(mine)
-        if shared >= _NAMED * len(mine) and any(_about(subject, each, similar) for each in names):
+        if shared >= _NAMED * len(mine) and any(_is_named_after(subject, each, similar) for each in names):
             named.append((shared, ref))
         if similar and len((mine & columns) - _COMMON) >= _LEAST:
             alike.append((shared, ref))
@@ -182,7 +182,7 @@ def _subject(name: str) -> list[str]:
     return words
 
 
-def _about(subject: list[str], table: list[str], prefixed: bool) -> bool:
+def _is_named_after(subject: list[str], table: list[str], prefixed: bool) -> bool:
     """Whether a table has the name, or has it after a prefix: a `recipe_event` is not every `Event`."""
     while len(table) > 1 and table[-1] in _AFFIXES:
         table = table[:-1]

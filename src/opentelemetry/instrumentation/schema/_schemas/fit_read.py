@@ -11,19 +11,19 @@ from typing import Final
 from . import describe, fit_values
 from .fields import TypeSpec, without_null
 from .fit_columns import Capacity
-from .fit_findings import Trouble
+from .fit_findings import Conflict
 
 
-def troubles(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+def find_conflicts(type_: TypeSpec, column: Capacity) -> list[Conflict]:
     """What happens when a column's values are read into a field.
 
     Args:
         type_: What the field accepts.
         column: What the column holds.
     """
-    found: list[Trouble] = []
+    found: list[Conflict] = []
     if column.nullable and not type_.nullable and type_.kind not in ("any", "custom", "null", "never"):
-        found.append(Trouble("nullable", "refused", "null is refused", "nullable"))
+        found.append(Conflict("nullable", "refused", "null is refused", "nullable"))
     if column.converted or column.kind in ("custom", "any"):
         return found
     rest = _values(without_null(type_), column)
@@ -31,11 +31,11 @@ def troubles(type_: TypeSpec, column: Capacity) -> list[Trouble]:
     return found + _distinct(other[:1] or rest)
 
 
-def _distinct(found: list[Trouble]) -> list[Trouble]:
+def _distinct(found: list[Conflict]) -> list[Conflict]:
     return list({each.kind: each for each in found}.values())
 
 
-def _values(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+def _values(type_: TypeSpec, column: Capacity) -> list[Conflict]:
     if type_.kind in ("any", "custom", "never", "null") or type_.format == "json":
         return []
     if any(each.startswith(("before", "plain", "wrap")) for each in type_.checks):
@@ -48,7 +48,7 @@ def _values(type_: TypeSpec, column: Capacity) -> list[Trouble]:
     return list(rule(type_, column)) if rule is not None else [_type(type_, column)]
 
 
-def _union(type_: TypeSpec, column: Capacity) -> list[Trouble]:
+def _union(type_: TypeSpec, column: Capacity) -> list[Conflict]:
     """What no member takes."""
     each = [_values(member, column) for member in type_.members]
     if not all(each):
@@ -57,29 +57,29 @@ def _union(type_: TypeSpec, column: Capacity) -> list[Trouble]:
     return each[0][:1] if len(kinds) == 1 else [_type(type_, column)]
 
 
-def _type(type_: TypeSpec, column: Capacity) -> Trouble:
-    return _trouble("type", describe.type_text(type_), column.sql)
+def _type(type_: TypeSpec, column: Capacity) -> Conflict:
+    return _conflict("type", describe.type_text(type_), column.sql)
 
 
-def _trouble(kind: str, field: str, column: str) -> Trouble:
-    return Trouble(kind, "refused", field, column)
+def _conflict(kind: str, field: str, column: str) -> Conflict:
+    return Conflict(kind, "refused", field, column)
 
 
-def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind == "enum":
         held = column.members or column.values
         alien = column.pure and not type_.names
         missing = tuple(each for each in held if alien or each not in type_.values)
         if missing:
-            yield _trouble("enum", describe.values_text(type_.values), describe.values_text(missing))
+            yield _conflict("enum", describe.values_text(type_.values), describe.values_text(missing))
         return
     known = bool(column.values) and column.kind == "string" and not column.caseless
     if known and all(each in type_.values for each in column.values):
         return
-    yield _trouble("enum", describe.values_text(type_.values), column.sql)
+    yield _conflict("enum", describe.values_text(type_.values), column.sql)
 
 
-def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind == "enum":
         return
     secret = type_.format == "password"
@@ -92,64 +92,64 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     elif longest is None:
         longest = column.max_bytes
     if limit is not None and (longest is None or longest > limit):
-        yield _trouble("length", f"texts of up to {limit} characters", column.sql)
+        yield _conflict("length", f"texts of up to {limit} characters", column.sql)
     least = type_.min_length or 0
     shortest = column.max_length or 0 if column.padded else min((len(str(each)) for each in column.values), default=0)
     if least > shortest:
-        yield _trouble("length", f"texts of at least {least} characters", column.sql)
+        yield _conflict("length", f"texts of at least {least} characters", column.sql)
 
 
-def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("bytes", "string"):
         yield _type(type_, column)
         return
     longest = column.max_length if column.max_length is not None else column.max_bytes
     if type_.max_length is not None and (longest is None or longest > type_.max_length):
-        yield _trouble("length", f"up to {type_.max_length} bytes", column.sql)
+        yield _conflict("length", f"up to {type_.max_length} bytes", column.sql)
     if type_.min_length:
-        yield _trouble("length", f"at least {type_.min_length} bytes", column.sql)
+        yield _conflict("length", f"at least {type_.min_length} bytes", column.sql)
 
 
-def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "boolean":
         yield _type(type_, column)
 
 
-def _integer(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _integer(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("integer", "number", "decimal", "boolean"):
         yield _type(type_, column)
         return
     yield from _range(type_, column)
     if column.kind == "number" or (column.kind == "decimal" and column.places != 0):
-        yield _trouble("precision", "whole numbers", column.sql)
+        yield _conflict("precision", "whole numbers", column.sql)
     if column.kind == "number" or _holds_infinity(column):
-        yield _trouble("range", "numbers of up to 64 bits", column.sql)
+        yield _conflict("range", "numbers of up to 64 bits", column.sql)
 
 
-def _number(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("integer", "number", "decimal", "boolean"):
         yield _type(type_, column)
         return
     yield from _range(type_, column)
     if type_.finite and _holds_infinity(column):
-        yield _trouble("range", "finite numbers", f"{column.sql} holds infinity")
+        yield _conflict("range", "finite numbers", f"{column.sql} holds infinity")
 
 
-def _decimal(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _decimal(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("integer", "number", "decimal"):
         yield _type(type_, column)
         return
     yield from _range(type_, column)
     if _holds_infinity(column):
-        yield _trouble("range", "finite numbers", f"{column.sql} holds infinity")
+        yield _conflict("range", "finite numbers", f"{column.sql} holds infinity")
     digits, places, whole = _digits(column)
     most = fit_values.whole_digits(type_) if type_.decimal_places else None
     if most is not None and (whole is None or whole > most):
-        yield _trouble("range", describe.digits_text(type_), column.sql)
+        yield _conflict("range", describe.digits_text(type_), column.sql)
     if (type_.max_digits is not None and (digits is None or digits > type_.max_digits)) or (
         type_.decimal_places is not None and (places is None or places > type_.decimal_places)
     ):
-        yield _trouble("precision", describe.digits_text(type_), column.sql)
+        yield _conflict("precision", describe.digits_text(type_), column.sql)
 
 
 def _holds_infinity(column: Capacity) -> bool:
@@ -171,7 +171,7 @@ def _digits(column: Capacity) -> tuple[int | None, int | None, int | None]:
     return None, None, None
 
 
-def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _range(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """Bounds that a column does not keep; those of digits are looked at elsewhere."""
     low = type_.ge if isinstance(type_.ge, (int, float)) else type_.gt
     high = type_.le if isinstance(type_.le, (int, float)) else type_.lt
@@ -182,7 +182,7 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
     below = isinstance(low, (int, float)) and (least is None or _before(least, low, type_.gt is not None, strict))
     above = isinstance(high, (int, float)) and (most is None or _before(-most, -high, type_.lt is not None, strict))
     if below or above:
-        yield _trouble("range", describe.range_text(type_), column.sql)
+        yield _conflict("range", describe.range_text(type_), column.sql)
 
 
 def _before(held: float, bound: float, excluded: bool, outside: bool) -> bool:
@@ -199,26 +199,26 @@ def _before(held: float, bound: float, excluded: bool, outside: bool) -> bool:
     return held < bound
 
 
-def _date(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _date(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "date":
         yield _type(type_, column)
     elif type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
-        yield _trouble("range", describe.range_text(type_), column.sql)
+        yield _conflict("range", describe.range_text(type_), column.sql)
 
 
-def _datetime(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _datetime(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("datetime", "date"):
         yield _type(type_, column)
         return
     if type_.timezone not in (None, "naive") and not column.aware:
-        yield _trouble("timezone", "aware moments", f"{column.sql}, without time zone")
+        yield _conflict("timezone", "aware moments", f"{column.sql}, without time zone")
     elif type_.timezone == "naive" and column.aware:
-        yield _trouble("timezone", "naive moments", column.sql)
+        yield _conflict("timezone", "naive moments", column.sql)
     if type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
-        yield _trouble("range", describe.moment_text(type_) or describe.range_text(type_), column.sql)
+        yield _conflict("range", describe.moment_text(type_) or describe.range_text(type_), column.sql)
 
 
-def _time(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _time(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "time":
         yield _type(type_, column)
 
@@ -227,28 +227,28 @@ _LONGEST: Final = 86_400 * 10**9
 """Seconds of the longest duration."""
 
 
-def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind in ("integer", "decimal") and column.high is not None and column.high <= _LONGEST:
         return  # seconds
     if column.kind != "duration":
         yield _type(type_, column)
     elif any(each is not None for each in (type_.ge, type_.gt, type_.le, type_.lt)):
-        yield _trouble("range", describe.range_text(type_), column.sql)
+        yield _conflict("range", describe.range_text(type_), column.sql)
 
 
-def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "uuid":
         yield _type(type_, column)
 
 
-def _list(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _list(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "list":
         yield _type(type_, column)
     elif type_.items is not None and column.items is not None:
         yield from _values(type_.items, column.items)
 
 
-_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Trouble]]]] = {
+_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Conflict]]]] = {
     "string": _string,
     "bytes": _bytes,
     "boolean": _boolean,

@@ -32,7 +32,7 @@ def longest(type_: TypeSpec) -> int | None:
     """Characters or bytes of the longest value; None where there is no limit that can be known.
 
     Raises:
-        Unknowable: if a regular expression decides, and it is not one of Python's.
+        UnknownWidthError: if a regular expression decides, and it is not one of Python's.
     """
     if type_.kind == "enum":
         return max((len(str(each)) for each in type_.values), default=0)
@@ -50,12 +50,12 @@ def shortest(type_: TypeSpec) -> int:
         return min((len(str(each)) for each in type_.values), default=0)
     try:
         by_pattern = None if type_.pattern is None else _width(type_.pattern, 0)
-    except Unknowable:
+    except UnknownWidthError:
         by_pattern = None
     return max(type_.min_length or 0, by_pattern or 0)
 
 
-class Unknowable(Exception):
+class UnknownWidthError(Exception):
     """Whether values fit cannot be told."""
 
 
@@ -73,7 +73,7 @@ def _width(pattern: str, end: int) -> int | None:
             found: Any = parser.parse(pattern.removesuffix("\\z"))
             width = int(found.getwidth()[end])
     except (re.error, RecursionError, OverflowError, ImportError) as error:
-        raise Unknowable(pattern) from error
+        raise UnknownWidthError(pattern) from error
     return width if width < 2**16 else None
 
 

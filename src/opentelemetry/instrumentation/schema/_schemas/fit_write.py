@@ -13,7 +13,7 @@ from typing import Final
 from . import describe, fit_numbers, fit_values
 from .fields import SchemaSpec, TypeSpec, without_null
 from .fit_columns import Capacity, System
-from .fit_findings import Effect, Trouble
+from .fit_findings import Conflict, Effect
 
 _SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
 """Characters of the longest text of values that a database turns into one."""
@@ -22,7 +22,9 @@ _EMULATED: Final = 60_000 * 86_400.0
 """Seconds of a duration around 1970 that is always a moment."""
 
 
-def troubles(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+def find_conflicts(
+    type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]
+) -> list[Conflict]:
     """What happens when a field's values are written.
 
     Args:
@@ -31,9 +33,9 @@ def troubles(type_: TypeSpec, column: Capacity, library: str, document: Mapping[
         library: Of the schema: it decides which objects values are.
         document: Where named schemas are looked up.
     """
-    found: list[Trouble] = []
+    found: list[Conflict] = []
     if type_.nullable and not column.nullable and not column.json_null:
-        found.append(Trouble("nullable", "refused", "null is accepted", "NOT NULL"))
+        found.append(Conflict("nullable", "refused", "null is accepted", "NOT NULL"))
     if column.converted:
         return found
     if column.kind == "custom":
@@ -43,16 +45,16 @@ def troubles(type_: TypeSpec, column: Capacity, library: str, document: Mapping[
     return found + _distinct(other or rest)
 
 
-def _distinct(found: list[Trouble]) -> list[Trouble]:
+def _distinct(found: list[Conflict]) -> list[Conflict]:
     """One of a kind, the altering one where there is one."""
-    best: dict[str, Trouble] = {}
+    best: dict[str, Conflict] = {}
     for each in found:
         if each.kind not in best or each.effect == "altered":
             best[each.kind] = each
     return list(best.values())
 
 
-def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Conflict]:
     if type_.kind in ("any", "custom", "never", "null") or type_.format == "json":
         return []
     if _decided_by_code(type_):
@@ -60,7 +62,7 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
     if type_.kind == "union":
         kinds = {member.kind for member in type_.members}
         if column.kind == "string" and "string" in kinds and kinds & {"integer", "number", "decimal", "date"}:
-            return [fit_numbers.alien(type_, column, "altered")]  # what was a number comes back as a text
+            return [fit_numbers.wrong_type(type_, column, "altered")]  # what was a number comes back as a text
         return [each for member in type_.members for each in _values(member, column, library, document)]
     if column.kind == "any":
         return list(_json(type_, column, library, document, frozenset()))
@@ -82,14 +84,14 @@ _FOREIGN: Final = {
 """Types of one database alone, whose values no plain text or number is, with the fields that fit them."""
 
 
-def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Trouble]:
+def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Conflict]:
     """Plain values in a column of a type that only one database has."""
     name = re.split(r"[^A-Z0-9]", column.sql.upper(), maxsplit=1)[0]
     plain = type_.kind in ("string", "enum", "integer", "number", "decimal", "boolean", "bytes") and not type_.checks
     fits = (type_.format or type_.kind).partition(":")[0].startswith(_FOREIGN.get(name, ()) or ("no field",))
     known = name in _FOREIGN and (column.system == "postgresql" or name == "SET")
     if known and plain and not fits and not fit_values.is_object(type_, library):
-        yield fit_numbers.alien(type_, column, "refused" if name.endswith("RANGE") else "altered")
+        yield fit_numbers.wrong_type(type_, column, "refused" if name.endswith("RANGE") else "altered")
 
 
 def _decided_by_code(type_: TypeSpec) -> bool:
@@ -100,10 +102,10 @@ def _decided_by_code(type_: TypeSpec) -> bool:
 # -- enums
 
 
-def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Trouble]:
+def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> list[Conflict]:
     """Members or values of an enum in a column of another type."""
     if type_.names:  # members that no driver knows
-        return [fit_numbers.alien(type_, column, "refused" if column.system == "sqlite" else "altered")]
+        return [fit_numbers.wrong_type(type_, column, "refused" if column.system == "sqlite" else "altered")]
     numbers = fit_values.as_numbers(type_)
     if numbers is not None:
         return _values(numbers, column, library, document)
@@ -124,16 +126,16 @@ def _numeric_text(value: object) -> bool:
     return True
 
 
-def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """Anything in a column of labels. SQLAlchemy lets unknown texts through; what then happens is the database's."""
     labels = set(column.values)
     shown = describe.values_text(column.values)
     if type_.kind == "string":
         refuses = column.system == "postgresql"
-        yield Trouble("enum", "refused" if refuses else "altered", _length_text(type_), shown)
+        yield Conflict("enum", "refused" if refuses else "altered", _length_text(type_), shown)
         return
     if type_.kind != "enum":
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
         return
     known = set(column.members)
     if known and type_.names:  # members of the column's own class, most likely
@@ -142,14 +144,14 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         missing = [each for each in type_.values if each not in labels]
         if not missing:
             why = "The app reads back a member of the enum, not the text that it wrote."
-            yield Trouble("enum", "altered", describe.values_text(type_.values), shown, why)
+            yield Conflict("enum", "altered", describe.values_text(type_.values), shown, why)
     elif known:
         missing = [each for each in type_.values if each not in known and each not in labels]
     else:
         missing = [each for each in type_.values if each not in labels]
     if missing:
         effect: Effect = "altered" if column.system == "sqlite" else "refused"
-        yield Trouble("enum", effect, describe.values_text(tuple(missing)), shown)
+        yield Conflict("enum", effect, describe.values_text(tuple(missing)), shown)
 
 
 # -- texts and bytes
@@ -160,34 +162,34 @@ def _length_text(type_: TypeSpec) -> str:
     return "texts of any length" if longest is None else f"texts of up to {longest} characters"
 
 
-def _string(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     kind, system = type_.kind, column.system
     if kind in ("string", "enum"):
         if column.values and kind == "enum":
             missing = tuple(each for each in type_.values if each not in column.values)
             if missing:
-                yield Trouble("enum", "refused", describe.values_text(missing), describe.values_text(column.values))
+                yield Conflict("enum", "refused", describe.values_text(missing), describe.values_text(column.values))
         elif column.values:
-            yield Trouble("enum", "refused", _length_text(type_), describe.values_text(column.values))
+            yield Conflict("enum", "refused", _length_text(type_), describe.values_text(column.values))
         yield from _text_length(type_, column)
     elif kind == "bytes":
         if system == "postgresql":
-            yield fit_numbers.alien(type_, column, "altered")
+            yield fit_numbers.wrong_type(type_, column, "altered")
         elif system == "mariadb":
-            yield fit_numbers.alien(type_, column, "refused")  # bytes that are no text
+            yield fit_numbers.wrong_type(type_, column, "refused")  # bytes that are no text
     elif kind in ("list", "set", "tuple", "map", "object"):
         written = kind == "list" and system != "sqlite"
-        yield fit_numbers.alien(type_, column, "altered" if written else "refused")
+        yield fit_numbers.wrong_type(type_, column, "altered" if written else "refused")
     elif kind == "duration":
-        yield fit_numbers.alien(type_, column, "refused" if system == "sqlite" else "altered")
+        yield fit_numbers.wrong_type(type_, column, "refused" if system == "sqlite" else "altered")
     elif kind == "datetime" and type_.timezone != "naive" and system != "sqlite":
-        yield fit_numbers.alien(type_, column, "altered")
+        yield fit_numbers.wrong_type(type_, column, "altered")
     elif system == "sqlite" and kind in ("decimal", "uuid", "time"):
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
     elif system == "sqlite" and kind == "number":
-        yield fit_numbers.alien(type_, column, "altered")
+        yield fit_numbers.wrong_type(type_, column, "altered")
     elif _too_great_for_text(type_, system):
-        yield fit_numbers.alien(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
+        yield fit_numbers.wrong_type(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
     else:
         yield from _as_text(type_, column)
 
@@ -203,28 +205,28 @@ def _too_great_for_text(type_: TypeSpec, system: System) -> bool:
     return least is None or most is None or max(abs(least), abs(most)) >= 10**digits
 
 
-def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     try:
         longest = fit_values.longest(type_)
-    except fit_values.Unknowable:
+    except fit_values.UnknownWidthError:
         return
     if column.padded and fit_values.shortest(type_) < (column.max_length or 0):
         why = "The app reads back shorter texts with spaces at the end."
-        yield Trouble("length", "altered", _length_text(type_), column.sql, why)
+        yield Conflict("length", "altered", _length_text(type_), column.sql, why)
     # A pattern or format may leave out the characters that the column's set lacks.
     if column.last_character is not None and type_.pattern is None and type_.format is None:
         texts = map(str, type_.values) if type_.kind == "enum" else ("any",)
         if type_.kind != "enum" or any(ord(char) > column.last_character for text in texts for char in text):
             why = "The database refuses characters that are not in the column's character set."
-            yield Trouble("range", "refused", "any character", column.sql, why)
+            yield Conflict("range", "refused", "any character", column.sql, why)
     if column.max_length is not None and (longest is None or longest > column.max_length):
-        yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
+        yield Conflict("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
     bytes_ = None if longest is None else longest * (1 if type_.kind == "enum" else 4)
     if column.max_bytes is not None and (bytes_ is None or bytes_ > column.max_bytes):
-        yield Trouble("length", "refused", _length_text(type_), f"{column.sql}, {column.max_bytes} bytes")
+        yield Conflict("length", "refused", _length_text(type_), f"{column.sql}, {column.max_bytes} bytes")
 
 
-def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """Values that a database turns into texts, which the model reads back."""
     size: int | None = _SIZES.get(type_.kind)
     if type_.kind == "integer":
@@ -239,97 +241,97 @@ def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
         size = 5 if column.system == "postgresql" else 1
     limits = [each for each in (column.max_length, column.max_bytes) if each is not None]
     if limits and (size is None or size > min(limits)):
-        yield Trouble("length", "refused", describe.type_text(type_), column.sql)
+        yield Conflict("length", "refused", describe.type_text(type_), column.sql)
 
 
-def _object(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _object(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """URLs, addresses and secrets: objects that only some drivers write."""
     name = (type_.format or "").partition(":")[0]
     if column.kind != "string":
         if column.kind != "custom":
-            yield fit_numbers.alien(type_, column, "refused")
+            yield fit_numbers.wrong_type(type_, column, "refused")
     elif column.system == "mariadb":
         if name == "password":
-            yield fit_numbers.alien(type_, column, "altered")
+            yield fit_numbers.wrong_type(type_, column, "altered")
         elif column.max_length is not None or column.max_bytes is not None:
             yield from _text_length(type_, column)
     else:
         address = name.startswith("ip") and column.system == "postgresql"
-        yield fit_numbers.alien(type_, column, "altered" if address else "refused")
+        yield fit_numbers.wrong_type(type_, column, "altered" if address else "refused")
 
 
-def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if type_.kind != "bytes":
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
         return
     if column.padded and (type_.min_length or 0) < (column.max_length or 0):
         why = "The app reads back shorter values with zero bytes at the end."
-        yield Trouble("length", "altered", "fewer bytes", column.sql, why)
+        yield Conflict("length", "altered", "fewer bytes", column.sql, why)
     if column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
         accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
-        yield Trouble("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
+        yield Conflict("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
 
 
 # -- moments
 
 
-def _date(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _date(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if type_.kind == "datetime":
-        yield fit_numbers.alien(type_, column, "altered")
+        yield fit_numbers.wrong_type(type_, column, "altered")
     elif type_.kind != "date":
         text = type_.kind == "string" and column.system != "sqlite"
-        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
+        yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
 
 
-def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     fits = ("datetime", "date") if column.kind == "datetime" else ("time",)
     if type_.kind not in fits:
         text = type_.kind == "string" and column.system != "sqlite"
-        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
+        yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
         return
     if column.first is not None:
         least, most = type_.ge or type_.gt, type_.le or type_.lt
         if not (isinstance(least, str) and isinstance(most, str) and column.first < least and most < str(column.last)):
-            yield Trouble("range", "refused", "moments of any year", f"{column.sql}, {column.first} to {column.last}")
+            yield Conflict("range", "refused", "moments of any year", f"{column.sql}, {column.first} to {column.last}")
     if type_.kind == "date":
         return
     accepted = type_.timezone or "naive and aware"
     if column.aware and type_.timezone in (None, "naive"):
         why = "The server reads the value in the session's time zone."
-        yield Trouble("timezone", "altered", f"{accepted} moments", column.sql, why)
+        yield Conflict("timezone", "altered", f"{accepted} moments", column.sql, why)
     elif not column.aware and type_.timezone != "naive":
         why = "The time zone is lost: a value in another zone than the session's becomes another moment."
-        yield Trouble("timezone", "altered", f"{accepted} moments", f"{column.sql}, without time zone", why)
+        yield Conflict("timezone", "altered", f"{accepted} moments", f"{column.sql}, without time zone", why)
     if column.fraction < 6:
-        yield Trouble("precision", "altered", "microseconds", f"{column.sql}, {column.fraction} digits of a second")
+        yield Conflict("precision", "altered", "microseconds", f"{column.sql}, {column.fraction} digits of a second")
 
 
-def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if type_.kind != "duration":
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
         return
     if column.fraction < 6:
         kept = "microseconds" if column.fraction >= 0 else "hours, minutes and seconds"
-        yield Trouble("precision", "altered", kept, column.sql)
+        yield Conflict("precision", "altered", kept, column.sql)
     if column.system != "postgresql":
         least, most = type_.ge or type_.gt, type_.le or type_.lt
         bounded = isinstance(least, (int, float)) and isinstance(most, (int, float))
         if not bounded or max(abs(float(least or 0)), abs(float(most or 0))) > _EMULATED:
-            yield Trouble("range", "refused", "durations of any length", f"{column.sql}, a moment around 1970")
+            yield Conflict("range", "refused", "durations of any length", f"{column.sql}, a moment around 1970")
 
 
-def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if type_.kind != "uuid":
         text = type_.kind == "string" and column.system != "sqlite"
-        yield fit_numbers.alien(type_, column, "altered" if text else "refused")
+        yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
 
 
 # -- what holds other values
 
 
-def _array(type_: TypeSpec, column: Capacity) -> Iterator[Trouble]:
+def _array(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if type_.kind not in ("list", "tuple"):
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
     elif column.items is not None and type_.items is not None:
         for each in _values(type_.items, column.items, "", {}):
             # SQLAlchemy casts to the array's type, and a cast cuts.
@@ -341,7 +343,7 @@ _PLAIN: Final = ("boolean", "integer", "number", "string", "any", "custom", "nul
 
 def _json(
     type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec], seen: frozenset[str]
-) -> Iterator[Trouble]:
+) -> Iterator[Conflict]:
     """Values that Python's JSON encoder does not know."""
     if type_.ref is not None and type_.kind == "object":
         if type_.ref in seen or type_.ref not in document:
@@ -354,25 +356,25 @@ def _json(
     inner += [each.type for each in type_.fields if each.written != "never"]
     if type_.kind == "enum":
         if type_.names:
-            yield fit_numbers.alien(type_, column, "refused")
+            yield fit_numbers.wrong_type(type_, column, "refused")
     elif fit_values.has_infinity(type_) and column.system != "sqlite":
-        yield Trouble("range", "refused", "infinity and NaN", column.sql, minor=True)
+        yield Conflict("range", "refused", "infinity and NaN", column.sql, minor=True)
     elif fit_values.is_object(type_, library):
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
     elif type_.kind in ("list", "tuple", "map", "object", "union"):
         for each in inner:
             yield from _json(each, column, library, document, seen)
     elif type_.kind not in _PLAIN:
-        yield fit_numbers.alien(type_, column, "refused")
+        yield fit_numbers.wrong_type(type_, column, "refused")
 
 
-_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Trouble]]]] = {
+_RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Conflict]]]] = {
     "string": _string,
     "bytes": _bytes,
-    "boolean": fit_numbers.boolean,
-    "integer": fit_numbers.numeric,
-    "number": fit_numbers.numeric,
-    "decimal": fit_numbers.numeric,
+    "boolean": fit_numbers.check_boolean,
+    "integer": fit_numbers.check_number,
+    "number": fit_numbers.check_number,
+    "decimal": fit_numbers.check_number,
     "date": _date,
     "datetime": _moment,
     "time": _moment,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from . import pyproject, revisions
-from .revisions import History, Tool
-from .version_tables import NAMES, Wanted, wanted
+from .revisions import RevisionGraph, ToolName
+from .version_tables import NAMES, VersionTableName, parse_table_name
 
 DBMATE_DIRECTORY: Final = "db/migrations"
 
@@ -31,18 +31,18 @@ class Migrations(NamedTuple):
         table: Its version table.
     """
 
-    tool: Tool
+    tool: ToolName
     directories: tuple[Path, ...]
-    table: Wanted
+    table: VersionTableName
 
-    def history(self) -> History:
+    def read_graph(self) -> RevisionGraph:
         """What its files say.
 
         Raises:
             OSError: if they cannot be read.
         """
-        read = revisions.dbmate if self.tool == "dbmate" else revisions.alembic
-        return History(self.tool, read(*self.directories))
+        read = revisions.read_dbmate if self.tool == "dbmate" else revisions.read_alembic
+        return RevisionGraph(self.tool, read(*self.directories))
 
 
 def find(root: Path, environment: Mapping[str, str] = os.environ) -> list[Migrations]:
@@ -65,7 +65,7 @@ def at(directory: Path) -> Migrations:
         directory: Of .sql files, Alembic's `versions`, or what holds that beside `env.py`.
     """
     if any(directory.glob("*.sql")):
-        return Migrations("dbmate", (directory,), Wanted("dbmate", NAMES["dbmate"]))
+        return Migrations("dbmate", (directory,), VersionTableName("dbmate", NAMES["dbmate"]))
     home = directory if (directory / "env.py").is_file() else directory.parent
     versions = directory / "versions"
     return Migrations("alembic", (versions if versions.is_dir() else directory,), _table(home / "env.py"))
@@ -74,11 +74,11 @@ def at(directory: Path) -> Migrations:
 def _alembic(root: Path) -> Iterator[Migrations]:
     seen: set[tuple[Path, ...]] = set()
     for settings in (*_ini(root / "alembic.ini"), *_pyproject(root)):
-        home = _place(root, settings.get("script_location", ""))
+        home = _resolve_location(root, settings.get("script_location", ""))
         if home is None:
             continue
         listed = settings.get("version_locations", "")
-        places = [_place(root, each) for each in _split(listed, settings)] if listed else [home / "versions"]
+        places = [_resolve_location(root, each) for each in _split(listed, settings)] if listed else [home / "versions"]
         directories = tuple(each for each in places if each is not None and each.is_dir())
         if directories and directories not in seen:
             seen.add(directories)
@@ -101,7 +101,7 @@ def _ini(file: Path) -> Iterator[dict[str, str]]:
 def _pyproject(root: Path) -> Iterator[dict[str, str]]:
     """`[tool.alembic]`, where this Python can read it."""
     settings: dict[str, str] = {}
-    for key, value in pyproject.tool(root, "alembic").items():
+    for key, value in pyproject.read_table(root, "alembic").items():
         text = "\n".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
         settings[key] = text.replace("%(here)s", str(root))
     if settings:
@@ -119,7 +119,7 @@ def _split(text: str, settings: Mapping[str, str]) -> Iterator[str]:
             yield each.strip()
 
 
-def _place(root: Path, location: str) -> Path | None:
+def _resolve_location(root: Path, location: str) -> Path | None:
     """A path, or `package:path` without importing the package."""
     package, colon, rest = location.partition(":")
     if not location:
@@ -135,19 +135,19 @@ def _place(root: Path, location: str) -> Path | None:
     return None
 
 
-def _table(env: Path) -> Wanted:
+def _table(env: Path) -> VersionTableName:
     """The version table that `env.py` configures, by its syntax tree."""
     name, schema = NAMES["alembic"], None
     try:
         module = ast.parse(env.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return Wanted("alembic", name)
-    constants = dict(revisions.assigned(module))
+        return VersionTableName("alembic", name)
+    constants = dict(revisions.read_literals(module))
     for node in ast.walk(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "configure":
             given = {each.arg: _text(each.value, constants) for each in node.keywords}
             name, schema = given.get("version_table") or name, given.get("version_table_schema") or schema
-    return Wanted("alembic", name, schema)
+    return VersionTableName("alembic", name, schema)
 
 
 def _text(node: ast.expr, constants: Mapping[str, object]) -> str | None:
@@ -162,7 +162,7 @@ def _dbmate(root: Path, environment: Mapping[str, str]) -> Iterator[Migrations]:
     there = tuple(each for each in directories if each.is_dir() and any(each.glob("*.sql")))
     if there:
         table = settings.get("DBMATE_MIGRATIONS_TABLE") or NAMES["dbmate"]
-        yield Migrations("dbmate", there, wanted("dbmate", table))
+        yield Migrations("dbmate", there, parse_table_name("dbmate", table))
 
 
 _VARIABLES: Final = ("DBMATE_MIGRATIONS_DIR", "DBMATE_MIGRATIONS_TABLE")

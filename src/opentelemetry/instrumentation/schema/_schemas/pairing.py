@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Final
 
 from .fields import FieldSpec, SchemaSpec, TypeSpec
-from .verdicts import Direction
+from .verdicts import PayloadDirection
 from .versions import fingerprint
 
 _ALIKE: Final = 0.6
@@ -37,7 +37,7 @@ def pair_schemas(old: Mapping[str, SchemaSpec], new: Mapping[str, SchemaSpec]) -
     return pairs
 
 
-def name_of(field: FieldSpec, direction: Direction) -> str:
+def wire_name(field: FieldSpec, direction: PayloadDirection) -> str:
     """The name that clients know."""
     return field.inputs[0] if direction == "request" else field.output
 
@@ -46,7 +46,7 @@ FieldPairs = tuple[list[tuple[FieldSpec, FieldSpec]], list[FieldSpec], list[Fiel
 """Pairs, what was removed, what was added."""
 
 
-def pair_fields(old: Sequence[FieldSpec], new: Sequence[FieldSpec], direction: Direction) -> FieldPairs:
+def pair_fields(old: Sequence[FieldSpec], new: Sequence[FieldSpec], direction: PayloadDirection) -> FieldPairs:
     """Pairs fields by their name on the wire, else by their name in Python, else as renamed."""
     request = direction == "request"
     olds = [each for each in old if (each.presence if request else each.written) != "never"]
@@ -74,7 +74,7 @@ def pair_fields(old: Sequence[FieldSpec], new: Sequence[FieldSpec], direction: D
     return matched, [each for number, each in enumerate(olds) if number not in pairs], rest
 
 
-def _wire_names(direction: Direction) -> Callable[[FieldSpec], tuple[str, ...]]:
+def _wire_names(direction: PayloadDirection) -> Callable[[FieldSpec], tuple[str, ...]]:
     def names(field: FieldSpec) -> tuple[str, ...]:
         return field.inputs if direction == "request" else (field.output,)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 
-def tool(root: Path, name: str) -> dict[str, Any]:
+def read_table(root: Path, name: str) -> dict[str, Any]:
     """The table `[tool.<name>]` of the project in `root`; empty where there is none, or this Python cannot read it.
 
     Raises:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
-Tool = Literal["alembic", "dbmate"]
+ToolName = Literal["alembic", "dbmate"]
 
 
 class Revision(NamedTuple):
@@ -34,25 +34,25 @@ class Revision(NamedTuple):
 _DBMATE: Final = re.compile(r"(\d+).*\.sql", re.DOTALL)
 
 
-def alembic(*directories: Path) -> list[Revision]:
+def read_alembic(*directories: Path) -> list[Revision]:
     """The revisions in `versions` directories, by file name; files that are none are passed over.
 
     Raises:
         OSError: if one cannot be read.
     """
-    return alembic_files(
+    return parse_alembic(
         (file, file.read_bytes()) for directory in directories for file in sorted(directory.rglob("*.py"))
     )
 
 
-def alembic_files(files: Iterable[tuple[Path, bytes]]) -> list[Revision]:
+def parse_alembic(files: Iterable[tuple[Path, bytes]]) -> list[Revision]:
     """Likewise from the files' contents, such as Git has them."""
     found: list[Revision] = []
     for file, content in files:
         if file.name.startswith((".#", "__init__")):  # an editor's lock file is no migration
             continue
         try:
-            names = dict(assigned(ast.parse(content, str(file))))
+            names = dict(read_literals(ast.parse(content, str(file))))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         revision = names.get("revision")
@@ -68,7 +68,7 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(each for each in several if isinstance(each, str))
 
 
-def assigned(module: ast.Module) -> Iterator[tuple[str, object]]:
+def read_literals(module: ast.Module) -> Iterator[tuple[str, object]]:
     """Names that a module gives a literal value, in order."""
     for node in module.body:
         if isinstance(node, ast.Assign):
@@ -86,7 +86,7 @@ def assigned(module: ast.Module) -> Iterator[tuple[str, object]]:
                 yield target.id, literal
 
 
-def dbmate(*directories: Path) -> list[Revision]:
+def read_dbmate(*directories: Path) -> list[Revision]:
     """DBMate's migrations, each following the one before.
 
     Raises:
@@ -94,10 +94,10 @@ def dbmate(*directories: Path) -> list[Revision]:
     """
     for directory in directories:
         next(directory.iterdir(), None)  # `glob` finds nothing where there is no directory
-    return dbmate_files(file for directory in directories for file in directory.glob("*.sql"))
+    return parse_dbmate(file for directory in directories for file in directory.glob("*.sql"))
 
 
-def dbmate_files(files: Iterable[Path]) -> list[Revision]:
+def parse_dbmate(files: Iterable[Path]) -> list[Revision]:
     """Likewise from the files' names; DBMate orders them by name, whatever directory they are in."""
     found: list[Revision] = []
     for file in sorted(files, key=lambda each: each.name):
@@ -115,7 +115,7 @@ def heads(revisions: Iterable[Revision]) -> tuple[str, ...]:
     return tuple(sorted({each.id for each in revisions} - followed))
 
 
-class History:
+class RevisionGraph:
     """What the migration files of one tool say about revisions.
 
     Args:
@@ -123,8 +123,8 @@ class History:
         revisions: What `alembic` or `dbmate` read; two files of one revision are two of them.
     """
 
-    def __init__(self, tool: Tool, revisions: Iterable[Revision]) -> None:
-        self.tool: Tool = tool
+    def __init__(self, tool: ToolName, revisions: Iterable[Revision]) -> None:
+        self.tool: ToolName = tool
         self.revisions: tuple[Revision, ...] = tuple(revisions)
         self.by_id: dict[str, Revision] = {each.id: each for each in self.revisions}
         self._labelled = {label: each.id for each in self.revisions for label in each.labels}
@@ -143,7 +143,7 @@ class History:
         several = (each for each, number in Counter(each.id for each in self.revisions).items() if number > 1)
         return {each: tuple(one.file for one in self.revisions if one.id == each) for each in several}
 
-    def before(self, revision: str) -> tuple[str, ...]:
+    def parents(self, revision: str) -> tuple[str, ...]:
         """The revisions that one needs directly: those it follows and those it depends on."""
         known = self.by_id.get(revision)
         if known is None:
@@ -167,7 +167,7 @@ class History:
             each = open_.pop()
             if each in self.by_id and each not in found:
                 found.add(each)
-                open_.extend(self.before(each))
+                open_.extend(self.parents(each))
         return frozenset(found)
 
     def applied(self, found: Iterable[str]) -> frozenset[str]:
@@ -191,7 +191,7 @@ class History:
             open_ = [start.id]
             while open_:
                 each = open_[-1]
-                missing = [one for one in self.before(each) if one in self.by_id and one not in done | {*open_}]
+                missing = [one for one in self.parents(each) if one in self.by_id and one not in done | {*open_}]
                 if missing:
                     open_.append(missing[0])
                     continue

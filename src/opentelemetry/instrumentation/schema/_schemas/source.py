@@ -10,10 +10,10 @@ from typing import NamedTuple, cast
 
 from .fields import digest
 
-_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_DefinitionNode = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Place(NamedTuple):
+class Definition(NamedTuple):
     """Where something stands.
 
     Attributes:
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     tree: str
 
 
-def places(file: Path) -> dict[str, Place]:
+def read_definitions(file: Path) -> dict[str, Definition]:
     """Every class and module-level assignment of a file, by qualified name.
 
     Raises:
@@ -39,11 +39,11 @@ def places(file: Path) -> dict[str, Place]:
 
 
 @functools.lru_cache(512)
-def _places(file: Path, _changed: int, _size: int) -> dict[str, Place]:
-    return places_of(file.read_bytes(), str(file))
+def _places(file: Path, _changed: int, _size: int) -> dict[str, Definition]:
+    return parse_definitions(file.read_bytes(), str(file))
 
 
-def places_of(text: str | bytes, name: str = "<text>") -> dict[str, Place]:
+def parse_definitions(text: str | bytes, name: str = "<text>") -> dict[str, Definition]:
     """The same of a text.
 
     Raises:
@@ -56,18 +56,18 @@ def places_of(text: str | bytes, name: str = "<text>") -> dict[str, Place]:
     return dict(_found(module, ""))
 
 
-def _found(node: ast.AST, prefix: str) -> Iterator[tuple[str, Place]]:
+def _found(node: ast.AST, prefix: str) -> Iterator[tuple[str, Definition]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             name = f"{prefix}{child.name}"
             lines = {target: each.lineno for each in child.body for target in _targets(each)}
-            yield name, Place(child.lineno, lines, tree_digest(child))
+            yield name, Definition(child.lineno, lines, tree_digest(child))
             yield from _found(child, f"{name}.")
         elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _found(child, f"{prefix}{child.name}.<locals>.")
         elif not prefix and isinstance(child, (ast.Assign, ast.AnnAssign)):
             for target in _targets(child):
-                yield target, Place(child.lineno, {}, tree_digest(child))
+                yield target, Definition(child.lineno, {}, tree_digest(child))
         elif isinstance(child, (ast.If, ast.Try, ast.With)):
             yield from _found(child, prefix)
 
@@ -112,7 +112,7 @@ def _text(node: object) -> str:
         for name, value in ast.iter_fields(node):
             if name in ("ctx", "kind", "type_comment") or value is None or value == []:
                 continue
-            if name == "body" and isinstance(node, _Definition):
+            if name == "body" and isinstance(node, _DefinitionNode):
                 value = _without_docstring(value)
             parts.append(f"{name}={_text(value)}")
         return f"({' '.join(parts)})"

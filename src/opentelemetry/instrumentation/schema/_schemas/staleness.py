@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .lockfile import Lock
-from .source import Place, places_of
+from .source import Definition, parse_definitions
 
 
-class Stale(NamedTuple):
+class StaleEntry(NamedTuple):
     """A schema or table that is not in the source as the lock has it.
 
     Attributes:
@@ -23,15 +23,15 @@ class Stale(NamedTuple):
     why: str
 
 
-def stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[Stale]:
+def find_stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[StaleEntry]:
     """What a lock and the source disagree on. A class that the lock does not know cannot be seen here.
 
     Args:
         lock: The lock.
         read: Gives a file's content by its path relative to the lock; None if there is none.
     """
-    files: dict[str, dict[str, Place] | str] = {}
-    found: list[Stale] = []
+    files: dict[str, dict[str, Definition] | str] = {}
+    found: list[StaleEntry] = []
     for ref, origin in sorted(lock.origins.items()):
         if origin.file is None or origin.tree is None:
             continue
@@ -39,13 +39,13 @@ def stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[Stale]:
             files[origin.file] = _read(origin.file, read)
         classes = files[origin.file]
         if isinstance(classes, str):
-            found.append(Stale(ref, origin.file, classes))
+            found.append(StaleEntry(ref, origin.file, classes))
             continue
         place = classes.get(origin.name or source_name(lock.schemas[ref].name))
         if place is None:
-            found.append(Stale(ref, origin.file, "is no longer there"))
+            found.append(StaleEntry(ref, origin.file, "is no longer there"))
         elif place.tree != origin.tree:
-            found.append(Stale(ref, origin.file, "was changed"))
+            found.append(StaleEntry(ref, origin.file, "was changed"))
     return found
 
 
@@ -54,11 +54,11 @@ def source_name(name: str) -> str:
     return name.partition("[")[0]
 
 
-def _read(file: str, read: Callable[[str], bytes | None]) -> dict[str, Place] | str:
+def _read(file: str, read: Callable[[str], bytes | None]) -> dict[str, Definition] | str:
     text = read(file)
     if text is None:
         return "was in a file that no longer exists"
     try:
-        return places_of(text, file)
+        return parse_definitions(text, file)
     except SyntaxError as error:
         return f"is in a file that is not valid Python: {error.msg}, line {error.lineno}"

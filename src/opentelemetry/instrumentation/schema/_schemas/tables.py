@@ -13,9 +13,9 @@ from typing import Final
 from . import describe
 from .fields import ColumnSpec, Document, FieldSpec, SchemaSpec, TypeSpec
 from .findings import Finding
-from .verdicts import DIRECTIONS, TABLES, Direction
+from .verdicts import DIRECTIONS, TABLES, PayloadDirection
 
-Types = Callable[[str, Direction, TypeSpec, TypeSpec, str], list[Finding]]
+Types = Callable[[str, PayloadDirection, TypeSpec, TypeSpec, str], list[Finding]]
 """Compares two types: the table, the direction, old, new, the column."""
 
 _HARMLESS_TO_READ: Final = {"range", "length", "digits", "multiple", "timezone", "finite"}

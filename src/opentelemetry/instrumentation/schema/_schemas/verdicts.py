@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Direction = Literal["request", "response"]
-DIRECTIONS: Final[tuple[Direction, ...]] = ("request", "response")
+PayloadDirection = Literal["request", "response"]
+DIRECTIONS: Final[tuple[PayloadDirection, ...]] = ("request", "response")
 
 Level = Literal["breaking", "unknown", "warning", "compatible"]
 """`unknown` cannot be judged: code decides. A `warning` breaks nobody's call, but data or meaning is lost."""
@@ -18,7 +18,7 @@ LEVELS: Final[tuple[Level, ...]] = ("breaking", "unknown", "warning", "compatibl
 """The worst first."""
 
 
-class Verdict(NamedTuple):
+class ChangeVerdict(NamedTuple):
     """One cell of the table.
 
     Attributes:
@@ -43,20 +43,20 @@ _WRITES_MORE = "The new schema writes values that clients of the old one do not 
 _WRITES_LESS = "The new schema writes only values that clients of the old one accept."
 _CODE = "Custom code decides which values are accepted. diff cannot judge code: review it."
 
-REQUEST_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
+REQUEST_FIELDS: Final[dict[tuple[str, str, str], ChangeVerdict]] = {
     # rule, extra of the schema that decides, presence of the field
     **{
         ("field-added", extra, presence): verdict
         for extra in ("ignore", "allow", "forbid")
         for presence, verdict in {
-            "required": Verdict("breaking", _MISSING),
-            "default": Verdict("compatible", "Clients that do not send the field get the default."),
-            "optional": Verdict("compatible", "Clients do not have to send the field."),
+            "required": ChangeVerdict("breaking", _MISSING),
+            "default": ChangeVerdict("compatible", "Clients that do not send the field get the default."),
+            "optional": ChangeVerdict("compatible", "Clients do not have to send the field."),
         }.items()
     },
     # Undeclared keys were kept, so clients may use this one already: compatible by decree, and said.
     **{
-        ("field-added", "allow", presence): Verdict(
+        ("field-added", "allow", presence): ChangeVerdict(
             "warning",
             "The old schema kept undeclared keys: the new one may refuse a client that already sends this key.",
         )
@@ -66,32 +66,32 @@ REQUEST_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
         ("field-removed", extra, presence): verdict
         for presence in ("required", "default", "optional")
         for extra, verdict in {
-            "ignore": Verdict("warning", _LOST),
-            "allow": Verdict("warning", _KEPT),
-            "forbid": Verdict("breaking", _REFUSED),
+            "ignore": ChangeVerdict("warning", _LOST),
+            "allow": ChangeVerdict("warning", _KEPT),
+            "forbid": ChangeVerdict("breaking", _REFUSED),
         }.items()
     },
 }
 """Fields that came or went, in requests. What was added is judged by the old schema's `extra`, what was removed by the
 new one's."""
 
-RESPONSE_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
+RESPONSE_FIELDS: Final[dict[tuple[str, str, str], ChangeVerdict]] = {
     **{
         ("field-added", extra, presence): verdict
         for presence in ("required", "default", "optional")
         for extra, verdict in {
-            "ignore": Verdict("compatible", _READ_OPEN),
-            "allow": Verdict("compatible", _READ_OPEN),
-            "forbid": Verdict("breaking", _READ_FORBID),
+            "ignore": ChangeVerdict("compatible", _READ_OPEN),
+            "allow": ChangeVerdict("compatible", _READ_OPEN),
+            "forbid": ChangeVerdict("breaking", _READ_FORBID),
         }.items()
     },
     **{
         ("field-removed", extra, presence): verdict
         for extra in ("ignore", "allow", "forbid")
         for presence, verdict in {
-            "required": Verdict("breaking", _MISSED),
-            "default": Verdict("breaking", _MISSED),
-            "optional": Verdict(
+            "required": ChangeVerdict("breaking", _MISSED),
+            "default": ChangeVerdict("breaking", _MISSED),
+            "optional": ChangeVerdict(
                 "warning", "The field was optional, so clients must handle responses without it. Now it is never there."
             ),
         }.items()
@@ -100,9 +100,9 @@ RESPONSE_FIELDS: Final[dict[tuple[str, str, str], Verdict]] = {
 """The same in responses, judged by the old schema's `extra`: it is what clients read with."""
 
 _EITHER: Final = {
-    "narrowed": (Verdict("breaking", _NARROWER), Verdict("compatible", _WRITES_LESS)),
-    "widened": (Verdict("compatible", _WIDER), Verdict("breaking", _WRITES_MORE)),
-    "changed": (Verdict("breaking", _NARROWER), Verdict("breaking", _WRITES_MORE)),
+    "narrowed": (ChangeVerdict("breaking", _NARROWER), ChangeVerdict("compatible", _WRITES_LESS)),
+    "widened": (ChangeVerdict("compatible", _WIDER), ChangeVerdict("breaking", _WRITES_MORE)),
+    "changed": (ChangeVerdict("breaking", _NARROWER), ChangeVerdict("breaking", _WRITES_MORE)),
 }
 
 CONSTRAINTS: Final = {
@@ -124,92 +124,96 @@ CONSTRAINTS: Final = {
 }
 """Rules that say which values are accepted. All are judged alike: narrowed, widened, or neither (changed)."""
 
-OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
+OTHERS: Final[dict[tuple[str, str], tuple[ChangeVerdict, ChangeVerdict]]] = {
     **{(rule, change): verdicts for rule in CONSTRAINTS for change, verdicts in _EITHER.items()},
     ("enum", "widened-open"): (
-        Verdict("compatible", _WIDER),
-        Verdict("compatible", "The old schema announces that values may be added (x-extensible-enum)."),
+        ChangeVerdict("compatible", _WIDER),
+        ChangeVerdict("compatible", "The old schema announces that values may be added (x-extensible-enum)."),
     ),
     ("field-required", "changed"): (
-        Verdict("breaking", "The new schema refuses requests without the field."),
-        Verdict("compatible", "Responses contain the field as before."),
+        ChangeVerdict("breaking", "The new schema refuses requests without the field."),
+        ChangeVerdict("compatible", "Responses contain the field as before."),
     ),
     ("field-optional", "changed"): (
-        Verdict("compatible", "Clients may now leave the field out."),
-        Verdict("compatible", "Responses still always contain the field."),
+        ChangeVerdict("compatible", "Clients may now leave the field out."),
+        ChangeVerdict("compatible", "Responses still always contain the field."),
     ),
     ("field-may-be-absent", "changed"): (
-        Verdict("compatible", "Clients may now leave the field out."),
-        Verdict("breaking", "Clients of the old schema rely on the field, and responses may now lack it."),
+        ChangeVerdict("compatible", "Clients may now leave the field out."),
+        ChangeVerdict("breaking", "Clients of the old schema rely on the field, and responses may now lack it."),
     ),
     ("default", "changed"): (
-        Verdict("warning", "If a client leaves the field out, the app now gets another value."),
-        Verdict("compatible", "Clients already accept the value of the new default."),
+        ChangeVerdict("warning", "If a client leaves the field out, the app now gets another value."),
+        ChangeVerdict("compatible", "Clients already accept the value of the new default."),
     ),
     ("discriminator", "changed"): (
-        Verdict("breaking", "Another field selects the member of the union: the new schema refuses inputs without it."),
-        Verdict("breaking", "Clients select the member of the union by a field that may now be missing."),
+        ChangeVerdict(
+            "breaking", "Another field selects the member of the union: the new schema refuses inputs without it."
+        ),
+        ChangeVerdict("breaking", "Clients select the member of the union by a field that may now be missing."),
     ),
     ("discriminator", "safe"): (
-        Verdict("compatible", "Every input that the old schema accepts also contains the new field."),
-        Verdict("compatible", "Responses still contain the field by which clients select the member."),
+        ChangeVerdict("compatible", "Every input that the old schema accepts also contains the new field."),
+        ChangeVerdict("compatible", "Responses still contain the field by which clients select the member."),
     ),
     ("extra", "to-forbid"): (
-        Verdict("breaking", "Clients could send undeclared keys until now. The new schema refuses them."),
-        Verdict("compatible", "Responses contain no additional keys."),
+        ChangeVerdict("breaking", "Clients could send undeclared keys until now. The new schema refuses them."),
+        ChangeVerdict("compatible", "Responses contain no additional keys."),
     ),
     ("extra", "to-allow"): (
-        Verdict("compatible", "The new schema keeps undeclared keys."),
-        Verdict("compatible", "Responses may contain undeclared keys. " + _READ_OPEN),
+        ChangeVerdict("compatible", "The new schema keeps undeclared keys."),
+        ChangeVerdict("compatible", "Responses may contain undeclared keys. " + _READ_OPEN),
     ),
     ("extra", "forbid-to-allow"): (
-        Verdict("compatible", "The new schema keeps undeclared keys."),
-        Verdict("breaking", "Responses may contain undeclared keys. " + _READ_FORBID),
+        ChangeVerdict("compatible", "The new schema keeps undeclared keys."),
+        ChangeVerdict("breaking", "Responses may contain undeclared keys. " + _READ_FORBID),
     ),
     ("extra", "forbid-to-ignore"): (
-        Verdict("compatible", "The new schema accepts undeclared keys and drops them."),
-        Verdict("compatible", "Responses contain no additional keys."),
+        ChangeVerdict("compatible", "The new schema accepts undeclared keys and drops them."),
+        ChangeVerdict("compatible", "Responses contain no additional keys."),
     ),
     ("extra", "allow-to-ignore"): (
-        Verdict("warning", "The old schema kept undeclared keys. The new one drops them without an error."),
-        Verdict("warning", "Responses no longer contain undeclared keys."),
+        ChangeVerdict("warning", "The old schema kept undeclared keys. The new one drops them without an error."),
+        ChangeVerdict("warning", "Responses no longer contain undeclared keys."),
     ),
     ("conversion", "changed"): (
-        Verdict("breaking", "Texts are converted differently before validation, so other texts are refused."),
-        Verdict("compatible", "Values in responses keep their type and bounds."),
+        ChangeVerdict("breaking", "Texts are converted differently before validation, so other texts are refused."),
+        ChangeVerdict("compatible", "Values in responses keep their type and bounds."),
     ),
     ("conversion", "unchecked"): (
-        Verdict("warning", "Texts are converted differently, so the app may get other values than before."),
-        Verdict("compatible", "Values in responses keep their type and bounds."),
+        ChangeVerdict("warning", "Texts are converted differently, so the app may get other values than before."),
+        ChangeVerdict("compatible", "Values in responses keep their type and bounds."),
     ),
     ("name-taken", "changed"): (
-        Verdict("breaking", "Another field now reads this key, and refuses the values that clients send under it."),
-        Verdict("compatible", "The change concerns only requests."),
+        ChangeVerdict(
+            "breaking", "Another field now reads this key, and refuses the values that clients send under it."
+        ),
+        ChangeVerdict("compatible", "The change concerns only requests."),
     ),
     ("item-names", "changed"): (
-        Verdict("breaking", "Clients may send the items as an object with the old keys."),
-        Verdict("compatible", "Responses contain a list."),
+        ChangeVerdict("breaking", "Clients may send the items as an object with the old keys."),
+        ChangeVerdict("compatible", "Responses contain a list."),
     ),
-    ("code", "changed"): (Verdict("unknown", _CODE), Verdict("unknown", _CODE)),
+    ("code", "changed"): (ChangeVerdict("unknown", _CODE), ChangeVerdict("unknown", _CODE)),
     ("serializer", "changed"): (
-        Verdict("compatible", "The change concerns only responses."),
-        Verdict("unknown", "Custom code decides what responses contain. diff cannot judge code: review it."),
+        ChangeVerdict("compatible", "The change concerns only responses."),
+        ChangeVerdict("unknown", "Custom code decides what responses contain. diff cannot judge code: review it."),
     ),
     ("schema-added", "changed"): (
-        Verdict("compatible", "No client uses the schema yet."),
-        Verdict("compatible", "No client uses the schema yet."),
+        ChangeVerdict("compatible", "No client uses the schema yet."),
+        ChangeVerdict("compatible", "No client uses the schema yet."),
     ),
     ("schema-removed", "changed"): (
-        Verdict("breaking", "Clients may still send data of this schema."),
-        Verdict("breaking", "Clients may still expect data of this schema."),
+        ChangeVerdict("breaking", "Clients may still send data of this schema."),
+        ChangeVerdict("breaking", "Clients may still expect data of this schema."),
     ),
     ("schema-removed", "held"): (
-        Verdict("warning", "It was part of other schemas. See the findings of those schemas."),
-        Verdict("warning", "It was part of other schemas. See the findings of those schemas."),
+        ChangeVerdict("warning", "It was part of other schemas. See the findings of those schemas."),
+        ChangeVerdict("warning", "It was part of other schemas. See the findings of those schemas."),
     ),
     ("schema-moved", "changed"): (
-        Verdict("compatible", "Only the schema's name changed."),
-        Verdict("compatible", "Only the schema's name changed."),
+        ChangeVerdict("compatible", "Only the schema's name changed."),
+        ChangeVerdict("compatible", "Only the schema's name changed."),
     ),
 }
 """Everything else: (rule, change) → verdict of the request, verdict of the response."""
@@ -217,80 +221,82 @@ OTHERS: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
 
 _OLD_CODE = "Until the deployment ends, old code "
 
-TABLES: Final[dict[tuple[str, str], tuple[Verdict, Verdict]]] = {
+TABLES: Final[dict[tuple[str, str], tuple[ChangeVerdict, ChangeVerdict]]] = {
     ("table-added", "changed"): (
-        Verdict("compatible", "No code uses the table yet."),
-        Verdict("compatible", "No code uses the table yet."),
+        ChangeVerdict("compatible", "No code uses the table yet."),
+        ChangeVerdict("compatible", "No code uses the table yet."),
     ),
     ("table-removed", "changed"): (
-        Verdict("breaking", _OLD_CODE + "writes to the table."),
-        Verdict("breaking", _OLD_CODE + "reads from the table."),
+        ChangeVerdict("breaking", _OLD_CODE + "writes to the table."),
+        ChangeVerdict("breaking", _OLD_CODE + "reads from the table."),
     ),
     ("column-added", "filled"): (
-        Verdict("compatible", "Old code leaves the column out, and the database fills it."),
-        Verdict("compatible", "Old code reads only the columns that it knows."),
+        ChangeVerdict("compatible", "Old code leaves the column out, and the database fills it."),
+        ChangeVerdict("compatible", "Old code reads only the columns that it knows."),
     ),
     ("column-added", "required"): (
-        Verdict("breaking", _OLD_CODE + "leaves the column out, and the database has no default for it."),
-        Verdict("compatible", "Old code reads only the columns that it knows."),
+        ChangeVerdict("breaking", _OLD_CODE + "leaves the column out, and the database has no default for it."),
+        ChangeVerdict("compatible", "Old code reads only the columns that it knows."),
     ),
     ("column-removed", "written"): (
-        Verdict("breaking", _OLD_CODE + "names the column in each INSERT."),
-        Verdict("breaking", _OLD_CODE + "names the column in each SELECT."),
+        ChangeVerdict("breaking", _OLD_CODE + "names the column in each INSERT."),
+        ChangeVerdict("breaking", _OLD_CODE + "names the column in each SELECT."),
     ),
     ("column-removed", "generated"): (
-        Verdict("compatible", "Old code does not write the column."),
-        Verdict("breaking", _OLD_CODE + "names the column in each SELECT."),
+        ChangeVerdict("compatible", "Old code does not write the column."),
+        ChangeVerdict("breaking", _OLD_CODE + "names the column in each SELECT."),
     ),
     ("column-required", "changed"): (
-        Verdict("breaking", _OLD_CODE + "may leave the column out, and the database no longer fills it."),
-        Verdict("compatible", "Old code reads the column as before."),
+        ChangeVerdict("breaking", _OLD_CODE + "may leave the column out, and the database no longer fills it."),
+        ChangeVerdict("compatible", "Old code reads the column as before."),
     ),
     ("column-generated", "to"): (
-        Verdict("breaking", _OLD_CODE + "writes the column, and the database refuses that."),
-        Verdict("compatible", "Old code reads the column as before."),
+        ChangeVerdict("breaking", _OLD_CODE + "writes the column, and the database refuses that."),
+        ChangeVerdict("compatible", "Old code reads the column as before."),
     ),
     ("column-generated", "from"): (
-        Verdict(
+        ChangeVerdict(
             "unknown",
             "Old code leaves the column out. Check what the database writes then: the table does not show it.",
         ),
-        Verdict("compatible", "Old code reads the column as before."),
+        ChangeVerdict("compatible", "Old code reads the column as before."),
     ),
     ("column-type", "wider"): (
-        Verdict("compatible", _WIDER),
-        Verdict("compatible", "Old code can also read longer texts and larger numbers."),
+        ChangeVerdict("compatible", _WIDER),
+        ChangeVerdict("compatible", "Old code can also read longer texts and larger numbers."),
     ),
     ("column-type", "nullable"): (
-        Verdict("compatible", _WIDER),
-        Verdict("warning", "Old code may read null, which it never read before."),
+        ChangeVerdict("compatible", _WIDER),
+        ChangeVerdict("warning", "Old code may read null, which it never read before."),
     ),
     ("constraint-added", "outside"): (
-        Verdict(
+        ChangeVerdict(
             "compatible",
             "Old code does not know a column of the constraint and writes null there, which the constraint allows.",
         ),
-        Verdict("compatible", "The change concerns only writes."),
+        ChangeVerdict("compatible", "The change concerns only writes."),
     ),
     ("constraint-added", "changed"): (
-        Verdict("unknown", "Old code may write rows that the constraint refuses. diff cannot judge that: review it."),
-        Verdict("compatible", "The change concerns only writes."),
+        ChangeVerdict(
+            "unknown", "Old code may write rows that the constraint refuses. diff cannot judge that: review it."
+        ),
+        ChangeVerdict("compatible", "The change concerns only writes."),
     ),
     ("constraint-removed", "changed"): (
-        Verdict("compatible", "The table accepts all rows that it accepted before."),
-        Verdict("warning", "Old code may read rows that the constraint used to prevent."),
+        ChangeVerdict("compatible", "The table accepts all rows that it accepted before."),
+        ChangeVerdict("warning", "Old code may read rows that the constraint used to prevent."),
     ),
 }
 """Tables, for code of the old version: what it writes, what it reads. Types are judged as above, but for two."""
 
 
-def field_verdict(rule: str, direction: Direction, extra: str, presence: str) -> Verdict:
+def field_verdict(rule: str, direction: PayloadDirection, extra: str, presence: str) -> ChangeVerdict:
     """The verdict on a field that was added or removed."""
     table = REQUEST_FIELDS if direction == "request" else RESPONSE_FIELDS
     return table[rule, extra, presence]
 
 
-def verdict(rule: str, change: str, direction: Direction) -> Verdict:
+def verdict(rule: str, change: str, direction: PayloadDirection) -> ChangeVerdict:
     """The verdict on any other change."""
     return OTHERS[rule, change][0 if direction == "request" else 1]
 

@@ -9,17 +9,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from .revisions import History, Tool
+from .revisions import RevisionGraph, ToolName
 
-State = Literal["current", "behind", "ahead", "diverged", "unknown"]
+RevisionState = Literal["current", "behind", "ahead", "diverged", "unknown"]
 
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 """Those whose version tables can be read."""
 
-NAMES: Final[dict[Tool, str]] = {"alembic": "alembic_version", "dbmate": "schema_migrations"}
+NAMES: Final[dict[ToolName, str]] = {"alembic": "alembic_version", "dbmate": "schema_migrations"}
 """The tables' usual names."""
 
-COLUMNS: Final[dict[Tool, str]] = {"alembic": "version_num", "dbmate": "version"}
+COLUMNS: Final[dict[ToolName, str]] = {"alembic": "version_num", "dbmate": "version"}
 """The one column that such a table has."""
 
 RAILS: Final = "ar_internal_metadata"
@@ -35,7 +35,7 @@ _MAX_HEADS = 5
 _TEXT = re.compile(r"(character varying|varchar|nvarchar|character|char|text|citext|longtext|mediumtext)\b", re.I)
 
 
-class Wanted(NamedTuple):
+class VersionTableName(NamedTuple):
     """A version table to look for.
 
     Attributes:
@@ -44,15 +44,15 @@ class Wanted(NamedTuple):
         schema: Where it is; None in the connection's default schema.
     """
 
-    tool: Tool
+    tool: ToolName
     name: str
     schema: str | None = None
 
 
-USUAL: Final = tuple(Wanted(tool, name) for tool, name in NAMES.items())
+USUAL: Final = tuple(VersionTableName(tool, name) for tool, name in NAMES.items())
 
 
-class VersionTable(NamedTuple):
+class ExistingTable(NamedTuple):
     """A version table that is there.
 
     Attributes:
@@ -63,20 +63,20 @@ class VersionTable(NamedTuple):
         problem: Why it is not the tool's, empty if it is.
     """
 
-    wanted: Wanted
+    wanted: VersionTableName
     schema: str
     namespace: str
     readable: bool
     problem: str
 
 
-def wanted(tool: Tool, name: str) -> Wanted:
+def parse_table_name(tool: ToolName, name: str) -> VersionTableName:
     """A table from a setting such as DBMate's `--migrations-table`, which may name its schema: `app.versions`."""
     schema, _, table = name.rpartition(".")
-    return Wanted(tool, table, schema or None)
+    return VersionTableName(tool, table, schema or None)
 
 
-def quoted(name: str, dialect: str) -> str:
+def quote(name: str, dialect: str) -> str:
     """An identifier as SQL."""
     mark = "`" if dialect in ("mysql", "mariadb") else '"'
     return f"{mark}{name.replace(mark, mark * 2)}{mark}"
@@ -88,7 +88,7 @@ def _literal(text: str, dialect: str) -> str:
     return "'{}'".format(text.replace("'", "''"))
 
 
-def catalog_sql(tables: Iterable[Wanted], dialect: str) -> str:
+def catalog_sql(tables: Iterable[VersionTableName], dialect: str) -> str:
     """A SELECT that says what there is of tables: one row a column, and one at least. It waits for no lock of a table.
 
     `recognize` reads its rows: database, default schema, schema, table, column, type, in the default schema, readable.
@@ -128,7 +128,7 @@ _MYSQL_TABLE: Final = (
 )
 
 
-def recognize(tables: Iterable[Wanted], rows: Iterable[Sequence[Any]]) -> list[VersionTable]:
+def recognize(tables: Iterable[VersionTableName], rows: Iterable[Sequence[Any]]) -> list[ExistingTable]:
     """The tables that are there, of those looked for, also a namesake of another tool, with what gives it away.
 
     Args:
@@ -145,7 +145,7 @@ def recognize(tables: Iterable[Wanted], rows: Iterable[Sequence[Any]]) -> list[V
             key = str(schema), str(table)
             columns.setdefault(key, {})[str(column)] = str(kind)
             default[key], readable[key] = bool(visible), bool(may)
-    found: list[VersionTable] = []
+    found: list[ExistingTable] = []
     for each in tables:
         for (schema, table), kinds in sorted(columns.items()):
             here = default[schema, table] if each.schema is None else schema == each.schema
@@ -153,12 +153,12 @@ def recognize(tables: Iterable[Wanted], rows: Iterable[Sequence[Any]]) -> list[V
                 continue
             problem = _problem(each.tool, kinds, (schema, RAILS) in columns)
             found.append(
-                VersionTable(each, schema, namespace(database, schema, home), readable[schema, table], problem)
+                ExistingTable(each, schema, namespace(database, schema, home), readable[schema, table], problem)
             )
     return found
 
 
-def _problem(tool: Tool, kinds: dict[str, str], rails: bool) -> str:
+def _problem(tool: ToolName, kinds: dict[str, str], rails: bool) -> str:
     """What tells a table from the tool's own; empty if nothing does."""
     column = COLUMNS[tool]
     if "dirty" in kinds:
@@ -186,16 +186,16 @@ def namespace(database: str, schema: str, default: str) -> str:
     return database if not schema or schema in (default, "main", database) else f"{database}|{schema}"
 
 
-def read_sql(table: VersionTable, dialect: str) -> str:
+def read_sql(table: ExistingTable, dialect: str) -> str:
     """A SELECT of the versions that a table holds."""
-    column = quoted(COLUMNS[table.wanted.tool], dialect)
-    name = quoted(table.wanted.name, dialect)
+    column = quote(COLUMNS[table.wanted.tool], dialect)
+    name = quote(table.wanted.name, dialect)
     if dialect != "sqlite":
-        name = f"{quoted(table.schema, dialect)}.{name}"
+        name = f"{quote(table.schema, dialect)}.{name}"
     return f"SELECT {column} FROM {name} LIMIT {MAX_ROWS + 1}"  # noqa: S608 -- quoted
 
 
-def shown(tool: Tool, found: Iterable[str]) -> str:
+def format_revision(tool: ToolName, found: Iterable[str]) -> str:
     """`schema.db.revision`: Alembic's heads, DBMate's last version, or `base`."""
     ordered = sorted(found)
     if tool == "dbmate":
@@ -204,7 +204,7 @@ def shown(tool: Tool, found: Iterable[str]) -> str:
     return ",".join(ordered[:_MAX_HEADS] + more) or BASE
 
 
-def state(history: History | None, found: Iterable[str]) -> State:
+def compare_with_files(graph: RevisionGraph | None, found: Iterable[str]) -> RevisionState:
     """How a database stands to the migration files of who asks.
 
     - `unknown`: there are no files to compare with.
@@ -214,23 +214,23 @@ def state(history: History | None, found: Iterable[str]) -> State:
     - `current`: it ran all.
 
     Args:
-        history: The files.
+        graph: The revisions of the files.
         found: What the version table holds: Alembic's heads, or all of DBMate's versions.
     """
     found = set(found)
-    if history is None or not history.revisions:
+    if graph is None or not graph.revisions:
         return "unknown"
-    applied = history.applied(found)
-    missing = history.missing(found)
+    applied = graph.applied(found)
+    missing = graph.missing(found)
     if missing:
         known = found - set(missing)
         # A head that follows a known one takes its row. Both are there, so the unknown one grew beside it.
-        beside = history.tool == "alembic" and bool(known) and len(_starts(history)) < 2
+        beside = graph.tool == "alembic" and bool(known) and len(_starts(graph)) < 2
         return "diverged" if beside else "ahead"
-    if history.forks or not applied.isdisjoint(history.duplicates):
+    if graph.forks or not applied.isdisjoint(graph.duplicates):
         return "diverged"
-    return "current" if len(applied) == len(history.by_id) else "behind"
+    return "current" if len(applied) == len(graph.by_id) else "behind"
 
 
-def _starts(history: History) -> list[str]:
-    return [each.id for each in history.revisions if not each.down or each.labels]
+def _starts(graph: RevisionGraph) -> list[str]:
+    return [each.id for each in graph.revisions if not each.down or each.labels]

@@ -13,14 +13,14 @@ from rich.live import Live
 from rich.table import Table
 
 from .._migrations.errors import MigrationError
-from .._migrations.guard import words
+from .._migrations.guard import verdict_texts
 from .._migrations.guard.evidence import SETTLING, limit
 from .._migrations.guard.notify import GROUP_WAIT, Incident, PhaseRecord
+from .._migrations.guard.sample_reader import SampleReader
 from .._migrations.guard.samples import Grid
-from .._migrations.guard.signals import SIGNALS, Figures, Signals, State
-from .._migrations.guard.source import Samples
-from .._migrations.guard.watch import Outcome, View, watch
-from .._migrations.history import History
+from .._migrations.guard.signals import SIGNALS, Figures, Signals, SignalState
+from .._migrations.guard.watch import WatchResult, WatchView, watch
+from .._migrations.history import HistoryFile
 from .._prometheus.http import Access, masked
 from .._prometheus.selector import Selector
 from .._prometheus.server import Prometheus, duration
@@ -70,7 +70,7 @@ class WatchOptions:
         """How many blocks the watch has."""
         return round(self.watch / self.block)
 
-    def samples(self) -> Samples:
+    def samples(self) -> SampleReader:
         """The samples of the app.
 
         Raises:
@@ -85,9 +85,9 @@ class WatchOptions:
         source = open_source(self.url, None, self.access, self.selector)
         if not isinstance(source, Prometheus):
             raise UsageError(f"{masked(self.url)} is one process's endpoint, which has no history: give a Prometheus")
-        return Samples(source, self.block, 8 * self.block)
+        return SampleReader(source, self.block, 8 * self.block)
 
-    def signals(self, samples: Samples, start: float, end: float, further: int = 0) -> Signals:
+    def signals(self, samples: SampleReader, start: float, end: float, further: int = 0) -> Signals:
         """The signals around a change, with their past read.
 
         Args:
@@ -103,11 +103,11 @@ class WatchOptions:
         signals.read_history(lambda what: self.say(f"reading {what}"), further)
         return signals
 
-    def run_watch(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def run_watch(self, signals: Signals, incident: Incident, stop: Callable[[], bool] = lambda: False) -> WatchResult:
         """Watch until there is a verdict. Show what is known, and notify of what is degraded."""
 
-        def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, State]) -> None:
-            sentence = "; ".join(words.sentence(states[each], figures[each]) for each in figures)
+        def degraded(figures: Mapping[Signal, Figures], states: Mapping[Signal, SignalState]) -> None:
+            sentence = "; ".join(verdict_texts.sentence(states[each], figures[each]) for each in figures)
             incident.enter("degraded", sentence)
             self.say(sentence)
 
@@ -120,7 +120,7 @@ class WatchOptions:
             echo(message, err=True)
 
     @contextmanager
-    def _display(self) -> Generator[Callable[[View], None]]:
+    def _display(self) -> Generator[Callable[[WatchView], None]]:
         console = Screen(stderr=True)
         if self.quiet or not console.is_terminal:
             with _lines(self) as show:
@@ -131,22 +131,22 @@ class WatchOptions:
 
 
 @contextmanager
-def _lines(watch_options: WatchOptions) -> Generator[Callable[[View], None]]:
+def _lines(watch_options: WatchOptions) -> Generator[Callable[[WatchView], None]]:
     """Progress without a terminal: one line a minute, and one for each new reason to wait."""
     last: tuple[int, str] = (-1, "")
 
-    def show(view: View) -> None:
+    def show(view: WatchView) -> None:
         nonlocal last
         now = view.complete // 4, view.note
         if now != last:
             last = now
-            states = ", ".join(f"{words.NAMES[each]} {state.verdict}" for each, state in view.states.items())
+            states = ", ".join(f"{verdict_texts.NAMES[each]} {state.verdict}" for each, state in view.states.items())
             watch_options.say(f"{progress(view, watch_options)}: {states}{f'; {view.note}' if view.note else ''}")
 
     yield show
 
 
-def progress(view: View, watch_options: WatchOptions) -> str:
+def progress(view: WatchView, watch_options: WatchOptions) -> str:
     """How far the watch has come."""
     done = view.complete * watch_options.block
     if view.complete <= SETTLING:
@@ -154,23 +154,25 @@ def progress(view: View, watch_options: WatchOptions) -> str:
     return f"{done:.0f} of {watch_options.watch:.0f} s"
 
 
-def render_view(view: View, watch_options: WatchOptions) -> Group:
+def render_view(view: WatchView, watch_options: WatchOptions) -> Group:
     """What is known, and what is missing for a verdict."""
     table = Table(title=f"Guard, {progress(view, watch_options)}", title_justify="left", border_style="dim")
     for name in ("Signal", "Verdict", "Before", "Since", "At most", "Degraded above", "Evidence", "Missing"):
         table.add_column(name, justify="left" if name in ("Signal", "Verdict", "Missing") else "right")
     for signal, state in view.states.items():
         past, judged = state.null, state.overall
-        usual, above = (words.percent(past.usual), words.percent(limit(past.usual))) if past else ("?", "?")
+        usual, above = (
+            (verdict_texts.percent(past.usual), verdict_texts.percent(limit(past.usual))) if past else ("?", "?")
+        )
         evidence = "-" if judged.evidence < 0 or past is None else f"{judged.evidence:.1f} of {past.bar:.1f}"
         may = "" if signal in watch_options.decide else " (does not decide)"
-        slow = f" above {words.duration(state.slow)}" if state.slow is not None else ""
+        slow = f" above {verdict_texts.duration(state.slow)}" if state.slow is not None else ""
         table.add_row(
-            text(f"{words.NAMES[signal]}{slow}{may}"),
+            text(f"{verdict_texts.NAMES[signal]}{slow}{may}"),
             text(state.verdict, STYLES[state.verdict]),
             usual,
-            words.percent(judged.rate),
-            words.percent(judged.most),
+            verdict_texts.percent(judged.rate),
+            verdict_texts.percent(judged.upper_limit),
             above,
             evidence,
             text(state.why or ", ".join(state.degraded)),
@@ -226,12 +228,12 @@ def guard_options(function: _C) -> _C:
 
 
 @contextmanager
-def open_incident(watch_options: WatchOptions, labels: dict[str, str], history: History) -> Generator[Incident]:
+def open_incident(watch_options: WatchOptions, labels: dict[str, str], history: HistoryFile) -> Generator[Incident]:
     """Open an incident. The history gets each phase when it begins, Alertmanager all of them by the end."""
 
     def record_phase(entered: PhaseRecord) -> None:
         try:
-            history.phase(incident.id, entered.number, entered.phase, entered.summary)
+            history.record_phase(incident.id, entered.number, entered.phase, entered.summary)
         except MigrationError as error:
             echo(str(error), err=True)
 
@@ -251,21 +253,26 @@ def open_incident(watch_options: WatchOptions, labels: dict[str, str], history: 
             echo("Alertmanager was not open_incident of every phase; the history has all of them", err=True)
 
 
-def record_verdict(history: History, incident: Incident, outcome: Outcome, database: str = "", table: str = "") -> None:
+def record_verdict(
+    history: HistoryFile, incident: Incident, outcome: WatchResult, database: str = "", table: str = ""
+) -> None:
     """Write a verdict into the history. If that fails, say so and go on."""
     try:
-        history.judged(incident.id, database=database, table=table, **words.document(outcome))
+        history.record_verdict(incident.id, database=database, table=table, **verdict_texts.document(outcome))
     except MigrationError as error:
         echo(str(error), err=True)
 
 
-def report(outcome: Outcome, dry_run: bool = False) -> None:
+def report(outcome: WatchResult, dry_run: bool = False) -> None:
     """Print the verdict for people: one line for each signal, and the verdict itself."""
     for signal, state in outcome.states.items():
-        echo(words.sentence(state, outcome.figures[signal]))
+        echo(verdict_texts.sentence(state, outcome.figures[signal]))
     rates = outcome.hit_rates
     if outcome.states:
-        echo(f"cache hit rate {words.percent(rates.before)} → {words.percent(rates.after)}, which is not judged")
+        echo(
+            f"cache hit rate {verdict_texts.percent(rates.before)} → {verdict_texts.percent(rates.after)}, "
+            "which is not judged"
+        )
     if any(state.null is not None and state.null.short for state in outcome.states.values()):
         echo("short history: fewer than ten earlier watches to compare with, so the guard finds less")
     echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")

@@ -14,10 +14,10 @@ import click
 
 from .._migrations.database import parse
 from .._migrations.errors import MigrationError
-from .._migrations.history import NAME, History, Run, edited, holders, unfinished
-from .._migrations.plan import DUMP, Direction, Limits, Plan, Tool, named
+from .._migrations.history import NAME, HistoryFile, RunRecord, find_edited_files, find_runs_with, find_unfinished
+from .._migrations.plan import DUMP, Direction, Limits, Plan, Tool, format_heads
 from .._migrations.process import Interrupts
-from .._migrations.run import Options, Result, estimate
+from .._migrations.run import Options, RunResult, estimate_losses
 from . import git
 from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
 
@@ -39,7 +39,7 @@ class Settings:
     """
 
     tool: Tool
-    history: History
+    history: HistoryFile
     options: Options
     dry_run: bool
     json: bool
@@ -179,8 +179,8 @@ def print_plan(plan: Plan, sql: bool) -> None:
     """Print the plan for people."""
     span = {"run": "all in one transaction", "step": "each step in a transaction", "none": "without a transaction"}
     echo(
-        f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from {named(plan.before, plan.tool)} to "
-        f"{named(plan.after, plan.tool)}, {span[plan.transaction]}:"
+        f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from "
+        f"{format_heads(plan.before, plan.tool)} to {format_heads(plan.after, plan.tool)}, {span[plan.transaction]}:"
     )
     for number, step in enumerate(plan.steps, 1):
         echo(f"  {number}. {step.revision} {step.title}: {step.kind}{f' ({step.why})' if step.why else ''}")
@@ -199,7 +199,7 @@ def print_dry_run(command: str, direction: Direction, target: str | None, settin
         MigrationError: as `Tool.plan` does.
     """
     plan = settings.tool.plan(direction, target)
-    lost = [sentence for sentence, _ in estimate(plan, settings.options.limits)]
+    lost = [sentence for sentence, _ in estimate_losses(plan, settings.options.limits)]
     if settings.json:
         _echo_plan(command, "planned", plan, would_lose=lost)
         return
@@ -214,19 +214,19 @@ def print_nothing_to_do(command: str, plan: Plan, settings: Settings) -> None:
     if settings.json:
         _echo_plan(command, "nothing", plan)
     else:
-        echo(f"nothing to do: {plan.database} is at {named(plan.before, plan.tool)}")
+        echo(f"nothing to do: {plan.database} is at {format_heads(plan.before, plan.tool)}")
 
 
 def _echo_plan(command: str, result: str, plan: Plan, **more: Any) -> None:
     echo_json({"version": 1, "command": command, "result": result, "exit_code": FINE, **more, "plan": plan.as_data()})
 
 
-def missing_revision_error(history: History, error: Any, directory: Path) -> MigrationError:
+def missing_revision_error(history: HistoryFile, error: Any, directory: Path) -> MigrationError:
     """The error of a revision that this checkout does not have, with what history and Git know of it."""
     runs = history.runs(error.database.identity, str(error.table))
     said: list[str] = []
     for revision in error.missing:
-        found = next((run for run in holders(runs, revision) if run.commit or run.image), None)
+        found = next((run for run in find_runs_with(runs, revision) if run.commit or run.image), None)
         if found is not None:
             said.append(f"{revision} was applied by {_origin(found)}")
         elif commit := git.commit_with(directory, revision):
@@ -236,7 +236,7 @@ def missing_revision_error(history: History, error: Any, directory: Path) -> Mig
     return MigrationError(f"{error}. {'; '.join(said)}. Run this command from that code; nothing was run")
 
 
-def _origin(run: Run) -> str:
+def _origin(run: RunRecord) -> str:
     places = [f"image {run.image}" if run.image else "", f"commit {run.commit}" if run.commit else ""]
     return f"{' and '.join(filter(None, places))} on {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')}"
 
@@ -244,60 +244,60 @@ def _origin(run: Run) -> str:
 def print_warnings(settings: Settings, plan: Plan) -> None:
     """Say what the history knows: an earlier run that did not end, applied files that were edited since."""
     runs = settings.history.runs(plan.database.identity, str(plan.table))
-    for run in unfinished(runs)[:1]:
+    for run in find_unfinished(runs)[:1]:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-            f"({named(run.before, run.tool)} to {named(run.target, run.tool)}) has no recorded end: it was killed, "
-            "or it still runs"
+            f"({format_heads(run.before, run.tool)} to {format_heads(run.target, run.tool)}) has no recorded end: "
+            "it was killed, or it still runs"
         )
-    for each in edited(runs, settings.tool.files()):
+    for each in find_edited_files(runs, settings.tool.files()):
         if each.file is not None:
             settings.say(
                 f"{each.revision} ({each.file.name}) was edited after it was applied: the database has the old version"
             )
 
 
-def outcome_text(result: Result) -> list[str]:
+def outcome_text(result: RunResult) -> list[str]:
     """How a run ended, for people: what the database holds, what failed, and what to do."""
-    plan, ended, verdict = result.plan, result.ended, result.verdict
-    was, target = named(plan.before, plan.tool), named(plan.after, plan.tool)
-    failed = f" in {ended.failed}" if ended.failed else ""
-    said = f"{ended.refused or ended.message}" if (ended.refused or ended.message) else ""
+    plan, report, outcome = result.plan, result.report, result.outcome
+    was, target = format_heads(plan.before, plan.tool), format_heads(plan.after, plan.tool)
+    failed = f" in {report.failed}" if report.failed else ""
+    said = f"{report.refused or report.message}" if (report.refused or report.message) else ""
     lines: list[str] = []
-    if verdict.outcome in ("applied", "rolled_back"):
-        lines.append(f"{verdict.outcome}: {plan.database} is at {target} (was {was}), {result.duration:.1f} s")
+    if outcome.name in ("applied", "rolled_back"):
+        lines.append(f"{outcome.name}: {plan.database} is at {target} (was {was}), {result.duration:.1f} s")
         if said:
             lines.append(f"and then {plan.tool} failed: {said}")
-        if verdict.difference:
+        if outcome.difference:
             lines.append("its schema is not the one that the last step left: something else changes it too")
-            lines += _lines(verdict.difference)
-    elif verdict.outcome == "unknown":
+            lines += _lines(outcome.difference)
+    elif outcome.name == "unknown":
         lines.append(f"unknown: {said or plan.tool + ' ended'}{failed}. {result.unread}")
     else:
-        after = named(result.after.heads, plan.tool) if result.after else "?"
-        what = "refused" if ended.refused else verdict.outcome
+        after = format_heads(result.after.heads, plan.tool) if result.after else "?"
+        what = "refused" if report.refused else outcome.name
         lines.append(f"{what}{failed}: {said or f'{plan.tool} reported no error'}")
-        if verdict.outcome == "failed":
+        if outcome.name == "failed":
             lines.append(f"{plan.database} is as it was, at {after}")
-        elif verdict.clean:
+        elif outcome.clean:
             lines.append(
                 f"{plan.database} is at {after}, between {was} and {target}; its schema is exactly that of {after}"
             )
         else:
             lines.append(f"{plan.database} records {after}, but its schema differs:")
-            lines += _lines(verdict.difference)
-            if ended.dirty:
-                lines.append(f"  rows that {ended.failed or 'the step'} changed before it failed may be committed")
-            if verdict.clean is None:
+            lines += _lines(outcome.difference)
+            if report.dirty:
+                lines.append(f"  rows that {report.failed or 'the step'} changed before it failed may be committed")
+            if outcome.clean is None:
                 lines.append("  how its schema differs is not known")
     if result.unrecorded:
         lines.append(f"this is not in the history: {result.unrecorded}")
     return lines
 
 
-def command_after_dump(result: Result) -> str:
+def command_after_dump(result: RunResult) -> str:
     """The next command where the migrations are done and only the dump of the schema failed."""
-    dumped = result.ended.error != DUMP
+    dumped = result.report.error != DUMP
     return "" if dumped else "correct that, then run dbmate dump: the database is at its target"
 
 
@@ -307,30 +307,30 @@ def _lines(difference: tuple[str, ...]) -> list[str]:
     return [*shown, f"  … {more} more"] if more > 0 else shown
 
 
-def exit_code(result: Result) -> int:
+def exit_code(result: RunResult) -> int:
     """The exit code of an outcome: 0 target reached, 1 not reached, 3 unknown, 128 + n if signal n interrupted it."""
-    if result.ended.killed is not None and result.ended.killed in (signal.SIGINT, signal.SIGTERM):
-        return 128 + result.ended.killed
-    if result.verdict.outcome == "unknown":
+    if result.report.killed is not None and result.report.killed in (signal.SIGINT, signal.SIGTERM):
+        return 128 + result.report.killed
+    if result.outcome.name == "unknown":
         return INCONCLUSIVE
-    return FINE if result.reached and result.ended.ok else FINDING
+    return FINE if result.reached and result.report.ok else FINDING
 
 
-def as_data(command: str, result: Result, code: int, next_: str) -> dict[str, Any]:
+def as_data(command: str, result: RunResult, code: int, next_: str) -> dict[str, Any]:
     """The outcome for machines."""
     return {
         "version": 1,
         "command": command,
-        "result": result.verdict.outcome,
+        "result": result.outcome.name,
         "exit_code": code,
         "before": list(result.before.heads),
         "after": list(result.after.heads) if result.after else None,
         "target": list(result.plan.after),
-        "clean": result.verdict.clean,
-        "difference": list(result.verdict.difference),
-        "failed": result.ended.failed,
-        "error": result.ended.error,
-        "refused": result.ended.refused,
+        "clean": result.outcome.clean,
+        "difference": list(result.outcome.difference),
+        "failed": result.report.failed,
+        "error": result.report.error,
+        "refused": result.report.refused,
         "message": " ".join(outcome_text(result)),
         "duration": round(result.duration, 3),
         "next": next_,
@@ -371,10 +371,10 @@ def make_settings(
         commit=git.head(Path.cwd()),
         image=image,
     )
-    return Settings(found, History(history), options, dry_run, json_, interrupts)
+    return Settings(found, HistoryFile(history), options, dry_run, json_, interrupts)
 
 
-def print_outcome(command: str, settings: Settings, result: Result, next_: str, undone: bool = False) -> None:
+def print_outcome(command: str, settings: Settings, result: RunResult, next_: str, undone: bool = False) -> None:
     """Print an outcome and end with its exit code, which is 1 for an upgrade that was undone."""
     code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:

@@ -18,7 +18,7 @@ from .._prometheus.text import printable
 from .._schemas import approvals, lockfile, migrations, source
 from .._schemas.fields import Document, SchemaSpec, TypeSpec, reference
 from .._schemas.lockfile import Lock, Origin
-from .._schemas.revisions import History
+from .._schemas.revisions import RevisionGraph
 from .._schemas.staleness import source_name
 from .output import UsageError
 
@@ -285,7 +285,7 @@ def _origin(module: str | None, name: str, schema: str, root: Path) -> Origin:
     if not path.is_relative_to(root) or {"site-packages", "dist-packages"} & {*path.parts}:
         return Origin()
     try:
-        place = source.places(path).get(name)
+        place = source.read_definitions(path).get(name)
     except (OSError, SyntaxError):
         place = None
     if place is None:
@@ -327,14 +327,14 @@ def migrations_of(project: Project) -> list[migrations.Migrations]:
         raise UsageError(f"cannot read migrations: {error}. See [tool.otel-schema] migrations") from error
 
 
-def read_history(line: migrations.Migrations) -> History:
+def read_history(line: migrations.Migrations) -> RevisionGraph:
     """What the files of a line of migrations say.
 
     Raises:
         UsageError: if they cannot be read.
     """
     try:
-        return line.history()
+        return line.read_graph()
     except OSError as error:
         places = ", ".join(map(str, line.directories))
         raise UsageError(f"cannot read migrations in {places}: {error}. See [tool.otel-schema] migrations") from error

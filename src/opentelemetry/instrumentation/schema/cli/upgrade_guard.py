@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 
 import click
 
-from .._migrations.guard import undo, words
+from .._migrations.guard import verdict_texts
 from .._migrations.guard.notify import Incident
+from .._migrations.guard.rollback import find_code_mismatch, find_unrehearsed, roll_back
+from .._migrations.guard.sample_reader import SampleReader
 from .._migrations.guard.signals import SIGNALS, Signals
-from .._migrations.guard.source import Samples
-from .._migrations.guard.watch import Outcome, recover
-from .._migrations.plan import Plan, named
-from .._migrations.run import Result
-from .._migrations.sdk import recording
+from .._migrations.guard.watch import WatchResult, recover
+from .._migrations.plan import Plan, format_heads
+from .._migrations.run import RunResult
+from .._migrations.sdk import record_runs
 from .._migrations.telemetry import Target
 from .._prometheus.http import Access, SourceError
 from .._prometheus.selector import Selector
@@ -43,7 +44,7 @@ class Guard:
     """
 
     watch_options: WatchOptions
-    samples: Samples
+    samples: SampleReader
     auto_rollback: bool
     misfit: str
 
@@ -62,8 +63,8 @@ class Ending:
         code: The exit code of the command.
     """
 
-    outcome: Outcome
-    rollback: Result | None
+    outcome: WatchResult
+    rollback: RunResult | None
     why_not: str
     recovery: str
     phases: list[tuple[int, str, str]]
@@ -73,7 +74,7 @@ class Ending:
     def as_data(self) -> dict[str, Any]:
         """For machines."""
         return {
-            **words.document(self.outcome),
+            **verdict_texts.document(self.outcome),
             "incident": self.incident,
             "phases": [list(each) for each in self.phases],
             "rolled_back": self.rollback.reached if self.rollback else False,
@@ -135,10 +136,10 @@ def prepare_guard(
     def of(plan: Plan) -> Guard:
         misfit = ""
         if auto_rollback:
-            misfit = undo.code_fits(plan, project.load(Path.cwd()).serves_by_revision)
+            misfit = find_code_mismatch(plan, project.load(Path.cwd()).serves_by_revision)
             if misfit:
                 settings.say(f"nothing will be rolled back: {misfit}")
-            for revision in undo.never_rehearsed(plan, settings.history):
+            for revision in find_unrehearsed(plan, settings.history):
                 settings.say(f"warning: {revision} was never rehearsed (otel-schema rehearse), and may be rolled back")
         return Guard(watch_options, samples, auto_rollback, misfit)
 
@@ -157,19 +158,19 @@ def watch_upgrade(guard: Guard, settings: Settings, plan: Plan, began: float, en
     """
     watch_options = guard.watch_options
     target = Target(plan.tool, plan.database.name, plan.database.dialect)
-    labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items()}
+    labels = {name.replace(".", "_"): str(value) for name, value in target.attributes.items()}
     start, end = guard.samples.at(began), guard.samples.at(ended)
-    with recording() as runs, open_incident(watch_options, labels, settings.history) as incident:
+    with record_runs() as runs, open_incident(watch_options, labels, settings.history) as incident:
         try:
             signals = watch_options.signals(guard.samples, start, end)
         except SourceError as error:
-            outcome, signals = Outcome.unread(str(error)), None
+            outcome, signals = WatchResult.not_started(str(error)), None
         else:
             outcome = watch_options.run_watch(signals, incident, lambda: settings.interrupts.received is not None)
         for signal in SIGNALS:
             if signal in outcome.states:
-                runs.verdict(target, outcome.states[signal].verdict, signal)
-        runs.judged(target, outcome.verdict, start, words.attributes(outcome))
+                runs.record_verdict(target, outcome.states[signal].verdict, signal)
+        runs.record_watch(target, outcome.verdict, start, verdict_texts.attributes(outcome))
         record_verdict(settings.history, incident, outcome, plan.database.identity, str(plan.table))
         rollback, why_not, recovery = None, "", ""
         if outcome.verdict == "degraded" and signals is not None:
@@ -182,9 +183,9 @@ def watch_upgrade(guard: Guard, settings: Settings, plan: Plan, began: float, en
 
 
 def _undo(
-    guard: Guard, settings: Settings, plan: Plan, outcome: Outcome, signals: Signals, incident: Incident
-) -> tuple[Result | None, str, str]:
-    back_to = named(plan.before, plan.tool)
+    guard: Guard, settings: Settings, plan: Plan, outcome: WatchResult, signals: Signals, incident: Incident
+) -> tuple[RunResult | None, str, str]:
+    back_to = format_heads(plan.before, plan.tool)
     why = ""
     if not guard.auto_rollback:
         why = "--auto-rollback was not given"
@@ -192,9 +193,9 @@ def _undo(
         why = f"the degraded signal may not start a rollback: add it, --decide {','.join(outcome.degraded)}"
     elif guard.misfit:
         why = guard.misfit
-    result: Result | None = None
+    result: RunResult | None = None
     if not why:
-        result, why = undo.roll_back(
+        result, why = roll_back(
             settings.tool,
             plan,
             settings.history,
@@ -207,7 +208,7 @@ def _undo(
         incident.enter("failed", f"nothing was rolled back: {why}. By hand: otel-schema rollback {back_to}")
         return None, why, ""
     if not result.reached:
-        incident.enter("failed", f"the rollback to {back_to} ended as {result.verdict.outcome}: see otel-schema status")
+        incident.enter("failed", f"the rollback to {back_to} ended as {result.outcome.name}: see otel-schema status")
         return result, "", "failed"
     incident.enter("rolled_back", f"{plan.database} is at {back_to}")
     degraded = [outcome.states[signal] for signal in outcome.deciding]

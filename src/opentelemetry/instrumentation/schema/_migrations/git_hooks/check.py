@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from . import content, models, order
-from .codes import COMPARING, Finding, exceptions
-from .line import Line, Place, decoded
+from .codes import COMPARING, HookFinding, find_allowances
 from .staged import Staged
+from .staged_migrations import MigrationPaths, StagedMigrations, decode
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope:
+class HookScope:
     """What to look at. Paths are relative to the top of the work tree, with `/`.
 
     Attributes:
         root: The project's directory; empty if it is the top.
-        places: Of migrations.
+        migrations: Where the migrations are.
         lock: The lock file.
         downgrades: Whether migrations need a downgrade.
     """
 
     root: str = ""
-    places: tuple[Place, ...] = ()
+    migrations: tuple[MigrationPaths, ...] = ()
     lock: str = "schema.lock"
     downgrades: bool = True
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What came out.
 
     Attributes:
@@ -41,72 +41,81 @@ class Result:
         merged: The commit that is taken for merged; None if none is known.
     """
 
-    findings: list[Finding]
-    allowed: list[Finding]
+    findings: list[HookFinding]
+    allowed: list[HookFinding]
     migrations: int
     concerned: bool
     merged: str | None
 
 
-def check(staged: Staged, scope: Scope) -> Result:
+def check(staged: Staged, scope: HookScope) -> CheckResult:
     """Look at the index.
 
     Raises:
         GitError: if Git fails.
     """
-    directories = [each for place in scope.places for each in place.directories]
+    directories = [each for paths in scope.migrations for each in paths.directories]
     files = staged.files(*directories) if directories else {}
     before = staged.committed(staged.merged, *directories) if staged.merged and directories else None
-    lines = [Line(each, staged, files, before) for each in scope.places]
-    migrating = [each for each in staged.changes if any(here.place.holds(each) for here in lines)]
-    tables = models.changed_tables(staged, scope.root, lines)
+    all_migrations = [StagedMigrations(each, staged, files, before) for each in scope.migrations]
+    migrating = [
+        each for each in staged.changes if any(migrations.paths.contains(each) for migrations in all_migrations)
+    ]
+    tables = models.find_unmigrated_tables(staged, scope.root, all_migrations)
     # with nothing staged it is `pre-commit run --all-files`, or by hand; a merge may join what was fine on each side
     everything = not staged.changes or len(staged.parents) > 1
-    found: list[Finding] = []
+    found: list[HookFinding] = []
     # what else stands beside the migrations may be one of the project's own kind
-    migrated = any(each.new and any(here.place.beside(path) for here in lines) for path, each in staged.changes.items())
-    if lines and not migrated:
+    migrated = any(
+        each.new and any(migrations.paths.is_below(path) for migrations in all_migrations)
+        for path, each in staged.changes.items()
+    )
+    if all_migrations and not migrated:
         found += tables
-    for here in lines:
-        if everything or any(here.place.holds(each) for each in migrating):
-            found += _in_line(staged, here, scope, everything)
+    for migrations in all_migrations:
+        if everything or any(migrations.paths.contains(each) for each in migrating):
+            found += _check_migrations(staged, migrations, scope, everything)
     if not staged.reviews:
-        found += _not_staged(staged, lines, bool(migrating or tables))
-    found += models.lock(staged, scope.lock, scope.root, lines)
-    found += _bad_exceptions(staged, scope, lines)
+        found += _not_staged(staged, all_migrations, bool(migrating or tables))
+    found += models.check_lock(staged, scope.lock, scope.root, all_migrations)
+    found += _bad_allowances(staged, scope, all_migrations)
     found = sorted(set(found), key=lambda each: (each.file, each.line, each.code, each.what))
     allowed = [each for each in found if _allowed(staged, files, each)]
-    return Result(
+    return CheckResult(
         [each for each in found if each not in allowed],
         allowed,
-        sum(len(each.history.revisions) for each in lines),
+        sum(len(each.graph.revisions) for each in all_migrations),
         everything or bool(migrating or tables or found),
         staged.merged,
     )
 
 
-def _in_line(staged: Staged, here: Line, scope: Scope, everything: bool) -> Iterator[Finding]:
-    yield from order.between(here, everything)
-    yield from order.edited(here, set(staged.changes))
-    for name in here.files:
+def _check_migrations(
+    staged: Staged, migrations: StagedMigrations, scope: HookScope, everything: bool
+) -> Iterator[HookFinding]:
+    yield from order.check_order(migrations, everything)
+    yield from order.check_edits(migrations, set(staged.changes))
+    for name in migrations.files:
         # a file that is no migration now may be one that cannot be read
-        if name in here.changed or (name in staged.changes and name not in here.by_file):
-            text = here.text(name)
-            judge = content.alembic if here.tool == "alembic" else content.dbmate
-            found = judge(name, text, here.place.table, scope.downgrades)
-            yield from (each for each in found if name in here.by_file or each.code == "unreadable")
+        if name in migrations.changed or (name in staged.changes and name not in migrations.by_file):
+            text = migrations.text(name)
+            judge = content.check_alembic if migrations.tool == "alembic" else content.check_dbmate
+            found = judge(name, text, migrations.paths.table, scope.downgrades)
+            yield from (each for each in found if name in migrations.by_file or each.code == "unreadable")
 
 
-def _not_staged(staged: Staged, lines: list[Line], concerned: bool) -> Iterator[Finding]:
-    if not lines:
+def _not_staged(staged: Staged, all_migrations: list[StagedMigrations], concerned: bool) -> Iterator[HookFinding]:
+    if not all_migrations:
         return
-    for path, new in staged.not_staged(*(each for here in lines for each in here.place.directories)).items():
+    for path, new in staged.not_staged(
+        *(each for migrations in all_migrations for each in migrations.paths.directories)
+    ).items():
         file = staged.top / path
-        if not file.is_file() or not any(each.place.holds(path) for each in lines):
+        if not file.is_file() or not any(each.paths.contains(path) for each in all_migrations):
             continue
         if path.endswith(".py") and b"down_revision" not in file.read_bytes():
             continue
-        yield Finding(
+        yield HookFinding(
             code="not-staged",
             file=path,
             line=1,
@@ -116,14 +125,14 @@ def _not_staged(staged: Staged, lines: list[Line], concerned: bool) -> Iterator[
         )
 
 
-def _bad_exceptions(staged: Staged, scope: Scope, lines: list[Line]) -> Iterator[Finding]:
+def _bad_allowances(staged: Staged, scope: HookScope, all_migrations: list[StagedMigrations]) -> Iterator[HookFinding]:
     for path, change in staged.changes.items():
-        ours = path.endswith(".py") or any(here.place.holds(path) for here in lines)
+        ours = path.endswith(".py") or any(migrations.paths.contains(path) for migrations in all_migrations)
         if change.new is None or not ours or (scope.root and not path.startswith(f"{scope.root}/")):
             continue
-        for each in exceptions(decoded(staged.read(change.new))):
+        for each in find_allowances(decode(staged.read(change.new))):
             if each.problem:
-                yield Finding(
+                yield HookFinding(
                     code="bad-exception", file=path, line=each.line, what="allows nothing", fix=_sentence(each.problem)
                 )
 
@@ -132,11 +141,11 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _allowed(staged: Staged, files: dict[str, str], finding: Finding) -> bool:
+def _allowed(staged: Staged, files: dict[str, str], finding: HookFinding) -> bool:
     for path in dict.fromkeys((finding.file, *finding.others)):
         text = _text(staged, files, path)
-        old = _was(staged, path, finding.code) if finding.code in COMPARING else ""
-        for each in exceptions(text):
+        old = _text_before(staged, path, finding.code) if finding.code in COMPARING else ""
+        for each in find_allowances(text):
             if each.code == finding.code and not each.problem and each.text not in old:
                 return True
     return False
@@ -146,15 +155,15 @@ def _text(staged: Staged, files: dict[str, str], path: str) -> str:
     change = staged.changes.get(path)
     blob = change.new if change else files.get(path) or staged.files(path).get(path)
     if blob is not None:
-        return decoded(staged.read(blob))
+        return decode(staged.read(blob))
     file = staged.top / PurePosixPath(path)
-    return decoded(file.read_bytes()) if change is None and file.is_file() else ""
+    return decode(file.read_bytes()) if change is None and file.is_file() else ""
 
 
-def _was(staged: Staged, path: str, code: str) -> str:
+def _text_before(staged: Staged, path: str, code: str) -> str:
     """What a file said before the change that a code is about."""
     if code == "merged-edited" and staged.merged is not None:
         blobs = list(staged.committed(staged.merged, path).values())
     else:
         blobs = [each for each in staged.changes[path].old if each] if path in staged.changes else []
-    return "\n".join(decoded(staged.read(each)) for each in blobs)
+    return "\n".join(decode(staged.read(each)) for each in blobs)

@@ -31,7 +31,7 @@ _ALLOW: Final = re.compile(r"(?:#|--)\s*otel-schema:\s*allow\b(?P<rest>[^\n]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class HookFinding:
     """One finding.
 
     Attributes:
@@ -70,7 +70,7 @@ class Allowance:
     problem: str = ""
 
 
-def exceptions(text: str) -> list[Allowance]:
+def find_allowances(text: str) -> list[Allowance]:
     """The comments `# otel-schema: allow CODE reason` of a file; `--` in SQL."""
     if "otel-schema" not in text:
         return []

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..operations import Script, does_nothing
+from ..operations import MigrationScript, does_nothing
 from . import destructive, sql
-from .codes import Finding
+from .codes import HookFinding
 
 _SECTION: Final = re.compile(r"^--\s*migrate:(?P<name>up|down)\b[^\n]*$", re.MULTILINE)
 _ACKNOWLEDGE: Final = (
@@ -20,33 +20,35 @@ _FROM_MODELS: Final = "Write the tables out: when the models change, this migrat
 _VERSIONS: Final = "Leave this table to {tool}: it cannot undo what it did not write"
 
 
-def alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[Finding]:
+def check_alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[HookFinding]:
     """The findings in a migration of Alembic."""
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         what = f"is not valid Python: {getattr(error, 'msg', error)}"
-        yield Finding(code="unreadable", file=name, line=line, what=what, fix="Correct it: Alembic loads every file")
+        yield HookFinding(
+            code="unreadable", file=name, line=line, what=what, fix="Correct it: Alembic loads every file"
+        )
         return
-    script = Script(module)
+    script = MigrationScript(module)
     for up, down in script.pairs():
-        for loss in destructive.in_script(script, up):
+        for loss in destructive.find_in_script(script, up):
             fix = _ACKNOWLEDGE.format(mark="#")
-            yield Finding(code="destructive", file=name, line=loss.line, what=loss.what, fix=fix)
+            yield HookFinding(code="destructive", file=name, line=loss.line, what=loss.what, fix=fix)
         if downgrades:
             yield from _downgrade(name, script, up, down)
     for node in ast.walk(module):
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Attribute) and called.attr in ("create_all", "drop_all"):
             what = f"calls {called.attr}()"
-            yield Finding(code="create-all", file=name, line=called.lineno, what=what, fix=_FROM_MODELS)
+            yield HookFinding(code="create-all", file=name, line=called.lineno, what=what, fix=_FROM_MODELS)
     for line in sorted(set(_version_table(script, table))):
         what = f"touches {table}, in which Alembic records the revision"
-        yield Finding(code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic"))
+        yield HookFinding(code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic"))
 
 
-def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Finding]:
+def _downgrade(name: str, script: MigrationScript, up: str, down: str) -> Iterator[HookFinding]:
     upgrade, downgrade = script.functions.get(up), script.functions.get(down)
     if upgrade is None or does_nothing(upgrade):
         return
@@ -54,7 +56,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
         return
     if downgrade is None or does_nothing(downgrade):
         said = f"{down}() is missing" if downgrade is None else f"{down}() does nothing"
-        yield Finding(
+        yield HookFinding(
             code="no-downgrade",
             file=name,
             line=(downgrade or upgrade).lineno,
@@ -63,7 +65,7 @@ def _downgrade(name: str, script: Script, up: str, down: str) -> Iterator[Findin
         )
 
 
-def _version_table(script: Script, table: str) -> Iterator[int]:
+def _version_table(script: MigrationScript, table: str) -> Iterator[int]:
     for function in script.functions:
         for each in script.operations(function):
             if each.alembic and table in (each.table, each.argument_text(0, "table_name", "name", "old_table_name")):
@@ -77,7 +79,7 @@ def _names(statement: str, table: str) -> bool:
     return re.search(rf"\b{table}\b", statement, re.IGNORECASE) is not None
 
 
-def dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[Finding]:
+def check_dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[HookFinding]:
     """The findings in a migration of DBMate."""
     sections = list(_SECTION.finditer(text))
     ends = [*(each.start() for each in sections[1:]), len(text)]
@@ -85,27 +87,27 @@ def dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[Findi
     if "up" not in bodies:
         what = "has no line `-- migrate:up`"
         fix = "Write one above the statements: DBMate stops at this file after it ran those before"
-        yield Finding(code="unreadable", file=name, line=1, what=what, fix=fix)
+        yield HookFinding(code="unreadable", file=name, line=1, what=what, fix=fix)
         return
     start, up = bodies["up"]
     first = text.count("\n", 0, start.end()) + 1
-    for loss in destructive.in_sql(up):
+    for loss in destructive.find_in_sql(up):
         fix = _ACKNOWLEDGE.format(mark="--")
-        yield Finding(code="destructive", file=name, line=first + loss.line, what=loss.what, fix=fix)
+        yield HookFinding(code="destructive", file=name, line=first + loss.line, what=loss.what, fix=fix)
     if downgrades and "down" not in bodies:
         what = "has no line `-- migrate:down`"
         fix = f"Write it, and undo each step below it: without it DBMate refuses the file; {_NO_ROLLBACKS}"
-        yield Finding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
+        yield HookFinding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
     elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
         line = text.count("\n", 0, bodies["down"][0].start()) + 1
         what = "has no statement below `-- migrate:down`: a rollback would leave the change in the database"
         fix = f"Undo each step; {_NO_ROLLBACKS}"
-        yield Finding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
+        yield HookFinding(code="no-downgrade", file=name, line=line, what=what, fix=fix)
     for section, body in bodies.values():
         for statement in sql.statements(body):
             if _names(statement.text, table):
                 line = text.count("\n", 0, section.end()) + 1 + statement.line
                 what = f"touches {table}, in which DBMate records the versions"
-                yield Finding(
+                yield HookFinding(
                     code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="DBMate")
                 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from ..operations import Operation, Script, source
+from ..operations import MigrationScript, Operation, source_text
 from . import sql
 
 _DROPS: Final = {"drop_table": "table", "drop_column": "column"}
@@ -23,7 +23,7 @@ _TIMES: Final = frozenset({"DateTime", "DATETIME", "TIMESTAMP"})
 _DATES: Final = frozenset({"Date", "DATE", "Time", "TIME"})
 
 
-class Loss(NamedTuple):
+class DestructiveStep(NamedTuple):
     """One step that destroys data.
 
     Attributes:
@@ -35,7 +35,7 @@ class Loss(NamedTuple):
     what: str
 
 
-def in_script(script: Script, function: str) -> Iterator[Loss]:
+def find_in_script(script: MigrationScript, function: str) -> Iterator[DestructiveStep]:
     """What a function of a migration in Python destroys. Tables that it made itself do not count."""
     made: set[str] = set()
     for each in script.operations(function):
@@ -44,23 +44,23 @@ def in_script(script: Script, function: str) -> Iterator[Loss]:
         elif each.alembic and each.name in _DROPS:
             table = each.table or each.argument_text(0, "table_name", "name")
             if table not in made:
-                yield Loss(each.line, _dropped(each, table))
+                yield DestructiveStep(each.line, _dropped(each, table))
         elif each.alembic and each.name == "alter_column":
             narrow = _narrower(each.argument(99, "existing_type"), each.argument(99, "type_"))
             if narrow:
                 table = each.table or each.argument_text(0, "table_name")
                 column = each.argument_text(0 if each.table else 1, "column_name")
-                yield Loss(each.line, f"makes the column {table}.{column} narrower: {narrow}")
+                yield DestructiveStep(each.line, f"makes the column {table}.{column} narrower: {narrow}")
         elif each.sql:
             for text in each.sql:
-                yield from (Loss(each.line, loss.what) for loss in in_sql(text, made))
+                yield from (DestructiveStep(each.line, loss.what) for loss in find_in_sql(text, made))
         else:
             deleted = _deleted(each)
             if deleted:
-                yield Loss(each.line, deleted)
+                yield DestructiveStep(each.line, deleted)
 
 
-def in_sql(text: str, made: set[str] | None = None) -> Iterator[Loss]:
+def find_in_sql(text: str, made: set[str] | None = None) -> Iterator[DestructiveStep]:
     """What SQL text destroys; lines from 0. Tables that it made itself do not count.
 
     Args:
@@ -69,12 +69,12 @@ def in_sql(text: str, made: set[str] | None = None) -> Iterator[Loss]:
     """
     made = set[str]() if made is None else made
     for statement in sql.statements(text):
-        table = sql.created(statement)
+        table = sql.created_table(statement)
         if table is not None:
-            made.add(sql.plain(table))
-        for what, of in sql.destroyed(statement):
-            if of is None or sql.plain(of) not in made:
-                yield Loss(statement.line, what)
+            made.add(sql.unquote(table))
+        for what, of in sql.find_destroyed(statement):
+            if of is None or sql.unquote(of) not in made:
+                yield DestructiveStep(statement.line, what)
 
 
 def _dropped(each: Operation, table: str) -> str:
@@ -90,17 +90,17 @@ def _deleted(each: Operation) -> str | None:
         for node in _calls(each.call.args[0]):
             called = node.func
             if isinstance(called, ast.Name) and called.id == "delete" and node.args:
-                return f"deletes rows of {source(node.args[0])}"
+                return f"deletes rows of {source_text(node.args[0])}"
             if isinstance(called, ast.Attribute) and called.attr == "delete":
                 of = node.args[0] if node.args else called.value
-                return f"deletes rows of {source(of)}"
+                return f"deletes rows of {source_text(of)}"
     if each.name == "delete" and isinstance(each.call.func, ast.Attribute):
         on = each.call.func.value
         queried = next((call for call in _calls(on) if getattr(call.func, "attr", "") == "query"), None)
         if queried is not None and queried.args:
-            return f"deletes rows of {source(queried.args[0])}"
+            return f"deletes rows of {source_text(queried.args[0])}"
         if isinstance(on, ast.Name) and "session" in on.id.lower() and each.call.args:
-            return f"deletes the row {source(each.call.args[0])}"
+            return f"deletes the row {source_text(each.call.args[0])}"
     return None
 
 

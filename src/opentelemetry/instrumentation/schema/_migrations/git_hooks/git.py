@@ -34,19 +34,19 @@ class Git:
 
     def path(self, name: str) -> Path:
         """A path below Git's directory, wherever settings put it; `hooks` honours core.hooksPath."""
-        return (self.top / os.fsdecode(self.must("rev-parse", "--git-path", name).removesuffix(b"\n"))).resolve()
+        return (self.top / os.fsdecode(self.run_checked("rev-parse", "--git-path", name).removesuffix(b"\n"))).resolve()
 
     @property
     def directory(self) -> Path:
         """Git's directory that all work trees share."""
-        return (self.top / os.fsdecode(self.must("rev-parse", "--git-common-dir").removesuffix(b"\n"))).resolve()
+        return (self.top / os.fsdecode(self.run_checked("rev-parse", "--git-common-dir").removesuffix(b"\n"))).resolve()
 
     def commit(self, ref: str) -> str | None:
         """The commit that a ref names; None if there is none."""
         found = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
         return os.fsdecode(found).strip() if found else None
 
-    def must(self, *arguments: str, given: bytes | None = None) -> bytes:
+    def run_checked(self, *arguments: str, given: bytes | None = None) -> bytes:
         """What Git prints.
 
         Raises:

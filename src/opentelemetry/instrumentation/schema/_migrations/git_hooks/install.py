@@ -28,7 +28,7 @@ class HookError(Exception):
 
 
 @dataclass(frozen=True)
-class Done:
+class InstallResult:
     """What was done.
 
     Attributes:
@@ -40,7 +40,7 @@ class Done:
     active: bool = True
 
 
-def install(root: Path, lock: str) -> Done:
+def install(root: Path, lock: str) -> InstallResult:
     """Write the hooks.
 
     Args:
@@ -58,7 +58,7 @@ def install(root: Path, lock: str) -> Done:
     if place.lefthook:
         return _lefthook(git.top, commands)
     if place.foreign:
-        return Done(
+        return InstallResult(
             [
                 f"core.hooksPath is {place.directory}, which is outside of this repository: nothing was written.",
                 *(f"Add to {place.directory / name}: {command} || exit $?" for name, command in commands.items()),
@@ -68,10 +68,10 @@ def install(root: Path, lock: str) -> Done:
     write = _add_block if place.shared else _write_hook
     place.directory.mkdir(parents=True, exist_ok=True)
     said = [write(place.directory / name, command) for name, command in commands.items()]
-    return Done([*said, *lines], all(not each.startswith("not ") for each in said))
+    return InstallResult([*said, *lines], all(not each.startswith("not ") for each in said))
 
 
-def uninstall(root: Path, lock: str) -> Done:
+def uninstall(root: Path, lock: str) -> InstallResult:
     """Remove the hooks.
 
     Args:
@@ -91,8 +91,8 @@ def uninstall(root: Path, lock: str) -> Done:
     if place.lefthook:
         file = _lefthook_file(git.top)
         if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
-            return Done([*done, f"remove the lines of otel-schema from {file.name}"], active=False)
-    return Done(done or ["there are no hooks of otel-schema"])
+            return InstallResult([*done, f"remove the lines of otel-schema from {file.name}"], active=False)
+    return InstallResult(done or ["there are no hooks of otel-schema"])
 
 
 def _commands(root: Path, lock: str, top: Path) -> dict[str, str]:
@@ -211,15 +211,15 @@ def _lefthook_file(top: Path) -> Path | None:
     return next((each for each in sorted(top.iterdir()) if _LEFTHOOK.fullmatch(each.name)), None)
 
 
-def _lefthook(top: Path, commands: dict[str, str]) -> Done:
+def _lefthook(top: Path, commands: dict[str, str]) -> InstallResult:
     file = _lefthook_file(top)
     name = file.name if file else "lefthook.yml"
     if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
-        return Done([f"{name} has the lines already"])
+        return InstallResult([f"{name} has the lines already"])
     lines = [f"lefthook writes Git's hooks. Add to {name}, then run `lefthook install`:", ""]
     for hook, command in commands.items():
         lines += [f"{hook}:", "  commands:", f"    otel-schema: {{run: {command}}}", ""]
-    return Done(lines, active=False)
+    return InstallResult(lines, active=False)
 
 
 # -- and back

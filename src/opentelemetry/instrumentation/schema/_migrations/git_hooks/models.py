@@ -10,27 +10,27 @@ from typing import Final
 
 from ..._schemas import lockfile
 from ..._schemas.lockfile import Lock, LockError
-from ..._schemas.source import places_of
-from ..._schemas.staleness import source_name, stale
-from .codes import Finding
-from .line import Line, decoded
+from ..._schemas.source import parse_definitions
+from ..._schemas.staleness import find_stale, source_name
+from .codes import HookFinding
 from .staged import Staged
-from .tables import Table, tables_of
+from .staged_migrations import StagedMigrations, decode
+from .tables import DeclaredTable, find_tables
 
 _TESTS: Final = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 _WRITE: Final = {"alembic": "alembic revision --autogenerate", "dbmate": "dbmate new"}
 _LOCK_AGAIN: Final = "Write it again, and stage it: otel-schema lock"
 
 
-def changed_tables(staged: Staged, root: str, lines: list[Line]) -> list[Finding]:
+def find_unmigrated_tables(staged: Staged, root: str, all_migrations: list[StagedMigrations]) -> list[HookFinding]:
     """The tables that this change declares otherwise than before. A class that only moved is none."""
-    now: dict[str, dict[str, tuple[str, Table]]] = {}
+    now: dict[str, dict[str, tuple[str, DeclaredTable]]] = {}
     before: list[dict[str, set[str]]] = [{} for _ in staged.parents]
     gone: dict[str, tuple[str, int]] = {}
     for path, change in staged.changes.items():
         if not path.endswith(".py") or not _below(path, root) or _TESTS.search(path):
             continue
-        if any(each.place.holds(path) for each in lines):
+        if any(each.paths.contains(path) for each in all_migrations):
             continue
         staged.load(blob for blob in (*change.old, change.new) if blob)
         new = _tables(staged, change.new)
@@ -41,8 +41,8 @@ def changed_tables(staged: Staged, root: str, lines: list[Line]) -> list[Finding
                 side.setdefault(name, set()).add(table.facts)
                 if name not in new:
                     gone[name] = (path, 1)
-    found: list[Finding] = []
-    fix = f"Write one ({_WRITE[lines[0].tool]}), and stage it" if lines else ""
+    found: list[HookFinding] = []
+    fix = f"Write one ({_WRITE[all_migrations[0].tool]}), and stage it" if all_migrations else ""
     for name, tables in now.items():
         for facts, (path, table) in tables.items():
             if all(facts not in side.get(name, ()) for side in before):
@@ -53,50 +53,50 @@ def changed_tables(staged: Staged, root: str, lines: list[Line]) -> list[Finding
     return found
 
 
-def _unmigrated(path: str, line: int, what: str, fix: str) -> Finding:
-    return Finding(code="no-migration", file=path, line=line, what=f"{what}, but no migration was added", fix=fix)
+def _unmigrated(path: str, line: int, what: str, fix: str) -> HookFinding:
+    return HookFinding(code="no-migration", file=path, line=line, what=f"{what}, but no migration was added", fix=fix)
 
 
 def _below(path: str, root: str) -> bool:
     return not root or path.startswith(f"{root}/")
 
 
-def _tables(staged: Staged, blob: str | None) -> dict[str, Table]:
+def _tables(staged: Staged, blob: str | None) -> dict[str, DeclaredTable]:
     try:
-        return tables_of(staged.read(blob)) if blob else {}
+        return find_tables(staged.read(blob)) if blob else {}
     except SyntaxError:  # whoever runs it is told
         return {}
 
 
-def lock(staged: Staged, path: str, root: str, lines: list[Line]) -> Iterator[Finding]:
+def check_lock(staged: Staged, path: str, root: str, all_migrations: list[StagedMigrations]) -> Iterator[HookFinding]:
     """Where the staged lock does not fit the staged source, as far as this change touches either."""
     blob = staged.files(path).get(path)
     if blob is None:
         return
     try:
-        locked = lockfile.loads(decoded(staged.read(blob)), PurePosixPath(path).name)
+        locked = lockfile.loads(decode(staged.read(blob)), PurePosixPath(path).name)
     except LockError as error:
-        yield Finding(code="stale-lock", file=path, line=1, what=f"cannot be read: {error}", fix=_LOCK_AGAIN)
+        yield HookFinding(code="stale-lock", file=path, line=1, what=f"cannot be read: {error}", fix=_LOCK_AGAIN)
         return
     whole = path in staged.changes
     yield from _stale(staged, path, root, locked, whole)
-    for here in lines:
-        names = ",".join(each.removeprefix(f"{root}/") if root else each for each in here.place.directories)
-        heads = locked.heads.get(f"{here.tool} {names}")
-        if heads is not None and set(heads) != set(here.history.heads) and (whole or here.changed):
-            last = [here.history.by_id[each].file.as_posix() for each in here.history.heads]
-            yield Finding(
+    for migrations in all_migrations:
+        names = ",".join(each.removeprefix(f"{root}/") if root else each for each in migrations.paths.directories)
+        heads = locked.heads.get(f"{migrations.tool} {names}")
+        if heads is not None and set(heads) != set(migrations.graph.heads) and (whole or migrations.changed):
+            last = [migrations.graph.by_id[each].file.as_posix() for each in migrations.graph.heads]
+            yield HookFinding(
                 code="stale-lock",
                 file=last[-1] if last else path,
                 line=1,
                 what=f"{path} says that the head is {', '.join(heads) or 'none'}, and it is "
-                f"{', '.join(here.history.heads) or 'none'}",
+                f"{', '.join(migrations.graph.heads) or 'none'}",
                 fix=_LOCK_AGAIN,
                 others=tuple(last),
             )
 
 
-def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> Iterator[Finding]:
+def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> Iterator[HookFinding]:
     prefix = f"{root}/" if root else ""
     origins = {
         ref: origin
@@ -108,10 +108,10 @@ def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> I
     files = staged.files(*{f"{prefix}{origin.file}" for origin in origins.values()})
     staged.load(files.values())
     texts = {file.removeprefix(prefix): staged.read(blob) for file, blob in files.items()}
-    for each in stale(replace(locked, origins=origins), texts.get):
+    for each in find_stale(replace(locked, origins=origins), texts.get):
         file = f"{prefix}{each.file}"
         name = origins[each.ref].name or source_name(locked.schemas[each.ref].name)
-        yield Finding(
+        yield HookFinding(
             code="stale-lock",
             file=file if each.file in texts else path,
             line=_line(texts, each.file, name),
@@ -122,7 +122,7 @@ def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> I
 
 def _line(texts: Mapping[str, bytes], file: str, name: str) -> int:
     try:
-        place = places_of(texts[file]).get(name) if file in texts else None
+        place = parse_definitions(texts[file]).get(name) if file in texts else None
     except SyntaxError:
         place = None
     return place.line if place else 1

@@ -90,35 +90,35 @@ def _inside(block: str) -> Iterator[Statement]:
         yield Statement(words, each.line)
 
 
-def created(statement: Statement) -> str | None:
+def created_table(statement: Statement) -> str | None:
     """The table that a statement makes."""
     match = _CREATE_TABLE.match(statement.text)
     return match["name"] if match else None
 
 
-def destroyed(statement: Statement) -> Iterator[tuple[str, str | None]]:
+def find_destroyed(statement: Statement) -> Iterator[tuple[str, str | None]]:
     """What a statement destroys, in words, and the table where it is a whole one."""
     text = statement.text
     if _RUNS_LATER.match(text):
         return
     if match := _DROP.match(text):
         kind = match["kind"].lower()
-        what = "all that a role owns" if kind == "owned" else f"the {kind} {plain(match['name'])}"
+        what = "all that a role owns" if kind == "owned" else f"the {kind} {unquote(match['name'])}"
         yield f"drops {what}", match["name"] if kind == "table" else None
     elif match := _CASCADE.match(text):
-        yield f"drops the {match['kind'].lower()} {plain(match['name'])} and every column that uses it", None
+        yield f"drops the {match['kind'].lower()} {unquote(match['name'])} and every column that uses it", None
     elif match := _TRUNCATE.match(text):
-        yield f"empties the table {plain(match['name'])}", match["name"]
+        yield f"empties the table {unquote(match['name'])}", match["name"]
     elif match := _ALTER.match(text):
         for action in _actions(match["actions"]):
             dropped = _DROPS.match(action)
             if dropped and (dropped["column"] or not _NO_COLUMN.match(dropped["name"])):
-                yield f"drops the column {plain(match['name'])}.{plain(dropped['name'])}", match["name"]
+                yield f"drops the column {unquote(match['name'])}.{unquote(dropped['name'])}", match["name"]
             elif re.match(r"(DROP|TRUNCATE)\s+PARTITION\b", action, re.I):
-                yield f"drops a partition of {plain(match['name'])}", match["name"]
+                yield f"drops a partition of {unquote(match['name'])}", match["name"]
     if match := _DELETE.search(text):
         name = match["name"] or match["joined"]
-        yield f"deletes rows of {plain(name)}", name
+        yield f"deletes rows of {unquote(name)}", name
 
 
 def _actions(text: str) -> Iterator[str]:
@@ -132,12 +132,12 @@ def _actions(text: str) -> Iterator[str]:
     yield text[start:].strip()
 
 
-def plain(name: str) -> str:
+def unquote(name: str) -> str:
     """A name without quotes."""
     return name.replace('"', "").replace("`", "").strip()
 
 
-def words(sql: str) -> str:
+def normalize(sql: str) -> str:
     """A text without comments, blank lines and the ends of lines: the same for the same statements."""
     kept: list[str] = []
     position = 0

@@ -14,7 +14,7 @@ _TRUNKS: Final = ("origin/HEAD", "origin/main", "origin/master", "main", "master
 _FILES: Final = (b"100644", b"100755")
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """A file that differs from every commit that it is compared with.
 
     Attributes:
@@ -63,7 +63,7 @@ class Staged(Git):
     def files(self, *directories: str) -> dict[str, str]:
         """Path → blob of the files that the index holds below directories."""
         found: dict[str, str] = {}
-        for entry in split(self.must("ls-files", "-s", "-z", "--", *directories)):
+        for entry in split(self.run_checked("ls-files", "-s", "-z", "--", *directories)):
             mode, blob, rest = entry.split(b" ", 2)
             if mode in _FILES:
                 found[os.fsdecode(rest.partition(b"\t")[2])] = blob.decode()
@@ -72,7 +72,7 @@ class Staged(Git):
     def committed(self, commit: str, *directories: str) -> dict[str, str]:
         """The same of a commit."""
         found: dict[str, str] = {}
-        for entry in split(self.must("ls-tree", "-r", "-z", "--full-tree", commit, "--", *directories)):
+        for entry in split(self.run_checked("ls-tree", "-r", "-z", "--full-tree", commit, "--", *directories)):
             facts, _, path = entry.partition(b"\t")
             mode, _, blob = facts.split(b" ")
             if mode in _FILES:
@@ -80,15 +80,15 @@ class Staged(Git):
         return found
 
     @cached_property
-    def changes(self) -> dict[str, Change]:
+    def changes(self) -> dict[str, FileChange]:
         """Path → what changed. Of a merge, what is on neither side as it is now."""
         sides = [self._changes(each) for each in self.parents]
         both = set(sides[0]).intersection(*sides[1:])
-        return {path: Change(tuple(side[path][0] for side in sides), sides[0][path][1]) for path in sorted(both)}
+        return {path: FileChange(tuple(side[path][0] for side in sides), sides[0][path][1]) for path in sorted(both)}
 
     def _changes(self, commit: str) -> dict[str, tuple[str | None, str | None]]:
         options = ("--cached", "--ita-invisible-in-index", "--no-renames", "--raw", "--no-abbrev", "-z")
-        parts = split(self.must("diff-index", *options, commit))
+        parts = split(self.run_checked("diff-index", *options, commit))
         found: dict[str, tuple[str | None, str | None]] = {}
         for facts in parts:
             old_mode, new_mode, old, new, _ = facts.removeprefix(b":").split(b" ")
@@ -101,8 +101,10 @@ class Staged(Git):
 
     def not_staged(self, *directories: str) -> dict[str, bool]:
         """Files of the work tree below directories that the index has not so → whether it has none at all."""
-        new = split(self.must("ls-files", "--others", "--exclude-standard", "-z", "--", *directories))
-        changed = split(self.must("diff", "--no-ext-diff", "--diff-filter=AM", "--name-only", "-z", "--", *directories))
+        new = split(self.run_checked("ls-files", "--others", "--exclude-standard", "-z", "--", *directories))
+        changed = split(
+            self.run_checked("diff", "--no-ext-diff", "--diff-filter=AM", "--name-only", "-z", "--", *directories)
+        )
         return {os.fsdecode(each): True for each in new} | {os.fsdecode(each): False for each in changed}
 
     # -- contents
@@ -112,7 +114,7 @@ class Staged(Git):
         wanted = [each for each in dict.fromkeys(blobs) if each not in self._blobs]
         if not wanted:
             return
-        answer = self.must("cat-file", "--batch", given="\n".join(wanted).encode() + b"\n")
+        answer = self.run_checked("cat-file", "--batch", given="\n".join(wanted).encode() + b"\n")
         position = 0
         for each in wanted:
             end = answer.index(b"\n", position)
@@ -159,4 +161,4 @@ class Staged(Git):
         return [each for each in map(self.commit, names) if each and each != self.commit("HEAD")]
 
     def _empty_tree(self) -> str:
-        return os.fsdecode(self.must("hash-object", "-t", "tree", "--stdin", given=b"")).strip()
+        return os.fsdecode(self.run_checked("hash-object", "-t", "tree", "--stdin", given=b"")).strip()

@@ -25,7 +25,7 @@ _USUAL: Final = {
 """What SQLAlchemy makes of an annotation."""
 
 
-class Table(NamedTuple):
+class DeclaredTable(NamedTuple):
     """A class or variable that declares columns.
 
     Attributes:
@@ -37,7 +37,7 @@ class Table(NamedTuple):
     facts: str
 
 
-def tables_of(text: bytes) -> dict[str, Table]:
+def find_tables(text: bytes) -> dict[str, DeclaredTable]:
     """The tables, and the classes that give columns to tables, by name.
 
     Raises:
@@ -68,19 +68,19 @@ class _Names(ast.NodeTransformer):
         return node
 
 
-def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Table]]:
+def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, DeclaredTable]]:
     for node in body:
         if isinstance(node, ast.ClassDef):
             facts = sorted(_columns(node))
             if facts:
-                yield f"{prefix}{node.name}", Table(node.lineno, "\n".join(facts))
+                yield f"{prefix}{node.name}", DeclaredTable(node.lineno, "\n".join(facts))
             yield from _tables(node.body, f"{prefix}{node.name}.")
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             yield from _tables(node.body, prefix)
         elif not prefix and isinstance(node, (ast.Assign, ast.AnnAssign)):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             if isinstance(node.value, ast.Call) and _name(node.value.func) == "Table":
-                yield ast.unparse(target), Table(node.lineno, "\n".join(sorted(map(_fact, node.value.args))))
+                yield ast.unparse(target), DeclaredTable(node.lineno, "\n".join(sorted(map(_fact, node.value.args))))
 
 
 def _columns(node: ast.ClassDef) -> Iterator[str]:

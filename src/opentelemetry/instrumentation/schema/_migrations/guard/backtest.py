@@ -61,14 +61,14 @@ def backtest(signals: Signals, blocks: int, progress: Callable[[int, int], None]
         short += start - first < rule.BASELINE + rule.PLACEBOS * signals.watch
         for signal in SIGNALS:
             if signals.tracked(signal):
-                alarms += _judged(signals, signal, first, start)
+                alarms += _find_alarms(signals, signal, first, start)
     return Backtest(len(ends), short, sorted(alarms))
 
 
-def _judged(signals: Signals, signal: Signal, first: int, start: int) -> Iterator[Alarm]:
-    overall, endpoints = signals.nulls(signal, first, start)
+def _find_alarms(signals: Signals, signal: Signal, first: int, start: int) -> Iterator[Alarm]:
+    overall, endpoints = signals.fit_nulls(signal, first, start)
     for key, past in [(None, overall), *endpoints.items()]:
         judged = rule.judge(past, signals.counts(signal, key, start, start + signals.watch), signals.watch)
         if judged.verdict == "degraded":
-            at = signals.grid.start + (start + judged.at) * signals.grid.block
+            at = signals.grid.start + (start + judged.block) * signals.grid.block
             yield Alarm(at, signal, endpoint_name(*key) if key else None, past.usual, judged.rate)

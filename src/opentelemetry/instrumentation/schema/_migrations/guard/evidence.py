@@ -13,11 +13,11 @@ SETTLING: Final = 2
 """Blocks after the change that belong to neither side: the last export before it, and its scrape."""
 
 RATIO: Final = 2.0
-PLUS: Final = 0.01
-CAP: Final = 0.05
+MIN_RISE: Final = 0.01
+MAX_RISE: Final = 0.05
 """What counts as degraded: a rate that doubled, or rose by CAP, and by PLUS in any case."""
 
-BAD: Final = 5
+MIN_BAD_EVENTS: Final = 5
 """Bad events without which nothing is degraded."""
 
 RISES: Final = (2.0, 3.0, 5.0, 10.0)
@@ -26,7 +26,7 @@ RISES: Final = (2.0, 3.0, 5.0, 10.0)
 _LN_RISES: Final = tuple(map(math.log, RISES))
 
 
-class Counts(NamedTuple):
+class BlockCounts(NamedTuple):
     """Events and bad events of each block, in time's order.
 
     Attributes:
@@ -37,17 +37,17 @@ class Counts(NamedTuple):
     n: Sequence[float]
     x: Sequence[float]
 
-    def part(self, start: int, end: int | None = None) -> Counts:
+    def part(self, start: int, end: int | None = None) -> BlockCounts:
         """The blocks from `start` to before `end`."""
-        return Counts(self.n[start:end], self.x[start:end])
+        return BlockCounts(self.n[start:end], self.x[start:end])
 
 
 def limit(rate: float) -> float:
     """The rate above which a service with this rate is degraded."""
-    return max(rate + PLUS, min(RATIO * rate, rate + CAP))
+    return max(rate + MIN_RISE, min(RATIO * rate, rate + MAX_RISE))
 
 
-class Steady(NamedTuple):
+class TrimmedCounts(NamedTuple):
     """A stretch without its worst minutes.
 
     Attributes:
@@ -65,7 +65,7 @@ class Steady(NamedTuple):
     minutes: int
 
 
-def steady(counts: Counts, trim: float) -> Steady:
+def trim_worst(counts: BlockCounts, trim: float) -> TrimmedCounts:
     """A stretch without the share `trim` of its minutes that is worst."""
     whole = len(counts.n) // MINUTE
     n = [math.fsum(counts.n[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
@@ -76,7 +76,7 @@ def steady(counts: Counts, trim: float) -> Steady:
     rate = (total_x + 0.5) / max(total_n, 1.0)
     expected = [n[i] * rate for i in kept]
     squares = sum((x[i] - m) ** 2 for i, m in zip(kept, expected, strict=True))
-    return Steady(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
+    return TrimmedCounts(total_n, total_x, rate, max(1.0, squares / max(sum(expected), 0.5)), len(kept))
 
 
 class Look(NamedTuple):
@@ -98,7 +98,7 @@ def shape(x: float, scatter: float, wander: float) -> float:
     return 1 / (scatter / (x + 0.5) + wander)
 
 
-def looks(after: Counts, rate: float, scatter: float, shape: float, hole: int) -> Iterator[Look]:
+def looks(after: BlockCounts, rate: float, scatter: float, shape: float, excluded_blocks: int) -> Iterator[Look]:
     """Each look from the first with a block beside the worst stretch's, with the evidence where it may decide."""
     n, x = after.n[SETTLING:], after.x[SETTLING:]
     above = limit(rate)
@@ -107,15 +107,15 @@ def looks(after: Counts, rate: float, scatter: float, shape: float, hole: int) -
     for t, (events, bad) in enumerate(zip(n, x, strict=True), 1):
         sum_n.append(sum_n[-1] + events)
         sum_x.append(sum_x[-1] + bad)
-        if t < hole:
+        if t < excluded_blocks:
             continue
-        stretch_n, stretch_x = sum_n[t] - sum_n[t - hole], sum_x[t] - sum_x[t - hole]
+        stretch_n, stretch_x = sum_n[t] - sum_n[t - excluded_blocks], sum_x[t] - sum_x[t - excluded_blocks]
         if stretch_x - rate * stretch_n > worst:
             worst, worst_n, worst_x = stretch_x - rate * stretch_n, stretch_n, stretch_x
         left_n, left_x = sum_n[t] - worst_n, sum_x[t] - worst_x
         going_on = sum_x[t] - sum_x[t - MINUTE] > above * (sum_n[t] - sum_n[t - MINUTE])
         evidence = -math.inf
-        if left_x >= BAD and left_x > above * left_n and going_on:
+        if left_x >= MIN_BAD_EVENTS and left_x > above * left_n and going_on:
             evidence = log_evidence(left_x / scatter, left_n * rate / scatter, shape)
         yield Look(evidence, left_n, left_x)
 

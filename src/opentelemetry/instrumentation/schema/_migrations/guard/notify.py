@@ -28,7 +28,7 @@ GROUP_WAIT: Final = 1.0
 GROUP_INTERVAL: Final = 10.0
 """Seconds that it waits before a message about a phase that it has notified of already."""
 
-AHEAD: Final = 300.0
+END_AHEAD: Final = 300.0
 """Seconds by which an alert's end is kept ahead; the shipped `resolve_timeout` is as long."""
 
 PATIENCE: Final = 10.0
@@ -68,7 +68,7 @@ class Incident:
         notice: Callable[[str], None] = lambda _: None,
         group_wait: float = GROUP_WAIT,
         record: Callable[[PhaseRecord], None] = lambda _: None,
-        ahead: float = AHEAD,
+        ahead: float = END_AHEAD,
     ) -> None:
         """Posts nothing yet.
 

@@ -21,7 +21,18 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from ...semconv import Signal, Verdict
-from .evidence import BAD, PLUS, RATIO, SETTLING, Counts, Steady, limit, looks, shape, steady
+from .evidence import (
+    MIN_BAD_EVENTS,
+    MIN_RISE,
+    RATIO,
+    SETTLING,
+    BlockCounts,
+    TrimmedCounts,
+    limit,
+    looks,
+    shape,
+    trim_worst,
+)
 
 ALPHA: Final = 0.01
 """The chance of a false alarm over a whole watch, all signals and endpoints together."""
@@ -32,16 +43,16 @@ BASELINE: Final = 240
 PLACEBOS: Final = 10
 """Watches of the past with which the history counts as long."""
 
-HOLE: Final = 6
+EXCLUDED_BLOCKS: Final = 6
 """Blocks of the worst stretch of a watch, which never count: a burst, a restart."""
 
-HOLE_SHORT_HISTORY: Final = 10
+EXCLUDED_BLOCKS_SHORT_HISTORY: Final = 10
 """The same without enough placebos."""
 
-HOLE_MOST: Final = 14
+MAX_EXCLUDED_BLOCKS: Final = 14
 """The most that it grows to where bad stretches of the past were longer, and a third of the watch."""
 
-EVENTS: Final = 10
+MIN_EVENTS: Final = 10
 """Events of the baseline without which nothing is decided."""
 
 SHARES: Final[Mapping[Signal, float]] = {"errors": 0.8, "time": 0.1, "queries": 0.1}
@@ -50,7 +61,7 @@ SHARES: Final[Mapping[Signal, float]] = {"errors": 0.8, "time": 0.1, "queries": 
 ENDPOINTS: Final = 0.25
 """Of a signal's share, what its endpoints share; the rest is for all requests together."""
 
-TOGETHER: Final = 1.5
+ENDPOINTS_FACTOR: Final = 1.5
 """How far above the highest evidence of any endpoint's past that of an endpoint has to be."""
 
 _WANDER: Final = 0.2
@@ -71,7 +82,7 @@ _LAST_HALF: Final = 2.3263
 
 
 @dataclass(frozen=True)
-class Null:
+class NullModel:
     """What a signal does without a change, as far as its past tells.
 
     Attributes:
@@ -81,7 +92,7 @@ class Null:
         x: Bad events of the baseline that count.
         scatter: Variance of a minute's bad events over their mean, at least 1.
         wander: Variance of the rate of one watch over another's, relative.
-        hole: Blocks of the worst stretch that never count.
+        excluded_blocks: Blocks of the worst stretch that never count.
         highest: ln of the highest evidence that a watch of the past showed; -inf where none was above its limit.
         bar: ln of the evidence from which on the change is to blame.
         placebos: Watches of the past that the bar and the wander come from.
@@ -94,7 +105,7 @@ class Null:
     x: float
     scatter: float
     wander: float
-    hole: int
+    excluded_blocks: int
     highest: float
     bar: float
     placebos: int
@@ -126,16 +137,16 @@ class Judgement(NamedTuple):
     """
 
     verdict: Verdict
-    at: int
+    block: int
     rate: float
-    most: float
+    upper_limit: float
     late: bool
     n: float
     x: float
     evidence: float
 
 
-def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
+def fit_null(before: BlockCounts, watch: int, alpha: float = ALPHA) -> NullModel:
     """What the blocks before a change say about a signal.
 
     Args:
@@ -143,10 +154,10 @@ def null(before: Counts, watch: int, alpha: float = ALPHA) -> Null:
         watch: Blocks of a watch, the settling among them.
         alpha: The chance of a false alarm that this signal may have.
     """
-    return nulls([before], watch, alpha)[0]
+    return fit_nulls([before], watch, alpha)[0]
 
 
-def nulls(histories: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
+def fit_nulls(histories: Sequence[BlockCounts], watch: int, alpha: float) -> list[NullModel]:
     """What the blocks before a change say about the endpoints of a service, judged together.
 
     Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
@@ -158,22 +169,22 @@ def nulls(histories: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
         watch: Blocks of a watch.
         alpha: The chance of a false alarm that all of them may have together.
     """
-    hole = max((_hole(before, watch) for before in histories), default=0)
-    pasts = [_Past.of(before, watch, hole) for before in histories]
+    excluded_blocks = max((_excluded_blocks(before, watch) for before in histories), default=0)
+    pasts = [_HistorySummary.of(before, watch, excluded_blocks) for before in histories]
     scatter = median([past.scatter for past in pasts] or [1.0])
     wander = median([past.wander for past in pasts] or [0.0])
-    highest = [past.highest(min(past.scatter, scatter), min(past.wander, wander), hole) for past in pasts]
-    family = TOGETHER * max(highest, default=-math.inf) if len(pasts) > 1 else -math.inf
+    highest = [past.highest(min(past.scatter, scatter), min(past.wander, wander), excluded_blocks) for past in pasts]
+    family = ENDPOINTS_FACTOR * max(highest, default=-math.inf) if len(pasts) > 1 else -math.inf
     least = -math.log(alpha / max(len(pasts), 1))
     return [
-        Null(
+        NullModel(
             past.base.rate,
-            _usual(past.base, past.baseline),
+            _usual_rate(past.base, past.baseline),
             past.base.n,
             past.base.x,
             past.scatter,
             past.wander,
-            hole,
+            excluded_blocks,
             own,
             max(least, own, family),
             len(past.windows),
@@ -183,32 +194,32 @@ def nulls(histories: Sequence[Counts], watch: int, alpha: float) -> list[Null]:
     ]
 
 
-def judge(past: Null, after: Counts, watch: int) -> Judgement:
+def judge(past: NullModel, after: BlockCounts, watch: int) -> Judgement:
     """What the blocks since a change say, the settling's first among them; a pass only of a whole watch."""
     highest, at = -math.inf, 0
     for block, look in enumerate(
-        looks(after, past.rate, past.scatter, shape(past.x, past.scatter, past.wander), past.hole),
-        SETTLING + past.hole,
+        looks(after, past.rate, past.scatter, shape(past.x, past.scatter, past.wander), past.excluded_blocks),
+        SETTLING + past.excluded_blocks,
     ):
         highest = max(highest, look.evidence)
-        if look.evidence >= past.bar and past.n >= EVENTS:
+        if look.evidence >= past.bar and past.n >= MIN_EVENTS:
             at = block
             break
     n, x = math.fsum(after.n[SETTLING:]), math.fsum(after.x[SETTLING:])
     half_n, half_x = math.fsum(after.n[watch // 2 :]), math.fsum(after.x[watch // 2 :])
-    most, allowed = _most(past, n, x, _WHOLE), limit(past.usual)
-    half = _most(past, half_n, half_x, _LAST_HALF)
+    most, allowed = _upper_limit(past, n, x, _WHOLE), limit(past.usual)
+    half = _upper_limit(past, half_n, half_x, _LAST_HALF)
     verdict: Verdict = "inconclusive"
     if at:
         verdict = "degraded"
-    elif len(after.n) >= watch and past.n >= EVENTS and not past.incident:
+    elif len(after.n) >= watch and past.n >= MIN_EVENTS and not past.incident:
         verdict = "pass" if min(most, half) <= allowed else "inconclusive"
     late = verdict == "pass" and most > allowed
     return Judgement(verdict, at, x / n if n else math.nan, half if late else most, late, n, x, highest)
 
 
 @dataclass(frozen=True)
-class _Past:
+class _HistorySummary:
     """What a history shows, whatever is compared with it.
 
     Attributes:
@@ -219,64 +230,71 @@ class _Past:
         wander: Likewise.
     """
 
-    baseline: Counts
-    base: Steady
-    windows: list[tuple[Counts, Steady]]
+    baseline: BlockCounts
+    base: TrimmedCounts
+    windows: list[tuple[BlockCounts, TrimmedCounts]]
     scatter: float
     wander: float
 
     @classmethod
-    def of(cls, before: Counts, watch: int, hole: int) -> _Past:
+    def of(cls, before: BlockCounts, watch: int, excluded_blocks: int) -> _HistorySummary:
         length = len(before.n)
         windows = [
-            (before.part(end - watch, end), steady(before.part(end - watch - BASELINE, end - watch), _BASELINE_TRIM))
+            (
+                before.part(end - watch, end),
+                trim_worst(before.part(end - watch - BASELINE, end - watch), _BASELINE_TRIM),
+            )
             for end in range(length, BASELINE + watch - 1, -watch)
         ]
-        scatter = steady(before, _SCATTER_TRIM).scatter
+        scatter = trim_worst(before, _SCATTER_TRIM).scatter
         assumed = _WANDER if len(windows) >= PLACEBOS else _WANDER_SHORT_HISTORY
         baseline = before.part(max(0, length - BASELINE))
-        base = steady(baseline, _BASELINE_TRIM)
-        return cls(baseline, base, windows, scatter, _wandering(windows, scatter, hole, assumed))
+        base = trim_worst(baseline, _BASELINE_TRIM)
+        return cls(baseline, base, windows, scatter, _estimate_wander(windows, scatter, excluded_blocks, assumed))
 
-    def highest(self, scatter: float, wander: float, hole: int) -> float:
+    def highest(self, scatter: float, wander: float, excluded_blocks: int) -> float:
         """ln of the highest evidence of any earlier watch; -inf without enough of them."""
         if len(self.windows) < PLACEBOS:
             return -math.inf
         return max(
             look.evidence
             for window, own in self.windows
-            for look in looks(window, own.rate, scatter, shape(own.x, scatter, wander), hole)
+            for look in looks(window, own.rate, scatter, shape(own.x, scatter, wander), excluded_blocks)
         )
 
     @property
     def incident(self) -> bool:
         """Whether the baseline was itself worse than the hours before it."""
         rates = sorted(own.rate for _, own in self.windows)
-        return len(rates) >= PLACEBOS and self.base.x >= BAD and self.base.rate > limit(rates[len(rates) // 2])
+        return (
+            len(rates) >= PLACEBOS and self.base.x >= MIN_BAD_EVENTS and self.base.rate > limit(rates[len(rates) // 2])
+        )
 
 
-def _hole(before: Counts, watch: int) -> int:
+def _excluded_blocks(before: BlockCounts, watch: int) -> int:
     """Blocks of the worst stretch: the longest of the past that was worse than chance alone makes a block."""
     length = len(before.n)
-    rate = steady(before.part(max(0, length - BASELINE)), _BASELINE_TRIM).rate
+    rate = trim_worst(before.part(max(0, length - BASELINE)), _BASELINE_TRIM).rate
     longest = run = 0
     above = limit(rate)
     for n, x in zip(before.n, before.x, strict=True):
         run = run + 1 if x > above * n and x - rate * n >= 3 * math.sqrt(rate * n + 1) else 0
         longest = max(longest, run)
-    least = HOLE if (length - BASELINE) // watch >= PLACEBOS else HOLE_SHORT_HISTORY
+    least = EXCLUDED_BLOCKS if (length - BASELINE) // watch >= PLACEBOS else EXCLUDED_BLOCKS_SHORT_HISTORY
     # a stretch begins and ends somewhere inside of a block
-    return max(least, min(longest + 2, HOLE_MOST, watch // 3))
+    return max(least, min(longest + 2, MAX_EXCLUDED_BLOCKS, watch // 3))
 
 
-def _wandering(windows: Sequence[tuple[Counts, Steady]], scatter: float, hole: int, assumed: float) -> float:
+def _estimate_wander(
+    windows: Sequence[tuple[BlockCounts, TrimmedCounts]], scatter: float, excluded_blocks: int, assumed: float
+) -> float:
     """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume.
 
     One bad event too many strays far where one is expected. So the fewer are expected, the less the placebos count.
     """
     strayed, scale = 0.0, 1e-9
     for window, base in windows:
-        *_, last = looks(window, base.rate, scatter, shape(base.x, scatter, _WANDER**2), hole)
+        *_, last = looks(window, base.rate, scatter, shape(base.x, scatter, _WANDER**2), excluded_blocks)
         m = last.n * base.rate
         by_chance = 0.5 * scatter * m * (1 + m / (base.x + 0.5))
         strayed += max(last.x - m, 0.0) ** 2 - by_chance
@@ -287,7 +305,7 @@ def _wandering(windows: Sequence[tuple[Counts, Steady]], scatter: float, hole: i
     return (_WANDER_WEIGHT * assumed**2 + weight * seen) / (_WANDER_WEIGHT + weight)
 
 
-def _usual(base: Steady, baseline: Counts) -> float:
+def _usual_rate(base: TrimmedCounts, baseline: BlockCounts) -> float:
     """The baseline's rate without what leaving out its worst minutes would remove even from a steady service."""
     whole = (math.fsum(baseline.x) + 0.5) / max(math.fsum(baseline.n), 1.0)
     per_minute = base.n / max(base.minutes, 1)
@@ -310,11 +328,11 @@ def _share_kept(mean: float) -> float:
     return (kept + count * left) / ((1 - _BASELINE_TRIM) * max(mean, 1e-9))
 
 
-def _most(past: Null, n: float, x: float, quantile: float) -> float:
+def _upper_limit(past: NullModel, n: float, x: float, quantile: float) -> float:
     """The upper limit of the rate behind x of n; wider for the baseline's own error and the service's wander."""
     events = max(n, 1.0)
     counted = x / past.scatter + 1
-    slope = RATIO if limit(past.usual) > past.usual + PLUS else 1.0
+    slope = RATIO if limit(past.usual) > past.usual + MIN_RISE else 1.0
     uncertain = slope**2 * past.usual / max(past.n, 1.0) / (limit(past.usual) / events)
     wander = _WANDER**2 if past.short else past.wander
     form = 1 / ((1 + uncertain) / counted + 2 * wander)  # the hour before may have strayed too

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .evidence import SETTLING, Counts
+from .evidence import SETTLING
 
 GAP: Final = 4
 """Blocks without a sample that are a gap; a process is new only if others were sampled within so many before."""
@@ -127,11 +127,11 @@ class Processes:
         self.first: float = math.inf
         self.newest: dict[Process, float] = {}
 
-    def observed(self, times: Iterable[float]) -> None:
+    def add_scrape_times(self, times: Iterable[float]) -> None:
         """Says when Prometheus took samples of anything: a process that appears then is new."""
         self._sampled = sorted({*self._sampled, *times})
 
-    def see(self, series: Sequence[Series]) -> None:
+    def add_series(self, series: Sequence[Series]) -> None:
         """Notes who appears in samples: before these samples are counted."""
         appeared: dict[Process, float] = {}
         for each in series:
@@ -146,23 +146,23 @@ class Processes:
             times = {time for each in series for time, _ in each.samples}
             self._sampled = sorted(times.union(self._sampled))
             for process, first in unknown.items():
-                self._born[process] = first if self._watched(first) else -math.inf
+                self._born[process] = first if self._seen_starting(first) else -math.inf
         elif series:
             self._sampled.extend(sorted(self.newest.values()))
         del self._sampled[:-10_000]
 
-    def _watched(self, first: float) -> bool:
+    def _seen_starting(self, first: float) -> bool:
         """Whether Prometheus took samples well before a process's first one; else nobody saw that process start."""
         if first - self.first < self._gap:
             return False
         at = bisect_left(self._sampled, first - self._gap)
         return at < len(self._sampled) and self._sampled[at] <= first - self._gap / 2
 
-    def restarted(self, process: Process, time: float) -> None:
+    def note_restart(self, process: Process, time: float) -> None:
         """Says that a counter of a process fell."""
         self._born[process] = max(time, self._born.get(process, time))
 
-    def new(self, process: Process, time: float) -> bool:
+    def is_new(self, process: Process, time: float) -> bool:
         """Whether a series of a process that first appears now counts from 0."""
         return abs(time - self._born.get(process, -math.inf)) <= self._gap
 
@@ -211,7 +211,7 @@ class _Counter:
     paths: dict[Values, _Path] = field(default_factory=dict[Values, _Path])
 
 
-class Reader:
+class BlockCounter:
     """Counts one metric in blocks.
 
     Attributes:
@@ -234,9 +234,9 @@ class Reader:
         self._kept = tuple(kept)
         self._counters: dict[tuple[Process, Values], _Counter] = {}
         self.cells: dict[Values, dict[int, float]] = {}
-        self.unplaced = 0.0
+        self.unassigned = 0.0
 
-    def feed(self, series: Sequence[Series]) -> None:
+    def add(self, series: Sequence[Series]) -> None:
         """Counts samples that are newer than all before; `Processes.see` has seen them."""
         groups: dict[tuple[Process, Values], list[Series]] = {}
         for each in series:
@@ -258,7 +258,7 @@ class Reader:
         counter = self._counters.get(key)
         if counter is None:
             first = min(each.samples[0][0] for each in paths)
-            counter = self._counters[key] = self._appeared(process, first)
+            counter = self._counters[key] = self._new_counter(process, first)
         if len(paths) == 1:
             path = self._path(paths[0])
             steps: Iterable[tuple[float, float, Values]] = ((time, value, path) for time, value in paths[0].samples)
@@ -270,20 +270,20 @@ class Reader:
             if value != value or value < 0:  # NaN: the series ended
                 continue
             since = counter.time
-            grown = self._grown(process, counter, path, time, value)
+            grown = self._increase(process, counter, path, time, value)
             if grown > 0:
-                self.unplaced += spread(cells, since, time, grown)
+                self.unassigned += spread(cells, since, time, grown)
 
     def _path(self, series: Series) -> Values:
         own = {*self._attributes, *_PROCESS}
         return tuple(f"{name}={value}" for name, value in sorted(series.labels.items()) if name not in own)
 
-    def _appeared(self, process: Process, time: float) -> _Counter:
+    def _new_counter(self, process: Process, time: float) -> _Counter:
         """A counter at 0 one block ago where its process is new, else one that starts with its first value."""
-        level = 0.0 if self._processes.new(process, time) else math.nan
+        level = 0.0 if self._processes.is_new(process, time) else math.nan
         return _Counter(level, 0, time - self._grid.block, time)
 
-    def _grown(self, process: Process, counter: _Counter, name: Values, time: float, value: float) -> float:
+    def _increase(self, process: Process, counter: _Counter, name: Values, time: float, value: float) -> float:
         """How much one sample adds to a counter."""
         path = counter.paths.get(name)
         if path is None:
@@ -294,7 +294,7 @@ class Reader:
             path.run += 1
             if path.run > counter.run:
                 counter.run, counter.level = path.run, 0.0
-                self._processes.restarted(process, time)
+                self._processes.note_restart(process, time)
         path.time, path.value = time, value
         counter.time = max(counter.time, time)
         if path.run < counter.run:  # an old path that still shows what was before the restart
@@ -309,11 +309,6 @@ class Reader:
         if time - counter.raised > GAP * self._grid.block:
             # no path shows the old total any longer: it restarted unseen, on the way from one gateway to another
             counter.level, counter.raised = value, time
-            self._processes.restarted(process, time)
-            self.unplaced += value
+            self._processes.note_restart(process, time)
+            self.unassigned += value
         return 0.0
-
-
-def signal(events: Sequence[float], bad: Sequence[float]) -> Counts:
-    """Counts of a signal; never more than none where rounding went below."""
-    return Counts([max(0.0, n) for n in events], [max(0.0, x) for x in bad])

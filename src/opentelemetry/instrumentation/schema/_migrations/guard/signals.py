@@ -14,10 +14,10 @@ from ..._prometheus.reading import label_names
 from ..._prometheus.report import endpoint_name
 from ...semconv import Instrument, Signal, Verdict
 from . import evidence, rule
-from .evidence import Counts
-from .rule import ALPHA, BASELINE, ENDPOINTS, SHARES, Judgement, Null
-from .samples import Grid, Processes, Reader, Values
-from .source import Samples, matcher
+from .evidence import BlockCounts
+from .rule import ALPHA, BASELINE, ENDPOINTS, SHARES, Judgement, NullModel
+from .sample_reader import SampleReader, matcher
+from .samples import BlockCounter, Grid, Processes, Values
 
 SIGNALS: Final[tuple[Signal, ...]] = ("errors", "time", "queries")
 
@@ -60,7 +60,7 @@ class Figures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class SignalState:
     """What a signal shows so far.
 
     Attributes:
@@ -77,7 +77,7 @@ class State:
     verdict: Verdict
     overall: Judgement
     endpoints: Mapping[str, Judgement]
-    null: Null | None
+    null: NullModel | None
     slow: float | None
     why: str
 
@@ -88,7 +88,7 @@ class State:
 
 
 @dataclass
-class _Tracked:
+class _TrackedSignal:
     """One signal's counters, and what its past says.
 
     Attributes:
@@ -97,17 +97,17 @@ class _Tracked:
         slow: The boundary.
     """
 
-    events: Reader
-    bad: Reader
+    events: BlockCounter
+    bad: BlockCounter
     slow: float | None = None
-    overall: Null | None = None
-    endpoints: dict[Values, Null] = field(default_factory=dict[Values, Null])
+    overall: NullModel | None = None
+    endpoints: dict[Values, NullModel] = field(default_factory=dict[Values, NullModel])
 
 
 class Signals:
     """All signals of one app on one grid."""
 
-    def __init__(self, samples: Samples, grid: Grid, watch: int) -> None:
+    def __init__(self, samples: SampleReader, grid: Grid, watch: int) -> None:
         """Reads nothing yet.
 
         Args:
@@ -122,8 +122,8 @@ class Signals:
         self._until = -math.inf
         self._first = 0
         self.processes: Processes = Processes(grid)
-        self._tracked: dict[Signal, _Tracked] = {}
-        self._cache: tuple[Reader, Reader] | None = None
+        self._tracked: dict[Signal, _TrackedSignal] = {}
+        self._cache: tuple[BlockCounter, BlockCounter] | None = None
         self._before: dict[Signal, Distribution] = {}
 
     @property
@@ -149,16 +149,16 @@ class Signals:
         since = self.grid.start - (self.history + further) * self.grid.block
         baseline = self.grid.start - BASELINE * self.grid.block
         progress("which processes there are")
-        self.processes = Processes(self.grid, self._samples.known(since))
-        self.processes.observed(self._samples.scraped(since, self.grid.start))
+        self.processes = Processes(self.grid, self._samples.read_processes(since))
+        self.processes.add_scrape_times(self._samples.read_scrape_times(since, self.grid.start))
         for signal, instrument in _SLOW.items():
             progress(f"how long {_NOUNS[signal]} take")
-            self._before[signal] = self._samples.distribution(instrument, baseline, self.grid.start)
+            self._before[signal] = self._samples.read_distribution(instrument, baseline, self.grid.start)
         self._track()
         self._read(since, self.grid.start, progress)
         earliest = (self.processes.first - self.grid.start) / self.grid.block
         self._first = max(-(self.history + further), math.ceil(earliest)) if earliest < 0 else 0
-        self._learn()
+        self._fit()
 
     def read_on(self) -> None:
         """Reads what is new since the last reading.
@@ -169,11 +169,11 @@ class Signals:
         # samples that came late stand between others: the readers pass over what they know
         self._read(self._until - 2 * self.grid.block, self._samples.now(), lambda _: None)
 
-    def states(self) -> dict[Signal, State]:
+    def states(self) -> dict[Signal, SignalState]:
         """What every signal shows now."""
         return {signal: self._state(signal) for signal in SIGNALS}
 
-    def figures(self, signal: Signal, state: State) -> Figures:
+    def figures(self, signal: Signal, state: SignalState) -> Figures:
         """What to show of a signal: rates of errors, the 95th percentile of durations.
 
         Raises:
@@ -182,7 +182,7 @@ class Signals:
         if signal == "errors":
             return Figures(state.null.usual if state.null else math.nan, state.overall.rate)
         since = self.grid.settled
-        after = self._samples.distribution(
+        after = self._samples.read_distribution(
             _SLOW[signal], since, max(since, min(self.newest, self.grid.end + self.watch * self.grid.block))
         )
         return Figures(histogram_quantile(0.95, self._before.get(signal, {})), histogram_quantile(0.95, after))
@@ -198,7 +198,7 @@ class Signals:
         ]
         return Figures(*(found / (found + missed) if found + missed else math.nan for found, missed in sums))
 
-    def worse(self, state: State, first: int, last: int) -> list[tuple[str, Null, float, float]]:
+    def degraded_counts(self, state: SignalState, first: int, last: int) -> list[tuple[str, NullModel, float, float]]:
         """What of a degraded signal happened in the blocks from `first` to before `last`.
 
         Returns:
@@ -208,14 +208,14 @@ class Signals:
         tracked = self._tracked[state.signal]
         chosen = [("all requests", None, tracked.overall)]
         chosen += [(endpoint_name(*key), key, null) for key, null in tracked.endpoints.items()]
-        found: list[tuple[str, Null, float, float]] = []
+        found: list[tuple[str, NullModel, float, float]] = []
         for name, key, past in chosen:
             if past is not None and (key is None or name in state.degraded):
                 counts = self.counts(state.signal, key, first, last)
                 found.append((name, past, math.fsum(counts.n), math.fsum(counts.x)))
         return found
 
-    def counts(self, signal: Signal, key: Values | None, first: int, last: int) -> Counts:
+    def counts(self, signal: Signal, key: Values | None, first: int, last: int) -> BlockCounts:
         """The counts of one endpoint, None for all together, in the blocks from `first` to before `last`."""
         tracked = self._tracked[signal]
         keys = self._keys(tracked) if key is None else [key]
@@ -230,9 +230,9 @@ class Signals:
                 bad = [max(0.0, all_ - quick) for all_, quick in zip(events, fast, strict=True)]
             n = [a + b for a, b in zip(n, events, strict=True)]
             x = [a + b for a, b in zip(x, bad, strict=True)]
-        return Counts(n, x)
+        return BlockCounts(n, x)
 
-    def nulls(self, signal: Signal, first: int, last: int) -> tuple[Null, dict[Values, Null]]:
+    def fit_nulls(self, signal: Signal, first: int, last: int) -> tuple[NullModel, dict[Values, NullModel]]:
         """What the blocks from `first` to before `last` say of all requests, and of each endpoint that may decide."""
         tracked = self._tracked[signal]
         keys = [
@@ -242,13 +242,13 @@ class Signals:
         ]
         alpha = ALPHA * SHARES[signal]
         several = len(keys) > 1
-        overall = rule.null(
+        overall = rule.fit_null(
             self.counts(signal, None, first, last), self.watch, alpha * (1 - ENDPOINTS if several else 1)
         )
         if not several:
             return overall, {}
         histories = [self.counts(signal, key, first, last) for key in keys]
-        return overall, dict(zip(keys, rule.nulls(histories, self.watch, alpha * ENDPOINTS), strict=True))
+        return overall, dict(zip(keys, rule.fit_nulls(histories, self.watch, alpha * ENDPOINTS), strict=True))
 
     @property
     def first(self) -> int:
@@ -259,16 +259,16 @@ class Signals:
         """Whether a signal has any events at all to judge by."""
         return signal in self._tracked
 
-    def _keys(self, tracked: _Tracked) -> list[Values]:
+    def _keys(self, tracked: _TrackedSignal) -> list[Values]:
         if tracked.slow is None:
             return sorted(tracked.events.cells)
         return sorted({key[:-1] for key in tracked.events.cells})
 
     def _track(self) -> None:
-        def reader(instrument: Instrument, *kept: str) -> Reader:
-            return Reader(self.grid, self.processes, label_names(instrument), kept)
+        def reader(instrument: Instrument, *kept: str) -> BlockCounter:
+            return BlockCounter(self.grid, self.processes, label_names(instrument), kept)
 
-        self._tracked["errors"] = _Tracked(
+        self._tracked["errors"] = _TrackedSignal(
             reader(semconv.API_REQUESTS, *_ENDPOINT_LABELS), reader(semconv.VALIDATION_ERRORS, *_ENDPOINT_LABELS)
         )
         for signal, instrument in _SLOW.items():
@@ -276,38 +276,38 @@ class Signals:
             if bound is not None:
                 kept = (*(_ENDPOINT_LABELS if signal == "time" else ()), "le")
                 shared = reader(instrument, *kept)
-                self._tracked[signal] = _Tracked(shared, shared, bound)
+                self._tracked[signal] = _TrackedSignal(shared, shared, bound)
         self._cache = reader(semconv.CACHE_HITS), reader(semconv.CACHE_MISSES)
 
     def _read(self, since: float, until: float, progress: Progress) -> None:
         for signal, tracked in self._tracked.items():
             progress(f"{_NOUNS[signal]} of {(until - since) / 3600:.1f} h")
             if signal == "errors":
-                requests = self._samples.raw(semconv.API_REQUESTS, since, until)
-                errors = self._samples.raw(semconv.VALIDATION_ERRORS, since, until)
-                self.processes.see([*requests, *errors])
-                tracked.events.feed(requests)
-                tracked.bad.feed(errors)
+                requests = self._samples.read_series(semconv.API_REQUESTS, since, until)
+                errors = self._samples.read_series(semconv.VALIDATION_ERRORS, since, until)
+                self.processes.add_series([*requests, *errors])
+                tracked.events.add(requests)
+                tracked.bad.add(errors)
             else:
                 bounds = (tracked.slow,) if tracked.slow is not None else ()
-                series = self._samples.raw(_SLOW[signal], since, until, matcher(bounds))
-                self.processes.see(series)
-                tracked.events.feed(series)
+                series = self._samples.read_series(_SLOW[signal], since, until, matcher(bounds))
+                self.processes.add_series(series)
+                tracked.events.add(series)
         if self._cache is not None:
             cached = max(since, self.grid.start - BASELINE * self.grid.block)
             for instrument, reader in zip((semconv.CACHE_HITS, semconv.CACHE_MISSES), self._cache, strict=True):
-                reader.feed(self._samples.raw(instrument, cached, until))
+                reader.add(self._samples.read_series(instrument, cached, until))
         self._until = until
 
-    def _learn(self) -> None:
+    def _fit(self) -> None:
         for signal, tracked in self._tracked.items():
-            tracked.overall, tracked.endpoints = self.nulls(signal, self._first, 0)
+            tracked.overall, tracked.endpoints = self.fit_nulls(signal, self._first, 0)
 
-    def _state(self, signal: Signal) -> State:
+    def _state(self, signal: Signal) -> SignalState:
         tracked = self._tracked.get(signal)
         if tracked is None or tracked.overall is None:
             nothing = Judgement("inconclusive", 0, math.nan, math.nan, False, 0.0, 0.0, -math.inf)
-            return State(signal, "inconclusive", nothing, {}, None, None, f"no {_NOUNS[signal]} in the baseline")
+            return SignalState(signal, "inconclusive", nothing, {}, None, None, f"no {_NOUNS[signal]} in the baseline")
         done = self.complete
         overall = rule.judge(tracked.overall, self.counts(signal, None, 0, done), self.watch)
         judged = {
@@ -319,15 +319,15 @@ class Signals:
         if any(each.verdict == "degraded" for each in ordered.values()):
             verdict = "degraded"
         why = "" if verdict == "degraded" else self._missing(tracked, tracked.overall, overall)
-        lost = tracked.events.unplaced
+        lost = tracked.events.unassigned
         if verdict == "pass" and lost > _UNPLACED * max(overall.n, 1.0):
             verdict = "inconclusive"
             why = f"{lost:,.0f} {_NOUNS[signal]} belong to neither side: samples are missing around the change"
-        return State(signal, verdict, overall, ordered, tracked.overall, tracked.slow, why)
+        return SignalState(signal, verdict, overall, ordered, tracked.overall, tracked.slow, why)
 
-    def _missing(self, tracked: _Tracked, past: Null, judged: Judgement) -> str:
-        if past.n < rule.EVENTS:
-            return f"the baseline has {past.n:.0f} events, fewer than {rule.EVENTS}"
+    def _missing(self, tracked: _TrackedSignal, past: NullModel, judged: Judgement) -> str:
+        if past.n < rule.MIN_EVENTS:
+            return f"the baseline has {past.n:.0f} events, fewer than {rule.MIN_EVENTS}"
         if past.incident:
             return "the baseline was itself in an incident, so it does not show the usual rate"
         if judged.verdict == "pass":
@@ -336,7 +336,7 @@ class Signals:
             return f"{self.complete} of {self.watch} blocks"
         worst = evidence.limit(past.usual)
         tells = "more traffic or a longer watch would tell"
-        return f"the rate may be {judged.most:.2%}, and above {worst:.2%} is degraded: {tells}"
+        return f"the rate may be {judged.upper_limit:.2%}, and above {worst:.2%} is degraded: {tells}"
 
 
 def slow_from(before: Distribution) -> float | None:

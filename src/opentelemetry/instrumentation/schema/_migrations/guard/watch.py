@@ -12,7 +12,7 @@ from ..._prometheus.http import SourceError
 from ...semconv import Signal, Verdict
 from . import evidence, rule
 from .evidence import MINUTE, SETTLING
-from .signals import Figures, Signals, State
+from .signals import Figures, Signals, SignalState
 
 STALLED: Final = 8
 """Blocks without a newer sample after which the app, or its path to Prometheus, is taken as gone."""
@@ -21,7 +21,7 @@ RECOVERY: Final = 2 * MINUTE
 """Blocks in which a service must be as before to count as recovered."""
 
 
-class View(NamedTuple):
+class WatchView(NamedTuple):
     """What is known at one moment, for who looks on.
 
     Attributes:
@@ -31,14 +31,14 @@ class View(NamedTuple):
         note: What is waited for; empty where that is only time.
     """
 
-    states: Mapping[Signal, State]
+    states: Mapping[Signal, SignalState]
     complete: int
     watch: int
     note: str
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WatchResult:
     """How a watch ended.
 
     Attributes:
@@ -53,14 +53,14 @@ class Outcome:
 
     verdict: Verdict
     deciding: tuple[Signal, ...]
-    states: Mapping[Signal, State]
+    states: Mapping[Signal, SignalState]
     figures: Mapping[Signal, Figures]
     hit_rates: Figures
     why: str
     seconds: float
 
     @classmethod
-    def unread(cls, why: str) -> Outcome:
+    def not_started(cls, why: str) -> WatchResult:
         """Of a watch that could not begin."""
         return cls("inconclusive", (), {}, {}, Figures(math.nan, math.nan), why, 0.0)
 
@@ -73,10 +73,10 @@ class Outcome:
 def watch(
     signals: Signals,
     decide: Collection[Signal],
-    show: Callable[[View], None],
-    degraded: Callable[[Mapping[Signal, Figures], Mapping[Signal, State]], None] = lambda _figures, _states: None,
+    show: Callable[[WatchView], None],
+    degraded: Callable[[Mapping[Signal, Figures], Mapping[Signal, SignalState]], None] = lambda _figures, _states: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> WatchResult:
     """Looks whenever there are newer samples, until a signal that decides is degraded or the watch is over.
 
     Args:
@@ -92,7 +92,7 @@ def watch(
         try:
             signals.read_on()
         except SourceError as error:
-            return _ended(signals, decide, str(error))
+            return _result(signals, decide, str(error))
         states = signals.states()
         newly: set[Signal] = {
             each for each, state in states.items() if state.verdict == "degraded" and each not in reported
@@ -100,15 +100,15 @@ def watch(
         if newly:
             reported |= newly
             degraded({each: _figures(signals, states[each]) for each in states if each in newly}, states)
-        show(View(states, signals.complete, signals.watch, stall.note()))
+        show(WatchView(states, signals.complete, signals.watch, stall.note()))
         if reported & set(decide) or signals.complete >= signals.watch:
-            return _ended(signals, decide, "")
+            return _result(signals, decide, "")
         if stall.over():
-            return _ended(signals, decide, stall.note())
+            return _result(signals, decide, stall.note())
         until = time.monotonic() + signals.grid.block / 3
         while time.monotonic() < until:
             if stop():
-                return _ended(signals, decide, "interrupted")
+                return _result(signals, decide, "interrupted")
             time.sleep(min(0.2, signals.grid.block / 3))
 
 
@@ -116,7 +116,7 @@ Recovery = Literal["recovered", "failed"]
 
 
 def recover(
-    signals: Signals, degraded: Collection[State], since: float, show: Callable[[str], None]
+    signals: Signals, degraded: Collection[SignalState], since: float, show: Callable[[str], None]
 ) -> tuple[Recovery, str]:
     """Watches until what was degraded is as before; `failed` with the reason where it is not within one watch.
 
@@ -138,7 +138,7 @@ def recover(
             return "failed", str(error)
         last = grid.complete(signals.newest)
         if last >= first + RECOVERY:
-            reasons = [_still(signals, state, last) for state in degraded]
+            reasons = [_remaining_fault(signals, state, last) for state in degraded]
             reason = "; ".join(filter(None, reasons))
             if not reason:
                 return "recovered", ""
@@ -148,10 +148,10 @@ def recover(
         time.sleep(grid.block / 3)
 
 
-def _still(signals: Signals, state: State, last: int) -> str:
+def _remaining_fault(signals: Signals, state: SignalState, last: int) -> str:
     """What is still wrong in the last minutes; empty where nothing is."""
-    for name, past, n, x in signals.worse(state, last - RECOVERY, last):
-        if n < rule.EVENTS:
+    for name, past, n, x in signals.degraded_counts(state, last - RECOVERY, last):
+        if n < rule.MIN_EVENTS:
             return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
         if x > evidence.limit(past.usual) * n:
             return f"{state.signal}, {name}: {x / n:.2%}, before the migration {past.usual:.2%}"
@@ -182,14 +182,14 @@ class _Stall:
         return self._quiet() > STALLED
 
 
-def _figures(signals: Signals, state: State) -> Figures:
+def _figures(signals: Signals, state: SignalState) -> Figures:
     try:
         return signals.figures(state.signal, state)
     except SourceError:
         return Figures(math.nan, math.nan)
 
 
-def _ended(signals: Signals, decide: Collection[Signal], why: str) -> Outcome:
+def _result(signals: Signals, decide: Collection[Signal], why: str) -> WatchResult:
     states = signals.states()
     degraded: list[Signal] = [signal for signal, state in states.items() if state.verdict == "degraded"]
     verdict: Verdict = "inconclusive"
@@ -198,7 +198,7 @@ def _ended(signals: Signals, decide: Collection[Signal], why: str) -> Outcome:
     elif not why and all(states[signal].verdict == "pass" for signal in decide):
         verdict = "pass"
     reasons = [f"{signal}: {states[signal].why}" for signal in decide if states[signal].why]
-    return Outcome(
+    return WatchResult(
         verdict,
         tuple(signal for signal in degraded if signal in decide),
         states,

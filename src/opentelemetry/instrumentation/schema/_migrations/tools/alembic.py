@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..._prometheus.text import cleaned
 from ..database import Database, VersionTable, parse
 from ..errors import MigrationError, RefusedError, UnknownError
-from ..plan import Direction, Ended, Event, Limits, Loss, MissingRevisionError, Plan, Standing, Step
+from ..plan import DatabaseRevisions, Direction, Event, Limits, Loss, MissingRevisionError, Plan, Step, ToolReport
 from ..process import Interrupts, events
 
 _PROCESS: Final = "opentelemetry.instrumentation.schema._migrations.tools.alembic_process"
@@ -59,12 +59,14 @@ class Alembic:
             transaction=facts["transaction"],
         )
 
-    def state(self) -> Standing:
+    def read_revisions(self) -> DatabaseRevisions:
         """Where the database stands that env.py opens."""
         facts = self._facts(None, "head")
-        return Standing(self._database(facts), self._table(facts), tuple(facts["heads"]), tuple(facts["applied"]))
+        return DatabaseRevisions(
+            self._database(facts), self._table(facts), tuple(facts["heads"]), tuple(facts["applied"])
+        )
 
-    def run(self, plan: Plan, limits: Limits, event: Event) -> Ended:
+    def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
         """Runs a plan."""
         request = {
             "direction": plan.direction,
@@ -85,7 +87,7 @@ class Alembic:
         }
         return self._listen(request, plan, event)
 
-    def rehearse(self, event: Event) -> Ended:
+    def rehearse(self, event: Event) -> ToolReport:
         """Each revision up, down and up again on an empty database."""
         request = {
             "lock_timeout": Limits().lock_timeout,
@@ -109,7 +111,7 @@ class Alembic:
             problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
         if problem is not None and not step:
             raise self._problem(problem, output.stderr)
-        return Ended(
+        return ToolReport(
             failed=None if ended else step,
             error=_error(problem, killed),
             message=_message(problem, killed),
@@ -189,7 +191,7 @@ class Alembic:
         received = self.interrupts.received if self.interrupts is not None else None
         return received if received is not None else -code if code < 0 else None
 
-    def _listen(self, request: dict[str, Any], plan: Plan, event: Event) -> Ended:
+    def _listen(self, request: dict[str, Any], plan: Plan, event: Event) -> ToolReport:
         command, whole, directory = self._call("run", request)
         stream, output = events(command, whole, directory, self.interrupts, lambda: event("idle", {}), _environment())
         completed: list[str] = []
@@ -221,7 +223,7 @@ class Alembic:
         killed = self._killed(output.code, ended)
         if killed is None and problem is None and not ended:
             problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
-        return Ended(
+        return ToolReport(
             completed=tuple(completed),
             failed=step,
             error=_error(problem, killed),

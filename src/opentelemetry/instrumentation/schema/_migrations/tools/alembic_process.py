@@ -67,7 +67,7 @@ def _die_with_parent() -> None:
     os._exit(_ORPHANED)
 
 
-class Driver:
+class RequestHandler:
     """Answers one request.
 
     Args:
@@ -82,7 +82,7 @@ class Driver:
         self._autocommit = self._inside = False
         self._began = self._statements = 0
         self._step: str | None = None
-        self._told: set[str] = set()
+        self._sent_changes: set[str] = set()
         self._table = VersionTable()
         self._last: snapshot.Snapshot | None = None
         options = argparse.Namespace(
@@ -92,7 +92,7 @@ class Driver:
         if request.get("url"):
             self._config.set_main_option("sqlalchemy.url", request["url"].replace("%", "%%"))
 
-    def say(self, name: str, **facts: Any) -> None:
+    def send(self, name: str, **facts: Any) -> None:
         """Tells the parent an event."""
         with self._lock:
             self._out.write(json.dumps({"event": name, **facts}) + "\n")
@@ -123,7 +123,7 @@ class Driver:
         facts["script_heads"] = sorted(script.get_heads())
         facts["applied"] = [] if facts["missing"] else below(script, heads)
         if facts["missing"] or direction is None:
-            self.say("plan", steps=[], after=list(heads), **facts)
+            self.send("plan", steps=[], after=list(heads), **facts)
             return
         if direction == "downgrade" and len(heads) > 1 and "@" not in str(target):
             raise StoppedError(
@@ -133,7 +133,7 @@ class Driver:
             )
         found_steps = steps(script, direction, target, heads)
         renderer = Renderer(self._config, script, context.dialect.name, context.opts)
-        self.say(
+        self.send(
             "plan",
             steps=[describe(renderer, step, direction) for step in found_steps],
             after=after(script, found_steps, heads),
@@ -170,7 +170,7 @@ class Driver:
         self._run_env(script, begin, self._request["after"][0] if self._request["after"] else "base")
         if not self._contexts:
             raise StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
-        self.say("ended")
+        self.send("ended")
 
     def _begin(
         self, script: ScriptDirectory, heads: Any, context: MigrationContext, planned: list[dict[str, Any]]
@@ -189,14 +189,14 @@ class Driver:
             if digest(revision.path) != each["sha256"]:
                 raise StoppedError("changed", f"the file of {each['revision']} has changed since the plan was made")
             step = make(script.revision_map, revision)
-            step.migration_fn = self._guarded(step.migration_fn, each, context)
+            step.migration_fn = self._count_losses_first(step.migration_fn, each, context)
             self._step = each["revision"]
-            self._told.clear()
+            self._sent_changes.clear()
             self._autocommit, self._statements = False, 0
-            self.say("step", revision=each["revision"], number=number)
+            self.send("step", revision=each["revision"], number=number)
             yield step
 
-    def _guarded(self, function: Any, planned: dict[str, Any], context: MigrationContext) -> Any:
+    def _count_losses_first(self, function: Any, planned: dict[str, Any], context: MigrationContext) -> Any:
         def count_first(**arguments: Any) -> None:
             connection = context.connection
             assert connection is not None
@@ -212,13 +212,13 @@ class Driver:
 
         return count_first
 
-    def _applied(self, ctx: MigrationContext, step: Any, heads: Any, **_: Any) -> None:
+    def _on_version_apply(self, ctx: MigrationContext, step: Any, heads: Any, **_: Any) -> None:
         now = self._snapshot(ctx)
         before, self._last = self._last, now
         change: dict[str, Any] = {}
         if before is not None and now is not None:
             change = {"gone": sorted({*before} - {*now}), "new": sorted({*now} - {*before})}
-        self.say("applied", revision=self._step, heads=sorted(heads), known=now is not None, **change)
+        self.send("applied", revision=self._step, heads=sorted(heads), known=now is not None, **change)
 
     def _snapshot(self, context: MigrationContext) -> snapshot.Snapshot | None:
         """In a savepoint where there is a transaction: a read that fails must not fail the migration."""
@@ -241,16 +241,16 @@ class Driver:
             if heads:
                 raise StoppedError("environment", f"the database is at {', '.join(heads)}: rehearse needs an empty one")
             self._table = VersionTable(context.version_table, context.version_table_schema)
-            yield from rehearse(script, self.say, lambda: self._snapshot(context))
+            yield from rehearse(script, self.send, lambda: self._snapshot(context))
 
         self._run_env(script, upgrade, "heads")
-        self.say("ended")
+        self.send("ended")
 
     # -- both
 
     def _run_env(self, script: ScriptDirectory, function: Any, target: str, **more: Any) -> None:
         run_migrations, block = MigrationContext.run_migrations, MigrationContext.autocommit_block
-        applied = self._applied if self._request["action"] == "run" else None
+        applied = self._on_version_apply if self._request["action"] == "run" else None
 
         rehearsing = self._request["action"] == "rehearse"
         if rehearsing:  # as in production, where each revision is deployed by itself
@@ -274,54 +274,54 @@ class Driver:
             run_migrations(context, **arguments)
 
         def autocommit(context: MigrationContext) -> Any:
-            self.say("autocommit", revision=self._step)
+            self.send("autocommit", revision=self._step)
             self._autocommit = True
             return block(context)
 
         MigrationContext.run_migrations = once  # pyright: ignore[reportAttributeAccessIssue]
         MigrationContext.autocommit_block = autocommit  # pyright: ignore[reportAttributeAccessIssue]
-        event.listen(Pool, "connect", self._connected)
-        event.listen(Engine, "before_cursor_execute", self._executing)
-        event.listen(Engine, "after_cursor_execute", self._executed)
-        event.listen(Engine, "handle_error", self._failed)
+        event.listen(Pool, "connect", self._on_connect)
+        event.listen(Engine, "before_cursor_execute", self._before_execute)
+        event.listen(Engine, "after_cursor_execute", self._after_execute)
+        event.listen(Engine, "handle_error", self._on_error)
         with EnvironmentContext(self._config, script, fn=function, as_sql=False, destination_rev=target, **more):
             script.run_env()
 
-    def _connected(self, connection: Any, _: object) -> None:
+    def _on_connect(self, connection: Any, _: object) -> None:
         dialect = self._request.get("dialect") or alembic_sessions.dialect_of(connection)
         lock, statement = self._request["lock_timeout"], self._request["statement_timeout"]
         session = alembic_sessions.prepare(connection, dialect, lock, statement)
         if session is not None:
-            self.say("session", id=session)
+            self.send("session", id=session)
 
-    def _executing(self, *_: Any) -> None:
+    def _before_execute(self, *_: Any) -> None:
         self._began = time.time_ns()
 
-    def _failed(self, failed: Any) -> None:
+    def _on_error(self, failed: Any) -> None:
         if failed.statement is not None:
-            self._tell(_verb(failed.statement), failed=True)
+            self._send_statement(_verb(failed.statement), failed=True)
 
-    def _tell(self, verb: str, failed: bool = False) -> None:
+    def _send_statement(self, verb: str, failed: bool = False) -> None:
         """Tells a statement of the step itself, not of our own looks at the database: its verb, and when it ran."""
         if self._inside and verb in _VERBS and self._statements < _MOST_STATEMENTS:
             self._statements += 1
-            self.say("statement", verb=verb, began=self._began, ended=time.time_ns(), failed=failed)
+            self.send("statement", verb=verb, began=self._began, ended=time.time_ns(), failed=failed)
 
-    def _executed(self, _c: Any, _k: Any, statement: str, _p: Any, _x: Any, _m: Any) -> None:
+    def _after_execute(self, _c: Any, _k: Any, statement: str, _p: Any, _x: Any, _m: Any) -> None:
         if self._step is None:
             return
         word = _verb(statement)
-        self._tell(word)
+        self._send_statement(word)
         if word in _READING:
             return
         what = "rows" if word in _WRITING else "schema"
-        if what == "schema" and "rows" in self._told:
+        if what == "schema" and "rows" in self._sent_changes:
             what = "schema after rows"
         if self._autocommit:
             what += " outside"
-        if what not in self._told:
-            self._told.add(what)
-            self.say("changed", revision=self._step, what=what)
+        if what not in self._sent_changes:
+            self._sent_changes.add(what)
+            self.send("changed", revision=self._step, what=what)
 
 
 def _verb(statement: str) -> str:
@@ -342,14 +342,14 @@ def main() -> None:
     request = json.loads(line)
     sys.path.insert(0, "")
     code = 1
-    driver: Driver | None = None
+    driver: RequestHandler | None = None
     try:
-        driver = Driver(request, out)
+        driver = RequestHandler(request, out)
         {"plan": driver.plan, "run": driver.run, "rehearse": driver.rehearse}[request["action"]]()
         code = 0
     except StoppedError as error:
         assert driver is not None
-        driver.say("error", kind=error.kind, message=str(error))
+        driver.send("error", kind=error.kind, message=str(error))
     except BaseException as error:  # env.py may call sys.exit
         directory = str(Path(request["config"]).resolve().parent)
         facts = failure(error, directory)

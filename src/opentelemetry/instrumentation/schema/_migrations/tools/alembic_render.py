@@ -13,10 +13,10 @@ from alembic.operations import Operations, ops
 from alembic.operations.batch import BatchOperationsImpl
 from alembic.runtime.environment import EnvironmentContext
 
-from ..classify import Source, Way, is_own, source
-from ..operations import Script
+from ..classify import FunctionSource, MigrationFunction, is_project_module, read_source
+from ..operations import MigrationScript
 from ..plan import Loss
-from ..sql_text import Effects, effects
+from ..sql_text import Effects, read_effects
 
 _OPTIONS: Final = ("target_metadata", "render_as_batch", "version_table", "version_table_schema")
 
@@ -36,34 +36,34 @@ class Renderer:
         self._options = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
         self._version_table = str(options.get("version_table") or "alembic_version")
 
-    def ways(self, revision: Any) -> tuple[Way, str | None, Way, str | None]:
+    def functions(self, revision: Any) -> tuple[MigrationFunction, str | None, MigrationFunction, str | None]:
         """Both directions of a revision, each with its SQL; without SQL where only running it would tell."""
         try:
-            script = Script(ast.parse(Path(revision.path).read_bytes()))
+            script = MigrationScript(ast.parse(Path(revision.path).read_bytes()))
         except (OSError, SyntaxError, ValueError):
-            unread = Source(unknown=["cannot be read"])
-            return Way(unread), None, Way(unread), None
-        up, up_sql = self._way(revision, script, "upgrade")
-        down, down_sql = self._way(revision, script, "downgrade")
+            unread = FunctionSource(unknown=["cannot be read"])
+            return MigrationFunction(unread), None, MigrationFunction(unread), None
+        up, up_sql = self._function(revision, script, "upgrade")
+        down, down_sql = self._function(revision, script, "downgrade")
         return up, up_sql, down, down_sql
 
-    def _way(self, revision: Any, script: Script, name: str) -> tuple[Way, str | None]:
-        said = source(script, name, is_own)
+    def _function(self, revision: Any, script: MigrationScript, name: str) -> tuple[MigrationFunction, str | None]:
+        said = read_source(script, name, is_project_module)
         if said.missing or said.raises:
-            return Way(said), ""
+            return MigrationFunction(said), ""
         if said.unknown:
-            return Way(said), None
+            return MigrationFunction(said), None
         if said.empty:
-            return Way(said, Effects()), ""
+            return MigrationFunction(said, Effects()), ""
         try:
             sql, heard = self._render(getattr(revision.module, name))
         except NotImplementedError:
             said.raises = True
-            return Way(said), ""
+            return MigrationFunction(said), ""
         except Exception as error:  # of code that needs a database
             said.unknown.append(f"cannot be rendered without a database ({type(error).__name__})")
-            return Way(said), None
-        return Way(said, heard), sql
+            return MigrationFunction(said), None
+        return MigrationFunction(said, heard), sql
 
     def _render(self, function: Any) -> tuple[str, Effects]:
         out = io.StringIO()
@@ -72,10 +72,10 @@ class Renderer:
         with environment:
             environment.configure(dialect_name=self._dialect, output_buffer=out, literal_binds=True, **self._options)
             context = environment.get_context()
-            with Operations.context(context), _listening(found, out):
+            with Operations.context(context), _intercept_operations(found, out):
                 function()
         sql = out.getvalue().strip()
-        said = effects(sql, self._dialect, self._version_table)
+        said = read_effects(sql, self._dialect, self._version_table)
         if said.losses and found.losses:  # SQLite's copies of tables drop the old one
             said.losses = [loss for loss in said.losses if loss.action not in ("drop table", "convert")]
         found.add(said)
@@ -87,13 +87,13 @@ def _nothing(_revision: Any, _context: Any) -> list[Any]:
 
 
 @contextmanager
-def _listening(found: Effects, out: io.StringIO) -> Generator[None]:
+def _intercept_operations(found: Effects, out: io.StringIO) -> Generator[None]:
     """Hears operations before they become SQL: batch mode on SQLite has no SQL before it sees the table."""
     base: Any = next(each for each in Operations.__mro__ if "invoke" in vars(each))
     invoke, flush = base.invoke, BatchOperationsImpl.flush
 
     def listen(self: Any, operation: Any) -> Any:
-        _hear(operation, found)
+        _add_losses(operation, found)
         found.statements += 1
         return invoke(self, operation)
 
@@ -113,7 +113,7 @@ def _listening(found: Effects, out: io.StringIO) -> Generator[None]:
         base.invoke, BatchOperationsImpl.flush = invoke, flush
 
 
-def _hear(operation: Any, found: Effects) -> None:
+def _add_losses(operation: Any, found: Effects) -> None:
     if isinstance(operation, ops.DropTableOp):
         found.losses.append(Loss("drop table", operation.table_name, None, operation.schema))
     elif isinstance(operation, ops.DropColumnOp):

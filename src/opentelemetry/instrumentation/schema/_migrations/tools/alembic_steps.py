@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.runtime.migration import HeadMaintainer
 from alembic.script import ScriptDirectory
 
-from ..classify import kind
+from ..classify import classify_step
 from ..database import reason
 from .alembic_render import Renderer
 
@@ -94,8 +94,8 @@ def after(script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> 
 def describe(renderer: Renderer, step: Any, direction: Any) -> dict[str, Any]:
     """A step for the plan: what it does, and the class of it."""
     revision = step.revision
-    up, up_sql, down, down_sql = renderer.ways(revision)
-    found, why = kind(direction, up, down)
+    up, up_sql, down, down_sql = renderer.functions(revision)
+    found, why = classify_step(direction, up, down)
     mine = up if direction == "upgrade" else down
     notes = [*mine.source.notes, *(mine.effects.notes if mine.effects else [])]
     text = Path(revision.path).read_text(encoding="utf-8", errors="replace")

@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..._prometheus.text import cleaned
 from ..._schemas import revisions
 from .. import losses, outcome, snapshot
-from ..classify import Source, Way, kind
+from ..classify import FunctionSource, MigrationFunction, classify_step
 from ..database import Database, VersionTable, parse, read_heads
 from ..errors import MigrationError, UnknownError
-from ..plan import DUMP, Direction, Ended, Event, Limits, MissingRevisionError, Plan, Standing, Step
+from ..plan import DUMP, DatabaseRevisions, Direction, Event, Limits, MissingRevisionError, Plan, Step, ToolReport
 from ..process import Interrupts, events
-from ..sql_text import Effects, effects
+from ..sql_text import Effects, read_effects
 from .dbmate_files import File, binary, binary_version, has_statements, marked, read_file
 
 _VARIABLE: Final = "OTEL_SCHEMA_DBMATE_URL"
@@ -52,45 +52,45 @@ class Dbmate:
     def plan(self, direction: Direction, target: str | None) -> Plan:
         """What a run would do."""
         binary_version()
-        files = self._parsed()
-        standing = self.state()
-        missing = tuple(each for each in standing.heads if each not in files)
+        files = self._read_files()
+        current = self.read_revisions()
+        missing = tuple(each for each in current.heads if each not in files)
         if missing:
-            raise MissingRevisionError(standing.database, standing.table, missing, tuple(sorted(files)[-1:]))
-        applied = set(standing.heads)
+            raise MissingRevisionError(current.database, current.table, missing, tuple(sorted(files)[-1:]))
+        applied = set(current.heads)
         if direction == "upgrade":
             chosen = self._pending(files, applied, target)
             after = applied | {*chosen}
         else:
             chosen = self._reverted(files, applied, target)
             after = applied - {*chosen}
-        dialect = standing.database.dialect
+        dialect = current.database.dialect
         return Plan(
             tool=self.name,
-            database=standing.database,
-            table=standing.table,
+            database=current.database,
+            table=current.table,
             direction=direction,
-            before=standing.heads,
+            before=current.heads,
             after=tuple(sorted(after)),
-            steps=tuple(self._step(files[each], direction, standing, applied) for each in chosen),
+            steps=tuple(self._step(files[each], direction, current, applied) for each in chosen),
             transaction="none" if dialect == "mysql" else "step",
         )
 
-    def state(self) -> Standing:
+    def read_revisions(self) -> DatabaseRevisions:
         """The database and the versions that it holds."""
         database, table = self._database(), VersionTable(self.table, None, "version")
         if database.dialect == "sqlite" and not database.file.exists():
-            return Standing(database, table, (), ())
+            return DatabaseRevisions(database, table, (), ())
         with database.connect() as connection:
             self._own_table(connection, table)
             heads = read_heads(connection, table)
-        return Standing(database, table, heads, tuple(sorted(heads, reverse=True)[1:]))
+        return DatabaseRevisions(database, table, heads, tuple(sorted(heads, reverse=True)[1:]))
 
     def files(self) -> dict[str, Path]:
         """The file of each version."""
-        return {each.id: each.file for each in revisions.dbmate(self.directory)}
+        return {each.id: each.file for each in revisions.read_dbmate(self.directory)}
 
-    def run(self, plan: Plan, limits: Limits, event: Event) -> Ended:
+    def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
         """Runs a plan, one file and one process at a time, so that no other file can be meant."""
         completed: list[str] = []
         sessions: list[int] = []
@@ -98,21 +98,23 @@ class Dbmate:
         state = outcome.read(plan.database, plan.table)
         for number, step in enumerate(plan.steps, 1):
             if sha256(step.file.read_bytes()).hexdigest() != step.sha256:
-                return _ended(
+                return _stopped_report(
                     completed, step, "changed", f"{step.file.name} has changed since the plan was made", changed=True
                 )
-            refused = self._lost(plan, step, limits)
+            refused = self._describe_loss(plan, step, limits)
             if refused:
-                return _ended(completed, step, "loss", refused, snapshots=snapshots, refused=refused)
+                return _stopped_report(completed, step, "loss", refused, snapshots=snapshots, refused=refused)
             event("step", {"revision": step.revision, "number": number})
-            code, said = self._one(plan, step, limits, event, sessions)
+            code, said = self._run_file(plan, step, limits, event, sessions)
             interrupted = self.interrupts.received if self.interrupts is not None else None
             killed = interrupted or (-code if code < 0 else None)
             if code == 0 and killed is None:
                 try:
                     now = outcome.read(plan.database, plan.table, sessions)
                 except UnknownError:
-                    return _ended(completed, step, "lost", "the database cannot be reached", snapshots=snapshots)
+                    return _stopped_report(
+                        completed, step, "lost", "the database cannot be reached", snapshots=snapshots
+                    )
                 change = snapshot.difference(state.schema, now.schema)
                 gone = [line[2:] for line in change if line[0] == "-"]
                 snapshots.append((now.heads, True, gone, [line[2:] for line in change if line[0] == "+"]))
@@ -124,7 +126,7 @@ class Dbmate:
                 said = "dbmate ended well, and the version table does not show it"
             name = signal.Signals(killed).name if killed else f"dbmate {code}"
             message = f"the process was ended by {name}" if killed else said
-            return Ended(
+            return ToolReport(
                 completed=tuple(completed),
                 failed=step.revision,
                 error=name,
@@ -137,7 +139,7 @@ class Dbmate:
                 stderr=said,
             )
         dump = self._dump()
-        return Ended(
+        return ToolReport(
             completed=tuple(completed),
             snapshots=tuple(snapshots),
             sessions=tuple(sessions),
@@ -145,27 +147,27 @@ class Dbmate:
             message=dump,
         )
 
-    def rehearse(self, event: Event) -> Ended:
+    def rehearse(self, event: Event) -> ToolReport:
         """Each file up, down and up again on an empty database."""
-        versions = sorted(self._parsed())
+        versions = sorted(self._read_files())
         for number, version in enumerate(versions, 1):
             facts: dict[str, Any] = {"revision": version, "number": number, "total": len(versions)}
-            stops = [self._state()]
+            stops = [self._read_state()]
             for way in ("up", "down", "up again"):
                 event("step", {**facts, "way": way})
                 plan = self.plan("upgrade", version) if way != "down" else self.plan("downgrade", "-1")
                 facts["file"] = str(plan.steps[0].file)
                 if way == "up again" and stops[-1].schema == stops[1].schema:
-                    return Ended(failed=version)  # the file would fail on what its empty downgrade left
+                    return ToolReport(failed=version)  # the file would fail on what its empty downgrade left
                 ended = self.run(plan, Limits(lossy=None), lambda _name, _facts: None)
                 if not ended.ok:
                     return replace(ended, failed=version)
-                stops.append(self._state())
+                stops.append(self._read_state())
                 wanted = {"up": stops[-1], "down": stops[0], "up again": stops[1]}[way]
                 event("stop", {**facts, "way": way, "difference": snapshot.difference(wanted.schema, stops[-1].schema)})
-        return Ended()
+        return ToolReport()
 
-    def _state(self) -> outcome.State:
+    def _read_state(self) -> outcome.DatabaseState:
         return outcome.read(self._database(), VersionTable(self.table, None, "version"))
 
     # -- the database
@@ -196,11 +198,11 @@ class Dbmate:
 
     # -- the files
 
-    def _parsed(self) -> dict[str, File]:
+    def _read_files(self) -> dict[str, File]:
         if not self.directory.is_dir():
             raise MigrationError(f"{self.directory} does not exist: name DBMate's directory with --config")
         found: dict[str, File] = {}
-        for version, path in ((each.id, each.file) for each in revisions.dbmate(self.directory)):
+        for version, path in ((each.id, each.file) for each in revisions.read_dbmate(self.directory)):
             if version in found:
                 raise MigrationError(f"{found[version].path.name} and {path.name} have one version: rename one of them")
             found[version] = read_file(version, path)
@@ -233,14 +235,18 @@ class Dbmate:
             raise MigrationError(f"version {cleaned(str(target))} is not applied: name one of {known}, or base")
         return [each for each in newest if each > str(target)]
 
-    def _step(self, file: File, direction: Direction, standing: Standing, applied: set[str]) -> Step:
-        dialect = standing.database.dialect
-        up = Way(Source(empty=not has_statements(file.up)), effects(file.up, dialect, self.table))
+    def _step(self, file: File, direction: Direction, current: DatabaseRevisions, applied: set[str]) -> Step:
+        dialect = current.database.dialect
+        up = MigrationFunction(
+            FunctionSource(empty=not has_statements(file.up)), read_effects(file.up, dialect, self.table)
+        )
         if file.down is None:
-            down = Way(Source(missing=True))
+            down = MigrationFunction(FunctionSource(missing=True))
         else:
-            down = Way(Source(empty=not has_statements(file.down)), effects(file.down, dialect, self.table))
-        found, why = kind(direction, up, down)
+            down = MigrationFunction(
+                FunctionSource(empty=not has_statements(file.down)), read_effects(file.down, dialect, self.table)
+            )
+        found, why = classify_step(direction, up, down)
         mine: Effects = (up if direction == "upgrade" else down).effects or Effects()
         notes = list(mine.notes)
         if direction == "upgrade" and applied and file.version < max(applied):
@@ -262,7 +268,7 @@ class Dbmate:
 
     # -- a run
 
-    def _lost(self, plan: Plan, step: Step, limits: Limits) -> str | None:
+    def _describe_loss(self, plan: Plan, step: Step, limits: Limits) -> str | None:
         wanted = [loss for loss in step.losses if not limits.may_lose(loss)]
         if not wanted:
             return None
@@ -273,7 +279,7 @@ class Dbmate:
                     return losses.sentence(loss, rows, exact=False)
         return None
 
-    def _one(self, plan: Plan, step: Step, limits: Limits, event: Event, sessions: list[int]) -> tuple[int, str]:
+    def _run_file(self, plan: Plan, step: Step, limits: Limits, event: Event, sessions: list[int]) -> tuple[int, str]:
         token = f"otel-schema {uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="otel-schema-") as name:
             folder = Path(name)
@@ -378,6 +384,6 @@ def _mixes(sql: str) -> bool:
     return bool(re.search(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", sql, re.I))
 
 
-def _ended(completed: list[str], step: Step, error: str, message: str, **more: Any) -> Ended:
+def _stopped_report(completed: list[str], step: Step, error: str, message: str, **more: Any) -> ToolReport:
     more["snapshots"] = tuple(more.get("snapshots", ()))
-    return Ended(completed=tuple(completed), failed=step.revision, error=error, message=message, **more)
+    return ToolReport(completed=tuple(completed), failed=step.revision, error=error, message=message, **more)

@@ -185,9 +185,9 @@ def _live(url: str, database_schema: str | None, application: Application, setti
     drifts: list[fit_live.Drift] = []
     for ref, table in live.items():
         model = models.pop(table.name.rpartition(".")[2], None)
-        tables[ref] = fit_live.together(model, table)
+        tables[ref] = fit_live.merge_tables(model, table)
         if model is not None:
-            drifts += fit_live.drifts(model, table)
+            drifts += fit_live.find_drift(model, table)
     remarks = tuple(_same_thing(settings, live))
     return _Tables(system, str(found), tables, tuple(drifts), tuple(each.name for each in models.values()), remarks)
 
@@ -331,7 +331,7 @@ def _place(application: Application, mismatch: Mismatch, root: Path) -> tuple[st
         return None, None
     name = origin.name or application.document[mismatch.schema].name
     try:
-        place = source.places(root.resolve() / origin.file).get(name)
+        place = source.read_definitions(root.resolve() / origin.file).get(name)
     except (OSError, SyntaxError):
         return origin.file, None
     return origin.file, None if place is None else place.lines.get(mismatch.field, place.line)

@@ -19,7 +19,7 @@ from ..._schemas.compare import compare
 from ..._schemas.fields import Document
 from ..._schemas.findings import Comparison, Finding
 from ..._schemas.lockfile import Lock, LockError
-from ..._schemas.staleness import source_name, stale
+from ..._schemas.staleness import find_stale, source_name
 from ..._schemas.verdicts import LEVELS, Level
 from .. import git, project, reporting, traffic
 from ..connection import match_option, reads_urls
@@ -151,7 +151,7 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
         return Side(read(Path(name)), name)
     if locked:
         lock = read(settings.lock_path)
-        found = stale(lock, content_below(settings.root))
+        found = find_stale(lock, content_below(settings.root))
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             raise UsageError(
@@ -221,7 +221,7 @@ def _approve(
         for same in (other for other in findings if other.cause == finding.cause):
             said = f"{same.schema} {same.direction} {same.path}: {same.what}".replace("\n", " ")
             try:
-                text = approvals.added(text, Approval(same.fingerprint, end, who, reason), said)
+                text = approvals.add_approval(text, Approval(same.fingerprint, end, who, reason), said)
             except ApprovalError as error:
                 raise UsageError(str(error)) from error
     path.write_text(text, encoding="utf-8")
@@ -240,7 +240,7 @@ def _report(
     settings: Project,
 ) -> Report:
     today = date.today()
-    counting = {each.fingerprint: each for each in known.values() if each.counts(today)}
+    counting = {each.fingerprint: each for each in known.values() if each.is_valid(today)}
     unused = _used_by_no_route(before.lock, after.lock)
     items = [
         _item(
@@ -259,7 +259,7 @@ def _report(
     remarks: list[str] = []
     for approval in known.values():
         state = "gone" if approval.fingerprint not in present else "counts"
-        if not approval.counts(today):
+        if not approval.is_valid(today):
             state = "expired"
             remarks.append(
                 f"{settings.approvals}: the approval of {approval.fingerprint} ended on {approval.until} and no longer "
@@ -379,7 +379,7 @@ def _place(finding: Finding, new: Lock, old: Lock, root: Path) -> tuple[str | No
         return None, None
     try:
         name = origin.name or source_name(lock.schemas[finding.schema].name)
-        place = source.places(root / origin.file).get(name)
+        place = source.read_definitions(root / origin.file).get(name)
     except (OSError, SyntaxError):
         return origin.file, None
     if place is None:

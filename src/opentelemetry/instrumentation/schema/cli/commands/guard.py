@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from ..._migrations.guard import words
+from ..._migrations.guard import verdict_texts
 from ..._migrations.guard.backtest import Backtest, backtest
 from ..._migrations.guard.signals import SIGNALS
-from ..._migrations.history import NAME, History
-from ..._migrations.sdk import recording
+from ..._migrations.history import NAME, HistoryFile
+from ..._migrations.sdk import record_runs
 from ..._migrations.telemetry import Target
 from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
@@ -80,13 +80,13 @@ def guard(
         return
     at = samples.at(_time(changed))
     target = Target(tool, namespace)
-    labels = {name.replace(".", "_"): str(value) for name, value in target.labels.items() if value}
-    with recording() as runs, open_incident(watch_options, labels, History(history)) as incident:
+    labels = {name.replace(".", "_"): str(value) for name, value in target.attributes.items() if value}
+    with record_runs() as runs, open_incident(watch_options, labels, HistoryFile(history)) as incident:
         outcome = watch_options.run_watch(watch_options.signals(samples, at, at), incident)
         for signal in SIGNALS:
-            runs.verdict(target, outcome.states[signal].verdict, signal)
-        runs.judged(target, outcome.verdict, at, words.attributes(outcome))
-        record_verdict(History(history), incident, outcome, namespace)
+            runs.record_verdict(target, outcome.states[signal].verdict, signal)
+        runs.record_watch(target, outcome.verdict, at, verdict_texts.attributes(outcome))
+        record_verdict(HistoryFile(history), incident, outcome, namespace)
     code = FINE if dry_run else CODES[outcome.verdict]
     if as_json:
         echo_json(
@@ -96,7 +96,7 @@ def guard(
                 "exit_code": code,
                 "changed": _iso(at),
                 "dry_run": dry_run,
-                **words.document(outcome),
+                **verdict_texts.document(outcome),
                 "incident": incident.id if incident.phases else None,
                 "phases": [[each.number, each.phase, each.summary] for each in incident.phases],
             }
@@ -133,9 +133,9 @@ def _report_backtest(found: Backtest, watch_options: WatchOptions) -> None:
         return
     for alarm in found.alarms:
         where = f" at {alarm.endpoint}" if alarm.endpoint else ""
-        rates = f"{words.percent(alarm.before)} → {words.percent(alarm.after)}"
+        rates = f"{verdict_texts.percent(alarm.before)} → {verdict_texts.percent(alarm.after)}"
         may = "" if alarm.signal in watch_options.decide else ", does not decide"
-        echo(f"{_iso(alarm.at)} {words.NAMES[alarm.signal]}{where}, bad events {rates}{may}")
+        echo(f"{_iso(alarm.at)} {verdict_texts.NAMES[alarm.signal]}{where}, bad events {rates}{may}")
     fired = {alarm.at for alarm in found.alarms if alarm.signal in watch_options.decide}
     echo(f"{len(fired)} of {found.watches} watches without a change would have been called degraded")
     if found.short:

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ..._migrations.git_hooks import install as installing
-from ..._migrations.git_hooks.check import Result, Scope, check
-from ..._migrations.git_hooks.codes import Finding
+from ..._migrations.git_hooks.check import CheckResult, HookScope, check
+from ..._migrations.git_hooks.codes import HookFinding
 from ..._migrations.git_hooks.git import GitError
-from ..._migrations.git_hooks.line import Place
 from ..._migrations.git_hooks.staged import Staged
+from ..._migrations.git_hooks.staged_migrations import MigrationPaths
 from .. import project, reporting
 from ..output import USAGE, UsageError, echo, finish
 from ..reporting import Item, Report
@@ -63,12 +63,12 @@ def check_command(base: str | None, directory: Path, format_: str) -> None:
     finish(report.exit_code)
 
 
-def _scope(settings: project.Project, staged: Staged) -> Scope:
+def _scope(settings: project.Project, staged: Staged) -> HookScope:
     top = staged.top
     root = settings.root.relative_to(top).as_posix()
     prefix = "" if root == "." else f"{root}/"
     found = tuple(
-        Place(each.tool, tuple(_below(top, one) for one in each.directories), each.table.name)
+        MigrationPaths(each.tool, tuple(_below(top, one) for one in each.directories), each.table.name)
         for each in project.migrations_of(settings)
     )
     lock = f"{prefix}{settings.lock}"
@@ -77,7 +77,7 @@ def _scope(settings: project.Project, staged: Staged) -> Scope:
             f"no migrations and no {settings.lock} in {settings.root}: name their directories in pyproject.toml, as in "
             '[tool.otel-schema] migrations = ["migrations/versions"], or give --project'
         )
-    return Scope(root=prefix.rstrip("/"), places=found, lock=lock, downgrades=settings.downgrades)
+    return HookScope(root=prefix.rstrip("/"), migrations=found, lock=lock, downgrades=settings.downgrades)
 
 
 def _below(top: Path, directory: Path) -> str:
@@ -90,7 +90,7 @@ def _below(top: Path, directory: Path) -> str:
         ) from None
 
 
-def _report(result: Result, scope: Scope) -> Report:
+def _report(result: CheckResult, scope: HookScope) -> Report:
     items = [_item(each) for each in result.findings]
     items += [_item(each, "a comment in the file") for each in result.allowed]
     blocking = sum(each.counts for each in items)
@@ -104,14 +104,14 @@ def _report(result: Result, scope: Scope) -> Report:
         summary=f"otel-schema: {', '.join(said)} in {migrations}",
         items=items,
         details={
-            "directories": [one for each in scope.places for one in each.directories],
+            "directories": [one for each in scope.migrations for one in each.directories],
             "merged": result.merged,
         },
         lines=True,
     )
 
 
-def _item(finding: Finding, approval: str | None = None) -> Item:
+def _item(finding: HookFinding, approval: str | None = None) -> Item:
     return Item(
         code=finding.code,
         level="error" if finding.blocks else "warning",

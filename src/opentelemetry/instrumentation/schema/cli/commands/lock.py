@@ -10,7 +10,7 @@ import click
 
 from ..._schemas import lockfile
 from ..._schemas.lockfile import Lock, LockError
-from ..._schemas.staleness import stale
+from ..._schemas.staleness import find_stale
 from .. import project
 from ..output import FINDING, UsageError, echo, finish
 
@@ -100,7 +100,7 @@ def content_below(root: Path) -> Callable[[str], bytes | None]:
 def _report_stale(path: Path, old: Lock | None) -> None:
     if old is None:
         raise UsageError(_ABSENT.format(path.name))
-    found = stale(old, content_below(path.parent))
+    found = find_stale(old, content_below(path.parent))
     for each in found:
         echo(f"{each.file}: {each.ref} {each.why}")
     if found:

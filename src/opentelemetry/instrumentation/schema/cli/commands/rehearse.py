@@ -13,10 +13,10 @@ import click
 from ..._migrations import outcome, snapshot
 from ..._migrations.database import Database, parse
 from ..._migrations.errors import MigrationError
-from ..._migrations.guard.undo import digests
-from ..._migrations.history import NAME, History
-from ..._migrations.plan import Ended
-from ..._migrations.process import interrupts
+from ..._migrations.guard.rollback import file_digests
+from ..._migrations.history import NAME, HistoryFile
+from ..._migrations.plan import ToolReport
+from ..._migrations.process import catch_interrupts
 from .. import migrating, reporting
 from ..output import FINE, UsageError, echo, finish
 from ..reporting import Item, Report
@@ -41,14 +41,14 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
     Exits with 0 if every revision came back, 1 if one did not, 2 if the database is not empty or not of the right kind,
     3 if it cannot be read, 130 or 143 if a signal stopped it.
     """
-    with interrupts() as noted, migrating.one_line_errors(format_ == "json"):
+    with catch_interrupts() as noted, migrating.one_line_errors(format_ == "json"):
         scratch = parse(url)
         used = migrating.find_tool(tool, config, url, x, noted)
         _refuse_stand_in(scratch, used.name, config)
-        standing = used.state()
-        there = outcome.read(standing.database, standing.table)
-        if there.heads or snapshot.tables(there.schema):
-            found = snapshot.tables(there.schema)[:3] or [f"revision {there.heads[0]}"]
+        current = used.read_revisions()
+        there = outcome.read(current.database, current.table)
+        if there.heads or snapshot.application_lines(there.schema):
+            found = snapshot.application_lines(there.schema)[:3] or [f"revision {there.heads[0]}"]
             raise MigrationError(
                 f"{scratch} is not empty: it holds {', '.join(found)} …. Name an empty database that nobody uses"
             )
@@ -57,7 +57,9 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
     report = events.report(ended)
     if report.exit_code == FINE and ended.ok:
         with contextlib.suppress(MigrationError):  # it is only a note, for `upgrade --auto-rollback`
-            History(Path(os.environ.get("OTEL_SCHEMA_HISTORY") or NAME)).rehearse(digests(used.files()))
+            HistoryFile(Path(os.environ.get("OTEL_SCHEMA_HISTORY") or NAME)).record_rehearsal(
+                file_digests(used.files())
+            )
     echo(reporting.render(report, format_))
     if ended.killed in (2, 15):
         finish(128 + ended.killed)
@@ -152,7 +154,7 @@ class _Events:
             )
         )
 
-    def report(self, ended: Ended) -> Report:
+    def report(self, ended: ToolReport) -> Report:
         """The report of all events."""
         done = sum(bool(row["up again"] or row["down"] == "missing") for row in self._verdicts.values())
         if ended.killed is not None:

@@ -9,11 +9,11 @@ import click
 
 from ..._migrations import run
 from ..._migrations.errors import MigrationError, RefusedError
-from ..._migrations.history import recorded
-from ..._migrations.plan import MissingRevisionError, named
-from ..._migrations.process import interrupts
-from ..._migrations.run import Result
-from ..._migrations.sdk import recording
+from ..._migrations.history import find_last_upgrade
+from ..._migrations.plan import MissingRevisionError, format_heads
+from ..._migrations.process import catch_interrupts
+from ..._migrations.run import RunResult
+from ..._migrations.sdk import record_runs
 from .. import migrating, project
 from ..migrating import Settings
 
@@ -37,7 +37,7 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
     if its state is unknown, 130 or 143 if a signal stopped it.
     """
-    with interrupts() as noted:
+    with catch_interrupts() as noted:
         settings = migrating.make_settings(tool, interrupts=noted, **options)
         with migrating.one_line_errors(settings.json):
             _refuse_where_there_are_none(Path.cwd())
@@ -62,45 +62,45 @@ def _rollback(target: str | None, settings: Settings) -> None:
     if settings.dry_run:
         migrating.print_dry_run("rollback", "downgrade", target, settings)
         return
-    with run.locked(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
+    with run.plan_under_lock(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
             migrating.print_nothing_to_do("rollback", plan, settings)
             return
         migrating.print_warnings(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
-        run.check(plan, settings.options)
-        with recording() as runs:
+        run.refuse_unsafe(plan, settings.options)
+        with record_runs() as runs:
             result = run.execute(
                 settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts, runs
             )
-        if result.ended.changed:
-            raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
+        if result.report.changed:
+            raise MigrationError(f"{result.report.message}. Nothing was run: run the command again")
     migrating.print_outcome("rollback", settings, result, _next(result))
 
 
 def _previous(settings: Settings) -> str:
     """The revision that the last recorded upgrade began at."""
-    database, table, heads, known = settings.tool.state()
-    run_ = recorded(settings.history.runs(database.identity, str(table)), heads)
+    database, table, heads, known = settings.tool.read_revisions()
+    run_ = find_last_upgrade(settings.history.runs(database.identity, str(table)), heads)
     if run_ is None or (len(run_.before) > 1 and settings.tool.name == "alembic"):
         choice = ", ".join(known[:10]) + (" …" if len(known) > 10 else "")
         raise RefusedError(
             f"the history {settings.history.path} does not say where {database} was before "
-            f"{named(heads, settings.tool.name)}: name the revision to go back to, as in "
+            f"{format_heads(heads, settings.tool.name)}: name the revision to go back to, as in "
             f"otel-schema rollback {known[0] if known else 'base'}. "
             f"There are: {choice or 'none'}, base"
         )
-    return named(run_.before, run_.tool)
+    return format_heads(run_.before, run_.tool)
 
 
-def _next(result: Result) -> str:
+def _next(result: RunResult) -> str:
     if result.reached:
         return migrating.command_after_dump(result)
-    if result.verdict.outcome == "unknown":
+    if result.outcome.name == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
-    if result.verdict.outcome == "failed" or result.verdict.clean:
-        target = named(result.plan.after, result.plan.tool)
-        return f"correct the downgrade of {result.ended.failed}, then run otel-schema rollback {target}"
-    after = named(result.after.heads, result.plan.tool) if result.after else "?"
+    if result.outcome.name == "failed" or result.outcome.clean:
+        target = format_heads(result.plan.after, result.plan.tool)
+        return f"correct the downgrade of {result.report.failed}, then run otel-schema rollback {target}"
+    after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
     return f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows)"

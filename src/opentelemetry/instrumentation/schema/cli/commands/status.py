@@ -17,11 +17,11 @@ from ..connection import match_option, reads_urls
 from ..output import FINDING, INCONCLUSIVE, Screen, UsageError, echo, echo_json, finish, text
 
 if TYPE_CHECKING:
-    from ..._migrations.environments import Found
+    from ..._migrations.environments import TableRevisions
     from ..._migrations.refs import Refs
     from ..._prometheus.deployments import Deployment, Deployments
     from ..._schemas.migrations import Migrations
-    from ..._schemas.revisions import History
+    from ..._schemas.revisions import RevisionGraph
 
 _NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(?=[A-Za-z][A-Za-z0-9+.]*:)")
 _REFS: Final = 5
@@ -34,7 +34,7 @@ class _Row:
 
     environment: str
     database: str
-    found: Found | None
+    found: TableRevisions | None
     problem: str = ""
     state: str = "unknown"
     pending: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def _deployments(url: str | None, access: Access, selector: Selector) -> Deploym
     return Deployments(source)
 
 
-def _refs(lines: dict[Migrations, History]) -> tuple[dict[Migrations, Refs], list[str]]:
+def _refs(lines: dict[Migrations, RevisionGraph]) -> tuple[dict[Migrations, Refs], list[str]]:
     from ..._migrations import refs
     from ..._migrations.git_hooks.git import GitError
 
@@ -141,12 +141,12 @@ def _refs(lines: dict[Migrations, History]) -> tuple[dict[Migrations, Refs], lis
             notes.append(f"Git refs are not known: {error}")
             continue
         if found[line].more:
-            notes.append(f"only the latest {refs.MOST} refs were read")
+            notes.append(f"only the latest {refs.MAX_REFS} refs were read")
     return found, notes
 
 
 def _read(
-    given: str, lines: dict[Migrations, History], refs: dict[Migrations, Refs], deployments: Deployments | None
+    given: str, lines: dict[Migrations, RevisionGraph], refs: dict[Migrations, Refs], deployments: Deployments | None
 ) -> list[_Row]:
     """The rows of one `--url`."""
     from ..._migrations import database, environments
@@ -183,16 +183,16 @@ def _read(
                 str(where),
                 found,
                 problem,
-                environments.state(history, found, known.before if known else {}),
+                environments.compare_with_files(history, found, known.parents if known else {}),
                 pending,
-                {each: known.holding.get(each, []) for each in found.heads} if known else None,
+                {each: known.refs_with.get(each, []) for each in found.heads} if known else None,
                 deployment,
             )
         )
     return rows
 
 
-def _recorded(row: _Row, lines: dict[Migrations, History], path: Path) -> list[str]:
+def _recorded(row: _Row, lines: dict[Migrations, RevisionGraph], path: Path) -> list[str]:
     """What the history of runs knows of a database: runs that did not end, applied files that were edited since."""
     from ..._migrations import history
     from ..._migrations.errors import MigrationError
@@ -201,7 +201,7 @@ def _recorded(row: _Row, lines: dict[Migrations, History], path: Path) -> list[s
     if found is None:
         return []
     try:
-        every = history.History(path).runs(row.database)
+        every = history.HistoryFile(path).runs(row.database)
     except MigrationError as error:
         return [str(error)]
     runs = [run for run in every if run.tool == found.tool and run.table.rpartition(".")[2] == found.table.name]
@@ -209,12 +209,12 @@ def _recorded(row: _Row, lines: dict[Migrations, History], path: Path) -> list[s
     notes = [
         f"{row.environment}: the {run.direction} of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
         "has no recorded end: it was killed, or it still runs"
-        for run in history.unfinished(runs)[:1]
+        for run in history.find_unfinished(runs)[:1]
     ]
     notes += [
         f"{row.environment}: {each.revision} ({each.file.name}) was edited after it was applied. Restore it, "
         "and write the change as a new revision"
-        for each in history.edited(runs, files)
+        for each in history.find_edited_files(runs, files)
         if each.file is not None
     ]
     return notes
@@ -254,7 +254,7 @@ def _cells(row: _Row) -> dict[str, str]:
     cells = {
         "database": row.database,
         "tool": found.tool if found else "",
-        "revision": found.shown if found else "",
+        "revision": found.text if found else "",
         "state": row.state,
         "pending": str(len(row.pending)) if found and found.revisions is not None else "",
         "Git refs": _ref_cell(row),

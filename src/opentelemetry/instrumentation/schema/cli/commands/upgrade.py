@@ -11,10 +11,10 @@ import click
 
 from ..._migrations import run
 from ..._migrations.errors import MigrationError
-from ..._migrations.plan import SAFE, MissingRevisionError, Plan, named
-from ..._migrations.process import interrupts
-from ..._migrations.run import Result
-from ..._migrations.sdk import recording
+from ..._migrations.plan import SAFE, MissingRevisionError, Plan, format_heads
+from ..._migrations.process import catch_interrupts
+from ..._migrations.run import RunResult
+from ..._migrations.sdk import record_runs
 from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
 from ...semconv import Signal
@@ -58,7 +58,7 @@ def upgrade(
     if its state is unknown, 130 or 143 if a signal stopped it. With --guard: 0 if production passes, 1 if it is
     degraded, 3 if that is inconclusive.
     """
-    with interrupts() as noted:
+    with catch_interrupts() as noted:
         settings = migrating.make_settings(tool, interrupts=noted, **options)
         prepare = upgrade_guard.prepare_guard(
             settings,
@@ -85,29 +85,29 @@ def _upgrade(
     if settings.dry_run:
         migrating.print_dry_run("upgrade", "upgrade", target, settings)
         return
-    with run.locked(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
+    with run.plan_under_lock(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
             migrating.print_nothing_to_do("upgrade", plan, settings)
             return
         migrating.print_warnings(settings, plan)
         if not settings.json:
             migrating.print_plan(plan, sql=False)
-        run.check(plan, settings.options)
+        run.refuse_unsafe(plan, settings.options)
         guard = prepare(plan)
         began = time.time()
-        with recording() as runs:
+        with record_runs() as runs:
             result = run.execute(
                 settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts, runs
             )
         ended = time.time()
-        if result.ended.changed:
-            raise MigrationError(f"{result.ended.message}. Nothing was run: run the command again")
+        if result.report.changed:
+            raise MigrationError(f"{result.report.message}. Nothing was run: run the command again")
         next_ = _next(result)
         if rollback and not result.reached:
-            failed, result = result.ended.failed, _back(plan, result, settings)
+            failed, result = result.report.failed, _back(plan, result, settings)
             if result.plan.direction == "downgrade":
                 next_ = f"correct {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
-    if guard is None or result.verdict.outcome != "applied" or migrating.exit_code(result):
+    if guard is None or result.outcome.name != "applied" or migrating.exit_code(result):
         migrating.print_outcome("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
         return
     if not settings.json:
@@ -121,52 +121,53 @@ def _upgrade(
     finish(ending.code)
 
 
-def _next(result: Result) -> str:
+def _next(result: RunResult) -> str:
     if result.reached:
         return migrating.command_after_dump(result)
-    if result.verdict.outcome == "unknown":
+    if result.outcome.name == "unknown":
         return "otel-schema status --url URL, when the database can be reached"
     again = (
-        f"correct {result.ended.failed}, then run otel-schema upgrade again"
-        if result.ended.failed
+        f"correct {result.report.failed}, then run otel-schema upgrade again"
+        if result.report.failed
         else ("run otel-schema upgrade again")
     )
-    if result.ended.lock_timeout:
+    if result.report.lock_timeout:
         again = "run otel-schema upgrade again when the blocking session has ended"
-    if result.ended.refused:
+    if result.report.refused:
         table = "TABLE"
-        step = next((step for step in result.plan.steps if step.revision == result.ended.failed), None)
+        step = next((step for step in result.plan.steps if step.revision == result.report.failed), None)
         if step is not None and step.losses:
             table = step.losses[0].name
         again = f"save the rows, or accept the loss: otel-schema upgrade --allow-data-loss {table}"
-    if result.verdict.outcome == "failed":
+    if result.outcome.name == "failed":
         return again
-    if result.verdict.clean:
-        return f"{again}; or go back: otel-schema rollback {named(result.plan.before, result.plan.tool)}"
-    after = named(result.after.heads, result.plan.tool) if result.after else "?"
+    if result.outcome.clean:
+        return f"{again}; or go back: otel-schema rollback {format_heads(result.plan.before, result.plan.tool)}"
+    after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
     return (
         f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows), then run "
-        f"otel-schema upgrade again; or complete {result.ended.failed or 'the step'} by hand and stamp it"
+        f"otel-schema upgrade again; or complete {result.report.failed or 'the step'} by hand and stamp it"
     )
 
 
-def _back(plan: Plan, result: Result, settings: Settings) -> Result:
+def _back(plan: Plan, result: RunResult, settings: Settings) -> RunResult:
     """Return to where the run began, if that loses nothing; else says why not."""
-    why_not = run.way_back(plan, result)
+    why_not = run.rollback_obstacle(plan, result)
     if why_not is None:
         try:
-            back = settings.tool.plan("downgrade", named(plan.before, plan.tool))
+            back = settings.tool.plan("downgrade", format_heads(plan.before, plan.tool))
             unsafe = [step for step in back.steps if step.kind not in SAFE]
             if unsafe:
                 why_not = f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
             elif back.after != plan.before:
-                why_not = f"a rollback would lead to {named(back.after, back.tool)}"
+                why_not = f"a rollback would lead to {format_heads(back.after, back.tool)}"
             else:
-                run.check(back, settings.options)
+                run.refuse_unsafe(back, settings.options)
                 settings.say(
-                    f"{' '.join(migrating.outcome_text(result))}. Rolling back to {named(plan.before, plan.tool)}"
+                    f"{' '.join(migrating.outcome_text(result))}. Rolling back to "
+                    f"{format_heads(plan.before, plan.tool)}"
                 )
-                with recording() as runs:
+                with record_runs() as runs:
                     back_again = run.execute(
                         settings.tool, back, settings.history, settings.options, settings.say, None, runs
                     )

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from ... import faults, semconv
-from ..._migrations.telemetry import Target, within
+from ..._migrations.telemetry import Target, call_within
 from ...text import clean
 
 _QUERY = re.compile(
@@ -144,7 +144,7 @@ class MigratedDatabase:
             finally:
                 connected.close()
 
-        within(until - monotonic(), _in_a_loop(read) if engine.dialect.is_async else read)
+        call_within(until - monotonic(), _in_a_loop(read) if engine.dialect.is_async else read)
         return found[0] if found else None
 
 

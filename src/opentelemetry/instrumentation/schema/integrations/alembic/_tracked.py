@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ... import faults, semconv
-from ..._migrations.telemetry import Run, Runs, Target
+from ..._migrations.telemetry import Run, RunRecorder, Target
 from ._database import MigratedDatabase, unreached_target
 from ._termination import Termination
 
@@ -35,7 +35,9 @@ class TrackedCommand:
         flush: Exports buffered telemetry, for at most so many seconds.
     """
 
-    def __init__(self, runs: Runs, script: Any, options: Mapping[str, Any], flush: Callable[[float], object]) -> None:
+    def __init__(
+        self, runs: RunRecorder, script: Any, options: Mapping[str, Any], flush: Callable[[float], object]
+    ) -> None:
         self._runs, self._script, self._flush = runs, script, flush
         self._offline = bool(options.get("as_sql"))
         self._direction: semconv.Direction = "upgrade"
@@ -61,7 +63,7 @@ class TrackedCommand:
         """Note that the migrations of a database begin."""
         database = self._databases[context] = MigratedDatabase(context)
         if self._run is not None:
-            self._run.at(database.target)
+            self._run.set_target(database.target)
         database.pick = context._migrations_fn
         if database.pick is not None:
             context._migrations_fn = self._watch_steps(database.pick, database)
@@ -93,7 +95,7 @@ class TrackedCommand:
         info = step.info
         self._direction = "upgrade" if info.is_upgrade else "downgrade"
         run = self._run or self._begin(self._direction)  # by code of the application's own
-        run.at(database.target, self._direction)
+        run.set_target(database.target, self._direction)
         database.begin_step()
         revisions = info.up_revision_ids if info.is_stamp else (info.up_revision_id,)
         run.begin_step(",".join(map(str, revisions)), self._direction)
@@ -137,8 +139,8 @@ class TrackedCommand:
         ]
         if not found:
             target = None if error is None else unreached_target(error)
-            run.at(target or Target("alembic"))
+            run.set_target(target or Target("alembic"))
             return "failed" if target else None, error, []
         found.sort(key=lambda each: _WORST.index(each[1]))
-        run.at(found[0][0], self._direction, moved=any(each.steps for each in databases))
+        run.set_target(found[0][0], self._direction, moved=any(each.steps for each in databases))
         return found[0][1], error, found[1:]

@@ -12,7 +12,7 @@ import weakref
 from typing import Any
 
 from ... import faults, semconv
-from ..._migrations.telemetry import Runs
+from ..._migrations.telemetry import RunRecorder
 from ..._recording.recorder import Recorder
 from ...patching import Patches
 from ._tracked import TrackedCommand
@@ -26,7 +26,7 @@ def install(recorder: Recorder, patches: Patches) -> None:
 
 
 def _patch_migration(recorder: Recorder, patches: Patches) -> None:
-    runs = Runs(recorder.tracer, lambda: recorder.spans.off)
+    runs = RunRecorder(recorder.tracer, lambda: recorder.spans.off)
     recorder.observers |= runs.observers
     recorder.after_fork.append(runs.reset_after_fork)
     environments = _Environments(recorder, runs)
@@ -46,7 +46,7 @@ def _patch_environment(environments: _Environments, patches: Patches) -> None:
 class _Environments:
     """What runs around Alembic's own calls."""
 
-    def __init__(self, recorder: Recorder, runs: Runs) -> None:
+    def __init__(self, recorder: Recorder, runs: RunRecorder) -> None:
         self._recorder, self._runs = recorder, runs
         self._tracked: weakref.WeakKeyDictionary[Any, TrackedCommand] = weakref.WeakKeyDictionary()
         self._audible: weakref.WeakKeyDictionary[Any, list[logging.Logger]] = weakref.WeakKeyDictionary()

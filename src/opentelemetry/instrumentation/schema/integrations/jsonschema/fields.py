@@ -18,17 +18,17 @@ from urllib.parse import unquote
 from ..._schemas.fields import (
     Document,
     FieldSpec,
-    Kind,
     SchemaSpec,
+    TypeKind,
     TypeSpec,
-    declared,
+    clean_version,
     reference,
     union,
 )
 from ._dialect import Dialect, Resolver
 from ._values import apart, enum, one_enum, tags
 
-_KINDS: Final[dict[str, Kind]] = {
+_KINDS: Final[dict[str, TypeKind]] = {
     "string": "string", "integer": "integer", "number": "number", "boolean": "boolean", "null": "null",
     "array": "list", "object": "object",
 }  # fmt: skip
@@ -122,7 +122,7 @@ class _Reader:
         facts: dict[str, Any] = cast("dict[str, Any]", root) if isinstance(root, dict) else {}
         self._name = name_of(facts) or "schema"
         self._refs: dict[int, str] = {id(cast("Any", root)): reference(module, self._name)}
-        version = declared(facts.get("version"))
+        version = clean_version(facts.get("version"))
         spec = SchemaSpec(
             name=self._name, module=module, library="jsonschema", type=TypeSpec(kind="any"), version=version
         )

@@ -343,9 +343,9 @@ def _read(schema: Any) -> Any:
 def _version(schema: Any) -> str | None:
     if "version" not in schema:
         return None
-    from ..._schemas.fields import declared  # where there is one to read
+    from ..._schemas.fields import clean_version  # where there is one to read
 
-    return declared(schema["version"])
+    return clean_version(schema["version"])
 
 
 def _caller(frame: FrameType | None) -> tuple[bool, str | None]:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import marshmallow.fields
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema
 
-from ..._schemas.defaults import FACTORY, held, varies
+from ..._schemas.defaults import FACTORY, is_computed, redact_default
 from ..._schemas.fields import (
     Document,
     Extra,
@@ -23,9 +23,9 @@ from ..._schemas.fields import (
     Presence,
     SchemaSpec,
     TypeSpec,
-    declared_in,
+    declared_table,
+    declared_version,
     reference,
-    table_in,
 )
 from ._validators import base, facts, scalar, validated
 
@@ -92,7 +92,7 @@ def _table(cls: Any) -> str | None:
     """What the class declares, else the table of marshmallow-sqlalchemy's `Meta.model` or `Meta.table`."""
     meta = getattr(cls, "opts", None)
     table: Any = getattr(getattr(meta, "model", None), "__table__", getattr(meta, "table", None))
-    return table_in(cls) or (str(table.fullname) if hasattr(table, "fullname") else None)
+    return declared_table(cls) or (str(table.fullname) if hasattr(table, "fullname") else None)
 
 
 class _Reader:
@@ -119,7 +119,7 @@ class _Reader:
                 module=cls.__module__,
                 library="marshmallow",
                 type=TypeSpec(kind="object"),
-                version=declared_in(cls),
+                version=declared_version(cls),
                 table=_table(cls),
             )
             self.document[ref] = spec
@@ -232,7 +232,7 @@ class _Reader:
             written="never" if field.load_only else "always" if always else "sometimes",
             accepts=() if key in (None, name) else (key,),
             writes=None if key in (None, name) else key,
-            default=held(name, text),
+            default=redact_default(name, text),
             attribute=None if field.attribute in (None, name) else field.attribute,
         )
 
@@ -332,7 +332,7 @@ def _json(value: Any) -> str | None:
         factories: dict[Any, str] = {list: "[]", dict: "{}", set: "[]"}
         return factories.get(value, FACTORY)
     try:
-        return FACTORY if varies(value) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+        return FACTORY if is_computed(value) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError):
         return FACTORY
 

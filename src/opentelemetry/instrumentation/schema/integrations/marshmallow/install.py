@@ -142,9 +142,9 @@ def _read(cls: Any) -> Any:
 def _version(cls: type) -> str | None:
     if "__schema_version__" not in vars(cls):
         return None
-    from ..._schemas.fields import declared_in  # where there is one to read
+    from ..._schemas.fields import declared_version  # where there is one to read
 
-    return declared_in(cls)
+    return declared_version(cls)
 
 
 def _name(cls: type) -> tuple[str, str | None]:

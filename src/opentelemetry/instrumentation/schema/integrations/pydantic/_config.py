@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..._schemas.fields import Kind, TypeSpec
+from ..._schemas.fields import TypeKind, TypeSpec
 
 Config = Mapping[str, Any]
 
 COERCES = "config:coerce_numbers_to_str"
-_MOMENTS: tuple[Kind, ...] = ("date", "time", "datetime", "duration")
-_READING: dict[str, tuple[Kind, ...]] = {"val_json_bytes": ("bytes",), "val_temporal_unit": ("date", "datetime")}
-_WRITING: dict[str, tuple[Kind, ...]] = {
+_MOMENTS: tuple[TypeKind, ...] = ("date", "time", "datetime", "duration")
+_READING: dict[str, tuple[TypeKind, ...]] = {"val_json_bytes": ("bytes",), "val_temporal_unit": ("date", "datetime")}
+_WRITING: dict[str, tuple[TypeKind, ...]] = {
     "ser_json_timedelta": ("duration",),
     "ser_json_temporal": _MOMENTS,
     "ser_json_bytes": ("bytes",),

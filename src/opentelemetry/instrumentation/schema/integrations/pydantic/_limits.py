@@ -9,10 +9,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from ..._schemas.fields import Kind, TypeSpec
+from ..._schemas.fields import TypeKind, TypeSpec
 
-_LENGTHS: frozenset[Kind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
-_ORDERED: frozenset[Kind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
+_LENGTHS: frozenset[TypeKind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
+_ORDERED: frozenset[TypeKind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
 _LIMITS = (
     "ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "max_digits", "decimal_places",
 )  # fmt: skip

@@ -23,7 +23,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-from ..._schemas.fields import Document, Kind, SchemaSpec, TypeSpec, reference, union
+from ..._schemas.fields import Document, SchemaSpec, TypeKind, TypeSpec, reference, union
 from ._config import COERCES, Config, configured, inherited
 from ._limits import limits, with_limits, with_url_constraints
 from ._values import one_of, scalar
@@ -342,12 +342,12 @@ class Reader:
         return type_
 
 
-def _collection(cls: Any) -> Kind | None:
+def _collection(cls: Any) -> TypeKind | None:
     if not isinstance(cls, type):
         return None
     for classes, kind in ((_MAPS, "map"), (_SETS, "set"), (_LISTS, "list")):
         if issubclass(cls, classes):
-            return cast("Kind", kind)
+            return cast("TypeKind", kind)
     return "list" if cls in _STREAMS else None
 
 

@@ -26,7 +26,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..._schemas.defaults import FACTORY, held, varies
+from ..._schemas.defaults import FACTORY, is_computed, redact_default
 from ..._schemas.fields import (
     Document,
     FieldSpec,
@@ -34,9 +34,9 @@ from ..._schemas.fields import (
     SchemaSpec,
     TypeSpec,
     Written,
-    declared_in,
+    declared_table,
+    declared_version,
     reference,
-    table_in,
 )
 from ._types import Reader, dataclass_hints
 
@@ -75,9 +75,9 @@ def _read_class(cls: Any, reader: Reader, inherited: Mapping[str, Any]) -> Schem
         module=cls.__module__,
         library="pydantic",
         type=type_,
-        version=declared_in(cls),
+        version=declared_version(cls),
         from_attributes=bool(config.get("from_attributes")),
-        table="" if hasattr(cls, "__table__") else table_in(cls),  # SQLModel's tables do not validate
+        table="" if hasattr(cls, "__table__") else declared_table(cls),  # SQLModel's tables do not validate
     )
 
 
@@ -146,7 +146,7 @@ def _field(name: str, info: FieldInfo, config: Mapping[str, Any], decorators: _D
         written=written,
         accepts=() if accepts == (name,) else accepts,
         writes=None if writes in (None, name) else writes,
-        default=held(name, default),
+        default=redact_default(name, default),
         attribute=accepts[0] if config.get("from_attributes") and accepts != (name,) else None,
     )
 
@@ -198,7 +198,7 @@ def _plain(value: Any) -> Any:
     """A default as JSON data. Not by Pydantic: how it writes a duration depends on its version."""
     if isinstance(value, enum.Enum):
         return _plain(value.value)
-    if varies(value):
+    if is_computed(value):
         raise TypeError(type(value))
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -357,7 +357,7 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
                     written="never" if passed else "always",
                     accepts=() if accepts == (each.name,) else accepts,
                     writes=_writes(each.name, info),
-                    default=held(each.name, default),
+                    default=redact_default(each.name, default),
                 )
             )
     return TypeSpec(

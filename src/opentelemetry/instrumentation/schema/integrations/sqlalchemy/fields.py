@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy import types as t
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..._schemas.defaults import varies
-from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Kind, Presence, Scalar, SchemaSpec, TypeSpec, dumps
+from ..._schemas.defaults import is_computed
+from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Presence, Scalar, SchemaSpec, TypeKind, TypeSpec, dumps
 
-_KINDS: Final[tuple[tuple[Any, Kind], ...]] = (
+_KINDS: Final[tuple[tuple[Any, TypeKind], ...]] = (
     (t.Boolean, "boolean"),
     (t.Integer, "integer"),
     (t.Float, "number"),
@@ -228,7 +228,7 @@ def _fills(default: Any) -> str | None:
     value = getattr(default, "arg", None)
     if isinstance(value, enum.Enum):
         value = value.value
-    return dumps(value) if isinstance(value, (bool, int, float, str)) and not varies(value) else None
+    return dumps(value) if isinstance(value, (bool, int, float, str)) and not is_computed(value) else None
 
 
 def _members(type_: Any) -> tuple[Scalar, ...]:
@@ -278,7 +278,7 @@ def _type(type_: Any, dialect: Any) -> TypeSpec:
     return TypeSpec(kind="custom", ref=type(type_).__name__)
 
 
-def _bounded(type_: Any, kind: Kind) -> TypeSpec:
+def _bounded(type_: Any, kind: TypeKind) -> TypeSpec:
     if kind == "integer":
         bits = next(bits for cls, bits in _INTEGERS if isinstance(type_, cls))
         return TypeSpec(kind=kind, ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)

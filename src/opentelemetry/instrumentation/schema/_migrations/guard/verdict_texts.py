@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from ...semconv import Signal
 from .evidence import limit
-from .signals import Figures, State
-from .watch import Outcome
+from .signals import Figures, SignalState
+from .watch import WatchResult
 
 NAMES: Final[Mapping[Signal, str]] = {
     "errors": "validation errors",
@@ -46,7 +46,7 @@ def change(signal: Signal, figures: Figures) -> str:
     return f"{number if unit == same else before} → {after}"
 
 
-def sentence(state: State, figures: Figures) -> str:
+def sentence(state: SignalState, figures: Figures) -> str:
     """One signal: `degraded: validation time 4 → 40 ms`."""
     name, judged = NAMES[state.signal], state.overall
     where = f" at {', '.join(state.degraded[:3])}" if state.degraded else ""
@@ -56,30 +56,30 @@ def sentence(state: State, figures: Figures) -> str:
     if past is None or math.isnan(judged.rate):
         return f"{state.verdict}: {name}{f' ({state.why})' if state.why else ''}"
     slow = f" slower than {duration(state.slow)}" if state.slow is not None else ""
-    bound = f"{'in the last half ' if judged.late else ''}at most {percent(judged.most)}"
+    bound = f"{'in the last half ' if judged.late else ''}at most {percent(judged.upper_limit)}"
     text = f"{name} {percent(judged.rate)} ({bound}){slow}, before {percent(past.usual)}"
     return f"{state.verdict}: {text}{f': {state.why}' if state.why and state.verdict == 'inconclusive' else ''}"
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(result: WatchResult) -> dict[str, Any]:
     """The numbers behind a verdict, for machines and for the history; null where a number is not known."""
     return {
-        "verdict": outcome.verdict,
-        "why": outcome.why,
-        "seconds": round(outcome.seconds, 3),
-        "cache_hit_rate": _finite({"before": outcome.hit_rates.before, "after": outcome.hit_rates.after}),
+        "verdict": result.verdict,
+        "why": result.why,
+        "seconds": round(result.seconds, 3),
+        "cache_hit_rate": _finite({"before": result.hit_rates.before, "after": result.hit_rates.after}),
         "signals": {
             signal: {
                 "verdict": state.verdict,
-                "says": sentence(state, outcome.figures[signal]),
+                "says": sentence(state, result.figures[signal]),
                 **_finite(
                     {
-                        "before": outcome.figures[signal].before,
-                        "after": outcome.figures[signal].after,
+                        "before": result.figures[signal].before,
+                        "after": result.figures[signal].after,
                         "events": state.overall.n,
                         "bad": state.overall.x,
                         "rate": state.overall.rate,
-                        "at_most": state.overall.most,
+                        "at_most": state.overall.upper_limit,
                         "evidence": state.overall.evidence,
                         **_past(state),
                     }
@@ -87,23 +87,23 @@ def document(outcome: Outcome) -> dict[str, Any]:
                 "at_most_in": "last half" if state.overall.late else "watch",
                 "endpoints": state.degraded,
             }
-            for signal, state in outcome.states.items()
+            for signal, state in result.states.items()
         },
     }
 
 
-def attributes(outcome: Outcome) -> dict[str, Any]:
+def attributes(result: WatchResult) -> dict[str, Any]:
     """The numbers behind a verdict as attributes of a span."""
     found: dict[str, Any] = {}
-    for signal, state in outcome.states.items():
-        before, after = outcome.figures[signal]
+    for signal, state in result.states.items():
+        before, after = result.figures[signal]
         found[f"schema.guard.{signal}.verdict"] = state.verdict
-        numbers = {"before": before, "after": after, "at_most": state.overall.most, "events": state.overall.n}
+        numbers = {"before": before, "after": after, "at_most": state.overall.upper_limit, "events": state.overall.n}
         found |= {f"schema.guard.{signal}.{name}": value for name, value in numbers.items() if math.isfinite(value)}
     return found
 
 
-def _past(state: State) -> dict[str, float]:
+def _past(state: SignalState) -> dict[str, float]:
     past = state.null
     if past is None:
         return {}

@@ -1,4 +1,4 @@
-"""Who blocks a migration that waits for a lock, and who waits behind it."""
+"""Finds sessions that block a migration, and counts sessions that wait behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._prometheus.text import cleaned
 from .database import Database
 from .errors import UnknownError
 
-_EVERY: Final = 0.5  # s between two looks
+_EVERY: Final = 0.5  # s between two queries
 _MOST: Final = 5  # blockers that are named
 
 _BLOCKERS: Final = """
@@ -68,11 +68,11 @@ WHERE state LIKE 'Waiting for table metadata lock%' AND id NOT IN :ours AND EXIS
 """
 
 
-class Watch:
-    """Looks while a migration runs; keeps what it saw last, since a blocker is gone when the migration has failed.
+class LockWatcher:
+    """Queries the locks while a migration runs, and keeps the last answer: after a time-out the blocker may be gone.
 
     Args:
-        database: The migrated one, looked at on a connection of its own.
+        database: The migrated database; the watcher opens a connection of its own.
     """
 
     def __init__(self, database: Database) -> None:
@@ -86,7 +86,7 @@ class Watch:
         self._behind, self._longest = 0, 0.0
 
     def on_event(self, name: str, facts: dict[str, Any]) -> None:
-        """An event of the run; at `idle` it looks."""
+        """Handle an event of the run; query the locks at `idle`."""
         if name == "session":
             self._ours.append(int(facts["id"]))
         elif name == "idle" and self._ours and time.monotonic() >= self._next:
@@ -97,7 +97,7 @@ class Watch:
                 self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._connection is not None:
             try:
                 self._connection.close()
@@ -109,7 +109,7 @@ class Watch:
             self._engine = None
 
     def message(self) -> str:
-        """Who blocked, and who waited behind us, in one sentence."""
+        """Say in one sentence who blocked the migration, and how many sessions waited behind it."""
         if self._database.dialect == "sqlite":
             return "SQLite cannot tell who holds the lock: look for other processes that have the file open"
         if not self._blockers:

@@ -12,15 +12,15 @@ from typing import Final
 
 from .. import run
 from ..errors import MigrationError
-from ..history import History
-from ..plan import SAFE, Plan, Tool, named
-from ..run import Options, Result, Say
+from ..history import HistoryFile
+from ..plan import SAFE, Plan, Tool, format_heads
+from ..run import Options, RunResult, Say
 
 _PROGRAM: Final = "from opentelemetry.instrumentation.schema.cli import main; main()"
 _CHECK_SECONDS: Final = 120
 
 
-def code_fits(plan: Plan, serves_by_revision: bool) -> str:
+def find_code_mismatch(plan: Plan, serves_by_revision: bool) -> str:
     """Why the code that runs would not fit the database after a rollback; empty where it fits.
 
     A rollback changes the database and not the code. So this is asked before the upgrade, of the schema to which the
@@ -45,27 +45,27 @@ def code_fits(plan: Plan, serves_by_revision: bool) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"whether the code fits {named(plan.before, plan.tool)} is not known ({type(error).__name__})"
+        return f"whether the code fits {format_heads(plan.before, plan.tool)} is not known ({type(error).__name__})"
     if done.returncode == 0:
         return ""
     if done.returncode == 1:
-        return f"the code that runs does not fit {named(plan.before, plan.tool)}: see otel-schema check"
+        return f"the code that runs does not fit {format_heads(plan.before, plan.tool)}: see otel-schema check"
     said = " ".join(done.stderr.split())[-300:]
     return (
-        f"whether the code fits {named(plan.before, plan.tool)} is not known ({said}). If the app serves the "
+        f"whether the code fits {format_heads(plan.before, plan.tool)} is not known ({said}). If the app serves the "
         "schema that fits the revision: serves_by_revision = true in pyproject.toml, [tool.otel-schema]"
     )
 
 
-def never_rehearsed(plan: Plan, history: History) -> list[str]:
+def find_unrehearsed(plan: Plan, history: HistoryFile) -> list[str]:
     """The revisions of a plan whose files were never rehearsed as they are, as far as the history knows."""
-    known = history.rehearsed()
+    known = history.rehearsed_files()
     return [step.revision for step in plan.steps if step.sha256 not in known]
 
 
 def roll_back(
-    tool: Tool, upgrade: Plan, history: History, options: Options, say: Say, begins: Callable[[Plan], None]
-) -> tuple[Result | None, str]:
+    tool: Tool, upgrade: Plan, history: HistoryFile, options: Options, say: Say, on_begin: Callable[[Plan], None]
+) -> tuple[RunResult | None, str]:
     """Returns the database to where an upgrade began.
 
     Args:
@@ -74,38 +74,38 @@ def roll_back(
         history: Where it is recorded.
         options: As for the upgrade.
         say: Called with what happens.
-        begins: Called when the rollback begins; what comes after this changes the database.
+        on_begin: Called when the rollback begins; what comes after this changes the database.
 
     Returns:
         How it ended, None where nothing was run; and why nothing was, empty elsewhere.
     """
-    target = named(upgrade.before, upgrade.tool)
+    target = format_heads(upgrade.before, upgrade.tool)
     try:
-        with run.locked(tool, "downgrade", target, replace(options, by_guard=True), say) as back:
-            why = _why_not(upgrade, back)
+        with run.plan_under_lock(tool, "downgrade", target, replace(options, by_guard=True), say) as back:
+            why = _find_obstacle(upgrade, back)
             if why:
                 return None, why
-            run.check(back, options)
-            begins(back)
+            run.refuse_unsafe(back, options)
+            on_begin(back)
             return run.execute(tool, back, history, replace(options, by_guard=True), say), ""
     except MigrationError as error:
         return None, str(error)
 
 
-def _why_not(upgrade: Plan, back: Plan) -> str:
+def _find_obstacle(upgrade: Plan, back: Plan) -> str:
     if tuple(sorted(back.before)) != tuple(sorted(upgrade.after)):
-        at = named(back.before, back.tool)
-        expected = named(upgrade.after, back.tool)
+        at = format_heads(back.before, back.tool)
+        expected = format_heads(upgrade.after, back.tool)
         return f"another migration ran in the meantime: {back.database} is at {at}, not at {expected}"
     if tuple(sorted(back.after)) != tuple(sorted(upgrade.before)):
-        return f"a rollback would lead to {named(back.after, back.tool)}"
+        return f"a rollback would lead to {format_heads(back.after, back.tool)}"
     unsafe = [step for step in back.steps if step.kind not in SAFE]
     if unsafe:
         return f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
     return ""
 
 
-def digests(files: Mapping[str, object]) -> list[str]:
+def file_digests(files: Mapping[str, object]) -> list[str]:
     """SHA-256 of migration files, as plans have them."""
     found: list[str] = []
     for file in files.values():

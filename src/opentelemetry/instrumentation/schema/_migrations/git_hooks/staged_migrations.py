@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from ..._schemas.revisions import History, Revision, Tool, alembic_files, dbmate_files
+from ..._schemas.revisions import Revision, RevisionGraph, ToolName, parse_alembic, parse_dbmate
 from ..._schemas.source import tree_digest
 from . import sql
 from .staged import Staged
@@ -17,7 +17,7 @@ from .staged import Staged
 _BODY: Final = re.compile(rb"^(?:async )?(?:def|class) ", re.MULTILINE)
 
 
-class Place(NamedTuple):
+class MigrationPaths(NamedTuple):
     """Where a line of migrations is.
 
     Attributes:
@@ -26,22 +26,22 @@ class Place(NamedTuple):
         table: The name of the table in which the tool keeps what was run.
     """
 
-    tool: Tool
+    tool: ToolName
     directories: tuple[str, ...]
     table: str
 
-    def holds(self, name: str) -> bool:
+    def contains(self, name: str) -> bool:
         """Whether a file is in one of the directories and may be a migration. DBMate looks into no directory below."""
         if self.tool == "dbmate":
             return name.endswith(".sql") and str(PurePosixPath(name).parent) in self.directories
-        return name.endswith(".py") and self.beside(name)
+        return name.endswith(".py") and self.is_below(name)
 
-    def beside(self, name: str) -> bool:
+    def is_below(self, name: str) -> bool:
         """Whether a file is in one of the directories."""
         return any(each == "." or name.startswith(f"{each}/") for each in self.directories)
 
 
-class Line:
+class StagedMigrations:
     """One line of migrations.
 
     Args:
@@ -52,34 +52,36 @@ class Line:
     """
 
     def __init__(
-        self, place: Place, staged: Staged, files: Mapping[str, str], before: Mapping[str, str] | None
+        self, place: MigrationPaths, staged: Staged, files: Mapping[str, str], before: Mapping[str, str] | None
     ) -> None:
-        self.place = place
+        self.paths = place
         self.tool = place.tool
         self._staged = staged
-        self.files = {name: blob for name, blob in files.items() if place.holds(name)}
+        self.files = {name: blob for name, blob in files.items() if place.contains(name)}
         staged.load(self.files.values())
-        self.history = History(self.tool, self._revisions(self.files))
-        self.by_file = {each.file.as_posix(): each for each in self.history.revisions}
+        self.graph = RevisionGraph(self.tool, self._revisions(self.files))
+        self.by_file = {each.file.as_posix(): each for each in self.graph.revisions}
         self._before = before
 
     def _revisions(self, files: Mapping[str, str]) -> list[Revision]:
-        return self._alembic(files) if self.tool == "alembic" else dbmate_files(map(Path, files))
+        return self._alembic(files) if self.tool == "alembic" else parse_dbmate(map(Path, files))
 
     def _alembic(self, files: Mapping[str, str]) -> list[Revision]:
         """Alembic's revisions. What stands before the first function says which, and is a tenth of the text."""
         python = [(Path(name), self._staged.read(blob)) for name, blob in sorted(files.items())]
         heads = [(file, text[: match.start()] if (match := _BODY.search(text)) else text) for file, text in python]
-        found = alembic_files(heads)
+        found = parse_alembic(heads)
         seen = {each.file for each in found}
-        found += alembic_files((file, text) for file, text in python if file not in seen and b"revision" in text)
+        found += parse_alembic((file, text) for file, text in python if file not in seen and b"revision" in text)
         return sorted(found, key=lambda each: each.file)
 
     @cached_property
     def merged_files(self) -> dict[str, str]:
         """Path → blob of the merged migrations that the index does not have just so."""
         before = self._before or {}
-        return {name: blob for name, blob in before.items() if self.place.holds(name) and self.files.get(name) != blob}
+        return {
+            name: blob for name, blob in before.items() if self.paths.contains(name) and self.files.get(name) != blob
+        }
 
     @cached_property
     def merged(self) -> dict[str, str | None]:
@@ -98,10 +100,10 @@ class Line:
         return [
             name
             for name, each in self.by_file.items()
-            if name in self._staged.changes and not self.same(name, self.merged.get(each.id))
+            if name in self._staged.changes and not self.is_unchanged(name, self.merged.get(each.id))
         ]
 
-    def same(self, name: str, blob: str | None) -> bool:
+    def is_unchanged(self, name: str, blob: str | None) -> bool:
         """Whether a staged migration does what a merged text of it did, whatever its comments and layout."""
         if blob is None or blob == self.files[name]:
             return blob is not None
@@ -110,7 +112,7 @@ class Line:
     def _digest(self, name: str, blob: str) -> str:
         text = self._staged.read(blob)
         if name.endswith(".sql"):
-            return sql.words(decoded(text))
+            return sql.normalize(decode(text))
         try:
             return tree_digest(ast.Module(_without_docstring(ast.parse(text).body), []))
         except (SyntaxError, ValueError):
@@ -118,18 +120,17 @@ class Line:
 
     def text(self, name: str) -> str:
         """The staged text of a file."""
-        return decoded(self._staged.read(self.files[name]))
+        return decode(self._staged.read(self.files[name]))
 
-    def line(self, name: str, variable: str) -> int:
+    def line_of(self, name: str, variable: str) -> int:
         """The line of a module's variable, else the first."""
         match = re.search(rf"^{variable}\b", self.text(name), re.MULTILINE)
         return self.text(name).count("\n", 0, match.start()) + 1 if match else 1
 
-    def called(self, revisions: Iterable[str]) -> str:
+    def format_revisions(self, revisions: Iterable[str]) -> str:
         """Revisions with their files' names, for people."""
         return ", ".join(
-            f"{each} ({self.history.by_id[each].file.name})" if each in self.history.by_id else each
-            for each in revisions
+            f"{each} ({self.graph.by_id[each].file.name})" if each in self.graph.by_id else each for each in revisions
         )
 
 
@@ -138,6 +139,6 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     return body[1:] if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else body
 
 
-def decoded(text: bytes) -> str:
+def decode(text: bytes) -> str:
     """Text; what is no UTF-8 is replaced."""
     return text.decode("utf-8-sig", "replace")

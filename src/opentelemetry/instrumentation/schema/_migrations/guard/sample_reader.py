@@ -24,7 +24,7 @@ _KNOWN: Final = "1d"
 """How long a process may be away and is still not new."""
 
 
-class Samples:
+class SampleReader:
     """The samples of one app.
 
     Attributes:
@@ -56,7 +56,7 @@ class Samples:
         """A time of this machine's clock by the clock of Prometheus."""
         return local + self._ahead
 
-    def raw(self, instrument: Instrument, since: float, until: float, *more: str) -> list[Series]:
+    def read_series(self, instrument: Instrument, since: float, until: float, *more: str) -> list[Series]:
         """The samples of an instrument as they were stored, by series.
 
         Args:
@@ -80,7 +80,7 @@ class Samples:
             end = min(until, since + (i + 1) * portion)
             start = since + i * portion
             expression = f"{selector}[{_seconds(end - start)}]"
-            answer = self._asked(lambda at=end, of=expression: self.prometheus.api("query", query=of, time=f"{at:.3f}"))
+            answer = self._ask(lambda at=end, of=expression: self.prometheus.api("query", query=of, time=f"{at:.3f}"))
             for row in self._rows(answer):
                 labels = self._labels(row)
                 _, samples = parts.setdefault(json.dumps(sorted(labels.items())), (labels, []))
@@ -89,13 +89,13 @@ class Samples:
 
     def _count(self, selector: str, since: float, until: float) -> float:
         query = f"count(last_over_time({selector}[{_seconds(until - since)}]))"
-        answer = self._asked(lambda: self.prometheus.api("query", query=query, time=f"{until:.3f}"))
+        answer = self._ask(lambda: self.prometheus.api("query", query=query, time=f"{until:.3f}"))
         try:
             return max((float(shaped(row, str, "value", 1)) for row in self._rows(answer)), default=0.0)
         except ValueError as error:
             raise self.prometheus.odd(error) from error
 
-    def known(self, at: float) -> set[Process]:
+    def read_processes(self, at: float) -> set[Process]:
         """The processes that were sampled in the day before a time.
 
         Raises:
@@ -107,13 +107,13 @@ class Samples:
             more = ('le="+Inf"',) if instrument.kind == "histogram" else ()
             selector = self.prometheus.selector.of(name, *more)
             query = f"count by (job, instance) (last_over_time({selector}[{_KNOWN}]))"
-            answer = self._asked(lambda of=query: self.prometheus.api("query", query=of, time=f"{at:.3f}"))
+            answer = self._ask(lambda of=query: self.prometheus.api("query", query=of, time=f"{at:.3f}"))
             for row in self._rows(answer):
                 labels = self._labels(row)
                 found.add((labels.get("job", ""), labels.get("instance", "")))
         return found
 
-    def scraped(self, since: float, until: float) -> list[float]:
+    def read_scrape_times(self, since: float, until: float) -> list[float]:
         """When Prometheus took samples of anything, once a block; empty where it scrapes nothing.
 
         Raises:
@@ -121,14 +121,14 @@ class Samples:
         """
         query = f"count(count_over_time(up[{_seconds(self.block)}]))"
         step = max(self.block, (until - since) / 10_000)
-        answer = self._asked(
+        answer = self._ask(
             lambda: self.prometheus.api(
                 "query_range", query=query, start=f"{since:.3f}", end=f"{until:.3f}", step=f"{step:.3f}"
             )
         )
         return [time for row in self._rows(answer) for time, _ in self._samples(row)]
 
-    def distribution(self, instrument: Instrument, since: float, until: float) -> dict[float, float]:
+    def read_distribution(self, instrument: Instrument, since: float, until: float) -> dict[float, float]:
         """How many values of a histogram were at most each boundary, between two times.
 
         By process, at twenty times: for what is shown, and for where "slow" begins.
@@ -142,7 +142,7 @@ class Samples:
         selector = self.prometheus.selector.of(sample_name(instrument))
         query = f"sum by (job, instance, le) (max by ({own}) ({selector}))"
         step = max(self.block, (until - since) / 20)
-        answer = self._asked(
+        answer = self._ask(
             lambda: self.prometheus.api(
                 "query_range", query=query, start=f"{since:.3f}", end=f"{until:.3f}", step=f"{step:.3f}"
             )
@@ -157,7 +157,7 @@ class Samples:
             counts[bound] = counts.get(bound, 0.0) + grown
         return counts
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _ask(self, ask: Callable[[], T]) -> T:
         """Asks, and for some time again where nobody answers."""
         until = time.monotonic() + self._patience
         pause = min(1.0, self.block / 5)
