@@ -62,8 +62,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=forks.before, after_in_parent=forks.after_in_parent)
 
 
-def pytest_collection_finish() -> None:
-    """`instrument()` looks through all objects that the collector lists: without this, mostly through pytest's own."""
+@pytest.fixture(autouse=True, scope="module")
+def hide_older_objects() -> None:
+    """`instrument()` looks through all objects that the collector lists; without this, mostly through other files'."""
     gc.collect()
     gc.freeze()
 
