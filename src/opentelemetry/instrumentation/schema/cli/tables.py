@@ -26,38 +26,39 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
 
     A row that never counted is not shown: each schema of a route has one from the start.
     """
+    order = _validations, _endpoints, _problems, _caches, _queries, _compiled_caches, _health, _left_out
+    for table in order:
+        yield from table(report, limit)
 
-    def rate(count: float) -> list[Cell]:
-        # totals of several processes have no single duration to divide by
-        return [f"{count / report.seconds:,.1f}"] if report.seconds else []
 
-    per_second = ["Per s"] if report.seconds else []
-    slower = f"> {seconds(SLOW)}"
-
+def _validations(report: Report, limit: int) -> Iterator[Table]:
     validated = [row for row in report.validations if row.counted]
     libraries = {row.library for row in validated}
     several = len(libraries) > 1  # a single library goes into the title, which leaves more room for names of schemas
-    yield from _table(
+    return _table(
         "Validations by schema" if several else f"Validations by schema, {' '.join(libraries)}",
         ["Schema", *(["Library"] if several else [])],
-        ["Count", *per_second, "Failed", "p50", "p95", "p99", slower],
+        ["Count", *_per_second(report), "Failed", "p50", "p95", "p99", _slower()],
         [
             [
                 *(row.schema, *([row.library] if several else [])),
-                *(number(row.count), *rate(row.count), number(row.failed)),
+                *(number(row.count), *_rate(row.count, report), number(row.failed)),
                 *(seconds(row.p50), _marked(row.p95), seconds(row.p99), share(row.slow_share)),
             ]
             for row in validated
         ],
         limit,
     )
-    yield from _table(
+
+
+def _endpoints(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "Validation errors by endpoint",
         ["Endpoint"],
-        ["Requests", *per_second, "Errors", "Errors/requests", "Error types"],
+        ["Requests", *_per_second(report), "Errors", "Errors/requests", "Error types"],
         [
             [
-                *(_owned(row.endpoint, row.ours), number(row.requests), *rate(row.requests)),
+                *(_owned(row.endpoint, row.ours), number(row.requests), *_rate(row.requests, report)),
                 *(number(row.errors), share(row.error_rate)),
                 ", ".join(f"{name} {number(count)}" for name, count in row.error_types.items()),
             ]
@@ -66,16 +67,22 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         ],
         limit,
     )
-    yield from _table(
+
+
+def _problems(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "Problems by field and rule",
         ["Schema", "Field", "Rule"],
         ["Count"],
         [[row.schema, row.path or "(whole)", row.rule, number(row.count)] for row in report.problems],
         limit,
     )
+
+
+def _caches(report: Report, limit: int) -> Iterator[Table]:
     looked_up = [row for row in report.caches if row.counted]
     caches = [*looked_up, report.cache_total] if looked_up else []
-    yield from _table(
+    return _table(
         "Caches",
         ["Cache", "Schema"],
         ["Hits", "Misses", "Hit rate"],
@@ -86,13 +93,16 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         limit,
         total=True,
     )
-    yield from _table(
+
+
+def _queries(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "Database queries by schema",
         ["Schema", "Validation", "Operation", "Database"],
-        ["Count", *per_second, "p50", "p95", slower],
+        ["Count", *_per_second(report), "p50", "p95", _slower()],
         [
             [
-                *(row.schema, row.relation, row.operation, row.system, number(row.count), *rate(row.count)),
+                *(row.schema, row.relation, row.operation, row.system, number(row.count), *_rate(row.count, report)),
                 *(seconds(row.p50), _marked(row.p95), share(row.slow_share)),
             ]
             for row in report.queries
@@ -100,7 +110,10 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         ],
         limit,
     )
-    yield from _table(
+
+
+def _compiled_caches(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "SQLAlchemy's compiled cache",
         ["Database"],
         ["Hits", "Misses", "Hit rate"],
@@ -111,20 +124,39 @@ def tables(report: Report, limit: int = 20) -> Iterator[Table]:
         ],
         limit,
     )
-    yield from _table(
+
+
+def _health(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "The telemetry itself",
         ["What", "Where"],
         ["Count"],
         [[row.what, row.where, number(row.count)] for row in report.health],
         limit,
     )
-    yield from _table(
+
+
+def _left_out(report: Report, limit: int) -> Iterator[Table]:
+    return _table(
         "Left out: of third-party distributions (OTEL_PYTHON_SCHEMA_INCLUDE lets them in)",
         ["Distribution"],
         ["Schemas"],
         [[row.distribution, number(row.schemas)] for row in report.left_out],
         limit,
     )
+
+
+def _per_second(report: Report) -> list[str]:
+    return ["Per s"] if report.seconds else []
+
+
+def _rate(count: float, report: Report) -> list[Cell]:
+    # totals of several processes have no single duration to divide by
+    return [f"{count / report.seconds:,.1f}"] if report.seconds else []
+
+
+def _slower() -> str:
+    return f"> {seconds(SLOW)}"
 
 
 def number(value: float) -> str:
