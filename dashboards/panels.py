@@ -45,12 +45,12 @@ OURS = (
     "schema_validation_duration_seconds_count|schema_left_out|schema_telemetry_errors_total|schema_migration_pending"
     "|schema_migration_last_run_timestamp_seconds"
 )
-"""Series that nobody else has: they say which jobs there are."""
+"""Series that no other program has: they show which jobs there are."""
 EVERY = "$__rate_interval"
 RANGE = "$__range"
 STEP = "$__interval"
 TEN = 10
-"""As many series as a panel shows: more than ten lines nobody tells apart."""
+"""Series that a panel shows: nobody can tell more than ten lines apart."""
 GREY = "#808080"
 SEVERITIES = {"critical": "red", "warning": "orange", "info": "blue"}
 OUTCOMES = {"valid": "green", "invalid": "orange", "error": "red"}

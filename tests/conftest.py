@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and what must hold when any of them ends."""
+"""Fixtures for all tests, and checks at the end of each test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that mostly wait for servers begin first: at the end nothing would be left to run beside them."""
+    """Start the files that mostly wait for servers first, so that others can run beside them."""
     items.sort(key=lambda item: "pipeline" not in item.path.parts and "two_teams" not in item.path.name)
 
 

@@ -162,7 +162,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def run(command: list[str], cwd: Path, go: str) -> None:
-    """Run one Go command; a failure is told by the module's name, with Go's own words above it."""
+    """Run one Go command. An error names the module, and Go's own message stands above it."""
     env = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
     env["PATH"] = f"{Path(go).parent}{os.pathsep}{env.get('PATH', '')}"  # the builder calls `go` itself
     done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -220,7 +220,7 @@ def shoot(prometheus: str, interval: str, asked: list[dict[str, Any]], home: Pat
 
 
 def faults(made: dict[str, Any]) -> Iterator[str]:
-    """What nobody should see in what Grafana's libraries made of a dashboard.
+    """The faults that are visible in what Grafana's libraries drew of a dashboard.
 
     Args:
         made: the `json` of a picture.

@@ -58,7 +58,7 @@ def program(
         try:
             yield _started(executor, name, log)
         finally:
-            # what it answers to being told to end is nobody's concern
+            # its exit code after SIGTERM does not matter
             with suppress(ProcessFinishedWithError):
                 executor.stop()
 

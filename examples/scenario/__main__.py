@@ -96,7 +96,7 @@ def _write(name: str, home: Path, story: Story | None, out: Path, scale: Scale, 
     for what, rows in story.tables.items():
         lines += ["", f"## {what}", "", _row(rows[0]), "|---" * len(rows[0]) + "|", *map(_row, rows[1:])]
     (folder / "report.md").write_text("\n".join(lines) + "\n")
-    heard = [each._asdict() for each in story.stack.webhook.heard]
+    heard = [each._asdict() for each in story.stack.webhook.received]
     (folder / "heard.json").write_text(json.dumps(heard, indent=1))
     story.say(f"timeline, report and logs: {folder}{photograph(svg)}")
 

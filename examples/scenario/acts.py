@@ -63,19 +63,23 @@ def incident(story: Story) -> None:
     )
     story.stage("4 the guard has ended", lambda: command.ended and "degraded" in command.verdict(), WATCH)
     for name, schema in ((RATE, ""), (TIME, UPDATED)):
-        times = len(webhook.told(name, "firing", schema_name=schema))
+        times = len(webhook.about(name, "firing", schema_name=schema))
         story.stage(f"4 the team heard of {name} once", lambda times=times: times == 1, 1, lambda times=times: times)
     line.happened("a person: otel-schema rollback 0002a")
     done = story.stack.otel_schema("rollback", "0002a", "--json")
     story.stage("6 rolled back, through Alembic", lambda: done.returncode == 0)
     back = time.time() + 2
     story.stage("6 the app serves the old schema again", lambda: _served_again(story, back), 60)
-    _heard_as_told(story, "6", ["degraded", "failed"])
+    _check_phases(story, "6", ["degraded", "failed"])
     story.stage("7 errors, time and hit rate are back", lambda: not story.excess(), 300, story.excess)
     for name in (RATE, TIME):
         story.stage(f"7 {name} resolves", lambda name=name: not any(name in each for each in story.firing()), 900)
-        story.stage(f"7 the team hears that {name} is resolved", lambda name=name: webhook.told(name, "resolved"), 900)
-        line.happened(f"the team hears: {name} resolved", "notification", webhook.told(name, "resolved")[0].at)
+        story.stage(
+            f"7 the team hears that {name} is resolved",
+            lambda name=name: webhook.about(name, "resolved"),
+            900,
+        )
+        line.happened(f"the team hears: {name} resolved", "notification", webhook.about(name, "resolved")[0].at)
     story.stage("7 every alert of the incident is resolved", lambda: not story.alarms(), 900)
 
 
@@ -99,9 +103,9 @@ def rolled_back(story: Story) -> None:
     story.stage(
         "6 the command has ended", lambda: command.ended and "degraded" in command.verdict(), 300, command.verdict
     )
-    _heard_as_told(story, "6", phases)
+    _check_phases(story, "6", phases)
     story.stage("7 errors, time and hit rate are back", lambda: not story.excess(), 300, story.excess)
-    heard = [each.name for each in webhook.heard if each.name == RATE or each.receiver.endswith("pager")]
+    heard = [each.name for each in webhook.received if each.name == RATE or each.receiver.endswith("pager")]
     story.stage(f"7 {RATE} never fired: nobody was paged", lambda: not heard and not line.fired(RATE))
 
 
@@ -201,23 +205,25 @@ def _alerts(story: Story, name: str, schema: str = "") -> None:
     """An alert fires at its own `for`, and the team hears of it."""
     webhook, what = story.stack.webhook, f"{name} {schema}".strip()
     story.stage(f"4 {what} fires", lambda: what in story.firing(), 600)
-    story.stage(f"4 the team hears of {name}", lambda: webhook.told(name, "firing", schema_name=schema), 120)
-    heard = webhook.told(name, "firing", schema_name=schema)[0]
+    story.stage(f"4 the team hears of {name}", lambda: webhook.about(name, "firing", schema_name=schema), 120)
+    heard = webhook.about(name, "firing", schema_name=schema)[0]
     story.timeline.happened(f"the team hears: {name}", "notification", heard.at)
 
 
 def _progress(story: Story) -> str:
-    """Put the phases that were heard on the timeline; the first one's message."""
-    progress = [each for each in story.stack.webhook.heard if each.receiver == "progress" and each.status == "firing"]
-    told = {moment.what for moment in story.timeline.moments}
+    """Put the notified phases on the timeline, and return the message of the first."""
+    progress = [
+        each for each in story.stack.webhook.received if each.receiver == "progress" and each.status == "firing"
+    ]
+    shown = {moment.what for moment in story.timeline.moments}
     for each in progress:
         what = f"the team hears: {each.labels['phase'].replace('_', ' ')}"
-        if what not in told:
+        if what not in shown:
             story.timeline.happened(what, "notification", each.at)
     return progress[0].summary if progress else ""
 
 
-def _heard_as_told(story: Story, number: str, phases: list[str]) -> None:
+def _check_phases(story: Story, number: str, phases: list[str]) -> None:
     """The team heard of each phase, in order, and the history has the same."""
     webhook = story.stack.webhook
     story.stage(
@@ -225,7 +231,7 @@ def _heard_as_told(story: Story, number: str, phases: list[str]) -> None:
         30, lambda: ", ".join(webhook.phases()),
     )  # fmt: skip
     _progress(story)
-    heard = [each for each in webhook.heard if each.receiver == "progress" and each.status == "firing"]
+    heard = [each for each in webhook.received if each.receiver == "progress" and each.status == "firing"]
     lines = [line for line in story.history() if line["event"] == "phase"]
     rows = [
         (
@@ -265,9 +271,9 @@ def _passes(story: Story, act: str, meanwhile: Callable[[], None]) -> None:
     story.stage(f"{act}: pass, with its upper limit", lambda: passed, detail=lambda: errors.get("says"), hopeless=_now)
     line.happened(f"the guard: {errors['says']}")
     fired = ", ".join(sorted({alert.name for alert in line.alerts} & {*ALARMS}))
-    told = webhook.phases()[heard:] if guard["verdict"] == "pass" else []
+    new = webhook.phases()[heard:] if guard["verdict"] == "pass" else []
     what = f"{act}: nothing fired, nobody was told"
-    story.stage(what, lambda: not told and not fired, detail=lambda: fired or _aside(guard), hopeless=_now)
+    story.stage(what, lambda: not new and not fired, detail=lambda: fired or _aside(guard), hopeless=_now)
 
 
 def _aside(guard: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ class Clients:
 
     def _run(self, seed: int) -> None:
         rng, ids, pause = random.Random(seed), list[int](), self.threads / self.rate
-        # a connection for each request: none is idle when the worker at its other end is told to end
+        # a connection for each request: none is idle when the worker at its other end gets SIGTERM
         limits = httpx.Limits(max_keepalive_connections=0)
         with httpx.Client(base_url=self.url, timeout=60, limits=limits) as http:
             due = time.monotonic() + pause * seed / self.threads

@@ -222,7 +222,7 @@ class Stack:
         routes, _, receivers = (
             (self.configs / "alertmanager" / "alertmanager.yml").read_text().partition("\nreceivers:\n")
         )
-        told = "".join(
+        to_webhook = "".join(
             f"  - name: {name}\n    webhook_configs: [{{url: '{self.webhook.url}/{name}', send_resolved: true}}]\n"
             for name in re.findall(r"^  - name: (\S+)", receivers, re.M)
         )
@@ -232,7 +232,7 @@ class Stack:
         routes = re.sub(r"(receiver: progress\n(?:.*\n)*?.*group_wait: )\S+", r"\g<1>1s", routes, count=1)
         if self.broken == "route":
             routes = routes.replace("receiver: chat", "receiver: mail", 1)
-        config.write_text(f"{routes}\nreceivers:\n{told}")
+        config.write_text(f"{routes}\nreceivers:\n{to_webhook}")
         flags = [
             f"--config.file={config}", f"--storage.path={self.home / 'alerts'}", "--cluster.listen-address=",
             f"--web.listen-address={HOST}:{self.where['alertmanager']}",

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 HOST = "127.0.0.1"
 
 
-class Heard(NamedTuple):
+class Notification(NamedTuple):
     """One alert in one message.
 
     Attributes:
         at: Unix time in s.
-        receiver: Who was told.
+        receiver: Who was notified.
         status: `firing` or `resolved`.
         name: Of the alert.
         labels: Of the alert.
@@ -36,10 +36,10 @@ class Heard(NamedTuple):
 class Webhook:
     """Listens while the block runs."""
 
-    heard: list[Heard] = field(default_factory=list)
+    received: list[Notification] = field(default_factory=list)
 
     def __enter__(self) -> Webhook:
-        heard = self.heard
+        received = self.received
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -48,7 +48,9 @@ class Webhook:
                     labels = alert["labels"]
                     summary = alert.get("annotations", {}).get("summary", "")
                     name = labels.get("alertname", "")
-                    heard.append(Heard(time.time(), self.path.strip("/"), alert["status"], name, labels, summary))
+                    received.append(
+                        Notification(time.time(), self.path.strip("/"), alert["status"], name, labels, summary)
+                    )
                 self.send_response(200)
                 self.end_headers()
 
@@ -70,16 +72,16 @@ class Webhook:
         """Without a path: each receiver has its own."""
         return f"http://{HOST}:{self._server.server_port}"
 
-    def told(self, name: str, status: str, receiver: str = "chat", **labels: str) -> list[Heard]:
-        """What a receiver heard of an alert with these labels; an empty one may be anything."""
+    def about(self, name: str, status: str, receiver: str = "chat", **labels: str) -> list[Notification]:
+        """The notifications to a receiver about an alert with these labels. An empty label matches any value."""
         return [
             each
-            for each in self.heard
+            for each in self.received
             if (each.name, each.status, each.receiver) == (name, status, receiver)
             and all(each.labels.get(key) == value for key, value in labels.items() if value)
         ]
 
     def phases(self, incident: str | None = None) -> list[str]:
-        """The phases of incidents, in the order in which they were heard."""
-        progress = [each for each in self.heard if each.receiver == "progress" and each.status == "firing"]
+        """The phases of incidents, in the order in which they arrived."""
+        progress = [each for each in self.received if each.receiver == "progress" and each.status == "firing"]
         return [each.labels["phase"] for each in progress if incident in (None, each.labels["incident_id"])]

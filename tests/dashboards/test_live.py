@@ -243,13 +243,13 @@ PHASES = ("investigating", "rolling back", "monitoring", "resolved")
 
 
 def test_progress(live: Stack) -> None:
-    """Each phase of an incident is told once: as a new alert of the incident's group, while the one before it ends."""
+    """Each phase of an incident notifies once: as a new alert of the incident's group, while the one before it ends."""
     for number, phase in enumerate(PHASES):
         post(live.alertmanager.url, PHASES[number - 1] if number else None, phase)
-        eventually(lambda phase=phase: phase in told(live), f"the message that it is {phase}")
+        eventually(lambda phase=phase: phase in notified_phases(live), f"the message that it is {phase}")
     post(live.alertmanager.url, PHASES[-1], None)
     eventually(lambda: any(message["status"] == "resolved" for message in progress(live)), "the end of the incident")
-    assert told(live) == list(PHASES)
+    assert notified_phases(live) == list(PHASES)
     assert {path for _, path, message in live.webhook.messages if "incident_id" in message["groupLabels"]} == {
         "/progress"
     }
@@ -274,8 +274,8 @@ def progress(live: Stack) -> list[dict[str, Any]]:
     return [message for _, path, message in live.webhook.messages if path == "/progress"]
 
 
-def told(live: Stack) -> list[str]:
-    """The phases in the order in which they were first told to be under way."""
+def notified_phases(live: Stack) -> list[str]:
+    """The phases, in the order of the first notification about each."""
     firing = [
         alert["labels"]["phase"]
         for message in progress(live)

@@ -22,7 +22,7 @@ INTERVAL = 2  # s
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Alertmanager]]:
+def notifying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Alertmanager]]:
     binary = shutil.which("prometheus-alertmanager")
     if binary is None:
         message = "not on PATH: prometheus-alertmanager (Debian package)"
@@ -56,9 +56,9 @@ def sent(webhook: Webhook, path: str) -> list[tuple[float, dict[str, Any]]]:
     return [(at, message) for at, where, message in webhook.messages if where == path]
 
 
-def test_secrets_are_found_from_anywhere(told: tuple[Webhook, Alertmanager]) -> None:
+def test_secrets_are_found_from_anywhere(notifying: tuple[Webhook, Alertmanager]) -> None:
     """Started from another directory than its config's, Alertmanager reads its secret files and reaches Slack."""
-    webhook, manager = told
+    webhook, manager = notifying
     labels = {"job": "shop", "environment": "prod", "schema_name": "<!channel>", "severity": "warning"}
     post(manager, {"summary": "S.", "description": "of <!channel>"}, alertname="HighValidationTime", **labels)
     ((_, message),) = eventually(lambda: sent(webhook, "/slack"), "a message to Slack")[:1]
@@ -69,9 +69,9 @@ def test_secrets_are_found_from_anywhere(told: tuple[Webhook, Alertmanager]) -> 
     assert "environment=prod" in attachment["text"]
 
 
-def test_heartbeats_arrive_each_interval(told: tuple[Webhook, Alertmanager]) -> None:
+def test_heartbeats_arrive_each_interval(notifying: tuple[Webhook, Alertmanager]) -> None:
     """The dead-man's switch hears of the Watchdog at every interval, not at every second one."""
-    webhook, manager = told
+    webhook, manager = notifying
     post(manager, {}, alertname="Watchdog", severity="none", team="platform")
     beats = eventually(lambda: len(found := sent(webhook, "/deadman")) > 7 and found, "eight heartbeats", INTERVAL * 30)
     times = [at for at, _ in beats]

@@ -279,7 +279,7 @@ def silent_for_others(installation: Installation) -> None:
 def test_only_its_team_is_told(installation: Installation) -> None:
     """Every message about an app names its environment and goes to team a or, about telemetry, to the platform."""
 
-    def told() -> dict[str, set[str]]:
+    def notified() -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for _, _, message in installation.webhook.messages:
             for alert in message["alerts"]:
@@ -288,9 +288,9 @@ def test_only_its_team_is_told(installation: Installation) -> None:
 
     telemetry = {"MeasurementsDropped", "SchemaTelemetryErrors"}
     apps = APP_ALERTS - telemetry - {"HighValidationTime"}  # which the budget's critical alert inhibits
-    eventually(lambda: told().get("a", set()) | told().get("a-pager", set()) >= apps, "team a is told")
-    eventually(lambda: told().get("platform", set()) >= telemetry, "the platform's team is told")
-    assert set(told()) <= {"a", "a-pager", "platform", "platform-pager", "deadman"}
+    eventually(lambda: notified().get("a", set()) | notified().get("a-pager", set()) >= apps, "team a is notified")
+    eventually(lambda: notified().get("platform", set()) >= telemetry, "the platform's team is notified")
+    assert set(notified()) <= {"a", "a-pager", "platform", "platform-pager", "deadman"}
     for _, _, message in installation.webhook.messages:
         for alert in message["alerts"]:
             if alert["labels"]["alertname"] in APP_ALERTS:

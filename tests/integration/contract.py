@@ -1,4 +1,4 @@
-"""What the contract's tests validate with, in which kinds of request: the same schema `Lead` for every library."""
+"""The validators and the kinds of request of the contract tests: the same schema `Lead` for every library."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Validator:
 
 
 def _check(value: Any, again: Callable[[Any], object]) -> Any:
-    """What the validators' own code does: crashes, or validates something else."""
+    """The code inside the validators: it crashes, or validates something else."""
     if value == "crash":
         raise CRASH
     if value == "nest":

@@ -1,4 +1,4 @@
-"""Streams of ours beside ordinary SDK instruments that are told the same, so that what readers see can be compared."""
+"""Our buffered instruments beside ordinary SDK instruments with the same measurements, to compare what readers see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole path of the leads API: started unchanged under `opentelemetry-instrument`, held to its traffic's count."""
+"""The whole path of the leads API: started under `opentelemetry-instrument`, and compared with its traffic's count."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def total(points: Iterable[MetricPoint], *by: str) -> Counter[Any]:
 
 
 def counted(sink: Sink, truth: Truth) -> dict[str, tuple[Counter[Any], Counter[Any]]]:
-    """What the sink was told beside what the traffic counted, for all that does not depend on the processes' number."""
+    """The totals in the sink beside those of the traffic, where they do not depend on the number of processes."""
     points = sink.metric_points
     return {
         "requests": (+total(points("api.requests"), "endpoint"), truth.requests),

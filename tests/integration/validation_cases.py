@@ -1,4 +1,4 @@
-"""What a row of the tables of ways to validate says: one way, and all that it must leave behind."""
+"""A row of the tables of ways to validate: one way, and everything that it must count."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the contract of web frameworks is tested with: one application of each, built of the same pieces of work.
+"""The applications for the contract tests of web frameworks: one of each framework, with the same routes.
 
-Every application has the routes below `Site`. What they do is given by the test, so the frameworks' own code stays
-short; how a request is sent, streamed and broken off is each framework's.
+`Site` lists the routes. The test passes in what they do, so each framework's code stays short: it says how to send,
+stream and break off a request.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def create(rng: Random, _ids: list[int]) -> Exchange:
 
 
 def create_without_consent(rng: Random, _ids: list[int]) -> Exchange:
-    """A client that was not told of the new required field."""
+    """A client that does not know the new required field."""
     body = _lead(rng)
     del body["consent"]
     return Exchange(CREATE, "/leads", 422, body=body, invalid={"LeadIn": (("consent", "missing"),)})

@@ -1,8 +1,8 @@
 """Contacts of the former CRM, against which verified leads are checked.
 
-The archive stands in for a table that grew for years. It is made as large as makes the app's unindexed look-up slow
-*on this machine*: a fixed number of rows would be slow on one laptop and fast on the next, and the example promises
-a look-up between 10 and 25 ms.
+The archive stands in for a table that grew for years. The migration sizes it so that the app's unindexed look-up takes
+between 10 and 25 ms *on this machine*, as the example promises. A fixed number of rows would be slow on one laptop and
+fast on the next.
 """
 
 from time import perf_counter, process_time
@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def _lookup_seconds(contacts: sa.Table) -> float:
-    """The best of several runs of the app's unindexed look-up: noise only ever adds.
+    """The shortest of several runs of the app's unindexed look-up: noise can only make one longer.
 
     SQLite computes in this process, whose own time does not grow with what else the machine does.
     """
