@@ -16,7 +16,7 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-f]{12}")
 
 
 class ApprovalError(Exception):
-    """A line that is no approval; the text names it."""
+    """A line is not a valid approval; the message names the line."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Approval:
     """One accepted finding.
 
     Attributes:
-        fingerprint: Of the finding.
-        until: The last day on which it counts; None is no end.
+        fingerprint: Fingerprint of the finding.
+        until: The last day on which the approval is valid; None is no end.
         by: Who accepted it.
         reason: Why.
     """
@@ -36,15 +36,15 @@ class Approval:
     reason: str
 
     def is_valid(self, today: date) -> bool:
-        """Whether it still counts."""
+        """Whether the approval is still valid."""
         return self.until is None or today <= self.until
 
 
 def loads(text: str, name: str = NAME) -> dict[str, Approval]:
-    """The approvals by fingerprint; of two for one finding, the later line.
+    """Read the approvals by fingerprint; if two are for one finding, the later line wins.
 
     Raises:
-        ApprovalError: if a line is none, or has no reason or name.
+        ApprovalError: if a line is invalid, or lacks a reason or name.
     """
     found: dict[str, Approval] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -71,10 +71,10 @@ def _approval(line: str, where: str) -> Approval:
 
 
 def add_approval(text: str, approval: Approval, comment: str) -> str:
-    """The file's text with one more approval, in place of an older one for the same finding.
+    """Add an approval to a file's text, in place of an older one for the same finding.
 
     Raises:
-        ApprovalError: if name or reason are empty or hold a line break.
+        ApprovalError: if name or reason are empty or contain a line break.
     """
     end = "-" if approval.until is None else approval.until.isoformat()
     by = approval.by.replace("|", "/")
@@ -87,7 +87,7 @@ def add_approval(text: str, approval: Approval, comment: str) -> str:
     for each in lines:
         if each.partition("|")[0].strip() == approval.fingerprint:
             if kept and kept[-1].startswith("# ") and kept[-1] != _HEADER:
-                kept.pop()  # what it said of the finding
+                kept.pop()  # the old comment on the finding
         else:
             kept.append(each)
     return "\n".join([*kept, f"# {comment}", line]) + "\n"

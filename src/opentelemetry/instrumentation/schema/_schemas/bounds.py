@@ -1,4 +1,7 @@
-"""How two sets of bounds lie to each other: narrowed, widened, neither (changed), or equal (None)."""
+"""Compares two sets of bounds: narrowed, widened, changed (neither of the two), or None (equal).
+
+Each function compares one kind of restriction of an old and a new type.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from .fields import TypeSpec
 
 Change = Literal["narrowed", "widened", "changed"]
 Bound = tuple[float | str, bool] | None
-"""A bound, and whether it is itself refused."""
+"""A bound, and whether the bound itself is refused."""
 
 
 def combine(changes: list[Change | None]) -> Change | None:
-    """The change of a whole whose parts changed like this."""
+    """Combine the changes of parts into the change of the whole."""
     found: set[Change] = {change for change in changes if change is not None}
     if len(found) > 1:
         return "changed"
@@ -23,19 +26,19 @@ def combine(changes: list[Change | None]) -> Change | None:
 
 
 def flag(old: bool, new: bool) -> Change | None:
-    """Of a restriction that is there or not."""
+    """Compare a restriction that is either there or not."""
     return None if old == new else "narrowed" if new else "widened"
 
 
 def one_of(old: object, new: object) -> Change | None:
-    """Of a restriction with a value that cannot be compared, such as a regular expression; None is no restriction."""
+    """Compare values that have no order, such as regular expressions; None is no restriction."""
     if old == new:
         return None
     return "narrowed" if old is None else "widened" if new is None else "changed"
 
 
 def formats(old: str | None, new: str | None, texts: bool = True) -> Change | None:
-    """Of formats: of texts one may be a part of another, as IPv4 is of IP, and one scheme of many of a URL."""
+    """Compare formats. A format of texts may include another one: IP includes IPv4, any URL an https URL."""
     if not texts:
         return None if old == new else "changed"
     if old is None or new is None or old == new:
@@ -43,21 +46,21 @@ def formats(old: str | None, new: str | None, texts: bool = True) -> Change | No
     (one, _, more), (other, _, less) = old.partition(";"), new.partition(";")
     (one, *olds), (other, *news) = one.split(":"), other.split(":")
     if one == other == "url":
-        # After the semicolon stands what is let through besides.
+        # After the semicolon: further URLs that are accepted.
         let = flag_set({*more.split(",")} - {""}, {*less.split(",")} - {""})
         return combine([let, *(_part(a, b) for a, b in zip_longest(olds, news))])
     return "widened" if old in _WITHIN.get(new, ()) else "narrowed" if new in _WITHIN.get(old, ()) else "changed"
 
 
 def _part(old: str | None, new: str | None) -> Change | None:
-    """Of a set of texts; none, or an empty one, is every text."""
+    """Compare sets of texts; None or an empty set is every text."""
     if not old or not new or old == new:
         return one_of(old or None, new or None)
     return flag_set({*old.split(",")}, {*new.split(",")})
 
 
 def flag_set(old: set[str], new: set[str]) -> Change | None:
-    """Of what is let through."""
+    """Compare sets of accepted values."""
     if old == new:
         return None
     return "widened" if old < new else "narrowed" if new < old else "changed"
@@ -72,18 +75,18 @@ _WITHIN: Final = {
 
 
 def numbers(old: TypeSpec, new: TypeSpec) -> Change | None:
-    """Of lower and upper bounds."""
+    """Compare lower and upper bounds."""
     return combine([_lower(_low(old), _low(new)), _upper(_high(old), _high(new))])
 
 
 def length(old: TypeSpec, new: TypeSpec) -> Change | None:
-    """Of the least and greatest length."""
+    """Compare the least and the greatest length."""
     lower = _limit(-(old.min_length or 0), -(new.min_length or 0))
     return combine([lower, _limit(old.max_length, new.max_length)])
 
 
 def digits(old: TypeSpec, new: TypeSpec) -> Change | None:
-    """Of a decimal's digits: all, those after the point, and by that those before it."""
+    """Compare the digits of decimals: all digits, those after the point, and those before it."""
     before = [
         None if each.max_digits is None or each.decimal_places is None else each.max_digits - each.decimal_places
         for each in (old, new)
@@ -98,7 +101,7 @@ def digits(old: TypeSpec, new: TypeSpec) -> Change | None:
 
 
 def multiple(old: float | None, new: float | None) -> Change | None:
-    """Of what numbers must be a multiple of."""
+    """Compare the numbers of which values must be a multiple."""
     if old is None or new is None or old == new:
         return one_of(old, new)
     if _divides(new, old):
@@ -112,7 +115,7 @@ def _divides(part: float, whole: float) -> bool:
 
 
 def _limit(old: int | None, new: int | None) -> Change | None:
-    """Of an upper limit."""
+    """Compare an upper limit."""
     if old == new:
         return None
     if new is None:
@@ -143,7 +146,7 @@ def _tighter(closed: float | str | None, opened: float | str | None, sign: int) 
 
 
 def _order(one: float | str, other: float | str) -> int | None:
-    """-1, 0 or 1; None where the two cannot be compared."""
+    """-1, 0 or 1; None if the two cannot be compared."""
     if isinstance(one, str) and isinstance(other, str):
         try:
             first, second = datetime.fromisoformat(one), datetime.fromisoformat(other)
@@ -169,7 +172,7 @@ def _upper(old: Bound, new: Bound) -> Change | None:
 
 
 def _bound(old: Bound, new: Bound, sign: int) -> Change | None:
-    """Of a lower bound (sign 1) or an upper one (-1)."""
+    """Compare a lower bound (sign 1) or an upper one (-1)."""
     if old == new:
         return None
     if old is None or new is None:

@@ -1,4 +1,4 @@
-"""Compares two versions of all schemas, for requests and for responses: which became which, and what changed."""
+"""Compares two versions of all schemas: pairs them, and finds what changed for requests and for responses."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def compare(old: Document, new: Document) -> Comparison:
 
 
 def _parted(document: Document) -> tuple[Document, Document]:
-    """The schemas of APIs, and the tables."""
+    """Split a document into the schemas of APIs and the tables."""
     tables = {ref: schema for ref, schema in document.items() if schema.library == "sqlalchemy"}
     return {ref: schema for ref, schema in document.items() if ref not in tables}, tables
 
 
 def _directions(*schemas: SchemaSpec) -> tuple[PayloadDirection, ...]:
-    """Where schemas are used; both where one does not say."""
+    """The directions in which schemas are used; both if one of them does not say."""
     if not all(each.directions for each in schemas):
         return DIRECTIONS
     return tuple(each for each in DIRECTIONS if any(each in schema.directions for schema in schemas))

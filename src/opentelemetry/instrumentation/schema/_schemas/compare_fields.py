@@ -1,4 +1,4 @@
-"""Compares the fields of two objects: which came, went or got another name, and what they hold."""
+"""Compares the fields of two objects: added, removed and renamed ones, and their types."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class FieldComparer:
         return field_verdict("field-removed", self._direction, decides.extra or "ignore", _presence(field_))
 
     def _taken(self, name: str, old: FieldSpec, new: FieldSpec) -> bool:
-        """Whether another field reads a key now, and refuses what clients send under it."""
+        """Whether another field now reads a key, and refuses the values that clients send under it."""
         if new.presence == "never":
             return False
         if name in new.inputs:
             return not self._fits(old.type, new.type)
-        # Under the key of a path, an object or a list was sent.
+        # `name` may be a path: then clients send an object or a list under its first key.
         above = any(name.startswith(f"{each}.") for each in new.inputs)
         return above and without_null(new.type).kind not in ("any", "object", "map", "list", "union")
 
@@ -92,7 +92,7 @@ class FieldComparer:
         return found + self._types(one.type, other.type, path)
 
     def _renamed(self, one: FieldSpec, other: FieldSpec, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        """A field whose name on the wire changed: one finding for what went and what came."""
+        """Report a field whose name on the wire changed as one finding, not as one removed and one added."""
         if self._direction == "request":
             gone = [name for name in one.inputs if name not in other.inputs]
             if not gone:
@@ -130,17 +130,17 @@ class FieldComparer:
 
 
 def may_break(findings: list[Finding]) -> bool:
-    """Whether a finding breaks, or may."""
+    """Whether a finding breaks clients, or may."""
     return any(each.level in ("breaking", "unknown") for each in findings)
 
 
 def below(path: str, name: str) -> str:
-    """The path of what an object or a list holds."""
+    """The path of a field or item inside an object or list."""
     return f"{path}.{name}" if path else name
 
 
 def _presence(field_: FieldSpec) -> str:
-    """The column of the verdicts' table; what is only written counts by whether it always is."""
+    """The presence for the table of verdicts; for a field that is only written: `required` if it is always written."""
     if field_.presence == "never":
         return "required" if field_.written == "always" else "optional"
     return field_.presence

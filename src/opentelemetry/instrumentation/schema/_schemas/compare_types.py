@@ -1,7 +1,4 @@
-"""Compares two types, and what they hold: fields, members, bounds.
-
-What a change means is not decided here but looked up in `verdicts`.
-"""
+"""Compares two types with their fields, members and bounds. The table in `verdicts` says what each change means."""
 
 from __future__ import annotations
 
@@ -24,11 +21,12 @@ _INCLUDED: Final[dict[tuple[str, str], tuple[PayloadDirection, ...]]] = {
     ("uuid", "string"): DIRECTIONS,
     ("date", "datetime"): ("request",),  # written with a time, which a date refuses
 }
-"""Kinds whose every value another kind accepts, by direction. Not (integer, decimal): true is an integer."""
+"""Pairs of kinds: the second accepts every value of the first, in these directions. (integer, decimal) is none, since
+true is an integer."""
 _NO_TEXTS: Final = {"boolean", "date", "time", "datetime", "duration"}
-"""Kinds that a format is a way of writing for, not a restriction of."""
+"""Kinds whose format is a way of writing values, not a restriction."""
 _CONVERTED: Final = {"integer", "number", "boolean", *_NO_TEXTS}
-"""Kinds that a JSON value of another type may be converted to."""
+"""Kinds to which a JSON value of another type may be converted."""
 _ARRAYS: Final = {"list", "set", "tuple"}
 
 
@@ -37,8 +35,8 @@ class TypeComparer:
 
     Args:
         old: All schemas of the old version, by reference.
-        new: Those of the new one.
-        pairs: Which new schema an old one has become.
+        new: All schemas of the new version, by reference.
+        pairs: Reference of an old schema → reference of the new one.
         direction: `request` or `response`.
         schema: The reference that findings name.
     """
@@ -58,7 +56,7 @@ class TypeComparer:
         self._fields = FieldComparer(direction, self._finding, self.compare)
 
     def finding(self, rule: str, change: str, path: str, old: str, new: str) -> Finding:
-        """What the table of verdicts says of a change."""
+        """Make a finding with the verdict on a change."""
         return self._finding(rule, path, old, new, verdict(rule, change, self.direction))
 
     def _finding(self, rule: str, path: str, old: str, new: str, found: ChangeVerdict) -> Finding:
@@ -76,7 +74,7 @@ class TypeComparer:
     # -- types
 
     def compare(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        """What changed between two types."""
+        """Find the changes between two types."""
         key = old.ref, new.ref
         paired = self._paired(old, new)
         named = old.kind == new.kind == "object" and None not in key
@@ -171,7 +169,7 @@ class TypeComparer:
             ("unique", bounds.flag(old.unique, new.unique), describe.unique_text(old), describe.unique_text(new)),
         ]
         findings = [self.finding(rule, change, path, *texts) for rule, change, *texts in found if change is not None]
-        if self.direction == "request":  # these two are about inputs alone
+        if self.direction == "request":  # these two concern inputs only
             strict = bounds.flag(old.strict, new.strict) if old.kind in _CONVERTED else None
             if strict is not None:
                 findings.append(
@@ -189,7 +187,7 @@ class TypeComparer:
         return findings
 
     def _inner(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        """Items, keys and values."""
+        """Compare items, keys and values."""
         found: list[Finding] = []
         anything = TypeSpec(kind="any")
         rests = _rest(old), _rest(new)
@@ -216,7 +214,7 @@ class TypeComparer:
         return found
 
     def _converted(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
-        """What becomes of a value before it is looked up in an enum: `"1"` is 1 for some."""
+        """Compare the conversion of a value before the look-up in an enum: some enums accept `"1"` for 1."""
         if old.items is not None and new.items is not None:
             return self.compare(old.items, new.items, path)
         converts = [each.items is not None and not each.items.strict for each in (old, new)]
@@ -251,7 +249,7 @@ class TypeComparer:
         pairs, removed, added = pair_members(olds, news, self.old, self.new, self.pairs)
         for one, other in pairs:
             inner = self.compare(one, other, path)
-            # A member that changed does no harm where another one takes its place.
+            # A changed member does no harm if another member accepts the same values.
             if may_break(inner) and self._replaced(one, other, olds, news, path):
                 inner = [each for each in inner if each.level not in ("breaking", "unknown")]
             found += inner
@@ -266,7 +264,7 @@ class TypeComparer:
         return found
 
     def _both_members(self, old: TypeSpec, new: TypeSpec) -> Iterator[tuple[TypeSpec, ...]]:
-        """The members of two unions; of a named schema what it holds, where the other union has no version of it."""
+        """The members of two unions; a named schema becomes its members if the other union has no version of it."""
         sides = [each.members if each.kind == "union" else (each,) for each in (old, new)]
         pairs = {(each.ref, self.pairs[each.ref]) for each in sides[0] if each.ref in self.pairs and each.ref}
         kept = {(one, other) for one, other in pairs if any(each.ref == other for each in sides[1])}
@@ -276,7 +274,7 @@ class TypeComparer:
             yield plain.members if plain.kind == "union" else (without_null(plain),)
 
     def _tagged(self, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], old: str | None, new: str | None) -> bool:
-        """Whether every member that is sent holds the field by which the reader chooses."""
+        """Whether every member that is sent has the field by which the reader selects a member."""
         members, name, document = (olds, new, self.old) if self.direction == "request" else (news, old, self.new)
         for member in members:
             resolved = self._resolved(member, document)
@@ -300,7 +298,7 @@ class TypeComparer:
 
     def _objects(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         if self._paired(old, new):
-            return self._code(old, new, path)  # what changed inside is said of the schema itself
+            return self._code(old, new, path)  # the schema itself reports what changed inside
         key = old.ref, new.ref
         if old.ref is not None and key in self.active:
             return []
@@ -322,7 +320,7 @@ class TypeComparer:
         return old.ref is not None and old.ref in self.pairs and self.pairs[old.ref] == new.ref
 
     def _seen_through(self, type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> TypeSpec:
-        """A named schema of anything but an object as what it holds."""
+        """Replace a named schema that is not an object by its type."""
         seen: set[str] = set()
         while type_.kind == "object" and type_.ref is not None:
             if type_.ref in seen:  # a reference to itself alone
@@ -347,13 +345,13 @@ class TypeComparer:
 
 
 def _as(type_: TypeSpec, kind: TypeKind) -> TypeSpec:
-    """A type with the kind that it is compared as: integers are finite, and so are the decimals they are read as."""
+    """A type with the kind by which we compare it; an integer stays finite also when compared as a decimal."""
     finite = type_.finite or type_.kind == "integer"
     return replace(type_, kind=kind, finite=finite)
 
 
 def _rest(type_: TypeSpec) -> TypeSpec:
-    """What an array may hold after its prefix, or a map."""
+    """The type of the values of a map, or of the items of an array after its prefix."""
     closed = type_.kind != "map" and type_.items is None and type_.max_length is not None
     if closed and (type_.max_length or 0) <= len(type_.prefix):
         return TypeSpec(kind="never")

@@ -9,12 +9,12 @@ from .fields import TypeSpec
 
 
 def contains(values: tuple[object, ...], value: object) -> bool:
-    """Whether a value is one of some; true is not 1."""
+    """Whether a value is among some values; true is not 1."""
     return any(type(each) is type(value) and each == value for each in values)
 
 
 def enum_change(old: TypeSpec, new: TypeSpec) -> Change:
-    """From values to a type that holds them all, or from a type to some of its values."""
+    """Compare an enum with a type: `widened` if the new type accepts all values of the enum, `narrowed` in reverse."""
     enum, type_ = (old, new) if old.kind == "enum" else (new, old)
     kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}.get(type_.kind, ())
     bounded = replace(type_, strict=False, strip=False, open=False) != TypeSpec(kind=type_.kind)
@@ -25,7 +25,7 @@ def enum_change(old: TypeSpec, new: TypeSpec) -> Change:
 
 
 def _fit(enum: TypeSpec, type_: TypeSpec) -> bool:
-    """Whether every value keeps the bounds, as far as that can be told."""
+    """Whether every value is within the bounds; False if we cannot tell."""
     if replace(type_, min_length=None, max_length=None, strict=False, strip=False) != TypeSpec(kind=type_.kind):
         return False
     longest = max((len(str(each)) for each in enum.values), default=0)

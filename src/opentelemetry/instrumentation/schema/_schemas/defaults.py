@@ -1,4 +1,4 @@
-"""Which defaults a lock and a fingerprint hold: none that each process computes anew, and no secret."""
+"""Decides which defaults a lock and a fingerprint contain: no computed ones, and no secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 from typing import Any, Final
 
 FACTORY: Final = "factory"
-"""Stands for a default whose value is not held."""
+"""Replaces a default whose value we leave out."""
 
 _SECRET: Final = re.compile(
     r"pass(word|wd|phrase)|secret|token|credential|(api|private|access|encryption)_?key|dsn", re.I
@@ -17,12 +17,12 @@ _RANDOM: Final = re.compile(
     r"[0-9a-f]{32,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9_+/=-]{22,}"
 )
-"""What `token_hex()`, `uuid4()` and `token_urlsafe()` give."""
+"""Texts as `token_hex()`, `uuid4()` and `token_urlsafe()` return them."""
 _EXTREMES: Final = (datetime.datetime.max, datetime.time.max)
 
 
 def redact_default(name: str, text: str | None) -> str | None:
-    """A field's default as JSON text, or `factory` in place of a secret.
+    """Return a field's default as JSON text, or `factory` in place of a secret.
 
     Args:
         name: The field's name.

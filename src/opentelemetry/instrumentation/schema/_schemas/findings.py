@@ -1,4 +1,4 @@
-"""What a comparison found: changes, and what they mean for clients."""
+"""The result of a comparison: changes, and what they mean for clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .fields import digest, dumps
 from .verdicts import Level, PayloadDirection, worst
 
 _LISTED: Final = {"enum": "value", "union": "member"}
-"""Rules that say what came or went."""
+"""Rules whose text lists added or removed values."""
 _TEXTS: Final = {
     "field-added": "field added: {new}",
     "field-removed": "field removed: {old}",
@@ -43,12 +43,12 @@ class Finding:
     Attributes:
         rule: What kind of change, a name from `verdicts`.
         schema: Reference of the schema or table that changed, by its new name where it has one.
-        direction: Request or response; of a table what code of the old version writes or reads.
-        path: Of the field, with `*` for items; empty for the schema as a whole.
-        old: What was, in a few words.
-        new: What is.
-        level: What it means for clients.
-        why: Likewise, in a sentence.
+        direction: Request or response; for a table: writes or reads of code of the old version.
+        path: Path of the field, with `*` for items; empty for the whole schema.
+        old: The old state, in a few words.
+        new: The new state, in a few words.
+        level: What the change means for clients.
+        why: The same as a sentence.
     """
 
     rule: str
@@ -62,19 +62,19 @@ class Finding:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same change in every commit, whatever its wording, line or order."""
+        """Identifies the change: the same in every commit, whatever the wording, line or order."""
         return digest(dumps([self.rule, self.schema, self.direction, self.path, self.old, self.new]))
 
     @property
     def cause(self) -> str:
-        """Likewise, without the schema where code changed: a validator that many schemas inherit changed once."""
+        """The fingerprint; for a change of code without the schema, since many schemas may inherit one validator."""
         if self.rule not in ("code", "serializer"):
             return self.fingerprint
         return digest(dumps([self.rule, self.direction, self.path, self.old, self.new]))
 
     @property
     def what(self) -> str:
-        """The change in words."""
+        """The change as a sentence."""
         if self.rule in _LISTED:
             several = "s" if '" | "' in (self.old or self.new) else ""
             return f"{_LISTED[self.rule]}{several} {f'removed: {self.old}' if self.old else f'added: {self.new}'}"
@@ -89,7 +89,7 @@ class Comparison:
     Attributes:
         findings: In the order of the schemas' references.
         schemas: Every schema that was compared, by its new reference where it has one, → in which directions.
-        below: Reference → references of the schemas that it holds, itself included.
+        below: Reference → references of all schemas below it, itself included.
     """
 
     findings: list[Finding]
@@ -97,12 +97,12 @@ class Comparison:
     below: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
     def level(self, ref: str, direction: PayloadDirection, ignored: Iterable[str] = ()) -> Level:
-        """The verdict on a schema in one direction, with the schemas that it holds.
+        """The verdict on a schema in one direction, together with the schemas below it.
 
         Args:
             ref: The schema.
             direction: Request or response.
-            ignored: Fingerprints of findings that do not count.
+            ignored: Fingerprints of findings to ignore.
         """
         skipped = set(ignored)
         return worst(

@@ -1,6 +1,6 @@
-"""Where a project keeps its migrations, and which version table they belong to: read from its settings' text.
+"""Finds the migrations of a project and their version table, from the text of its settings.
 
-Nothing is imported or executed, so what `env.py` computes is not known here.
+Nothing is imported or executed, so we do not know values that `env.py` computes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ DBMATE_DIRECTORY: Final = "db/migrations"
 
 
 class Migrations(NamedTuple):
-    """One line of migrations of a project.
+    """The migrations of a project that share one tool and one version table.
 
     Attributes:
-        tool: Whose.
-        directories: Where its files are.
-        table: Its version table.
+        tool: The tool.
+        directories: Directories of the files.
+        table: The version table.
     """
 
     tool: ToolName
@@ -36,7 +36,7 @@ class Migrations(NamedTuple):
     table: VersionTableName
 
     def read_graph(self) -> RevisionGraph:
-        """What its files say.
+        """Read the files.
 
         Raises:
             OSError: if they cannot be read.
@@ -46,11 +46,11 @@ class Migrations(NamedTuple):
 
 
 def find(root: Path, environment: Mapping[str, str] = os.environ) -> list[Migrations]:
-    """What alembic.ini, `[tool.alembic]` in pyproject.toml, and DBMate's variables or `.env` in a directory say.
+    """Find migrations by alembic.ini, `[tool.alembic]` in pyproject.toml, and DBMate's variables or `.env`.
 
     Args:
-        root: The directory that the tools are run in.
-        environment: Where DBMate's variables are looked up, before `.env`.
+        root: The directory in which the tools are run.
+        environment: Environment with DBMate's variables, which come before `.env`.
 
     Raises:
         OSError: if a file that is there cannot be read.
@@ -170,7 +170,7 @@ _LINE: Final = re.compile(r"""\s*(?:export\s+)?(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)
 
 
 def _dotenv(file: Path) -> dict[str, str]:
-    """DBMate's variables in `.env`, which it reads itself; the others, which may be secrets, are left."""
+    """Read DBMate's variables from `.env`, as DBMate does; we do not read others, which may be secrets."""
     if not file.is_file():
         return {}
     lines: Iterable[str] = file.read_text(encoding="utf-8", errors="replace").splitlines()

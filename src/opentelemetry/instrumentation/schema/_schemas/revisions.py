@@ -1,4 +1,4 @@
-"""Heads and ancestors of Alembic and DBMate migrations, read from their files' syntax trees without importing them."""
+"""The revision graph of Alembic and DBMate migrations, from the syntax trees of the files, without importing them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Revision(NamedTuple):
 
     Attributes:
         id: Its revision.
-        down: The revisions that it follows, none of the first.
-        file: Where it is.
-        depends_on: Revisions or branch labels of other branches that it needs, and that Alembic upgrades before it.
-        labels: Names of the branch that starts with it.
+        down: Its down revisions; empty for the first migration.
+        file: Its path.
+        depends_on: Revisions or branch labels of other branches, which Alembic upgrades first.
+        labels: Labels of the branch that starts with it.
     """
 
     id: str
@@ -35,7 +35,7 @@ _DBMATE: Final = re.compile(r"(\d+).*\.sql", re.DOTALL)
 
 
 def read_alembic(*directories: Path) -> list[Revision]:
-    """The revisions in `versions` directories, by file name; files that are none are passed over.
+    """Read the revisions in `versions` directories, by file name; skip other files.
 
     Raises:
         OSError: if one cannot be read.
@@ -46,7 +46,7 @@ def read_alembic(*directories: Path) -> list[Revision]:
 
 
 def parse_alembic(files: Iterable[tuple[Path, bytes]]) -> list[Revision]:
-    """Likewise from the files' contents, such as Git has them."""
+    """Read Alembic's revisions from the contents of files, such as Git's blobs."""
     found: list[Revision] = []
     for file, content in files:
         if file.name.startswith((".#", "__init__")):  # an editor's lock file is no migration
@@ -69,7 +69,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def read_literals(module: ast.Module) -> Iterator[tuple[str, object]]:
-    """Names that a module gives a literal value, in order."""
+    """Yield the literal assignments of a module: name and value, in order."""
     for node in module.body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
@@ -87,7 +87,7 @@ def read_literals(module: ast.Module) -> Iterator[tuple[str, object]]:
 
 
 def read_dbmate(*directories: Path) -> list[Revision]:
-    """DBMate's migrations, each following the one before.
+    """Read DBMate's migrations; each one follows the one before.
 
     Raises:
         OSError: if a directory cannot be read.
@@ -98,7 +98,7 @@ def read_dbmate(*directories: Path) -> list[Revision]:
 
 
 def parse_dbmate(files: Iterable[Path]) -> list[Revision]:
-    """Likewise from the files' names; DBMate orders them by name, whatever directory they are in."""
+    """Read DBMate's migrations from file names; DBMate orders them by name across directories."""
     found: list[Revision] = []
     for file in sorted(files, key=lambda each: each.name):
         match = _DBMATE.fullmatch(file.name)
@@ -116,11 +116,11 @@ def heads(revisions: Iterable[Revision]) -> tuple[str, ...]:
 
 
 class RevisionGraph:
-    """What the migration files of one tool say about revisions.
+    """The graph of the revisions in the migration files of one tool.
 
     Args:
-        tool: Whose files they are.
-        revisions: What `alembic` or `dbmate` read; two files of one revision are two of them.
+        tool: The tool.
+        revisions: The result of `read_alembic` or `read_dbmate`; two files of one revision are two items.
     """
 
     def __init__(self, tool: ToolName, revisions: Iterable[Revision]) -> None:
@@ -139,19 +139,19 @@ class RevisionGraph:
 
     @cached_property
     def duplicates(self) -> dict[str, tuple[Path, ...]]:
-        """Revisions that several files claim to be, with the files. Which of them a database ran, nobody knows."""
+        """Revision → its files, for revisions with several files: nobody knows which of them a database ran."""
         several = (each for each, number in Counter(each.id for each in self.revisions).items() if number > 1)
         return {each: tuple(one.file for one in self.revisions if one.id == each) for each in several}
 
     def parents(self, revision: str) -> tuple[str, ...]:
-        """The revisions that one needs directly: those it follows and those it depends on."""
+        """The revisions that must run directly before one: its down revisions and its dependencies."""
         known = self.by_id.get(revision)
         if known is None:
             return ()
         return (*known.down, *(self._resolve(each) for each in known.depends_on))
 
     def _resolve(self, name: str) -> str:
-        """The revision that a name stands for: itself, the branch of that label, or the one that starts so."""
+        """Resolve a name to a revision: by id, by branch label, or by a unique prefix of an id."""
         if name in self.by_id:
             return name
         if name in self._labelled:
@@ -160,7 +160,7 @@ class RevisionGraph:
         return starting[0] if len(starting) == 1 else name
 
     def ancestors(self, revisions: Iterable[str]) -> frozenset[str]:
-        """Revisions and all that they need, as far as there are files; also where files go round in a circle."""
+        """Revisions and all that must run before them, as far as there are files; files may form a cycle."""
         found: set[str] = set()
         open_ = list(revisions)
         while open_:
@@ -171,17 +171,17 @@ class RevisionGraph:
         return frozenset(found)
 
     def applied(self, found: Iterable[str]) -> frozenset[str]:
-        """The files' revisions that a database has run.
+        """The revisions of the files that a database has run.
 
         Args:
-            found: What its version table holds: Alembic's heads, or all of DBMate's versions.
+            found: Revisions in its version table: Alembic's heads, or all of DBMate's versions.
         """
         return frozenset(found) & self.by_id.keys() if self.tool == "dbmate" else self.ancestors(found)
 
     def pending(self, found: Collection[str]) -> tuple[Revision, ...]:
-        """The revisions that a database has not run, each after all that it needs.
+        """The revisions that a database has not run, in an order in which they can run.
 
-        None where it holds a revision of Alembic's that no file does: what that one followed is not known.
+        Empty if no file has an Alembic revision of the database: then we do not know what that revision follows.
         """
         if self.tool == "alembic" and self.missing(found):
             return ()
@@ -202,14 +202,14 @@ class RevisionGraph:
         return tuple(ordered)
 
     def missing(self, found: Iterable[str]) -> tuple[str, ...]:
-        """Revisions that a database holds and no file does."""
+        """Revisions of a database that no file has."""
         return tuple(sorted(set(found) - self.by_id.keys()))
 
     @cached_property
     def forks(self) -> bool:
-        """Whether two heads grew from one revision without labels of their own, so that `upgrade head` is ambiguous.
+        """Whether two heads descend from one revision without branch labels, so that `upgrade head` is ambiguous.
 
-        Branches that start apart, or that have labels, are several lines on purpose.
+        Branches without a common revision, or with labels, are separate on purpose.
         """
         if self.tool == "dbmate" or len(self.heads) < 2:
             return False
@@ -223,7 +223,7 @@ class RevisionGraph:
         return False
 
     def _line(self, head: str) -> frozenset[str]:
-        """A head and what it follows, without what it depends on."""
+        """A head and all revisions that it follows, without dependencies."""
         found: set[str] = set()
         open_ = [head]
         while open_:

@@ -1,4 +1,4 @@
-"""Python source read as syntax, never imported: where a class and its fields stand, and digests of their trees."""
+"""Reads Python source as syntax, without importing it: lines of classes and fields, and digests of syntax trees."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _DefinitionNode = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Definition(NamedTuple):
-    """Where something stands.
+    """The definition of a class or variable in a source file.
 
     Attributes:
-        line: The first line of its definition.
-        lines: Name → line of what is assigned in a class's body.
-        tree: Digest of the syntax tree, without comments, docstrings and layout.
+        line: Its first line.
+        lines: Name → line of each assignment in a class's body.
+        tree: Digest of its syntax tree, without comments, docstrings and layout.
     """
 
     line: int
@@ -28,7 +28,7 @@ class Definition(NamedTuple):
 
 
 def read_definitions(file: Path) -> dict[str, Definition]:
-    """Every class and module-level assignment of a file, by qualified name.
+    """Read every class and module-level assignment of a file, by qualified name.
 
     Raises:
         OSError: if the file cannot be read.
@@ -44,7 +44,7 @@ def _places(file: Path, _changed: int, _size: int) -> dict[str, Definition]:
 
 
 def parse_definitions(text: str | bytes, name: str = "<text>") -> dict[str, Definition]:
-    """The same of a text.
+    """Read every class and module-level assignment of a text, by qualified name.
 
     Raises:
         SyntaxError: if it is no Python.
@@ -100,8 +100,8 @@ def _dedented(text: str) -> str:
 def tree_digest(node: ast.AST) -> str:
     """Digest of a syntax tree.
 
-    Attributes that are empty are left out: later Pythons add such ones. Positions, docstrings and the kind of a string
-    (`u""`) do not count.
+    We leave out empty attributes, since later versions of Python add such attributes. Positions, docstrings and the
+    kind of a string (`u""`) do not count.
     """
     return digest(_text(node))
 

@@ -1,4 +1,4 @@
-"""Whether a lock still fits the source, told from the source's text: nothing is imported."""
+"""Checks whether a lock still fits the source, from the text of the source: nothing is imported."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .source import Definition, parse_definitions
 
 
 class StaleEntry(NamedTuple):
-    """A schema or table that is not in the source as the lock has it.
+    """A schema or table whose source differs from the lock.
 
     Attributes:
         ref: Its reference.
-        file: Where the lock says that it is.
-        why: What is so.
+        file: Its file according to the lock.
+        why: The difference.
     """
 
     ref: str
@@ -24,11 +24,11 @@ class StaleEntry(NamedTuple):
 
 
 def find_stale(lock: Lock, read: Callable[[str], bytes | None]) -> list[StaleEntry]:
-    """What a lock and the source disagree on. A class that the lock does not know cannot be seen here.
+    """Find differences between a lock and the source; classes that the lock does not know are not found.
 
     Args:
         lock: The lock.
-        read: Gives a file's content by its path relative to the lock; None if there is none.
+        read: Returns a file's content by its path relative to the lock; None if there is no such file.
     """
     files: dict[str, dict[str, Definition] | str] = {}
     found: list[StaleEntry] = []

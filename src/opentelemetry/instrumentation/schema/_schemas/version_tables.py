@@ -1,6 +1,6 @@
-"""The tables in which Alembic and DBMate keep what a database ran: which are theirs, how to read them, what it means.
+"""The version tables of Alembic and DBMate: SQL to find and read them, and the meaning of their content.
 
-Text and interpretation alone: whoever has a connection executes it. The dialects are SQLAlchemy's names.
+This module opens no connection: callers execute the SQL. Dialects have SQLAlchemy's names.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from .revisions import RevisionGraph, ToolName
 RevisionState = Literal["current", "behind", "ahead", "diverged", "unknown"]
 
 DIALECTS: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
-"""Those whose version tables can be read."""
+"""Dialects whose version tables we can read."""
 
 NAMES: Final[dict[ToolName, str]] = {"alembic": "alembic_version", "dbmate": "schema_migrations"}
-"""The tables' usual names."""
+"""The default names of the tables."""
 
 COLUMNS: Final[dict[ToolName, str]] = {"alembic": "version_num", "dbmate": "version"}
-"""The one column that such a table has."""
+"""The one column of such a table."""
 
 RAILS: Final = "ar_internal_metadata"
-"""Rails keeps it beside its own `schema_migrations`, whose column is as DBMate's."""
+"""Rails has this table beside its own `schema_migrations`, whose column looks like DBMate's."""
 
 MAX_ROWS: Final = 5_000
-"""Rows that are read of a version table: DBMate's has one a migration. One that has more is none."""
+"""Rows that we read: DBMate's table has one row per migration. A table with more rows is not a version table."""
 
 BASE: Final = "base"
-"""The revision of a database that ran no migration, as Alembic says."""
+"""Alembic's word for the revision of a database without migrations."""
 
 _MAX_HEADS = 5
 _TEXT = re.compile(r"(character varying|varchar|nvarchar|character|char|text|citext|longtext|mediumtext)\b", re.I)
 
 
 class VersionTableName(NamedTuple):
-    """A version table to look for.
+    """The name of a version table to look for.
 
     Attributes:
-        tool: Whose.
+        tool: The tool that owns the table.
         name: The table's name.
-        schema: Where it is; None in the connection's default schema.
+        schema: Its database schema; None is the connection's default schema.
     """
 
     tool: ToolName
@@ -53,14 +53,14 @@ USUAL: Final = tuple(VersionTableName(tool, name) for tool, name in NAMES.items(
 
 
 class ExistingTable(NamedTuple):
-    """A version table that is there.
+    """A table that exists under the name of a version table.
 
     Attributes:
-        wanted: What was looked for.
-        schema: The schema that it is in.
+        wanted: The name that we looked for.
+        schema: Its database schema.
         namespace: `db.namespace`: the database, and `|schema` outside the default one.
         readable: Whether this user may read it.
-        problem: Why it is not the tool's, empty if it is.
+        problem: Why it is not the tool's table; empty if it is.
     """
 
     wanted: VersionTableName
@@ -71,13 +71,13 @@ class ExistingTable(NamedTuple):
 
 
 def parse_table_name(tool: ToolName, name: str) -> VersionTableName:
-    """A table from a setting such as DBMate's `--migrations-table`, which may name its schema: `app.versions`."""
+    """Parse a setting such as DBMate's `--migrations-table`, which may include a database schema: `app.versions`."""
     schema, _, table = name.rpartition(".")
     return VersionTableName(tool, table, schema or None)
 
 
 def quote(name: str, dialect: str) -> str:
-    """An identifier as SQL."""
+    """Quote an identifier for SQL."""
     mark = "`" if dialect in ("mysql", "mariadb") else '"'
     return f"{mark}{name.replace(mark, mark * 2)}{mark}"
 
@@ -89,7 +89,7 @@ def _literal(text: str, dialect: str) -> str:
 
 
 def catalog_sql(tables: Iterable[VersionTableName], dialect: str) -> str:
-    """A SELECT that says what there is of tables: one row a column, and one at least. It waits for no lock of a table.
+    """A SELECT on the catalog: one row per column of the tables, at least one row. It waits for no lock of a table.
 
     `recognize` reads its rows: database, default schema, schema, table, column, type, in the default schema, readable.
     """
@@ -101,7 +101,7 @@ def catalog_sql(tables: Iterable[VersionTableName], dialect: str) -> str:
         return _SQLITE.format(names=names)
     if dialect == "postgresql":
         return _POSTGRESQL.format(names=names, elsewhere="".join(f" OR n.nspname = {each}" for each in schemas))
-    # One SELECT a table: by these two constants the server opens that table alone, by lists it opens all.
+    # One SELECT per table: with these two constants the server opens only that table, with lists it opens all tables.
     places = [(schema, _literal(name, dialect)) for schema in ("DATABASE()", *schemas) for name in every]
     return _MYSQL.format(tables=" UNION ALL ".join(_MYSQL_TABLE.format(schema=at, name=name) for at, name in places))
 
@@ -129,11 +129,11 @@ _MYSQL_TABLE: Final = (
 
 
 def recognize(tables: Iterable[VersionTableName], rows: Iterable[Sequence[Any]]) -> list[ExistingTable]:
-    """The tables that are there, of those looked for, also a namesake of another tool, with what gives it away.
+    """Find the tables that exist among the wanted ones; a table of another tool is included, with the problem.
 
     Args:
-        tables: What was looked for.
-        rows: Of `catalog_sql`.
+        tables: The wanted tables.
+        rows: Rows of `catalog_sql`.
     """
     columns: dict[tuple[str, str], dict[str, str]] = {}
     default: dict[tuple[str, str], bool] = {}
@@ -159,7 +159,7 @@ def recognize(tables: Iterable[VersionTableName], rows: Iterable[Sequence[Any]])
 
 
 def _problem(tool: ToolName, kinds: dict[str, str], rails: bool) -> str:
-    """What tells a table from the tool's own; empty if nothing does."""
+    """Why a table is not the tool's own; empty if it is."""
     column = COLUMNS[tool]
     if "dirty" in kinds:
         return "it is golang-migrate's: it has a column dirty"
@@ -179,7 +179,7 @@ def _problem(tool: ToolName, kinds: dict[str, str], rails: bool) -> str:
 
 
 def namespace(database: str, schema: str, default: str) -> str:
-    """`db.namespace`: the database's name, and its schema where that is not the default one.
+    """`db.namespace`: the database's name, and its schema if that is not the default one.
 
     https://opentelemetry.io/docs/specs/semconv/database/
     """
@@ -187,7 +187,7 @@ def namespace(database: str, schema: str, default: str) -> str:
 
 
 def read_sql(table: ExistingTable, dialect: str) -> str:
-    """A SELECT of the versions that a table holds."""
+    """A SELECT of the versions in a table."""
     column = quote(COLUMNS[table.wanted.tool], dialect)
     name = quote(table.wanted.name, dialect)
     if dialect != "sqlite":
@@ -196,7 +196,7 @@ def read_sql(table: ExistingTable, dialect: str) -> str:
 
 
 def format_revision(tool: ToolName, found: Iterable[str]) -> str:
-    """`schema.db.revision`: Alembic's heads, DBMate's last version, or `base`."""
+    """Format `schema.db.revision`: Alembic's heads, DBMate's last version, or `base`."""
     ordered = sorted(found)
     if tool == "dbmate":
         ordered = ordered[-1:]
@@ -205,17 +205,17 @@ def format_revision(tool: ToolName, found: Iterable[str]) -> str:
 
 
 def compare_with_files(graph: RevisionGraph | None, found: Iterable[str]) -> RevisionState:
-    """How a database stands to the migration files of who asks.
+    """Compare the revisions of a database with migration files.
 
     - `unknown`: there are no files to compare with.
-    - `diverged`: the files or the database have several heads where one should be, or two files are one revision.
-    - `ahead`: the database ran a revision that the files do not hold.
-    - `behind`: it has yet to run some of them.
-    - `current`: it ran all.
+    - `diverged`: files or database have several heads instead of one, or two files have one revision.
+    - `ahead`: the database ran a revision that no file has.
+    - `behind`: the database has not run all revisions of the files.
+    - `current`: the database ran all of them.
 
     Args:
         graph: The revisions of the files.
-        found: What the version table holds: Alembic's heads, or all of DBMate's versions.
+        found: Revisions in the version table: Alembic's heads, or all of DBMate's versions.
     """
     found = set(found)
     if graph is None or not graph.revisions:
@@ -224,7 +224,7 @@ def compare_with_files(graph: RevisionGraph | None, found: Iterable[str]) -> Rev
     missing = graph.missing(found)
     if missing:
         known = found - set(missing)
-        # A head that follows a known one takes its row. Both are there, so the unknown one grew beside it.
+        # A revision replaces the row of its down revision. Both rows exist, so the unknown one is on another branch.
         beside = graph.tool == "alembic" and bool(known) and len(_starts(graph)) < 2
         return "diverged" if beside else "ahead"
     if graph.forks or not applied.isdisjoint(graph.duplicates):

@@ -1,4 +1,4 @@
-"""Everything that the hooks find in what is about to be committed, or in a pull request."""
+"""Runs all checks of the hooks on a commit that is about to be made, or on a pull request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .staged_migrations import MigrationPaths, StagedMigrations, decode
 
 @dataclass(frozen=True, kw_only=True)
 class HookScope:
-    """What to look at. Paths are relative to the top of the work tree, with `/`.
+    """What to check. Paths are relative to the top of the work tree, with `/`.
 
     Attributes:
         root: The project's directory; empty if it is the top.
@@ -31,14 +31,14 @@ class HookScope:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came out.
+    """The result of all checks.
 
     Attributes:
-        findings: By file and line, without those that an exception allows.
-        allowed: Those that one allows.
-        migrations: How many there are.
-        concerned: Whether the change touches anything that is looked at.
-        merged: The commit that is taken for merged; None if none is known.
+        findings: Findings by file and line, without those that an exception allows.
+        allowed: Findings that an exception allows.
+        migrations: Number of migrations.
+        concerned: Whether the change touches anything that we check.
+        merged: The commit up to which the history counts as merged; None if unknown.
     """
 
     findings: list[HookFinding]
@@ -49,7 +49,7 @@ class CheckResult:
 
 
 def check(staged: Staged, scope: HookScope) -> CheckResult:
-    """Look at the index.
+    """Check the index.
 
     Raises:
         GitError: if Git fails.
@@ -62,10 +62,10 @@ def check(staged: Staged, scope: HookScope) -> CheckResult:
         each for each in staged.changes if any(migrations.paths.contains(each) for migrations in all_migrations)
     ]
     tables = models.find_unmigrated_tables(staged, scope.root, all_migrations)
-    # with nothing staged it is `pre-commit run --all-files`, or by hand; a merge may join what was fine on each side
+    # Nothing is staged for `pre-commit run --all-files`. A merge may join migrations that were fine on each side.
     everything = not staged.changes or len(staged.parents) > 1
     found: list[HookFinding] = []
-    # what else stands beside the migrations may be one of the project's own kind
+    # another file in the directories may be a migration of the project's own kind
     migrated = any(
         each.new and any(migrations.paths.is_below(path) for migrations in all_migrations)
         for path, each in staged.changes.items()
@@ -96,7 +96,7 @@ def _check_migrations(
     yield from order.check_order(migrations, everything)
     yield from order.check_edits(migrations, set(staged.changes))
     for name in migrations.files:
-        # a file that is no migration now may be one that cannot be read
+        # a file that does not look like a migration may be an unreadable one
         if name in migrations.changed or (name in staged.changes and name not in migrations.by_file):
             text = migrations.text(name)
             judge = content.check_alembic if migrations.tool == "alembic" else content.check_dbmate
@@ -161,7 +161,7 @@ def _text(staged: Staged, files: dict[str, str], path: str) -> str:
 
 
 def _text_before(staged: Staged, path: str, code: str) -> str:
-    """What a file said before the change that a code is about."""
+    """The text of a file before the change."""
     if code == "merged-edited" and staged.merged is not None:
         blobs = list(staged.committed(staged.merged, path).values())
     else:

@@ -1,4 +1,4 @@
-"""What the hooks find. `docs/git-hooks.md` says of each why, with a bad and a good example."""
+"""The codes of the hooks' findings. `docs/git-hooks.md` explains each one, with a bad and a good example."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODES: Final = {
 }
 
 COMPARING: Final = frozenset({"no-migration", "merged-edited"})
-"""Codes of a change and not of a state: an exception that was there before the change does not count for it."""
+"""Codes of a change, not of a state: for these, an exception from before the change does not count."""
 
 _ALLOW: Final = re.compile(r"(?:#|--)\s*otel-schema:\s*allow\b(?P<rest>[^\n]*)")
 
@@ -36,12 +36,12 @@ class HookFinding:
 
     Attributes:
         code: One of CODES.
-        file: Relative to the top of the work tree.
-        line: From 1.
-        what: What is so.
+        file: Path relative to the top of the work tree.
+        line: Line number, from 1.
+        what: What is wrong.
         fix: What to do.
-        blocks: Whether it stops the commit.
-        others: Further files in which an exception may stand.
+        blocks: Whether the finding stops the commit.
+        others: Further files that may contain an exception for it.
     """
 
     code: str
@@ -59,9 +59,9 @@ class Allowance:
 
     Attributes:
         code: The code that it allows.
-        line: Where it stands.
-        text: Of its line.
-        problem: Why it is none, and what to write; empty if it is one.
+        line: Line number.
+        text: Text of the line.
+        problem: Why the comment is invalid, and what to write; empty if it is valid.
     """
 
     code: str
@@ -71,7 +71,7 @@ class Allowance:
 
 
 def find_allowances(text: str) -> list[Allowance]:
-    """The comments `# otel-schema: allow CODE reason` of a file; `--` in SQL."""
+    """Find the comments `# otel-schema: allow CODE reason` in a file; in SQL they begin with `--`."""
     if "otel-schema" not in text:
         return []
     found: list[Allowance] = []

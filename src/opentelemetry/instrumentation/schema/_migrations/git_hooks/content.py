@@ -1,4 +1,4 @@
-"""What is wrong with one migration, read from its text."""
+"""Checks the text of one migration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VERSIONS: Final = "Leave this table to {tool}: it cannot undo what it did not w
 
 
 def check_alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[HookFinding]:
-    """The findings in a migration of Alembic."""
+    """Check a migration of Alembic."""
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -80,7 +80,7 @@ def _names(statement: str, table: str) -> bool:
 
 
 def check_dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator[HookFinding]:
-    """The findings in a migration of DBMate."""
+    """Check a migration of DBMate."""
     sections = list(_SECTION.finditer(text))
     ends = [*(each.start() for each in sections[1:]), len(text)]
     bodies = {each["name"]: (each, text[each.end() : end]) for each, end in zip(sections, ends, strict=False)}

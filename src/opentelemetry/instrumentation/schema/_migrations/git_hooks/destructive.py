@@ -1,4 +1,4 @@
-"""Steps of a migration that destroy data, read from its text."""
+"""Finds steps of a migration that destroy data, from its text."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DATES: Final = frozenset({"Date", "DATE", "Time", "TIME"})
 
 
 class DestructiveStep(NamedTuple):
-    """One step that destroys data.
+    """A step of a migration that destroys data.
 
     Attributes:
-        line: Where it stands.
-        what: What it does, in words.
+        line: Line number.
+        what: What the step does, in words.
     """
 
     line: int
@@ -36,7 +36,7 @@ class DestructiveStep(NamedTuple):
 
 
 def find_in_script(script: MigrationScript, function: str) -> Iterator[DestructiveStep]:
-    """What a function of a migration in Python destroys. Tables that it made itself do not count."""
+    """Find the destructive steps in a function of a migration in Python, except on tables that it creates itself."""
     made: set[str] = set()
     for each in script.operations(function):
         if each.alembic and each.name == "create_table":
@@ -61,11 +61,11 @@ def find_in_script(script: MigrationScript, function: str) -> Iterator[Destructi
 
 
 def find_in_sql(text: str, made: set[str] | None = None) -> Iterator[DestructiveStep]:
-    """What SQL text destroys; lines from 0. Tables that it made itself do not count.
+    """Find the destructive steps in SQL text, except on tables that it creates itself; lines count from 0.
 
     Args:
         text: The statements.
-        made: The tables that were made before, to which those made here are added.
+        made: Tables that the migration created before; we add those that this text creates.
     """
     made = set[str]() if made is None else made
     for statement in sql.statements(text):
@@ -85,7 +85,7 @@ def _dropped(each: Operation, table: str) -> str:
 
 
 def _deleted(each: Operation) -> str | None:
-    """Rows that an expression of SQLAlchemy deletes."""
+    """Describe the rows that an expression of SQLAlchemy deletes; None if it deletes none."""
     if each.name in ("execute", "scalar", "scalars") and each.call.args:
         for node in _calls(each.call.args[0]):
             called = node.func
@@ -132,7 +132,7 @@ def _type(node: ast.expr) -> _Type:
 
 
 def _narrower(old: ast.expr | None, new: ast.expr | None) -> str:
-    """How a type is narrower than the one before; empty if it is not, or if nobody can tell."""
+    """How the new type is narrower than the old one; empty if it is not, or if we cannot tell."""
     if old is None or new is None:
         return ""
     before, after = _type(old), _type(new)
@@ -153,12 +153,12 @@ def _loses(before: _Type, after: _Type) -> bool:
 
 
 def _limit(type_: _Type) -> float:
-    """The length of a text type; without one there is none that we know."""
+    """The length of a text type; infinity if none is given."""
     return next((each for each in type_.numbers if each is not None), float("inf"))
 
 
 def _digits(type_: _Type) -> tuple[float, float]:
-    """Digits before and after the point; without a precision there is no limit that we know."""
+    """Digits before and after the point; infinity without a precision."""
     precision, scale = (*type_.numbers, None, None)[:2]
     if precision is None or type_.name not in _EXACT:
         return float("inf"), float("inf")

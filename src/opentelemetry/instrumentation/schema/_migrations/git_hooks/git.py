@@ -1,4 +1,4 @@
-"""Git, as it stands: each question is one process, and nothing is checked out."""
+"""Runs Git: one process per question, and no checkout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class GitError(Exception):
-    """Git, the repository or a ref is not there; the text names it and the fix."""
+    """Git, the repository or a ref does not exist; the message names it and the fix."""
 
 
 class Git:
@@ -33,7 +33,7 @@ class Git:
         self.top = Path(os.fsdecode(top.removesuffix(b"\n"))).resolve()
 
     def path(self, name: str) -> Path:
-        """A path below Git's directory, wherever settings put it; `hooks` honours core.hooksPath."""
+        """A path below Git's directory, as settings define it; `hooks` honours core.hooksPath."""
         return (self.top / os.fsdecode(self.run_checked("rev-parse", "--git-path", name).removesuffix(b"\n"))).resolve()
 
     @property
@@ -47,7 +47,7 @@ class Git:
         return os.fsdecode(found).strip() if found else None
 
     def run_checked(self, *arguments: str, given: bytes | None = None) -> bytes:
-        """What Git prints.
+        """Run Git and return its output.
 
         Raises:
             GitError: if it fails.
@@ -58,11 +58,11 @@ class Git:
         return answer
 
     def run(self, *arguments: str, given: bytes | None = None) -> bytes | None:
-        """What Git prints; None if it fails.
+        """Run Git and return its output; None if it fails.
 
         Args:
-            arguments: Of Git.
-            given: What it reads.
+            arguments: Arguments of Git.
+            given: Its stdin.
 
         Raises:
             GitError: if there is no Git.
@@ -81,5 +81,5 @@ class Git:
 
 
 def split(text: bytes) -> Iterator[bytes]:
-    """What Git printed with `-z`."""
+    """Split the output of Git with `-z`."""
     return (each for each in text.split(b"\0") if each)

@@ -1,4 +1,4 @@
-"""Puts our Git hooks where Git runs hooks, beside what is there, and takes them away again."""
+"""Installs our Git hooks beside existing ones, and removes them again."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LEFTHOOK: Final = re.compile(r"\.?lefthook(-local)?\.(ya?ml|toml|jsonc?)")
 
 
 class HookError(Exception):
-    """A hook cannot be written or removed; the text names it and the fix."""
+    """A hook cannot be written or removed; the message names it and the fix."""
 
 
 @dataclass(frozen=True)
 class InstallResult:
-    """What was done.
+    """The result of an installation or removal.
 
     Attributes:
         lines: To be read.
@@ -107,7 +107,7 @@ def _commands(root: Path, lock: str, top: Path) -> dict[str, str]:
 
 
 class _Hooks:
-    """Where Git looks for hooks, and who else writes there.
+    """The directory of Git's hooks, and other tools that write there.
 
     Attributes:
         directory: Where a hook is written; for husky the directory that people edit.
@@ -133,7 +133,7 @@ class _Hooks:
 
 
 def _write_hook(hook: Path, command: str) -> str:
-    """Writes a hook that runs first the one that was there, then ours."""
+    """Write a hook that first runs the previous hook, then our command."""
     old = hook.with_name(f"{hook.name}.{_OLD}")
     chained = ""
     if hook.exists() or hook.is_symlink():
@@ -151,7 +151,7 @@ def _write_hook(hook: Path, command: str) -> str:
 
 
 def _script(name: str, command: str) -> str:
-    """A hook's text. The installed program is named by its path: programs with windows have no virtual environment."""
+    """The text of a hook. It names our program by its path: Git clients with windows have no virtual environment."""
     program = Path(os.path.abspath(sys.argv[0]))
     if program.stem != "otel-schema":
         program = Path(sys.executable).with_name("otel-schema")
@@ -182,7 +182,7 @@ def _make_executable(file: Path) -> None:
 
 
 def _add_block(hook: Path, command: str) -> str:
-    """Adds three lines at the start of a hook in the work tree: its own end may be an `exit`."""
+    """Add three lines at the start of a hook in the work tree; at its end they might follow an `exit`."""
     text = hook.read_bytes().decode("utf-8", "surrogateescape") if hook.exists() else "#!/bin/sh\n"
     block = f"{_BEGIN}\n{command} || exit $?\n{_END}\n"
     if _BEGIN in text:
@@ -226,7 +226,7 @@ def _lefthook(top: Path, commands: dict[str, str]) -> InstallResult:
 
 
 def _removed(hook: Path, name: str) -> Iterator[str]:
-    """Takes ours from one file."""
+    """Remove our lines from one file."""
     if not hook.is_file():
         return
     if _ours(hook):
@@ -252,7 +252,7 @@ def _removed(hook: Path, name: str) -> Iterator[str]:
 
 
 def _edited(lines: list[str], name: str) -> bool:
-    """Whether a hook is another one than we wrote, whatever the program's directory and the command were."""
+    """Whether somebody edited a hook that we wrote; the program's directory and the command may differ."""
     ours = _script(name, lines[-1]).splitlines()
     return [each for each in lines if not each.startswith("PATH=")] != [
         each for each in ours if not each.startswith("PATH=")

@@ -1,4 +1,4 @@
-"""What is wrong between the staged models and what follows from them: migrations and the lock."""
+"""Checks whether migrations and the lock follow the staged models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOCK_AGAIN: Final = "Write it again, and stage it: otel-schema lock"
 
 
 def find_unmigrated_tables(staged: Staged, root: str, all_migrations: list[StagedMigrations]) -> list[HookFinding]:
-    """The tables that this change declares otherwise than before. A class that only moved is none."""
+    """Find tables whose declaration this change edits; a class that only moved does not count."""
     now: dict[str, dict[str, tuple[str, DeclaredTable]]] = {}
     before: list[dict[str, set[str]]] = [{} for _ in staged.parents]
     gone: dict[str, tuple[str, int]] = {}
@@ -64,12 +64,12 @@ def _below(path: str, root: str) -> bool:
 def _tables(staged: Staged, blob: str | None) -> dict[str, DeclaredTable]:
     try:
         return find_tables(staged.read(blob)) if blob else {}
-    except SyntaxError:  # whoever runs it is told
+    except SyntaxError:  # Python itself reports that
         return {}
 
 
 def check_lock(staged: Staged, path: str, root: str, all_migrations: list[StagedMigrations]) -> Iterator[HookFinding]:
-    """Where the staged lock does not fit the staged source, as far as this change touches either."""
+    """Check whether the staged lock fits the staged source, as far as this change touches either."""
     blob = staged.files(path).get(path)
     if blob is None:
         return

@@ -1,4 +1,4 @@
-"""What is wrong between migrations: heads, revisions, parents, and what was merged."""
+"""Checks the order of migrations: heads, duplicate revisions, parents, and merged migrations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .staged_migrations import StagedMigrations
 
 
 def check_order(migrations: StagedMigrations, everything: bool) -> Iterator[HookFinding]:
-    """The findings between the migrations of a line.
+    """Check the order of the migrations of one tool.
 
     Args:
         migrations: The staged migrations of one tool.
-        everything: Whether to judge also what this change did not touch.
+        everything: Whether to check also migrations that this change does not touch.
     """
     changed = {migrations.by_file[name].id for name in migrations.changed}
     yield from _duplicates(migrations)
@@ -27,7 +27,7 @@ def check_order(migrations: StagedMigrations, everything: bool) -> Iterator[Hook
 
 
 def check_edits(migrations: StagedMigrations, gone: set[str]) -> Iterator[HookFinding]:
-    """Merged migrations that are edited or deleted.
+    """Find merged migrations that are edited or deleted.
 
     Args:
         migrations: The staged migrations of one tool.
@@ -61,7 +61,7 @@ def check_edits(migrations: StagedMigrations, gone: set[str]) -> Iterator[HookFi
 
 
 def _newest(migrations: StagedMigrations, several: tuple[Revision, ...] | list[Revision]) -> Revision:
-    """The one that this change brings, else the last by name."""
+    """The migration that this change adds or edits, else the last one by name."""
     return max(several, key=lambda each: (each.file.as_posix() in migrations.changed, each.file))
 
 

@@ -1,6 +1,6 @@
-"""SQL text as far as a hook needs it: statements without comments and literals, and what they destroy.
+"""Splits SQL text into statements without comments and literals, and finds what they destroy.
 
-A matcher and not a parser: a parser of every dialect takes longer to import than all that the hook does.
+We use regular expressions, since importing a parser for every dialect takes longer than the whole hook.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _CREATE_TABLE: Final = re.compile(
     rf"CREATE\s+(?:(?:GLOBAL|LOCAL|TEMP|TEMPORARY|UNLOGGED)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}", re.I
 )
 _RUNS_LATER: Final = re.compile(r"CREATE\b(?!.*\bTABLE\b)", re.I)
-"""Functions, triggers and rules hold statements that the migration itself does not run."""
+"""Functions, triggers and rules contain statements that the migration itself does not run."""
 
 
 class Statement(NamedTuple):
     """One statement.
 
     Attributes:
-        text: Without comments, and with `''` for each literal.
-        line: Of its first word, from 0.
+        text: Its text without comments, and with `''` for each literal.
+        line: Line of its first word, from 0.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Statement(NamedTuple):
 
 
 def statements(sql: str) -> Iterator[Statement]:
-    """The statements of a text."""
+    """Split a text into statements."""
     parts: list[str] = []
     position = start = 0
     for token in _TOKEN.finditer(sql):
@@ -91,13 +91,13 @@ def _inside(block: str) -> Iterator[Statement]:
 
 
 def created_table(statement: Statement) -> str | None:
-    """The table that a statement makes."""
+    """The table that a statement creates; None if it creates none."""
     match = _CREATE_TABLE.match(statement.text)
     return match["name"] if match else None
 
 
 def find_destroyed(statement: Statement) -> Iterator[tuple[str, str | None]]:
-    """What a statement destroys, in words, and the table where it is a whole one."""
+    """Find what a statement destroys: in words, and the table, which does not count if the migration created it."""
     text = statement.text
     if _RUNS_LATER.match(text):
         return
@@ -122,7 +122,7 @@ def find_destroyed(statement: Statement) -> Iterator[tuple[str, str | None]]:
 
 
 def _actions(text: str) -> Iterator[str]:
-    """What an ALTER TABLE does, split at the commas outside of brackets."""
+    """Split the actions of an ALTER TABLE at commas outside brackets."""
     depth = start = 0
     for position, char in enumerate(text):
         depth += (char == "(") - (char == ")")

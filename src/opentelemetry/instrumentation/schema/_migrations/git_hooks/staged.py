@@ -1,4 +1,4 @@
-"""What is about to be committed: Git's index, and the commits that it is compared with. Nothing is checked out."""
+"""Reads Git's index, and the commits to compare it with, without a checkout."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILES: Final = (b"100644", b"100755")
 
 
 class FileChange(NamedTuple):
-    """A file that differs from every commit that it is compared with.
+    """A file that differs from each commit that we compare with.
 
     Attributes:
-        old: Its blobs in those commits; None where it was not there.
+        old: Its blob in each of those commits; None if the commit lacks the file.
         new: Its blob in the index; None if it is deleted.
     """
 
@@ -27,7 +27,7 @@ class FileChange(NamedTuple):
 
 
 class Staged(Git):
-    """The index, compared with what was committed and with what is merged.
+    """The index, compared with its parent commits and with the merged commit.
 
     Args:
         directory: Anywhere in the work tree.
@@ -58,10 +58,10 @@ class Staged(Git):
         parents = [self.merged] if self.reviews else heads
         self.parents: list[str] = [each for each in parents if each] or [self._empty_tree()]
 
-    # -- what there is
+    # -- files
 
     def files(self, *directories: str) -> dict[str, str]:
-        """Path → blob of the files that the index holds below directories."""
+        """Path → blob of the files in the index below some directories."""
         found: dict[str, str] = {}
         for entry in split(self.run_checked("ls-files", "-s", "-z", "--", *directories)):
             mode, blob, rest = entry.split(b" ", 2)
@@ -70,7 +70,7 @@ class Staged(Git):
         return found
 
     def committed(self, commit: str, *directories: str) -> dict[str, str]:
-        """The same of a commit."""
+        """Path → blob of the files in a commit below some directories."""
         found: dict[str, str] = {}
         for entry in split(self.run_checked("ls-tree", "-r", "-z", "--full-tree", commit, "--", *directories)):
             facts, _, path = entry.partition(b"\t")
@@ -81,7 +81,7 @@ class Staged(Git):
 
     @cached_property
     def changes(self) -> dict[str, FileChange]:
-        """Path → what changed. Of a merge, what is on neither side as it is now."""
+        """Path → change. For a merge: files that differ from both sides."""
         sides = [self._changes(each) for each in self.parents]
         both = set(sides[0]).intersection(*sides[1:])
         return {path: FileChange(tuple(side[path][0] for side in sides), sides[0][path][1]) for path in sorted(both)}
@@ -100,7 +100,7 @@ class Staged(Git):
         return found
 
     def not_staged(self, *directories: str) -> dict[str, bool]:
-        """Files of the work tree below directories that the index has not so → whether it has none at all."""
+        """Files of the work tree that differ from the index → whether the index lacks the file."""
         new = split(self.run_checked("ls-files", "--others", "--exclude-standard", "-z", "--", *directories))
         changed = split(
             self.run_checked("diff", "--no-ext-diff", "--diff-filter=AM", "--name-only", "-z", "--", *directories)
@@ -135,7 +135,7 @@ class Staged(Git):
     # -- Git
 
     def _usual(self) -> str | None:
-        """The trunk by its usual names; not the branch that is committed to."""
+        """Find the trunk by its usual names; the current branch does not count."""
         here = self.run("symbolic-ref", "--quiet", "HEAD") or b""
         listed = self.run(
             "for-each-ref", "--format=%(refname:short) %(objectname)",
@@ -153,7 +153,7 @@ class Staged(Git):
         return commit
 
     def _merging(self) -> list[str]:
-        """The other sides of a merge. Before its automatic commit they are in the environment alone."""
+        """The other parents of a merge. Before Git commits a merge by itself, only the environment names them."""
         file = self.path("MERGE_HEAD")
         if file.is_file():
             return file.read_text().split()

@@ -1,4 +1,4 @@
-"""One line of migrations as the index has it, and as it was merged."""
+"""The migrations of one tool, in the index and in the merged commit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BODY: Final = re.compile(rb"^(?:async )?(?:def|class) ", re.MULTILINE)
 
 
 class MigrationPaths(NamedTuple):
-    """Where a line of migrations is.
+    """Where the migrations of one tool are.
 
     Attributes:
-        tool: Whose migrations they are.
-        directories: Relative to the top of the work tree, with `/`.
-        table: The name of the table in which the tool keeps what was run.
+        tool: The tool.
+        directories: Directories relative to the top of the work tree, with `/`.
+        table: Name of the version table.
     """
 
     tool: ToolName
@@ -31,7 +31,7 @@ class MigrationPaths(NamedTuple):
     table: str
 
     def contains(self, name: str) -> bool:
-        """Whether a file is in one of the directories and may be a migration. DBMate looks into no directory below."""
+        """Whether a file is in one of the directories and may be a migration; DBMate does not read subdirectories."""
         if self.tool == "dbmate":
             return name.endswith(".sql") and str(PurePosixPath(name).parent) in self.directories
         return name.endswith(".py") and self.is_below(name)
@@ -42,13 +42,13 @@ class MigrationPaths(NamedTuple):
 
 
 class StagedMigrations:
-    """One line of migrations.
+    """The staged migrations of one tool.
 
     Args:
-        place: Where it is.
+        paths: Where the migrations are.
         staged: The index.
-        files: Path → blob of what the index holds there.
-        before: The same of the merged commit; None where nothing is known to be merged.
+        files: Path → blob of the files in the index.
+        before: Path → blob of the files in the merged commit; None if no merged commit is known.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StagedMigrations:
         return self._alembic(files) if self.tool == "alembic" else parse_dbmate(map(Path, files))
 
     def _alembic(self, files: Mapping[str, str]) -> list[Revision]:
-        """Alembic's revisions. What stands before the first function says which, and is a tenth of the text."""
+        """Read Alembic's revisions. The text before the first function names them, and is a tenth of the file."""
         python = [(Path(name), self._staged.read(blob)) for name, blob in sorted(files.items())]
         heads = [(file, text[: match.start()] if (match := _BODY.search(text)) else text) for file, text in python]
         found = parse_alembic(heads)
@@ -77,7 +77,7 @@ class StagedMigrations:
 
     @cached_property
     def merged_files(self) -> dict[str, str]:
-        """Path → blob of the merged migrations that the index does not have just so."""
+        """Path → blob of the merged migrations that the index lacks or has with another content."""
         before = self._before or {}
         return {
             name: blob for name, blob in before.items() if self.paths.contains(name) and self.files.get(name) != blob
@@ -85,7 +85,7 @@ class StagedMigrations:
 
     @cached_property
     def merged(self) -> dict[str, str | None]:
-        """Revision → the merged text's blob, of every merged migration; None where it is the index's."""
+        """Revision → blob of its merged text, for every merged migration; None if the index has the same text."""
         if self._before is None:
             return {}
         found: dict[str, str | None] = {
@@ -96,7 +96,7 @@ class StagedMigrations:
 
     @cached_property
     def changed(self) -> list[str]:
-        """The migrations that this change adds or edits. One that was merged so and only moved is none of them."""
+        """Paths of the migrations that this change adds or edits; a merged migration that only moved does not count."""
         return [
             name
             for name, each in self.by_file.items()
@@ -104,7 +104,7 @@ class StagedMigrations:
         ]
 
     def is_unchanged(self, name: str, blob: str | None) -> bool:
-        """Whether a staged migration does what a merged text of it did, whatever its comments and layout."""
+        """Whether a staged migration equals its merged text, apart from comments and layout."""
         if blob is None or blob == self.files[name]:
             return blob is not None
         return self._digest(name, self.files[name]) == self._digest(name, blob)
@@ -123,12 +123,12 @@ class StagedMigrations:
         return decode(self._staged.read(self.files[name]))
 
     def line_of(self, name: str, variable: str) -> int:
-        """The line of a module's variable, else the first."""
+        """Line number of a module's variable; 1 if it has none."""
         match = re.search(rf"^{variable}\b", self.text(name), re.MULTILINE)
         return self.text(name).count("\n", 0, match.start()) + 1 if match else 1
 
     def format_revisions(self, revisions: Iterable[str]) -> str:
-        """Revisions with their files' names, for people."""
+        """Format revisions with the names of their files."""
         return ", ".join(
             f"{each} ({self.graph.by_id[each].file.name})" if each in self.graph.by_id else each for each in revisions
         )
@@ -140,5 +140,5 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def decode(text: bytes) -> str:
-    """Text; what is no UTF-8 is replaced."""
+    """Decode UTF-8, and replace invalid bytes."""
     return text.decode("utf-8-sig", "replace")

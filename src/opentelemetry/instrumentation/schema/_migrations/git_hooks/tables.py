@@ -1,4 +1,4 @@
-"""The columns that SQLAlchemy models declare, read from their syntax tree: what needs a migration when it changes."""
+"""Reads the columns of SQLAlchemy models from their syntax tree: a change of them needs a migration."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _PYTHON_ONLY: Final = frozenset(
         "values_callable", "validate_strings", "as_uuid", "asdecimal", "use_existing_column", "extend_existing",
     }
 )  # fmt: skip
-"""What a column says that no database has."""
+"""Arguments of a column that do not reach the database."""
 _NO_TYPES: Final = frozenset({"ForeignKey", "Identity", "Computed", "Sequence", "CheckConstraint", "FetchedValue"})
 _USUAL: Final = {
     "str": "String", "int": "Integer", "bool": "Boolean", "float": "Float", "bytes": "LargeBinary",
     "datetime": "DateTime", "date": "Date", "time": "Time", "timedelta": "Interval", "UUID": "Uuid",
     "Decimal": "Numeric",
 }  # fmt: skip
-"""What SQLAlchemy makes of an annotation."""
+"""Annotation → the column type that SQLAlchemy chooses for it."""
 
 
 class DeclaredTable(NamedTuple):
     """A class or variable that declares columns.
 
     Attributes:
-        line: Where it stands.
-        facts: What of it reaches the database, as text.
+        line: Line number.
+        facts: The part of the declaration that reaches the database, as text.
     """
 
     line: int
@@ -38,10 +38,10 @@ class DeclaredTable(NamedTuple):
 
 
 def find_tables(text: bytes) -> dict[str, DeclaredTable]:
-    """The tables, and the classes that give columns to tables, by name.
+    """Find tables, and classes that give columns to tables, by name.
 
     Raises:
-        SyntaxError: if the text is no Python.
+        SyntaxError: if the text is not valid Python.
     """
     if not any(word in text for word in (b"olumn", b"Table", b"Field", b"Mapped")):
         return {}
@@ -53,7 +53,7 @@ def find_tables(text: bytes) -> dict[str, DeclaredTable]:
 
 
 class _Names(ast.NodeTransformer):
-    """Gives names that were imported as others their own back: `UUID as PG_UUID`."""
+    """Replaces import aliases by the original names, such as `UUID as PG_UUID`."""
 
     def __init__(self) -> None:
         self._own: dict[str, str] = {}
@@ -84,7 +84,7 @@ def _tables(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, DeclaredTa
 
 
 def _columns(node: ast.ClassDef) -> Iterator[str]:
-    """A fact each for the columns, and for what else a class says of its table."""
+    """Yield one fact per column, and per further declaration about the table."""
     sqlmodel = any(each.arg == "table" and ast.unparse(each.value) == "True" for each in node.keywords)
     for each in node.body:
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
@@ -116,7 +116,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _column_call(node: ast.expr | None) -> ast.Call | None:
-    """The call that makes a column, also inside of what wraps it, such as `deferred(Column(…))`."""
+    """The call that creates a column, also inside a wrapper such as `deferred(Column(…))`."""
     if not isinstance(node, ast.Call):
         return None
     if _name(node.func) in _COLUMNS:
@@ -129,7 +129,7 @@ def _mapped(annotation: ast.expr | None) -> bool:
 
 
 def _column(call: ast.Call | None, annotation: ast.expr | None) -> str:
-    """What a column is in the database: the same of `Column(String)` and `Mapped[str | None]`."""
+    """Describe a column as the database sees it: `Column(String)` and `Mapped[str | None]` give the same text."""
     inner, optional = _annotated(annotation)
     keywords = {each.arg or "**": each.value for each in call.keywords} if call else {}
     given = list(call.args) if call else []
@@ -147,17 +147,17 @@ def _column(call: ast.Call | None, annotation: ast.expr | None) -> str:
 
 
 def _keyed(given: list[ast.expr]) -> bool:
-    """Whether a foreign key says the type: that of the column that it names."""
+    """Whether the column has a foreign key, so that it takes the type of the referenced column."""
     return any(isinstance(each, ast.Call) and _name(each.func) == "ForeignKey" for each in given)
 
 
 def _nothing(key: str, value: ast.expr) -> bool:
-    """Whether an argument is Python's alone, or says what is so without it."""
+    """Whether an argument does not reach the database, or repeats the default."""
     return key in _PYTHON_ONLY or (isinstance(value, ast.Constant) and value.value in (None, False))
 
 
 def _annotated(annotation: ast.expr | None) -> tuple[str, bool]:
-    """The type in `Mapped[…]` without `None`, and whether that was there."""
+    """The type in `Mapped[…]` without `None`, and whether `None` is part of it."""
     if annotation is None:
         return "", False
     node = annotation.slice if isinstance(annotation, ast.Subscript) and _mapped(annotation) else annotation
@@ -171,7 +171,7 @@ def _annotated(annotation: ast.expr | None) -> tuple[str, bool]:
 
 
 def _fact(node: ast.expr) -> str:
-    """An expression as text, without modules, without what stays in Python, and with one way to write a type."""
+    """An expression as text: without modules, without arguments that stay in Python, and types in one spelling."""
     if isinstance(node, ast.Call):
         name = _name(node.func) or ast.unparse(node.func)
         if name == "as_mutable" and node.args:

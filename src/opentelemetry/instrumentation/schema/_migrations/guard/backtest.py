@@ -1,4 +1,4 @@
-"""How often the rule would have called a past without a change degraded: what to know before it may undo anything."""
+"""Counts false alarms of the rule on the past, so that people can judge the rule before it may roll back."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .signals import SIGNALS, Signals
 
 
 class Alarm(NamedTuple):
-    """One watch of the past that would have been called degraded.
+    """One past watch that the rule would have called degraded.
 
     Attributes:
         at: When the guard would have notified, Unix time in seconds.
-        signal: Which.
-        endpoint: Whose; None for all requests together.
+        signal: The degraded signal.
+        endpoint: The degraded endpoint; None for all requests together.
         before: Rate of its baseline.
         after: Rate of the watch.
     """
@@ -30,12 +30,12 @@ class Alarm(NamedTuple):
 
 
 class Backtest(NamedTuple):
-    """What the rule would have said.
+    """The result of a backtest.
 
     Attributes:
-        watches: How many watches of the past were judged.
+        watches: How many past watches were judged.
         short: How many of them had less history than a real one has.
-        alarms: Those that would have been called degraded, in time's order.
+        alarms: The degraded ones, in chronological order.
     """
 
     watches: int
@@ -44,12 +44,12 @@ class Backtest(NamedTuple):
 
 
 def backtest(signals: Signals, blocks: int, progress: Callable[[int, int], None] = lambda _i, _n: None) -> Backtest:
-    """Slides the watch over the last blocks before the grid's change, each against its own past.
+    """Judge each past watch before the change against its own past.
 
     Args:
-        signals: With the history and these blocks read.
-        blocks: How far back.
-        progress: Called with how many of how many watches are judged.
+        signals: The signals, after `read_history` with these blocks.
+        blocks: How many blocks to go back.
+        progress: Called with the number of judged watches, and of all.
     """
     alarms: list[Alarm] = []
     ends = [end for end in range(-blocks + signals.watch, 1, signals.watch) if end - signals.watch > signals.first]

@@ -1,4 +1,4 @@
-"""What a stretch of blocks shows: its rate without the worst of it, and how likely it is after a rise."""
+"""Statistics of a stretch of blocks: its rate without the worst minutes, and the evidence that the rate rose."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 MINUTE: Final = 4
-"""Blocks of a minute: the grain of the scatter, and how long a fault must still be going on."""
+"""Blocks of a minute: we measure the scatter by minutes, and a fault must last until the latest minute."""
 
 SETTLING: Final = 2
-"""Blocks after the change that belong to neither side: the last export before it, and its scrape."""
+"""Blocks after the change that belong to neither side: the last export before the change, and its scrape."""
 
 RATIO: Final = 2.0
 MIN_RISE: Final = 0.01
 MAX_RISE: Final = 0.05
-"""What counts as degraded: a rate that doubled, or rose by CAP, and by PLUS in any case."""
+"""A rate is degraded if it doubled or rose by MAX_RISE, and rose by at least MIN_RISE."""
 
 MIN_BAD_EVENTS: Final = 5
-"""Bad events without which nothing is degraded."""
+"""Bad events that a degraded signal must have."""
 
 RISES: Final = (2.0, 3.0, 5.0, 10.0)
-"""How many times higher the rate may be after the change: the evidence is the mean over these."""
+"""Factors by which the rate may have risen: the evidence is the mean over them."""
 
 _LN_RISES: Final = tuple(map(math.log, RISES))
 
 
 class BlockCounts(NamedTuple):
-    """Events and bad events of each block, in time's order.
+    """Events and bad events of each block, in chronological order.
 
     Attributes:
         n: Events.
@@ -48,14 +48,14 @@ def limit(rate: float) -> float:
 
 
 class TrimmedCounts(NamedTuple):
-    """A stretch without its worst minutes.
+    """The counts of a stretch without its worst minutes.
 
     Attributes:
-        n: Events that are left.
-        x: Bad events that are left.
-        rate: Half a bad event more per event.
-        scatter: Variance over mean of what is left, at least 1.
-        minutes: How many are left.
+        n: Events in the remaining minutes.
+        x: Bad events in the remaining minutes.
+        rate: `x` and half a bad event more, per event.
+        scatter: Variance of the remaining minutes over their mean, at least 1.
+        minutes: Number of remaining minutes.
     """
 
     n: float
@@ -66,7 +66,7 @@ class TrimmedCounts(NamedTuple):
 
 
 def trim_worst(counts: BlockCounts, trim: float) -> TrimmedCounts:
-    """A stretch without the share `trim` of its minutes that is worst."""
+    """Leave out the worst minutes of a stretch; `trim` is their share."""
     whole = len(counts.n) // MINUTE
     n = [math.fsum(counts.n[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
     x = [math.fsum(counts.x[i : i + MINUTE]) for i in range(0, whole * MINUTE, MINUTE)]
@@ -80,7 +80,7 @@ def trim_worst(counts: BlockCounts, trim: float) -> TrimmedCounts:
 
 
 class Look(NamedTuple):
-    """The watch at the end of one block: `n` and `x` are without the worst stretch."""
+    """An interim look at the watch, at the end of one block; `n` and `x` are without the worst stretch."""
 
     evidence: float
     n: float
@@ -88,18 +88,18 @@ class Look(NamedTuple):
 
 
 def shape(x: float, scatter: float, wander: float) -> float:
-    """Shape of the Gamma that the rate after the change has if nothing changed: the error of the baseline, and wander.
+    """Shape of the Gamma distribution of the rate if nothing changed: from the baseline's error and the wander.
 
     Args:
         x: Bad events of the baseline.
-        scatter: As in `rule.Null`.
-        wander: Likewise.
+        scatter: As in `rule.NullModel`.
+        wander: As in `rule.NullModel`.
     """
     return 1 / (scatter / (x + 0.5) + wander)
 
 
 def looks(after: BlockCounts, rate: float, scatter: float, shape: float, excluded_blocks: int) -> Iterator[Look]:
-    """Each look from the first with a block beside the worst stretch's, with the evidence where it may decide."""
+    """Yield a look per block outside the worst stretch; its evidence is -inf if the look may not decide."""
     n, x = after.n[SETTLING:], after.x[SETTLING:]
     above = limit(rate)
     sum_n, sum_x = [0.0], [0.0]
@@ -121,7 +121,7 @@ def looks(after: BlockCounts, rate: float, scatter: float, shape: float, exclude
 
 
 def log_evidence(x: float, m: float, shape: float) -> float:
-    """ln of how much likelier x bad events are after a rise than without one, where m are expected.
+    """ln of the likelihood ratio of x bad events, with a rise over without one, if m are expected.
 
     The mean of the likelihood ratios of RISES, each a Gamma-Poisson of the same shape: an e-process while m grows,
     so the chance that it ever exceeds 1/alpha without a rise is at most alpha.

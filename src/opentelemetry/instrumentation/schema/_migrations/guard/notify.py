@@ -1,9 +1,9 @@
 """Notifies Alertmanager of an incident's phases: degraded, rolling back, rolled back, recovered, failed.
 
-Alertmanager notifies of an alert once, and of a changed annotation not at all; it calls an alert resolved when nobody
-keeps its `endsAt` ahead; and it sorts what comes in one message. So each phase is an alert and a group of its own, all
-are posted again while the incident is open, and the next phase is posted only when the message about the one before
-has left. Nothing here raises, and nobody waits for it but at the end, for a bounded time.
+Alertmanager notifies once about an alert, and never about a changed annotation. It resolves an alert when its `endsAt`
+passes. It sorts the alerts of one message. So each phase is an alert and a group of its own; we post all phases again
+while the incident is open; and we post the next phase only after Alertmanager has sent the message about the one
+before. Nothing here raises. Only `close` waits, for a bounded time.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ GROUP_WAIT: Final = 1.0
 """Seconds that the shipped config waits before it sends a message about a new phase."""
 
 GROUP_INTERVAL: Final = 10.0
-"""Seconds that it waits before a message about a phase that it has notified of already."""
+"""Seconds that it waits before a further message about a phase that it has already notified about."""
 
 END_AHEAD: Final = 300.0
-"""Seconds by which an alert's end is kept ahead; the shipped `resolve_timeout` is as long."""
+"""Seconds from now to the `endsAt` of an alert that we post; the shipped `resolve_timeout` is as long."""
 
 PATIENCE: Final = 10.0
-"""Seconds for which, at the end, an Alertmanager that does not answer is asked again."""
+"""Seconds for which `close` retries if Alertmanager does not answer."""
 
 _AGAIN: Final = 5
-"""How often an alert is posted again before its end."""
+"""How often we post an alert again before its `endsAt`."""
 
 _SPARE: Final = 1.0
-"""Seconds that a message takes to leave after the group wait."""
+"""Seconds that Alertmanager may take to send a message after the group wait."""
 
 
 class PhaseRecord(NamedTuple):
     """A phase that an incident entered.
 
     Attributes:
-        number: From 1, in order.
-        phase: Which.
+        number: Its number, from 1.
+        phase: The phase.
         summary: What happened, in one line.
         at: Unix time in seconds.
     """
@@ -70,16 +70,16 @@ class Incident:
         record: Callable[[PhaseRecord], None] = lambda _: None,
         ahead: float = END_AHEAD,
     ) -> None:
-        """Posts nothing yet.
+        """Open an incident without phases.
 
         Args:
             url: Base URL of Alertmanager; None notifies nobody.
-            access: How it is talked to.
-            labels: Of every phase: which database, which tool.
+            access: Credentials and TLS settings for Alertmanager.
+            labels: Labels of every phase: database and tool.
             notice: Called once if Alertmanager cannot be reached, with the reason.
             group_wait: Seconds, as in Alertmanager's config.
             record: Called with each phase when it begins.
-            ahead: Seconds by which the ends of its alerts are kept ahead while the incident is open.
+            ahead: Seconds from now to the `endsAt` of its alerts while the incident is open.
         """
         self.id: str = uuid.uuid4().hex[:12]
         self._url, self._access, self._labels, self._notice = url, access, labels, notice
@@ -99,7 +99,7 @@ class Incident:
         return [*self._phases]
 
     def enter(self, phase: Phase, summary: str) -> PhaseRecord:
-        """Adds a phase; it is posted as soon as those before it have left."""
+        """Add a phase; we post it as soon as Alertmanager has sent the messages about earlier phases."""
         with self._changed:
             entered = PhaseRecord(len(self._phases) + 1, phase, cleaned(summary), time.time())
             self._phases.append(entered)
@@ -111,10 +111,10 @@ class Incident:
         return entered
 
     def close(self, patience: float = PATIENCE) -> bool:
-        """Waits until every phase was posted; whether they were.
+        """Wait until every phase is posted; return whether all of them are.
 
         Args:
-            patience: Seconds for which an Alertmanager that does not answer is asked again.
+            patience: Seconds for which we retry if Alertmanager does not answer.
         """
         with self._changed:
             self._closed = True
@@ -149,7 +149,7 @@ class Incident:
             if not count:
                 continue
             try:
-                # those before are posted again: their end stays ahead
+                # post earlier phases again, to move their `endsAt`
                 self._post(self._phases[:count])
             except SourceError as error:
                 self._refused = True

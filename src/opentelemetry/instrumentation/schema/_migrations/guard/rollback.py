@@ -1,4 +1,4 @@
-"""Undoes an upgrade that made production worse, where that is safe; else says why it is not."""
+"""Rolls back an upgrade that made production worse, if that is safe; otherwise says why it is not."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CHECK_SECONDS: Final = 120
 
 
 def find_code_mismatch(plan: Plan, serves_by_revision: bool) -> str:
-    """Why the code that runs would not fit the database after a rollback; empty where it fits.
+    """Find out why the running code would not fit the database after a rollback; empty if it fits.
 
-    A rollback changes the database and not the code. So this is asked before the upgrade, of the schema to which the
-    rollback would return.
+    A rollback changes the database and not the code. So we compare the code with the schema before the upgrade, to
+    which a rollback returns.
 
     Args:
-        plan: Of the upgrade, before it is run.
-        serves_by_revision: Whether the project says that the app serves by the revision that it finds.
+        plan: The plan of the upgrade, before it runs.
+        serves_by_revision: Whether the project says that the app adapts to the revision of the database.
     """
     if serves_by_revision:
         return ""
@@ -58,7 +58,7 @@ def find_code_mismatch(plan: Plan, serves_by_revision: bool) -> str:
 
 
 def find_unrehearsed(plan: Plan, history: HistoryFile) -> list[str]:
-    """The revisions of a plan whose files were never rehearsed as they are, as far as the history knows."""
+    """Find the revisions of a plan whose files, as they are now, were never rehearsed according to the history."""
     known = history.rehearsed_files()
     return [step.revision for step in plan.steps if step.sha256 not in known]
 
@@ -66,18 +66,18 @@ def find_unrehearsed(plan: Plan, history: HistoryFile) -> list[str]:
 def roll_back(
     tool: Tool, upgrade: Plan, history: HistoryFile, options: Options, say: Say, on_begin: Callable[[Plan], None]
 ) -> tuple[RunResult | None, str]:
-    """Returns the database to where an upgrade began.
+    """Roll the database back to the revisions before an upgrade.
 
     Args:
-        tool: Of the upgrade.
-        upgrade: What was run.
-        history: Where it is recorded.
-        options: As for the upgrade.
-        say: Called with what happens.
-        on_begin: Called when the rollback begins; what comes after this changes the database.
+        tool: The tool of the upgrade.
+        upgrade: The plan of the upgrade.
+        history: The file in which the rollback is recorded.
+        options: The options of the upgrade.
+        say: Prints progress.
+        on_begin: Called with the plan just before the rollback changes the database.
 
     Returns:
-        How it ended, None where nothing was run; and why nothing was, empty elsewhere.
+        The result, or None if nothing was run; and why nothing was run, or an empty text.
     """
     target = format_heads(upgrade.before, upgrade.tool)
     try:
@@ -106,7 +106,7 @@ def _find_obstacle(upgrade: Plan, back: Plan) -> str:
 
 
 def file_digests(files: Mapping[str, object]) -> list[str]:
-    """SHA-256 of migration files, as plans have them."""
+    """SHA-256 of migration files, as in plans."""
     found: list[str] = []
     for file in files.values():
         try:

@@ -1,11 +1,11 @@
-"""The rule: from counts in blocks before and after a change, whether the change made the service worse.
+"""The rule: decides from counts in blocks whether a change made the service worse.
 
-A signal is a count of events `n` and of bad ones `x` in each block. The rule compares what came after the change with
-what the service does without a change: how its rate scatters from minute to minute, how it wanders from watch to
-watch, and how high the evidence went in each watch of the past in which nothing changed (the placebos). docs/guard.md
-says it in words, and shows what the rule finds and what it misses.
+A signal is a count of events `n` and of bad events `x` in each block. The rule compares the blocks after the change
+with the behaviour of the service without a change: how its rate scatters from minute to minute, how the rate wanders
+from watch to watch, and how high the evidence went in past watches without a change (the placebos). docs/guard.md
+explains the rule, and shows what it finds and what it misses.
 
-Nothing here knows of seconds: a block is as long as the export interval of the apps.
+Time is counted in blocks, not in seconds: a block is as long as the export interval of the apps.
 
 References:
     Ville's inequality for an e-process: https://arxiv.org/abs/2205.14762
@@ -35,44 +35,44 @@ from .evidence import (
 )
 
 ALPHA: Final = 0.01
-"""The chance of a false alarm over a whole watch, all signals and endpoints together."""
+"""The probability of a false alarm in a whole watch, for all signals and endpoints together."""
 
 BASELINE: Final = 240
-"""Blocks before the change that it is compared with."""
+"""Blocks just before the change, with which we compare."""
 
 PLACEBOS: Final = 10
-"""Watches of the past with which the history counts as long."""
+"""Past watches that a history needs to count as long."""
 
 EXCLUDED_BLOCKS: Final = 6
-"""Blocks of the worst stretch of a watch, which never count: a burst, a restart."""
+"""Blocks of a watch that we exclude: its worst stretch, such as a burst or a restart."""
 
 EXCLUDED_BLOCKS_SHORT_HISTORY: Final = 10
-"""The same without enough placebos."""
+"""Blocks that we exclude if there are too few placebos."""
 
 MAX_EXCLUDED_BLOCKS: Final = 14
-"""The most that it grows to where bad stretches of the past were longer, and a third of the watch."""
+"""The largest exclusion, if bad stretches of the past were longer; it is also at most a third of the watch."""
 
 MIN_EVENTS: Final = 10
-"""Events of the baseline without which nothing is decided."""
+"""Events that the baseline must have for a decision."""
 
 SHARES: Final[Mapping[Signal, float]] = {"errors": 0.8, "time": 0.1, "queries": 0.1}
-"""Of ALPHA, by signal: most for the one that may undo a migration."""
+"""Share of ALPHA by signal: most for the signal that may roll back a migration."""
 
 ENDPOINTS: Final = 0.25
-"""Of a signal's share, what its endpoints share; the rest is for all requests together."""
+"""The part of a signal's share for its endpoints; the rest is for all requests together."""
 
 ENDPOINTS_FACTOR: Final = 1.5
-"""How far above the highest evidence of any endpoint's past that of an endpoint has to be."""
+"""The bar of each endpoint is this many times the highest past evidence of any endpoint."""
 
 _WANDER: Final = 0.2
 _WANDER_WEIGHT: Final = 10
-"""Before the history says how the rate wanders from watch to watch: by a fifth, worth ten watches."""
+"""Our assumption about the wander of the rate from watch to watch, a fifth; it weighs as much as ten watches."""
 
 _WANDER_EXPECTED: Final = 2.0
-"""Expected bad events with which a watch of the past says half of what it could about the wander."""
+"""Expected bad events at which a past watch counts half in the estimate of the wander."""
 
 _WANDER_SHORT_HISTORY: Final = 0.4
-"""The same without enough placebos: nothing else would raise the bar for a service with bursts."""
+"""The assumption without enough placebos: then nothing else raises the bar for a service with bursts."""
 
 _BASELINE_TRIM: Final = 0.1
 _SCATTER_TRIM: Final = 0.02
@@ -83,19 +83,20 @@ _LAST_HALF: Final = 2.3263
 
 @dataclass(frozen=True)
 class NullModel:
-    """What a signal does without a change, as far as its past tells.
+    """The null hypothesis: how a signal behaves without a change, estimated from its past.
 
     Attributes:
-        rate: Bad events per event, without the worst tenth of the minutes; what evidence is measured against.
-        usual: The rate to show, and to double: that of the baseline, corrected for what leaving out the worst removes.
+        rate: Bad events per event, without the worst tenth of the minutes; the evidence compares with it.
+        usual: The usual rate, which we show and whose double is degraded: the baseline's rate, corrected for the
+            minutes that `rate` leaves out.
         n: Events of the baseline that count.
         x: Bad events of the baseline that count.
         scatter: Variance of a minute's bad events over their mean, at least 1.
-        wander: Variance of the rate of one watch over another's, relative.
-        excluded_blocks: Blocks of the worst stretch that never count.
-        highest: ln of the highest evidence that a watch of the past showed; -inf where none was above its limit.
-        bar: ln of the evidence from which on the change is to blame.
-        placebos: Watches of the past that the bar and the wander come from.
+        wander: Relative variance of the rate between watches.
+        excluded_blocks: Length of the worst stretch, which we exclude.
+        highest: ln of the highest evidence in past watches; -inf if no rate was above its limit.
+        bar: ln of the evidence from which on the signal is degraded.
+        placebos: Number of past watches from which bar and wander are estimated.
         incident: Whether the baseline was itself worse than the hours before it.
     """
 
@@ -118,22 +119,22 @@ class NullModel:
 
     @property
     def short(self) -> bool:
-        """Whether the history was too short to compare with."""
+        """Whether the history has too few placebos."""
         return self.placebos < PLACEBOS
 
 
 class Judgement(NamedTuple):
-    """What a signal's watch shows so far.
+    """The judgement of one signal so far.
 
     Attributes:
-        verdict: `inconclusive` also says "not yet".
-        at: The block after the change at whose end the evidence was enough, from 1; 0 where it was not.
+        verdict: `inconclusive` also means "not yet".
+        block: The block after the change, from 1, at whose end the evidence reached the bar; 0 if it never did.
         rate: Bad events per event since the settling; NaN without events.
-        most: The upper 95 % limit of that rate; of the watch's last half where `late`.
-        late: Whether the last half passes while the whole does not yet, as after a blip of a deployment.
+        upper_limit: The upper 95 % limit of that rate; if `late`, of the rate in the last half of the watch.
+        late: Whether the last half passes and the whole watch does not, as after a short fault of a deployment.
         n: Events since the settling.
         x: Bad events since the settling.
-        evidence: ln of the highest evidence so far; -inf where the rate never was above the limit.
+        evidence: ln of the highest evidence so far; -inf if the rate was never above the limit.
     """
 
     verdict: Verdict
@@ -147,27 +148,28 @@ class Judgement(NamedTuple):
 
 
 def fit_null(before: BlockCounts, watch: int, alpha: float = ALPHA) -> NullModel:
-    """What the blocks before a change say about a signal.
+    """Estimate the null model of a signal from the blocks before a change.
 
     Args:
-        before: All blocks of the history, the last of them just before the change.
-        watch: Blocks of a watch, the settling among them.
-        alpha: The chance of a false alarm that this signal may have.
+        before: All blocks of the history; the last one ends at the change.
+        watch: Blocks of a watch, including the settling.
+        alpha: The allowed probability of a false alarm.
     """
     return fit_nulls([before], watch, alpha)[0]
 
 
 def fit_nulls(histories: Sequence[BlockCounts], watch: int, alpha: float) -> list[NullModel]:
-    """What the blocks before a change say about the endpoints of a service, judged together.
+    """Estimate the null models of the endpoints of a service, which are judged together.
 
-    Each has bursts of its own: with twenty of them, one has its worst watch of six hours in every second watch. So none
-    is to blame for less than any of them showed without a change, or for a shorter stretch. What one showed is measured
-    as if it were no less steady than most of them: a burst in its past has made it look so.
+    Each endpoint has bursts. With twenty endpoints, in every second watch one of them has its worst watch of six hours.
+    So all endpoints share one bar, above the highest past evidence of any of them, and one number of excluded blocks.
+    For this bar, scatter and wander of an endpoint count as at most the median of all: a burst in its past makes an
+    endpoint look less steady than it is.
 
     Args:
-        histories: As for `null`, of each endpoint.
+        histories: As for `fit_null`, one per endpoint.
         watch: Blocks of a watch.
-        alpha: The chance of a false alarm that all of them may have together.
+        alpha: The allowed probability of a false alarm, for all of them together.
     """
     excluded_blocks = max((_excluded_blocks(before, watch) for before in histories), default=0)
     pasts = [_HistorySummary.of(before, watch, excluded_blocks) for before in histories]
@@ -195,7 +197,7 @@ def fit_nulls(histories: Sequence[BlockCounts], watch: int, alpha: float) -> lis
 
 
 def judge(past: NullModel, after: BlockCounts, watch: int) -> Judgement:
-    """What the blocks since a change say, the settling's first among them; a pass only of a whole watch."""
+    """Judge the blocks since a change, from the settling on; `pass` needs a whole watch."""
     highest, at = -math.inf, 0
     for block, look in enumerate(
         looks(after, past.rate, past.scatter, shape(past.x, past.scatter, past.wander), past.excluded_blocks),
@@ -220,14 +222,14 @@ def judge(past: NullModel, after: BlockCounts, watch: int) -> Judgement:
 
 @dataclass(frozen=True)
 class _HistorySummary:
-    """What a history shows, whatever is compared with it.
+    """The estimates from one history, before endpoints are compared.
 
     Attributes:
         baseline: The blocks just before the change.
-        base: They, without the worst.
-        windows: Earlier watches, the latest first, each with its own hour before.
-        scatter: As in `Null`.
-        wander: Likewise.
+        base: The baseline without its worst minutes.
+        windows: Past watches, the latest first, each with its own baseline.
+        scatter: As in `NullModel`.
+        wander: As in `NullModel`.
     """
 
     baseline: BlockCounts
@@ -253,7 +255,7 @@ class _HistorySummary:
         return cls(baseline, base, windows, scatter, _estimate_wander(windows, scatter, excluded_blocks, assumed))
 
     def highest(self, scatter: float, wander: float, excluded_blocks: int) -> float:
-        """ln of the highest evidence of any earlier watch; -inf without enough of them."""
+        """ln of the highest evidence of any past watch; -inf if there are too few."""
         if len(self.windows) < PLACEBOS:
             return -math.inf
         return max(
@@ -272,7 +274,7 @@ class _HistorySummary:
 
 
 def _excluded_blocks(before: BlockCounts, watch: int) -> int:
-    """Blocks of the worst stretch: the longest of the past that was worse than chance alone makes a block."""
+    """How many blocks to exclude: as long as the longest past stretch whose blocks chance alone does not explain."""
     length = len(before.n)
     rate = trim_worst(before.part(max(0, length - BASELINE)), _BASELINE_TRIM).rate
     longest = run = 0
@@ -281,16 +283,17 @@ def _excluded_blocks(before: BlockCounts, watch: int) -> int:
         run = run + 1 if x > above * n and x - rate * n >= 3 * math.sqrt(rate * n + 1) else 0
         longest = max(longest, run)
     least = EXCLUDED_BLOCKS if (length - BASELINE) // watch >= PLACEBOS else EXCLUDED_BLOCKS_SHORT_HISTORY
-    # a stretch begins and ends somewhere inside of a block
+    # a stretch begins and ends inside a block
     return max(least, min(longest + 2, MAX_EXCLUDED_BLOCKS, watch // 3))
 
 
 def _estimate_wander(
     windows: Sequence[tuple[BlockCounts, TrimmedCounts]], scatter: float, excluded_blocks: int, assumed: float
 ) -> float:
-    """How far the rate of a watch strays from its own baseline's: what the placebos show, beside what we assume.
+    """Estimate how far the rate of a watch strays from its own baseline: from the placebos, and from our assumption.
 
-    One bad event too many strays far where one is expected. So the fewer are expected, the less the placebos count.
+    If one bad event is expected, one more is a large deviation. So the fewer events are expected, the less the placebos
+    count.
     """
     strayed, scale = 0.0, 1e-9
     for window, base in windows:
@@ -306,7 +309,7 @@ def _estimate_wander(
 
 
 def _usual_rate(base: TrimmedCounts, baseline: BlockCounts) -> float:
-    """The baseline's rate without what leaving out its worst minutes would remove even from a steady service."""
+    """The baseline's rate, corrected: leaving out the worst minutes lowers the rate even of a steady service."""
     whole = (math.fsum(baseline.x) + 0.5) / max(math.fsum(baseline.n), 1.0)
     per_minute = base.n / max(base.minutes, 1)
     rate = base.rate
@@ -316,7 +319,7 @@ def _usual_rate(base: TrimmedCounts, baseline: BlockCounts) -> float:
 
 
 def _share_kept(mean: float) -> float:
-    """Mean of the lower nine tenths of a Poisson distribution over its whole mean."""
+    """Ratio of the mean of the lower nine tenths of a Poisson distribution to its whole mean."""
     if mean > 50:
         return 1 - 0.195 / math.sqrt(mean)
     left, kept, chance, count = 1 - _BASELINE_TRIM, 0.0, math.exp(-mean), 0
@@ -329,11 +332,11 @@ def _share_kept(mean: float) -> float:
 
 
 def _upper_limit(past: NullModel, n: float, x: float, quantile: float) -> float:
-    """The upper limit of the rate behind x of n; wider for the baseline's own error and the service's wander."""
+    """The upper limit of the rate behind x of n events, with the baseline's own error and the service's wander."""
     events = max(n, 1.0)
     counted = x / past.scatter + 1
     slope = RATIO if limit(past.usual) > past.usual + MIN_RISE else 1.0
     uncertain = slope**2 * past.usual / max(past.n, 1.0) / (limit(past.usual) / events)
     wander = _WANDER**2 if past.short else past.wander
-    form = 1 / ((1 + uncertain) / counted + 2 * wander)  # the hour before may have strayed too
+    form = 1 / ((1 + uncertain) / counted + 2 * wander)  # the baseline may have strayed too
     return past.scatter * counted / events * (1 - 1 / (9 * form) + quantile / (3 * math.sqrt(form))) ** 3

@@ -1,4 +1,4 @@
-"""What the guard asks of a Prometheus: raw samples, in portions, and by the clock of Prometheus."""
+"""Reads raw samples from Prometheus for the guard, in portions, by the clock of Prometheus."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from .samples import Process, Series
 T = TypeVar("T")
 
 _SAMPLE: Final = 6
-"""Bytes of an answer for one second of one series, scraped every 5 s."""
+"""Bytes of an answer for one second of one series with a scrape every 5 s."""
 
 _KNOWN: Final = "1d"
-"""How long a process may be away and is still not new."""
+"""How long a process may be absent without being new."""
 
 
 class SampleReader:
-    """The samples of one app.
+    """Reads the samples of one app.
 
     Attributes:
-        prometheus: Where they are; its selector says which app.
-        block: Seconds.
+        prometheus: The Prometheus; its selector chooses the app.
+        block: Seconds of one block.
     """
 
     def __init__(self, prometheus: Prometheus, block: float, patience: float) -> None:
-        """Asks the Prometheus once what time it is there: who gave a wrong URL or token is told at once.
+        """Ask Prometheus for its time once, so that a wrong URL or token fails at once.
 
         Args:
-            prometheus: Where samples are read.
+            prometheus: The Prometheus to read from.
             block: Seconds of one block.
-            patience: Seconds for which a Prometheus that does not answer any more is asked again.
+            patience: Seconds for which we retry if Prometheus stops answering.
 
         Raises:
             SourceError: if it does not answer.
@@ -53,16 +53,16 @@ class SampleReader:
         return self.at(time.time())
 
     def at(self, local: float) -> float:
-        """A time of this machine's clock by the clock of Prometheus."""
+        """Convert a time of this machine's clock to the clock of Prometheus."""
         return local + self._ahead
 
     def read_series(self, instrument: Instrument, since: float, until: float, *more: str) -> list[Series]:
-        """The samples of an instrument as they were stored, by series.
+        """Read the stored samples of an instrument, by series.
 
         Args:
-            instrument: Which.
-            since: Unix time.
-            until: Unix time.
+            instrument: The instrument.
+            since: Unix time in seconds.
+            until: Unix time in seconds.
             more: Further matchers.
 
         Raises:
@@ -96,7 +96,7 @@ class SampleReader:
             raise self.prometheus.odd(error) from error
 
     def read_processes(self, at: float) -> set[Process]:
-        """The processes that were sampled in the day before a time.
+        """Read the processes that have samples in the day before a time.
 
         Raises:
             SourceError: if Prometheus does not answer, or refuses.
@@ -114,7 +114,7 @@ class SampleReader:
         return found
 
     def read_scrape_times(self, since: float, until: float) -> list[float]:
-        """When Prometheus took samples of anything, once a block; empty where it scrapes nothing.
+        """Read the times at which Prometheus scraped any target, one per block; empty if it scrapes nothing.
 
         Raises:
             SourceError: if Prometheus does not answer, or refuses.
@@ -129,9 +129,10 @@ class SampleReader:
         return [time for row in self._rows(answer) for time, _ in self._samples(row)]
 
     def read_distribution(self, instrument: Instrument, since: float, until: float) -> dict[float, float]:
-        """How many values of a histogram were at most each boundary, between two times.
+        """Read how many values of a histogram were at most each boundary, between two times.
 
-        By process, at twenty times: for what is shown, and for where "slow" begins.
+        We sum the increases of each process over twenty points in time. That is exact enough to show, and to find the
+        boundary above which an event is slow.
 
         Raises:
             SourceError: if Prometheus does not answer, or refuses.
@@ -158,7 +159,7 @@ class SampleReader:
         return counts
 
     def _ask(self, ask: Callable[[], T]) -> T:
-        """Asks, and for some time again where nobody answers."""
+        """Ask, and retry for some time if Prometheus does not answer."""
         until = time.monotonic() + self._patience
         pause = min(1.0, self.block / 5)
         while True:
@@ -194,7 +195,7 @@ class SampleReader:
 
 
 def boundary(text: str) -> str:
-    """A bucket's boundary in one spelling: the paths differ in it.
+    """Spell the boundary of a bucket in one way: the paths spell it differently.
 
     Raises:
         SourceError: if it is no number.
@@ -208,7 +209,7 @@ def boundary(text: str) -> str:
 
 
 def matcher(bounds: Sequence[float]) -> str:
-    """A matcher of buckets in every spelling of their boundaries, and of the last."""
+    """A matcher for buckets, in every spelling of their boundaries, and for the last bucket."""
     spelled = ["[+]Inf"]
     for bound in bounds:
         spelled += [f"{bound:.7f}".rstrip("0").rstrip("."), f"{bound:g}", repr(bound)]

@@ -1,15 +1,15 @@
-"""From raw samples of counters to counts in blocks, without `rate()` or `increase()`.
+"""Turns raw samples of counters into counts per block, without `rate()` or `increase()`.
 
-Those lose what a new worker counted before its first sample, and each deployment starts new workers. Here the samples
-themselves are read, as Prometheus stored them:
+These functions lose what a new worker counted before its first sample, and each deployment starts new workers. So we
+read the samples as Prometheus stored them:
 
 - A counter that falls has restarted from 0.
 - One process is one `job` and `instance`. What one process counted under one set of attributes may come by several
   paths at once (gateways, replicas, scopes): the largest value counts.
 - A series counts from 0 only where its process is new, or has just restarted. A series that comes back after a gap, by
   another gateway or after a restart of Prometheus goes on from its last value.
-- What was counted while nobody knows on which side of the change is not placed: too much of that, and there is no
-  verdict.
+- If samples do not show whether an event was before or after the change, we assign it to neither side. With too many
+  unassigned events there is no verdict.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Final, NamedTuple
 from .evidence import SETTLING
 
 GAP: Final = 4
-"""Blocks without a sample that are a gap; a process is new only if others were sampled within so many before."""
+"""Blocks without a sample that make a gap. A process is new only if Prometheus scraped within the gap before."""
 
 Process = tuple[str, str]
 """`job` and `instance`."""
 
 Values = tuple[str, ...]
-"""Values of labels, "" for an absent one."""
+"""Values of labels, "" for an absent label."""
 
 Sample = tuple[float, float]
 """Unix time in seconds, value."""
@@ -38,11 +38,11 @@ _PROCESS: Final = ("job", "instance")
 
 
 class Series(NamedTuple):
-    """The samples of one series in time's order.
+    """The samples of one series in chronological order.
 
     Attributes:
         labels: All labels but the name.
-        samples: As they were stored.
+        samples: The samples as Prometheus stored them.
     """
 
     labels: Mapping[str, str]
@@ -51,7 +51,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Time in blocks, counted from a change on both sides of it: block -1 ends where the change starts.
+    """Time in blocks, counted from a change in both directions: block -1 ends when the change starts.
 
     Attributes:
         start: When the change started, Unix time in seconds.
@@ -65,17 +65,17 @@ class Grid:
 
     @property
     def settled(self) -> float:
-        """When what was counted before the change has certainly arrived."""
+        """When every count from before the change has certainly arrived."""
         return self.end + SETTLING * self.block
 
     def complete(self, until: float) -> int:
-        """Blocks after the change that end by then."""
+        """How many blocks after the change end by `until`."""
         return math.floor((until - self.end) / self.block) if until > self.end else 0
 
     def spread(self, cells: dict[int, float], since: float, until: float, count: float) -> float:
-        """Adds what was counted between two samples, evenly, to the blocks; returns what belongs to neither side.
+        """Spread the increase between two samples evenly over blocks; return the count that belongs to neither side.
 
-        What was counted during the change belongs to nobody and is not returned either.
+        Events during the change itself are dropped, and not returned either.
         """
         across = since < self.start and until > self.settled
         long = until - since > GAP * self.block and since < self.settled and until > self.start
@@ -107,19 +107,19 @@ class Grid:
 
 
 class Processes:
-    """Which processes there are, and since when.
+    """The processes of an app, and since when each exists.
 
     Attributes:
-        newest: The time of the newest sample of each.
-        first: The time of the first sample of all.
+        newest: Process → time of its newest sample.
+        first: Time of the very first sample.
     """
 
     def __init__(self, grid: Grid, known: Iterable[Process] = ()) -> None:
-        """Knows nobody but those who were there before.
+        """Start with the processes that existed before.
 
         Args:
-            grid: How long a gap is.
-            known: Those that were sampled before the first sample that will be read.
+            grid: The grid, for the length of a gap.
+            known: Processes that Prometheus sampled before the first sample that we read.
         """
         self._gap = GAP * grid.block
         self._born = dict.fromkeys(known, -math.inf)
@@ -128,11 +128,11 @@ class Processes:
         self.newest: dict[Process, float] = {}
 
     def add_scrape_times(self, times: Iterable[float]) -> None:
-        """Says when Prometheus took samples of anything: a process that appears then is new."""
+        """Add times at which Prometheus scraped any target: a process that first appears then is new."""
         self._sampled = sorted({*self._sampled, *times})
 
     def add_series(self, series: Sequence[Series]) -> None:
-        """Notes who appears in samples: before these samples are counted."""
+        """Note the processes of some series; call this before counting their samples."""
         appeared: dict[Process, float] = {}
         for each in series:
             if each.samples:
@@ -152,22 +152,22 @@ class Processes:
         del self._sampled[:-10_000]
 
     def _seen_starting(self, first: float) -> bool:
-        """Whether Prometheus took samples well before a process's first one; else nobody saw that process start."""
+        """Whether Prometheus scraped well before the first sample of a process, and so saw that process start."""
         if first - self.first < self._gap:
             return False
         at = bisect_left(self._sampled, first - self._gap)
         return at < len(self._sampled) and self._sampled[at] <= first - self._gap / 2
 
     def note_restart(self, process: Process, time: float) -> None:
-        """Says that a counter of a process fell."""
+        """Note that a counter of a process fell."""
         self._born[process] = max(time, self._born.get(process, time))
 
     def is_new(self, process: Process, time: float) -> bool:
-        """Whether a series of a process that first appears now counts from 0."""
+        """Whether a series that first appears now counts from 0, since its process is new."""
         return abs(time - self._born.get(process, -math.inf)) <= self._gap
 
     def complete(self) -> float:
-        """Until when every process that is still there was sampled; -inf before the first sample."""
+        """Time until which we have samples of every process that still exists; -inf before the first sample."""
         if not self.newest:
             return -math.inf
         latest = max(self.newest.values())
@@ -175,16 +175,17 @@ class Processes:
 
 
 def process_of(labels: Mapping[str, str]) -> Process:
-    """The process that a series is of."""
+    """The process that a series belongs to."""
     return labels.get("job", ""), labels.get("instance", "")
 
 
 @dataclass
 class _Path:
-    """One way on which one process's counter arrives.
+    """One path on which the counter of a process reaches Prometheus.
 
     Attributes:
-        value: Its last value.
+        time: Time of its last sample.
+        value: Value of its last sample.
         run: How often the process had restarted by then.
     """
 
@@ -195,12 +196,12 @@ class _Path:
 
 @dataclass
 class _Counter:
-    """What one process counted under one set of attributes.
+    """The counter of one process for one attribute set.
 
     Attributes:
-        level: The largest value since its last start, by whatever path.
-        run: How often it has restarted.
-        time: Of the last sample.
+        level: The largest value on any path since the last start.
+        run: How often the process has restarted.
+        time: Time of the last sample.
         raised: When a path last showed the level or more.
     """
 
@@ -212,21 +213,21 @@ class _Counter:
 
 
 class BlockCounter:
-    """Counts one metric in blocks.
+    """Counts the events of one metric per block.
 
     Attributes:
-        cells: By the values of the labels that are kept, the counts of each block.
-        unplaced: What was counted and belongs to neither side.
+        cells: Values of the kept labels → block → count.
+        unassigned: Events that belong to neither side of the change.
     """
 
     def __init__(self, grid: Grid, processes: Processes, attributes: Sequence[str], kept: Sequence[str]) -> None:
-        """Has counted nothing yet.
+        """Start with no counts.
 
         Args:
-            grid: Where blocks begin.
-            processes: Shared by the metrics of one app.
-            attributes: Labels that the metric's own attributes become; every other label is of the path.
-            kept: Those of them that `cells` tells apart.
+            grid: The blocks.
+            processes: The processes, shared by the metrics of one app.
+            attributes: Labels of the metric's own attributes; every other label belongs to the path.
+            kept: The attributes by which `cells` is grouped.
         """
         self._grid = grid
         self._processes = processes
@@ -237,7 +238,7 @@ class BlockCounter:
         self.unassigned = 0.0
 
     def add(self, series: Sequence[Series]) -> None:
-        """Counts samples that are newer than all before; `Processes.see` has seen them."""
+        """Count samples that are newer than all before; call `Processes.add_series` first."""
         groups: dict[tuple[Process, Values], list[Series]] = {}
         for each in series:
             if each.samples:
@@ -279,12 +280,12 @@ class BlockCounter:
         return tuple(f"{name}={value}" for name, value in sorted(series.labels.items()) if name not in own)
 
     def _new_counter(self, process: Process, time: float) -> _Counter:
-        """A counter at 0 one block ago where its process is new, else one that starts with its first value."""
+        """A counter that starts from 0 one block ago if its process is new, and from its first value otherwise."""
         level = 0.0 if self._processes.is_new(process, time) else math.nan
         return _Counter(level, 0, time - self._grid.block, time)
 
     def _increase(self, process: Process, counter: _Counter, name: Values, time: float, value: float) -> float:
-        """How much one sample adds to a counter."""
+        """Update a counter with one sample; return the increase."""
         path = counter.paths.get(name)
         if path is None:
             path = counter.paths[name] = _Path(time, value, counter.run)
@@ -297,7 +298,7 @@ class BlockCounter:
                 self._processes.note_restart(process, time)
         path.time, path.value = time, value
         counter.time = max(counter.time, time)
-        if path.run < counter.run:  # an old path that still shows what was before the restart
+        if path.run < counter.run:  # an old path that still shows the value from before the restart
             return 0.0
         if counter.level != counter.level:
             counter.level, counter.raised = value, time
@@ -307,7 +308,7 @@ class BlockCounter:
             counter.level, counter.raised = value, time
             return grown
         if time - counter.raised > GAP * self._grid.block:
-            # no path shows the old total any longer: it restarted unseen, on the way from one gateway to another
+            # No path shows the old total any longer: the process restarted while it moved to another gateway.
             counter.level, counter.raised = value, time
             self._processes.note_restart(process, time)
             self.unassigned += value

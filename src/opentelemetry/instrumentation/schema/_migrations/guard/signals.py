@@ -1,4 +1,4 @@
-"""The signals of one app: which counters they are made of, what their past says, and what they show since a change."""
+"""The signals of one app: their counters, their null models from the past, and their judgement since a change."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from .samples import BlockCounter, Grid, Processes, Values
 SIGNALS: Final[tuple[Signal, ...]] = ("errors", "time", "queries")
 
 HISTORY: Final = 36
-"""Watches of history that are read, and six hours at least."""
+"""Length of the history in watches; at least HISTORY_LEAST."""
 
 HISTORY_LEAST: Final = 1440
 """Blocks: six hours of 15 s."""
 
 SLOW_LEAST: Final = 1e-3
-"""Seconds: what takes no longer than this is never slow, however fast it was before."""
+"""Seconds: an event that takes no longer is never slow, however fast events were before."""
 
 _SLOW_SHARE: Final = 0.05
 _ENDPOINT_EVENTS: Final = 20
-"""Events of the baseline without which an endpoint is not judged."""
+"""Events that the baseline of an endpoint must have for a judgement."""
 
 _UNPLACED: Final = 0.1
-"""Share of a watch's events that may be unknown to either side."""
+"""Share of a watch's events that may be unassigned."""
 
 _ENDPOINT_LABELS: Final[Values] = tuple(name.replace(".", "_") for name in semconv.ENDPOINT)
 _SLOW: Final[Mapping[Signal, Instrument]] = {
@@ -48,10 +48,10 @@ Progress = Callable[[str], None]
 
 
 class Figures(NamedTuple):
-    """What is shown of a signal beside its verdict.
+    """The figures that we show beside a verdict.
 
     Attributes:
-        before: The rate of the baseline, or the 95th percentile in seconds; NaN where there were no events.
+        before: The rate of the baseline, or the 95th percentile in seconds; NaN without events.
         after: The same since the change.
     """
 
@@ -61,16 +61,16 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class SignalState:
-    """What a signal shows so far.
+    """The state of a signal during a watch.
 
     Attributes:
-        signal: Which.
-        verdict: Of all requests and all endpoints together.
-        overall: Of all requests together.
-        endpoints: Of each endpoint that the baseline has, by name; the worst first.
-        null: What the past said of all requests; None where it said nothing.
+        signal: The signal.
+        verdict: Verdict of all requests and all endpoints together.
+        overall: Judgement of all requests together.
+        endpoints: Name of an endpoint of the baseline → its judgement; the worst first.
+        null: Null model of all requests; None if there is no baseline.
         slow: Seconds above which an event is bad; None for errors.
-        why: What is missing for a verdict, or speaks against one; empty where nothing does.
+        why: Why there is no verdict yet, or none is possible; empty otherwise.
     """
 
     signal: Signal
@@ -83,18 +83,18 @@ class SignalState:
 
     @property
     def degraded(self) -> list[str]:
-        """The endpoints that are degraded by themselves."""
+        """Names of the degraded endpoints."""
         return [name for name, judged in self.endpoints.items() if judged.verdict == "degraded"]
 
 
 @dataclass
 class _TrackedSignal:
-    """One signal's counters, and what its past says.
+    """The counters of one signal, and its null models.
 
     Attributes:
         events: Counts n.
-        bad: Counts x; for a histogram what is at most the boundary, which is taken from n.
-        slow: The boundary.
+        bad: Counts x; for a histogram the events up to the boundary, and x is n minus them.
+        slow: The boundary in seconds.
     """
 
     events: BlockCounter
@@ -108,12 +108,12 @@ class Signals:
     """All signals of one app on one grid."""
 
     def __init__(self, samples: SampleReader, grid: Grid, watch: int) -> None:
-        """Reads nothing yet.
+        """Create the signals; `read_history` reads them.
 
         Args:
-            samples: Of the app.
-            grid: Around the change.
-            watch: Blocks of the watch, the settling among them.
+            samples: Reads samples of the app.
+            grid: The blocks around the change.
+            watch: Blocks of the watch, including the settling.
         """
         self._samples = samples
         self.grid = grid
@@ -128,7 +128,7 @@ class Signals:
 
     @property
     def newest(self) -> float:
-        """Until when every process was sampled."""
+        """Time until which we have samples of every process."""
         return self.processes.complete()
 
     @property
@@ -137,10 +137,10 @@ class Signals:
         return min(self.watch, self.grid.complete(self.newest))
 
     def read_history(self, progress: Progress = lambda _: None, further: int = 0) -> None:
-        """Reads the blocks before the change, and learns what is usual.
+        """Read the blocks before the change, and estimate the null models.
 
         Args:
-            progress: Called with what is being read.
+            progress: Called with what we read.
             further: Blocks beyond the history, for a backtest.
 
         Raises:
@@ -161,20 +161,20 @@ class Signals:
         self._fit()
 
     def read_on(self) -> None:
-        """Reads what is new since the last reading.
+        """Read samples since the last call.
 
         Raises:
             SourceError: if Prometheus does not answer.
         """
-        # samples that came late stand between others: the readers pass over what they know
+        # Late samples come between earlier ones, so we read an overlap; the counters skip samples that they know.
         self._read(self._until - 2 * self.grid.block, self._samples.now(), lambda _: None)
 
     def states(self) -> dict[Signal, SignalState]:
-        """What every signal shows now."""
+        """The state of every signal now."""
         return {signal: self._state(signal) for signal in SIGNALS}
 
     def figures(self, signal: Signal, state: SignalState) -> Figures:
-        """What to show of a signal: rates of errors, the 95th percentile of durations.
+        """The figures of a signal: the rate of errors, or the 95th percentile of durations.
 
         Raises:
             SourceError: if Prometheus does not answer.
@@ -188,7 +188,7 @@ class Signals:
         return Figures(histogram_quantile(0.95, self._before.get(signal, {})), histogram_quantile(0.95, after))
 
     def hit_rates(self) -> Figures:
-        """The caches' hit rate in the baseline and since the change: shown, and never judged."""
+        """The hit rate of the caches in the baseline and since the change: we show it, and never judge it."""
         if self._cache is None:
             return Figures(math.nan, math.nan)
         hits, misses = self._cache
@@ -199,11 +199,10 @@ class Signals:
         return Figures(*(found / (found + missed) if found + missed else math.nan for found, missed in sums))
 
     def degraded_counts(self, state: SignalState, first: int, last: int) -> list[tuple[str, NullModel, float, float]]:
-        """What of a degraded signal happened in the blocks from `first` to before `last`.
+        """Count events of a degraded signal in the blocks from `first` to before `last`.
 
         Returns:
-            For all requests together, and for each endpoint that is degraded: its name, what its past said, events and
-            bad events.
+            For all requests together, and for each degraded endpoint: name, null model, events and bad events.
         """
         tracked = self._tracked[state.signal]
         chosen = [("all requests", None, tracked.overall)]
@@ -233,7 +232,7 @@ class Signals:
         return BlockCounts(n, x)
 
     def fit_nulls(self, signal: Signal, first: int, last: int) -> tuple[NullModel, dict[Values, NullModel]]:
-        """What the blocks from `first` to before `last` say of all requests, and of each endpoint that may decide."""
+        """Fit null models to the blocks from `first` to before `last`: for all requests, and per endpoint to judge."""
         tracked = self._tracked[signal]
         keys = [
             key
@@ -256,7 +255,7 @@ class Signals:
         return self._first
 
     def tracked(self, signal: Signal) -> bool:
-        """Whether a signal has any events at all to judge by."""
+        """Whether a signal has any events."""
         return signal in self._tracked
 
     def _keys(self, tracked: _TrackedSignal) -> list[Values]:

@@ -1,4 +1,4 @@
-"""What a verdict says to people, in one line each."""
+"""Texts and data of verdicts: for people one line per signal, for machines JSON and span attributes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NAMES: Final[Mapping[Signal, str]] = {
     "time": "validation time",
     "queries": "linked queries",
 }
-"""What people call a signal."""
+"""Names of the signals for people."""
 
 
 def percent(share: float) -> str:
-    """A share in percent with two digits that count; "?" for NaN."""
+    """A share in percent with two significant digits; "?" for NaN."""
     if math.isnan(share):
         return "?"
     shown = 100 * share
@@ -28,7 +28,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration with two digits that count; "?" for NaN."""
+    """A duration with two significant digits; "?" for NaN."""
     if math.isnan(seconds):
         return "?"
     for factor, unit in ((1e6, "µs"), (1e3, "ms")):
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def change(signal: Signal, figures: Figures) -> str:
-    """From what to what: `1.0 % → 30 %`, `4 → 40 ms`."""
+    """Figures before and after: `1.0 % → 30 %`, `4 → 40 ms`."""
     if signal == "errors":
         return f"{percent(figures.before)} → {percent(figures.after)}"
     before, after = duration(figures.before), duration(figures.after)
@@ -62,7 +62,7 @@ def sentence(state: SignalState, figures: Figures) -> str:
 
 
 def document(result: WatchResult) -> dict[str, Any]:
-    """The numbers behind a verdict, for machines and for the history; null where a number is not known."""
+    """The numbers of a verdict as JSON data and for the history; null for an unknown number."""
     return {
         "verdict": result.verdict,
         "why": result.why,
@@ -93,7 +93,7 @@ def document(result: WatchResult) -> dict[str, Any]:
 
 
 def attributes(result: WatchResult) -> dict[str, Any]:
-    """The numbers behind a verdict as attributes of a span."""
+    """The numbers of a verdict as attributes of a span."""
     found: dict[str, Any] = {}
     for signal, state in result.states.items():
         before, after = result.figures[signal]

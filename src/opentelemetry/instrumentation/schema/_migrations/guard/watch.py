@@ -15,20 +15,20 @@ from .evidence import MINUTE, SETTLING
 from .signals import Figures, Signals, SignalState
 
 STALLED: Final = 8
-"""Blocks without a newer sample after which the app, or its path to Prometheus, is taken as gone."""
+"""Blocks without a newer sample after which we take the app, or its path to Prometheus, for gone."""
 
 RECOVERY: Final = 2 * MINUTE
-"""Blocks in which a service must be as before to count as recovered."""
+"""Blocks for which a service must be as before the change to count as recovered."""
 
 
 class WatchView(NamedTuple):
-    """What is known at one moment, for who looks on.
+    """The state of a watch at one moment, to show to people.
 
     Attributes:
-        states: Of every signal.
+        states: State of every signal.
         complete: Blocks since the change that samples cover.
         watch: Blocks of the whole watch.
-        note: What is waited for; empty where that is only time.
+        note: Why no samples come; empty if they do.
     """
 
     states: Mapping[Signal, SignalState]
@@ -42,11 +42,11 @@ class WatchResult:
     """How a watch ended.
 
     Attributes:
-        verdict: Of all signals together.
-        deciding: Signals that are degraded and may decide.
-        states: Of every signal.
-        figures: What to show of each.
-        hit_rates: Of the caches, before and after; never judged.
+        verdict: Verdict of all signals together.
+        deciding: Degraded signals that may decide.
+        states: State of every signal.
+        figures: Figures of every signal, to show.
+        hit_rates: Hit rates of the caches, before and after; never judged.
         why: The reason of an inconclusive verdict.
         seconds: From the change to the newest sample.
     """
@@ -61,7 +61,7 @@ class WatchResult:
 
     @classmethod
     def not_started(cls, why: str) -> WatchResult:
-        """Of a watch that could not begin."""
+        """The result of a watch that could not begin."""
         return cls("inconclusive", (), {}, {}, Figures(math.nan, math.nan), why, 0.0)
 
     @property
@@ -77,14 +77,14 @@ def watch(
     degraded: Callable[[Mapping[Signal, Figures], Mapping[Signal, SignalState]], None] = lambda _figures, _states: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> WatchResult:
-    """Looks whenever there are newer samples, until a signal that decides is degraded or the watch is over.
+    """Judge newer samples as they come, until a deciding signal is degraded or the watch is over.
 
     Args:
-        signals: With their history read.
-        decide: Those that end the watch.
-        show: Called with what is known, after every look.
-        degraded: Called once for each signal that is degraded, with those of one look together.
-        stop: Whether to end before there is a verdict.
+        signals: The signals, after `read_history`.
+        decide: The deciding signals.
+        show: Called with the state of the watch after every look.
+        degraded: Called with newly degraded signals; those of one look together, each signal once.
+        stop: Returns whether to end before there is a verdict.
     """
     reported: set[Signal] = set()
     stall = _Stall(signals)
@@ -118,13 +118,13 @@ Recovery = Literal["recovered", "failed"]
 def recover(
     signals: Signals, degraded: Collection[SignalState], since: float, show: Callable[[str], None]
 ) -> tuple[Recovery, str]:
-    """Watches until what was degraded is as before; `failed` with the reason where it is not within one watch.
+    """Watch until degraded signals are as before the change; `failed`, with a reason, after the length of a watch.
 
     Args:
-        signals: Of the change that was undone.
-        degraded: What was wrong.
-        since: When it was undone, by the clock of Prometheus.
-        show: Called with what is waited for.
+        signals: The signals of the change that was rolled back.
+        degraded: The degraded signals.
+        since: When the rollback ended, by the clock of Prometheus.
+        show: Called with progress.
     """
     grid = signals.grid
     first = math.ceil((since - grid.end) / grid.block) + SETTLING
@@ -149,7 +149,7 @@ def recover(
 
 
 def _remaining_fault(signals: Signals, state: SignalState, last: int) -> str:
-    """What is still wrong in the last minutes; empty where nothing is."""
+    """Why a signal has not recovered in the last minutes; empty if it has."""
     for name, past, n, x in signals.degraded_counts(state, last - RECOVERY, last):
         if n < rule.MIN_EVENTS:
             return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
@@ -159,7 +159,7 @@ def _remaining_fault(signals: Signals, state: SignalState, last: int) -> str:
 
 
 class _Stall:
-    """Notices that no newer samples come."""
+    """Detects that no newer samples come."""
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals

@@ -26,10 +26,10 @@ class Alembic:
 
     Attributes:
         config: Path of alembic.ini.
-        section: Its section.
+        section: Section of alembic.ini.
         x: Arguments for env.py, as `-x`.
-        url: Instead of the one in alembic.ini; env.py may overrule it.
-        interrupts: What ends a run early.
+        url: URL that replaces the one in alembic.ini; env.py may overrule it.
+        interrupts: Signals that end a run early.
     """
 
     config: Path
@@ -42,7 +42,7 @@ class Alembic:
     _script_heads: tuple[str, ...] = ()
 
     def plan(self, direction: Direction, target: str | None) -> Plan:
-        """What a run would do: reads the database through env.py, and each step's file."""
+        """Plan a run: read the database through env.py, and the file of each step."""
         facts = self._facts(direction, target or ("head" if direction == "upgrade" else "-1"))
         database = self._database(facts)
         missing: list[str] = facts["missing"]
@@ -60,14 +60,14 @@ class Alembic:
         )
 
     def read_revisions(self) -> DatabaseRevisions:
-        """Where the database stands that env.py opens."""
+        """Read the revisions of the database that env.py opens."""
         facts = self._facts(None, "head")
         return DatabaseRevisions(
             self._database(facts), self._table(facts), tuple(facts["heads"]), tuple(facts["applied"])
         )
 
     def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
-        """Runs a plan."""
+        """Run a plan."""
         request = {
             "direction": plan.direction,
             "before": list(plan.before),
@@ -88,7 +88,7 @@ class Alembic:
         return self._listen(request, plan, event)
 
     def rehearse(self, event: Event) -> ToolReport:
-        """Each revision up, down and up again on an empty database."""
+        """Run each revision up, down and up again on an empty database."""
         request = {
             "lock_timeout": Limits().lock_timeout,
             "statement_timeout": None,
@@ -185,7 +185,7 @@ class Alembic:
         return kind(f"env.py failed before any migration ran: {problem['type']}: {message}{place}")
 
     def _killed(self, code: int, ended: bool) -> int | None:
-        """The signal that ended the process before it was done."""
+        """The signal that ended the process before it was done; None if none did."""
         if ended:
             return None
         received = self.interrupts.received if self.interrupts is not None else None
@@ -240,7 +240,7 @@ class Alembic:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what `opentelemetry-instrument` puts there: the run is recorded here, and once."""
+    """Our environment without the additions of `opentelemetry-instrument`: we record the run ourselves, once."""
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = [each for each in path if not each.rstrip("/").endswith("auto_instrumentation")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)} if kept != path else {**os.environ}
@@ -280,7 +280,7 @@ def _message(problem: dict[str, Any] | None, killed: int | None) -> str | None:
 
 
 def _dirty(changes: set[str], plan: Plan) -> bool:
-    """Whether rows that the unfinished step changed were committed: no look at the schema shows that."""
+    """Whether the unfinished step committed changes of rows, which a comparison of schemas does not show."""
     if any(each.endswith("outside") for each in changes) or ("autocommit" in changes and "rows" in changes):
         return True
     if plan.transaction == "none" and plan.database.dialect == "mysql":

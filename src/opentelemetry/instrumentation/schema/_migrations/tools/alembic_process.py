@@ -1,8 +1,8 @@
-"""The process in which Alembic runs: the project's env.py as it is, our limits on its sessions, events on stdout.
+"""The process that runs Alembic with the project's unchanged env.py; we limit its sessions, and send events on stdout.
 
-Started as `python -m …`; the request is one line of JSON on stdin, each event one line of JSON on stdout. What env.py
-prints goes to stderr. When stdin closes its parent is dead: the process ends at once, and the server rolls back what no
-transaction holds any more.
+The parent starts it as `python -m …`. The request is one line of JSON on stdin, and each event one line of JSON on
+stdout. Output of env.py goes to stderr. When stdin closes, the parent is dead: the process ends at once, and the server
+rolls back the open transaction.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _READING: Final = frozenset(
 _WRITING: Final = frozenset(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "COPY", "CALL", "DO"])
 _VERBS: Final = _WRITING | {"ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "RENAME", "REVOKE", "SELECT", "TRUNCATE"}
 _MOST_STATEMENTS: Final = 200
-"""Statements of a step that are reported: a step may change a million rows one by one."""
+"""Statements of a step that we send: a step may change a million rows one by one."""
 
 
 def _die_with_parent() -> None:
@@ -71,8 +71,8 @@ class RequestHandler:
     """Answers one request.
 
     Args:
-        request: What the parent asks.
-        out: Where events go.
+        request: The parent's request.
+        out: The stream for events.
     """
 
     def __init__(self, request: dict[str, Any], out: TextIO) -> None:
@@ -93,7 +93,7 @@ class RequestHandler:
             self._config.set_main_option("sqlalchemy.url", request["url"].replace("%", "%%"))
 
     def send(self, name: str, **facts: Any) -> None:
-        """Tells the parent an event."""
+        """Send the parent an event."""
         with self._lock:
             self._out.write(json.dumps({"event": name, **facts}) + "\n")
             self._out.flush()
@@ -101,7 +101,7 @@ class RequestHandler:
     # -- reading
 
     def plan(self) -> None:
-        """Tells the plan of the request's direction and target, and what it was made from."""
+        """Send the plan for the request's direction and target, with facts about database and files."""
         script = load(self._config)
         direction, target = self._request["direction"], self._request["target"]
         found: dict[str, Any] = {}
@@ -158,7 +158,7 @@ class RequestHandler:
     # -- running
 
     def run(self) -> None:
-        """Runs the plan of the request, if all is as it was when it was made."""
+        """Run the plan of the request, unless database or files changed since the plan was made."""
         script = load(self._config)
         direction = self._request["direction"]
         planned: list[dict[str, Any]] = self._request["steps"]
@@ -166,7 +166,7 @@ class RequestHandler:
         def begin(heads: Any, context: MigrationContext) -> Any:
             return self._begin(script, heads, context, planned)
 
-        begin.__name__ = direction  # what Alembic's own commands call it
+        begin.__name__ = direction  # the name that Alembic's own commands use
         self._run_env(script, begin, self._request["after"][0] if self._request["after"] else "base")
         if not self._contexts:
             raise StoppedError("environment", "env.py ran no migrations: it must call context.run_migrations()")
@@ -221,7 +221,7 @@ class RequestHandler:
         self.send("applied", revision=self._step, heads=sorted(heads), known=now is not None, **change)
 
     def _snapshot(self, context: MigrationContext) -> snapshot.Snapshot | None:
-        """In a savepoint where there is a transaction: a read that fails must not fail the migration."""
+        """Take a snapshot, inside a transaction with a savepoint: a failed read must not fail the migration."""
         connection: Any = context.connection
         try:
             if context.dialect.name == "postgresql" and self._request["transaction"] != "none":
@@ -234,7 +234,7 @@ class RequestHandler:
     # -- rehearsing
 
     def rehearse(self) -> None:
-        """Takes each revision up, down and up again, and tells how the schema differs where it must not."""
+        """Run each revision up, down and up again, and send unexpected differences of the schema."""
         script = load(self._config)
 
         def upgrade(heads: Any, context: MigrationContext) -> Any:
@@ -302,7 +302,7 @@ class RequestHandler:
             self._send_statement(_verb(failed.statement), failed=True)
 
     def _send_statement(self, verb: str, failed: bool = False) -> None:
-        """Tells a statement of the step itself, not of our own looks at the database: its verb, and when it ran."""
+        """Send verb and times of a statement of the step; our own queries are left out."""
         if self._inside and verb in _VERBS and self._statements < _MOST_STATEMENTS:
             self._statements += 1
             self.send("statement", verb=verb, began=self._began, ended=time.time_ns(), failed=failed)

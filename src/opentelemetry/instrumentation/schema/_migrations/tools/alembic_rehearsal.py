@@ -14,11 +14,11 @@ from ..snapshot import Snapshot, difference
 def rehearse(
     script: ScriptDirectory, say: Callable[..., None], snapshot: Callable[[], Snapshot | None]
 ) -> Iterator[Any]:
-    """Gives the steps to Alembic; what comes after a `yield` runs when the step has completed.
+    """Yield the steps to Alembic; code after a `yield` runs when the step is complete.
 
     Args:
         script: The revisions.
-        say: Tells `step` before and `stop` after each step; `stop` with the lines by which the schema differs.
+        say: Called with `step` before and `stop` after each step; `stop` has the lines by which the schema differs.
         snapshot: Reads the schema.
     """
     revisions = [*reversed([*script.iterate_revisions("heads", "base")])]
@@ -43,7 +43,7 @@ def rehearse(
         else:
             say("stop", way="down", difference=_between(before, back), **facts)
         up = MigrationStep.upgrade_from_script(script.revision_map, revision)
-        if back == after:  # it was undone in the version table alone, and is applied again there
+        if back == after:  # the downgrade changed only the version table, so the upgrade must not run again
             up.migration_fn = _nothing
         say("step", way="up again", **facts)
         yield up

@@ -1,4 +1,4 @@
-"""Renders one step of Alembic as SQL without running it on a database, and hears which operations it is made of."""
+"""Renders one step of Alembic as SQL without a database, and records its operations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Renderer:
         self._version_table = str(options.get("version_table") or "alembic_version")
 
     def functions(self, revision: Any) -> tuple[MigrationFunction, str | None, MigrationFunction, str | None]:
-        """Both directions of a revision, each with its SQL; without SQL where only running it would tell."""
+        """Both functions of a revision, each with its SQL; None if the SQL is known only when it runs."""
         try:
             script = MigrationScript(ast.parse(Path(revision.path).read_bytes()))
         except (OSError, SyntaxError, ValueError):
@@ -60,7 +60,7 @@ class Renderer:
         except NotImplementedError:
             said.raises = True
             return MigrationFunction(said), ""
-        except Exception as error:  # of code that needs a database
+        except Exception as error:  # the code needs a database
             said.unknown.append(f"cannot be rendered without a database ({type(error).__name__})")
             return MigrationFunction(said), None
         return MigrationFunction(said, heard), sql
@@ -88,7 +88,7 @@ def _nothing(_revision: Any, _context: Any) -> list[Any]:
 
 @contextmanager
 def _intercept_operations(found: Effects, out: io.StringIO) -> Generator[None]:
-    """Hears operations before they become SQL: batch mode on SQLite has no SQL before it sees the table."""
+    """Record operations before they become SQL: batch mode on SQLite needs the real table to make SQL."""
     base: Any = next(each for each in Operations.__mro__ if "invoke" in vars(each))
     invoke, flush = base.invoke, BatchOperationsImpl.flush
 

@@ -1,4 +1,4 @@
-"""The sessions that env.py opens: their time-outs, their name, their ids."""
+"""Sets time-outs and a name on the sessions that env.py opens, and reads their ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SESSIONS: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
 
 
 def prepare(connection: Any, dialect: str, lock: float, statement: float | None) -> int | None:
-    """Bounds a new session, and says its id.
+    """Set the time-outs of a new session, and return its id.
 
     Args:
         connection: As the driver made it.

@@ -1,4 +1,4 @@
-"""A project's revision files: loaded, put in the order in which they would run, and described; no database is asked."""
+"""Loads a project's revision files, orders them as they would run, and describes them, without a database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .alembic_render import Renderer
 
 
 class StoppedError(Exception):
-    """Why a run ends before its end: `kind` tells the parent what to make of it."""
+    """A run stops early; `kind` tells the parent why."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -28,8 +28,8 @@ def load(config: Config) -> ScriptDirectory:
     """The revisions of this checkout.
 
     Raises:
-        CommandError: if they make no line.
-        StoppedError: likewise, with a message of ours.
+        CommandError: if Alembic cannot order them.
+        StoppedError: if a file is missing, or two files have one revision.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -64,13 +64,13 @@ def steps(script: ScriptDirectory, direction: str, target: str, heads: tuple[str
     if direction == "upgrade":
         return [*script._upgrade_revs(target, heads)]  # pyright: ignore
     for each in script.walk_revisions():
-        if not hasattr(each.module, "downgrade"):  # is said of it when its step is described
+        if not hasattr(each.module, "downgrade"):  # the description of its step reports that
             each.module.downgrade = None  # pyright: ignore[reportAttributeAccessIssue]
     return [*script._downgrade_revs(target, heads)]  # pyright: ignore
 
 
 class _Heads(HeadMaintainer):
-    """Follows steps without a table."""
+    """Computes the heads after some steps, without a version table."""
 
     def _insert_version(self, version: str) -> None:
         self.heads.add(version)
@@ -84,7 +84,7 @@ class _Heads(HeadMaintainer):
 
 
 def after(script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> list[str]:
-    """The heads when the steps are done."""
+    """The heads after the steps."""
     heads_then = _Heads(None, heads)  # pyright: ignore[reportArgumentType]
     for step in steps:
         heads_then.update_to_step(step)
@@ -92,7 +92,7 @@ def after(script: ScriptDirectory, steps: list[Any], heads: tuple[str, ...]) -> 
 
 
 def describe(renderer: Renderer, step: Any, direction: Any) -> dict[str, Any]:
-    """A step for the plan: what it does, and the class of it."""
+    """Describe a step for the plan: its SQL, its losses and its class."""
     revision = step.revision
     up, up_sql, down, down_sql = renderer.functions(revision)
     found, why = classify_step(direction, up, down)

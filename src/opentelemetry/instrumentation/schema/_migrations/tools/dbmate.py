@@ -1,4 +1,4 @@
-"""DBMate through its own binary: `migrate` and `rollback` alone, one file at a time, its prose never parsed."""
+"""Runs DBMate's binary: only `migrate` and `rollback`, one file at a time. We do not parse its output."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Dbmate:
     name: str = "dbmate"
 
     def plan(self, direction: Direction, target: str | None) -> Plan:
-        """What a run would do."""
+        """Plan a run."""
         binary_version()
         files = self._read_files()
         current = self.read_revisions()
@@ -77,7 +77,7 @@ class Dbmate:
         )
 
     def read_revisions(self) -> DatabaseRevisions:
-        """The database and the versions that it holds."""
+        """Read the versions that the database has applied."""
         database, table = self._database(), VersionTable(self.table, None, "version")
         if database.dialect == "sqlite" and not database.file.exists():
             return DatabaseRevisions(database, table, (), ())
@@ -91,7 +91,7 @@ class Dbmate:
         return {each.id: each.file for each in revisions.read_dbmate(self.directory)}
 
     def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
-        """Runs a plan, one file and one process at a time, so that no other file can be meant."""
+        """Run a plan: one process per file, which sees that file alone."""
         completed: list[str] = []
         sessions: list[int] = []
         snapshots: list[tuple[tuple[str, ...], bool, list[str], list[str]]] = []
@@ -148,7 +148,7 @@ class Dbmate:
         )
 
     def rehearse(self, event: Event) -> ToolReport:
-        """Each file up, down and up again on an empty database."""
+        """Run each file up, down and up again on an empty database."""
         versions = sorted(self._read_files())
         for number, version in enumerate(versions, 1):
             facts: dict[str, Any] = {"revision": version, "number": number, "total": len(versions)}
@@ -158,7 +158,7 @@ class Dbmate:
                 plan = self.plan("upgrade", version) if way != "down" else self.plan("downgrade", "-1")
                 facts["file"] = str(plan.steps[0].file)
                 if way == "up again" and stops[-1].schema == stops[1].schema:
-                    return ToolReport(failed=version)  # the file would fail on what its empty downgrade left
+                    return ToolReport(failed=version)  # its downgrade changed nothing, so the file would fail now
                 ended = self.run(plan, Limits(lossy=None), lambda _name, _facts: None)
                 if not ended.ok:
                     return replace(ended, failed=version)
@@ -182,7 +182,7 @@ class Dbmate:
         return url
 
     def _own_table(self, connection: Any, table: VersionTable) -> None:
-        """Rails, Ecto and golang-migrate call their tables the same; golang-migrate's holds one number."""
+        """Refuse another tool's table: Rails, Ecto and golang-migrate use the same name."""
         try:
             if not sa.inspect(connection).has_table(table.name):
                 return
@@ -322,7 +322,7 @@ class Dbmate:
         return url.render_as_string(hide_password=False)
 
     def _dump(self) -> str | None:
-        """Writes schema.sql again where the project keeps one; says why it could not."""
+        """Write schema.sql again if the project has one; return why that failed."""
         schema = Path("db/schema.sql")
         if not schema.exists():
             return None
@@ -380,7 +380,7 @@ _LOCK_WORDS: Final = ("lock timeout", "Lock wait timeout", "database is locked",
 
 
 def _mixes(sql: str) -> bool:
-    """Whether rows are changed before a statement that MariaDB commits."""
+    """Whether SQL changes rows, which MariaDB commits with the next change of a table."""
     return bool(re.search(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", sql, re.I))
 
 

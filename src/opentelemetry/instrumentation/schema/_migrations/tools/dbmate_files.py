@@ -1,4 +1,4 @@
-"""DBMate's binary, and its migration files, read as it reads them."""
+"""Finds DBMate's binary, and reads its migration files as DBMate does."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class File(NamedTuple):
 
 
 def read_file(version: str, path: Path) -> File:
-    """Reads a migration.
+    """Read a migration.
 
     Raises:
-        MigrationError: if DBMate would refuse it when its turn came.
+        MigrationError: if DBMate would refuse the file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def read_file(version: str, path: Path) -> File:
 
 
 def marked(text: str, direction: Direction, statement: str) -> str:
-    """A file whose section for a direction begins with a statement of ours."""
+    """Insert a statement of ours at the start of a file's section for a direction."""
     match = (_UP if direction == "upgrade" else _DOWN).search(text)
     assert match is not None  # read_file() has seen it
     first, end, rest = text[match.start() :].partition("\n")
@@ -77,7 +77,7 @@ def marked(text: str, direction: Direction, statement: str) -> str:
 
 
 def has_statements(text: str) -> bool:
-    """Whether there is anything but comments."""
+    """Whether a text has anything but comments."""
     return any(line.strip() and not line.lstrip().startswith("--") for line in text.splitlines())
 
 
