@@ -16,7 +16,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from tests.compatibility.fit_pairs import Fit
-from tests.compatibility.fit_truth import dumps, engines, tried
+from tests.compatibility.fit_truth import dumps, engines, try_fits
 
 RESULTS = Path(__file__).with_name("fit_generated.json")
 NUMBER = 120
@@ -205,6 +205,6 @@ def load() -> tuple[list[Fit], dict[str, Any]]:
 if __name__ == "__main__":
     fits = generated(NUMBER, int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     with engines() as each:
-        results = tried(fits, each)
+        results = try_fits(fits, each)
     lines = ",\n".join(f"  {json.dumps(fit)}" for fit in fits)
     RESULTS.write_text(f'{{"pairs": [\n{lines}\n],\n"results": {dumps(results)}}}\n')

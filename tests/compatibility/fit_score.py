@@ -23,7 +23,7 @@ Claim = tuple[str, str]
 """Direction and kind."""
 
 
-def claims(model: Any, table: sa.Table, system: System, dialect: Any = None) -> dict[Claim, str]:
+def predict(model: Any, table: sa.Table, system: System, dialect: Any = None) -> dict[Claim, str]:
     """What the comparison says of the pair: direction and kind → effect."""
     document = read_model(model)
     columns = next(iter(read_table(table, dialect=dialect or DIALECTS[system]).values()))
@@ -32,7 +32,7 @@ def claims(model: Any, table: sa.Table, system: System, dialect: Any = None) -> 
     return {(each.way, each.kind): each.effect for each in mine}
 
 
-def truth(facts: dict[str, Any]) -> dict[Claim, str]:
+def observed(facts: dict[str, Any]) -> dict[Claim, str]:
     """What happened. Where the type does not fit, nothing else is said of a value but null."""
     found: dict[Claim, str] = {}
     for way in ("write", "read"):
@@ -116,7 +116,7 @@ def score(fits: list[Fit], results: dict[str, dict[str, Any]]) -> Scores:
         model, table = each.build()
         for system in SYSTEMS:
             if system in each.systems:
-                scores.add(system, each.name, claims(model, table, system), truth(results[system][each.name]))
+                scores.add(system, each.name, predict(model, table, system), observed(results[system][each.name]))
     return scores
 
 

@@ -129,7 +129,7 @@ class _Trial:
             try:
                 found = self.connection.execute(sa.select(self.table)).mappings().one()
             except Exception as error:
-                raise Unread(error) from error
+                raise UnreadableValueError(error) from error
             return found.get("a")
 
     def write(self) -> None:
@@ -153,7 +153,7 @@ class _Trial:
         value = row.get("a")
         try:
             back = self.stored(row)
-        except Unread as error:
+        except UnreadableValueError as error:
             self.outcome.add("write", self._kind(value, None, ""), "altered", value, str(error)[:80])
             return
         except Exception as error:
@@ -288,7 +288,7 @@ def _kinds(value: Any) -> tuple[str, ...]:
     return tuple(kind for kind, values in PROBES.items() if any(type(each) is type(value) for each in values))
 
 
-class Unread(Exception):
+class UnreadableValueError(Exception):
     """A value went in and cannot be read."""
 
 
@@ -306,7 +306,7 @@ def _near(value: Any, back: Any) -> bool:
     return math.isfinite(one) and math.isfinite(other) and abs(one - other) <= max(1.0, abs(one) * 1e-3)
 
 
-def tried(fits: list[Fit], engines: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def try_fits(fits: list[Fit], engines: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What happened: system → pair → facts."""
     found: dict[str, dict[str, Any]] = {system: {} for system in engines}
     for system, engine in engines.items():
@@ -338,4 +338,4 @@ def engines() -> Iterator[dict[str, Any]]:
 
 if __name__ == "__main__":
     with engines() as each:
-        RESULTS.write_text(dumps(tried(FITS, each)))
+        RESULTS.write_text(dumps(try_fits(FITS, each)))

@@ -18,8 +18,8 @@ from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import 
 
 from tests.compatibility import fit_generated
 from tests.compatibility.fit_pairs import FITS, Fit
-from tests.compatibility.fit_score import Scores, claims, score, truth
-from tests.compatibility.fit_truth import RESULTS, tried
+from tests.compatibility.fit_score import Scores, observed, predict, score
+from tests.compatibility.fit_truth import RESULTS, try_fits
 from tests.databases import Server
 
 DOCS = Path(__file__).parents[2] / "docs" / "mismatches.md"
@@ -72,10 +72,10 @@ def test_docs_hold_the_scores() -> None:
 
 
 def _again(fits: list[Fit], results: dict[str, dict[str, Any]], by: dict[str, Any]) -> None:
-    for system, found in tried(fits, by).items():
+    for system, found in try_fits(fits, by).items():
         for name, facts in found.items():
             known = results[system][name]
-            assert truth(json.loads(json.dumps(facts))) == truth(known), f"{name} on {system}: {facts['values']}"
+            assert observed(json.loads(json.dumps(facts))) == observed(known), f"{name} on {system}: {facts['values']}"
 
 
 def test_databases_still_do_so(engines: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ def test_a_live_database_says_the_same(system: Any, engines: dict[str, Any]) -> 
         if system in each.systems and (system, each.name) not in LIVE_KNOWS_MORE:
             model, table = each.build()
             live = _live_claims(model, table, engine, system)
-            assert live.keys() == claims(model, table, system).keys(), each.name
+            assert live.keys() == predict(model, table, system).keys(), each.name
 
 
 @pytest.mark.nightly
@@ -129,7 +129,7 @@ def test_live_databases_say_all_the_same(system: Any, engines: dict[str, Any]) -
     for each in FITS:
         if system in each.systems and (system, each.name) not in LIVE_KNOWS_MORE:
             model, table = each.build()
-            live, known = _live_claims(model, table, engine, system), claims(model, table, system)
+            live, known = _live_claims(model, table, engine, system), predict(model, table, system)
             if live.keys() != known.keys():
                 wrong[each.name] = (live.keys() - known.keys(), known.keys() - live.keys())
     assert not wrong

@@ -15,7 +15,7 @@ from opentelemetry.instrumentation.schema.integrations.marshmallow.fields import
 from opentelemetry.instrumentation.schema.integrations.pydantic.fields import fields as read_model
 
 from tests.compatibility import judge, pairs
-from tests.compatibility.witnessed_pairs import NOTHING, SCHEMAS, WITNESSED, Witnessed
+from tests.compatibility.witnessed_pairs import NOTHING, SCHEMAS, WITNESSED, WitnessedPair
 
 IMPORTS = """
 import dataclasses, ipaddress
@@ -34,7 +34,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 @pytest.mark.filterwarnings("ignore:`json_encoders` is deprecated")
 @pytest.mark.parametrize("pair", WITNESSED, ids=lambda pair: pair.name)
-def test_verdicts_and_witnesses(pair: Witnessed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_and_witnesses(pair: WitnessedPair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pair gets the verdicts beside it, and its witness passes the old schema alone."""
     marshmallow = pair in SCHEMAS
     monkeypatch.setattr(pairs, "PRELUDE", MARSHMALLOW if marshmallow else pairs.PRELUDE + IMPORTS)

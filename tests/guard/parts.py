@@ -177,7 +177,7 @@ def exposed(shops: Mapping[str, Shop]) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Lock:
+class ServerLogin:
     """TLS by an authority of its own, and the password `test` of the user `operator`.
 
     Attributes:
@@ -189,7 +189,7 @@ class Lock:
     authority: Path
 
     @classmethod
-    def made(cls, home: Path) -> Lock:
+    def made(cls, home: Path) -> ServerLogin:
         """With new certificates."""
         paths = certificates(home)
         config = {

@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.schema._monitoring import thresholds
 from opentelemetry.instrumentation.schema.cli.group import otel_schema
 
 from tests.dashboards.stack import Alertmanager
-from tests.guard.parts import Lock, proxy
+from tests.guard.parts import ServerLogin, proxy
 from tests.guard.store import Past, Store, app, binary
 
 AGO = 1200.0
@@ -29,13 +29,13 @@ class Shop(NamedTuple):
     url: str
     changed: str
     home: Path
-    lock: Lock
+    lock: ServerLogin
 
 
 class Locked(Store):
     """A Prometheus behind TLS and a password."""
 
-    def __init__(self, home: Path, past: Past, lock: Lock) -> None:
+    def __init__(self, home: Path, past: Past, lock: ServerLogin) -> None:
         super().__init__(home, past, flags=[f"--web.config.file={lock.config}"])
         self.url, self._lock = f"https://127.0.0.1:{self.port}", lock
 
@@ -46,7 +46,7 @@ class Locked(Store):
 class LockedAlertmanager(Alertmanager):
     """The same in front of an Alertmanager."""
 
-    def __init__(self, home: Path, lock: Lock) -> None:
+    def __init__(self, home: Path, lock: ServerLogin) -> None:
         values = {**thresholds.DEFAULTS, "secrets_dir": str(home / "secrets")}
         super().__init__(binary("alertmanager", "prometheus-alertmanager"), home, values)
         self.command.append(f"--web.config.file={lock.config}")
@@ -74,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     prod, staging = {"environment": "prod"}, {"environment": "staging"}
     app(past, now, job="busy", rates=(0.01, 0.01), requests=6, slow=(0.01, 0.01), more=prod, **common)
     app(past, now, job="busy", rates=(0.01, 0.9), requests=6, more=staging, seed=3, **common)
-    lock = Lock.made(home / "lock")
+    lock = ServerLogin.made(home / "lock")
     with Locked(home / "prometheus", past, lock) as store:
         yield Shop(store.url, datetime.fromtimestamp(changed, timezone.utc).isoformat(), home, lock)
 

@@ -26,7 +26,7 @@ PHASES = ["degraded", "rolling_back", "rolled_back", "recovered"]
 
 
 @dataclass
-class Ended:
+class CommandResult:
     """A command that ended.
 
     Attributes:
@@ -53,7 +53,7 @@ class Ended:
 
 
 @dataclass
-class Ran:
+class EdgeCases:
     """All cases, after they ended.
 
     Attributes:
@@ -64,16 +64,16 @@ class Ran:
         refused: How many of the questions were refused in the midst of the watch of `unheard`.
     """
 
-    cases: dict[str, Ended]
+    cases: dict[str, CommandResult]
     heard: list[tuple[int, str, str]]
     metrics: list[str]
     sink: Sink
     refused: int
 
 
-def _ended(process: subprocess.Popen[str], shop: Shop) -> Ended:
+def _result(process: subprocess.Popen[str], shop: Shop) -> CommandResult:
     out, errors = process.communicate(timeout=600)
-    return Ended(process.returncode, out, errors, shop)
+    return CommandResult(process.returncode, out, errors, shop)
 
 
 def baseline(server: str) -> bool:
@@ -83,7 +83,7 @@ def baseline(server: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran]:
+def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[EdgeCases]:
     """Upgrade three projects at once, and watch a fourth.
 
     `recovered`: by a clean check, with Alertmanager and collector. `unheard`: Alertmanager is down, and Prometheus
@@ -119,7 +119,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran
         rehearsing = shops["between"].start("otel-schema", "rehearse", "--url", f"sqlite:///{home / 'scratch.db'}")
         for each in (store, frail):
             eventually(lambda server=each.url: baseline(server), "a baseline", 120)
-        assert _ended(rehearsing, shops["between"]).code == 0
+        assert _result(rehearsing, shops["between"]).code == 0
 
         left = [3]
 
@@ -148,7 +148,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran
             said += (line := started["lost"].stderr.readline())
             assert line, said
         frail.kill()
-        cases = {name: _ended(process, shops[name]) for name, process in started.items()}
+        cases = {name: _result(process, shops[name]) for name, process in started.items()}
 
         def phases() -> list[tuple[int, str, str]]:
             return [
@@ -162,10 +162,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory, otelcol: Path) -> Iterator[Ran
         gauge = sample_name(semconv.GUARD_TIMESTAMP)
         exposition = get(f"http://127.0.0.1:{collector.ports['metrics']}/metrics").splitlines()
         sink.wait_for(lambda: sink.spans(semconv.GUARD_SPAN_NAME), 60)
-        yield Ran(cases, phases(), [line for line in exposition if line.startswith(f"{gauge}{{")], sink, 3 - left[0])
+        yield EdgeCases(
+            cases, phases(), [line for line in exposition if line.startswith(f"{gauge}{{")], sink, 3 - left[0]
+        )
 
 
-def test_a_clean_check_permits_the_rollback(ran: Ran) -> None:
+def test_a_clean_check_permits_the_rollback(ran: EdgeCases) -> None:
     """Where `check` finds nothing against the older schema, a degraded app gets it back, and recovers."""
     case = ran.cases["recovered"]
     assert (case.code, case.guard["verdict"], case.guard["recovery"]) == (1, "degraded", "recovered"), case.errors
@@ -175,12 +177,12 @@ def test_a_clean_check_permits_the_rollback(ran: Ran) -> None:
     assert [each["by_guard"] for each in case.shop.events("started")] == [False, True]
 
 
-def test_what_is_heard_is_the_history(ran: Ran) -> None:
+def test_what_is_heard_is_the_history(ran: EdgeCases) -> None:
     """The webhook hears every phase that the history has, in its order and with its words."""
     assert ran.heard == ran.cases["recovered"].phases() != []
 
 
-def test_gauges_and_span_arrive_through_a_collector(ran: Ran) -> None:
+def test_gauges_and_span_arrive_through_a_collector(ran: EdgeCases) -> None:
     """A verdict is a gauge of each signal and a span with the numbers, also after a collector."""
     labels = ('schema_migration_tool="alembic"', 'schema_guard_signal="errors"', 'schema_guard_verdict="degraded"')
     assert [line for line in ran.metrics if all(label in line for label in labels)], ran.metrics
@@ -191,7 +193,7 @@ def test_gauges_and_span_arrive_through_a_collector(ran: Ran) -> None:
     assert span.attributes["schema.guard.errors.after"] == pytest.approx(figures["after"], rel=1e-4)
 
 
-def test_no_alertmanager_changes_no_outcome(ran: Ran) -> None:
+def test_no_alertmanager_changes_no_outcome(ran: EdgeCases) -> None:
     """Without an Alertmanager that answers, the outcome, exit code and history are the same; the user is told so."""
     case, heard = ran.cases["unheard"], ran.cases["recovered"]
     assert (case.code, case.guard["recovery"], case.shop.revision()) == (heard.code, "recovered", "0001"), case.errors
@@ -200,13 +202,13 @@ def test_no_alertmanager_changes_no_outcome(ran: Ran) -> None:
     assert "the history has all of them" in case.errors
 
 
-def test_a_prometheus_that_stumbles_is_asked_again(ran: Ran) -> None:
+def test_a_prometheus_that_stumbles_is_asked_again(ran: EdgeCases) -> None:
     """Answers that are refused in the midst of a watch are asked for again, and change nothing."""
     assert ran.refused == 3
     assert ran.cases["unheard"].guard["verdict"] == "degraded"
 
 
-def test_another_migration_in_between_stops_the_rollback(ran: Ran) -> None:
+def test_another_migration_in_between_stops_the_rollback(ran: EdgeCases) -> None:
     """Where somebody has migrated on meanwhile, nothing is rolled back, and a person is told why."""
     case = ran.cases["between"]
     assert (case.code, case.guard["rolled_back"], case.shop.revision()) == (1, False, "0003"), case.errors
@@ -214,13 +216,13 @@ def test_another_migration_in_between_stops_the_rollback(ran: Ran) -> None:
     assert [phase for _, phase, _ in case.phases()] == ["degraded", "failed"]
 
 
-def test_a_revision_that_was_never_rehearsed_is_warned_of(ran: Ran) -> None:
+def test_a_revision_that_was_never_rehearsed_is_warned_of(ran: EdgeCases) -> None:
     """Before an upgrade that may be rolled back, each revision that was never rehearsed is named, and no other."""
     warned = {name: "0002 was never rehearsed" in case.errors for name, case in ran.cases.items() if name != "lost"}
     assert warned == {"recovered": True, "unheard": True, "between": False}
 
 
-def test_a_prometheus_that_dies_leaves_it_open(ran: Ran) -> None:
+def test_a_prometheus_that_dies_leaves_it_open(ran: EdgeCases) -> None:
     """Where Prometheus dies during the watch, the verdict is inconclusive after bounded retries."""
     case = ran.cases["lost"]
     assert case.code == 3, case.errors

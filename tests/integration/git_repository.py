@@ -21,7 +21,7 @@ ALEMBIC = MigrationPaths("alembic", ("migrations/versions",), "alembic_version")
 DBMATE = MigrationPaths("dbmate", ("db/migrations",), "schema_migrations")
 
 
-class Ran(NamedTuple):
+class CommandOutput(NamedTuple):
     code: int
     out: str
     err: str
@@ -45,7 +45,7 @@ class Repository:
             root.mkdir(parents=True, exist_ok=True)
             self.git("init", "-q", "-b", "main")
 
-    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> Ran:
+    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> CommandOutput:
         done = subprocess.run(
             command,
             cwd=cwd or self.root,
@@ -54,9 +54,9 @@ class Repository:
             encoding="utf-8",
             errors="surrogateescape",
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return CommandOutput(done.returncode, done.stdout, done.stderr)
 
-    def git(self, *arguments: str, code: int | None = 0, **environment: str) -> Ran:
+    def git(self, *arguments: str, code: int | None = 0, **environment: str) -> CommandOutput:
         ran = self.run("git", *arguments, **environment)
         assert code is None or ran.code == code, ran
         return ran
@@ -75,7 +75,7 @@ class Repository:
             os.environ.update(old)
             os.chdir(directory)
 
-    def otel_schema(self, *arguments: str, **environment: str) -> Ran:
+    def otel_schema(self, *arguments: str, **environment: str) -> CommandOutput:
         """The command in this process, which saves the start of another; the hooks start one."""
         out, err = io.StringIO(), io.StringIO()
         code: object = None
@@ -84,7 +84,7 @@ class Repository:
                 otel_schema.main(args=list(arguments), prog_name="otel-schema")
             except SystemExit as end:
                 code = end.code
-        return Ran(int(str(code)), out.getvalue(), err.getvalue())
+        return CommandOutput(int(str(code)), out.getvalue(), err.getvalue())
 
     def write(self, name: str, text: str | bytes, stage: bool = True) -> Path:
         file = self.root / name
@@ -105,7 +105,7 @@ class Repository:
             stage=more.get("stage") != "no",
         )
 
-    def commit(self, message: str = "change", code: int | None = 0, *arguments: str) -> Ran:
+    def commit(self, message: str = "change", code: int | None = 0, *arguments: str) -> CommandOutput:
         return self.git("commit", "-q", "-m", message, *arguments, code=code)
 
     def check(self, base: str | None = None, downgrades: bool = True) -> CheckResult:

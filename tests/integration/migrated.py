@@ -46,7 +46,7 @@ RUNNER = CliRunner(**APART)
 
 
 @dataclass
-class Said:
+class CommandOutput:
     """What a command printed, and its exit code."""
 
     code: int
@@ -90,7 +90,7 @@ class Project:
         self.revision("r2", "r1", 'op.add_column("a", sa.Column("b", sa.Integer()))', 'op.drop_column("a", "b")')
         self.revision("r3", "r2", TABLE.replace('"a"', '"c"'), 'op.drop_table("c")')
 
-    def do(self, *arguments: str) -> Said:
+    def do(self, *arguments: str) -> CommandOutput:
         """Run otel-schema in this process."""
         here = Path.cwd()
         os.chdir(self.path)
@@ -98,7 +98,7 @@ class Project:
             done = RUNNER.invoke(otel_schema, list(arguments))
         finally:
             os.chdir(here)
-        return Said(done.exit_code, done.stdout, done.stderr)
+        return CommandOutput(done.exit_code, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         """Start otel-schema as a process."""
@@ -153,7 +153,7 @@ class Folder(Project):
         file.write_text(f"-- migrate:up\n{up}\n" + ("" if down is None else f"\n-- migrate:down\n{down}\n"))
         return file
 
-    def do(self, *arguments: str, url: str | None = None) -> Said:
+    def do(self, *arguments: str, url: str | None = None) -> CommandOutput:
         """Run otel-schema in this process."""
         return super().do(*arguments, "--url", url or self.plain)
 

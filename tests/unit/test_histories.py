@@ -184,7 +184,7 @@ def test_projects(tmp_path: Path) -> None:
     assert third.read_graph().heads == ("2",)
 
 
-def test_projects_by_other_roads(tmp_path: Path) -> None:
+def test_projects_by_other_settings(tmp_path: Path) -> None:
     """`[tool.alembic]`, several version directories and `package:path` are understood too."""
     for name in ("pkg/migrations/versions", "more"):
         (tmp_path / name).mkdir(parents=True)

@@ -1,1 +1,1 @@
-"""What the application watches of its schemas while it runs."""
+"""Metrics about schemas, mismatches and database revisions, observed while the application runs."""

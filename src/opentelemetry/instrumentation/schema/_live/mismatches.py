@@ -1,7 +1,7 @@
 """`schema.mismatches`: where the API's schemas no longer fit the tables of the application's models.
 
-Compared in a thread of its own, from what the models declare: no query, no connection. Once when schemas and tables are
-known, again when schemas come up that were not known, and when the revision of a database changes.
+A thread of its own compares schemas with the models' declarations: without a query, without a connection. It compares
+once schemas and tables are known, and again for new schemas and when the revision of a database changes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from .._schemas.fit_findings import Mismatch
 
 MAX_CEASED: Final = 100
-"""Attribute sets that have no mismatch any more and are still published, as 0."""
+"""Attribute sets without mismatches that we still publish, as 0."""
 
 SETTLE_SECONDS: Final = 10.0
-"""Seconds without a new schema before schemas are compared."""
+"""Seconds without a new schema before we compare."""
 
 MAX_SCHEMAS: Final = 1000
-"""Schemas whose fields are kept; further ones are not compared."""
+"""Schemas whose fields we keep; we do not compare further ones."""
 
 Key = tuple[str, str, str]
 """Reference of the schema, kind, severity."""
@@ -57,7 +57,7 @@ class Mismatches:
         self._shown = False
 
     def add(self, cells: SchemaCells, document: Document) -> None:
-        """A schema was read: it is compared when no further one comes for a while."""
+        """Add a schema that was read; we compare once no further one has come for a while."""
         root = next(iter(document.values()))
         comparable = root.type.kind == "object" and bool(root.fields) and semconv.SCHEMA_NAME in cells.attributes
         if comparable and (root.ref in self._documents or len(self._documents) < MAX_SCHEMAS):
@@ -65,7 +65,7 @@ class Mismatches:
             self._changed = monotonic()
 
     def observe(self) -> Iterator[Observation]:
-        """Mismatches by schema, kind and severity; starts a comparison where one is due."""
+        """Observe mismatches by schema, kind and severity; start a comparison if one is due."""
         if self._recorder.closed:
             return
         if self._due():
@@ -85,7 +85,7 @@ class Mismatches:
         return self._changed is None and self._revision() != self._revisions
 
     def _revision(self) -> object:
-        """What databases the process sees at which revision."""
+        """The revisions of the databases, as they were published last."""
         revisions = self._recorder.revisions
         return None if revisions is None else revisions.last_published()
 
@@ -93,17 +93,17 @@ class Mismatches:
         changed, revisions = self._changed, self._revision()
         try:
             found = self._compare()
-            if found is None:  # no engine yet: look again
+            if found is None:  # no engine yet: try again later
                 return
             self._publish(found)
         except Exception as error:
             faults.swallow("mismatches", error)
         self._revisions = revisions
-        if self._changed == changed:  # else a schema came up meanwhile
+        if self._changed == changed:  # otherwise a new schema has come meanwhile
             self._changed = None
 
     def _compare(self) -> dict[str, Mismatch] | None:
-        """All mismatches by fingerprint; None where it is not known yet for which database."""
+        """All mismatches by fingerprint; None if no database is known yet."""
         from .._schemas import fit, fit_pairing  # in this thread, not when the application starts
         from .._schemas.fit_columns import system_of
 
@@ -153,7 +153,7 @@ class Mismatches:
         self._known = set(found)
 
     def _count_fresh(self) -> None:
-        """Count what a check found, once a collection has published the series as 0: no rate sees a first value."""
+        """Count new mismatches once a collection has published the series as 0: `rate()` misses a first value."""
         if self._shown:
             for key, number, attributes in self._fresh:
                 self._recorder.count(semconv.MISMATCH_DETECTIONS, key, attributes, number)

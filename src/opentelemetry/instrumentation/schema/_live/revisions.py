@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .._recording.recorder import Recorder
 
 MAX_CEASED: Final = 100
-"""Attribute sets that are no longer so and are still published, as 0."""
+"""Former attribute sets that we still publish, as 0."""
 
 SLOW: Final = 0.02
 """Seconds above which a read counts as failed."""
@@ -36,10 +36,10 @@ BACK_OFF: Final = 10
 
 
 class TableReading(NamedTuple):
-    """What one version table holds.
+    """The content of one version table.
 
     Attributes:
-        table: Which.
+        table: The table.
         found: Alembic's heads, or all of DBMate's versions; None if they could not be read.
     """
 
@@ -102,7 +102,7 @@ class Revisions:
         database.tables, database.readings, database.failed = tables, tuple(readings), False
 
     def prepare(self) -> None:
-        """Find the project's migrations, before a request waits for it."""
+        """Find the project's migrations in advance, so that no request waits for that."""
         self._project()
 
     def supports(self, dialect: str) -> bool:
@@ -126,7 +126,7 @@ class Revisions:
         database.failed = True
 
     def _wanted(self) -> tuple[VersionTableName, ...]:
-        """The project's version tables, and the usual one of a tool that it has no files of."""
+        """The project's version tables, and the default table of each tool without files in the project."""
         tables = [line.table for line in self._project()]
         used = {table.tool for table in tables}
         return tuple(dict.fromkeys([*tables, *(each for each in version_tables.USUAL if each.tool not in used)]))
@@ -135,14 +135,14 @@ class Revisions:
         if self._lines is None:
             try:
                 self._lines = self._find()
-            except OSError:  # not readable: as if there were none
+            except OSError:  # not readable: continue without migrations
                 self._lines = []
         return self._lines
 
     # -- what is published
 
     def observe(self) -> Iterator[Observation]:
-        """Each version table's revision as 1, those that ceased as 0."""
+        """Observe the revision of each version table as 1, and former ones as 0."""
         if self._recorder.closed:
             return
         with self._lock:
@@ -175,16 +175,16 @@ class Revisions:
         return frozenset(self._current)
 
     def observe_pending(self) -> Iterator[Observation]:
-        """How many migrations each version table has yet to see, where files and table are known."""
+        """Observe how many migrations each version table lacks, if files and table are known."""
         if self._recorder.closed:
             return
         waiting: dict[tuple[str, str], int] = {}
         for database in list(self._databases):
             for each in database.readings:
-                history = self._files(each)
-                if history is not None and each.found is not None:
+                graph = self._files(each)
+                if graph is not None and each.found is not None:
                     key = each.table.wanted.tool, each.table.namespace
-                    waiting[key] = waiting.get(key, 0) + len(history.pending(each.found))
+                    waiting[key] = waiting.get(key, 0) + len(graph.pending(each.found))
         for tool, namespace in self._pending.keys() - waiting.keys():
             waiting[tool, namespace] = 0
         self._pending = dict(list(waiting.items())[-MAX_CEASED:])
@@ -203,18 +203,18 @@ class Revisions:
         """The migration files that a version table belongs to; None if there are none."""
         lines = [line for line in self._project() if line.table == reading.table.wanted]
         try:
-            histories = [self._graph(line) for line in lines]
+            graphs = [self._graph(line) for line in lines]
         except OSError:
             return None
-        # Two projects whose tables have one name: theirs is the one that knows most of it.
+        # Two projects may use one table name: take the one whose files have most of the revisions.
         found = set(reading.found or ())
-        return max(histories, key=lambda history: len(found & history.by_id.keys()), default=None)
+        return max(graphs, key=lambda graph: len(found & graph.by_id.keys()), default=None)
 
     def _graph(self, line: Migrations) -> RevisionGraph:
-        history = self._graphs.get(line)
-        if history is None:
-            history = self._graphs[line] = line.read_graph()
-        return history
+        graph = self._graphs.get(line)
+        if graph is None:
+            graph = self._graphs[line] = line.read_graph()
+        return graph
 
     def reset_after_fork(self) -> None:
         """In a forked child: nobody holds a lock."""

@@ -24,7 +24,7 @@ BUDGET: Final = 0.02
 """Seconds that one collection may spend on reading; it always reads one schema."""
 
 MAX_CEASED: Final = 100
-"""Versions that are no longer in use and are still published, as 0."""
+"""Former versions that we still publish, as 0."""
 
 
 class Versions:
@@ -34,7 +34,7 @@ class Versions:
         recorder: Whose.
 
     Attributes:
-        on_read: Told what was read of each schema.
+        on_read: Called with each schema that was read.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -45,10 +45,10 @@ class Versions:
         self.on_read: Callable[[SchemaCells, Any], None] | None = None
 
     def observe(self) -> Iterator[Observation]:
-        """Every version in use as 1, those that ceased as 0."""
+        """Observe every version in use as 1, and former ones as 0."""
         if self._recorder.closed:
             return
-        if self._lock.acquire(blocking=False):  # else another reader is collecting: it reads
+        if self._lock.acquire(blocking=False):  # otherwise another reader is collecting, and reads them
             try:
                 self._read_some()
             finally:

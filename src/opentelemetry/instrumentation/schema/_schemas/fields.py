@@ -22,7 +22,7 @@ TypeKind = Literal[
 that decides itself what it accepts, known by its name alone."""
 
 Extra = Literal["ignore", "allow", "forbid"]
-"""What becomes of keys that the schema does not declare: dropped, kept, refused."""
+"""How a schema treats undeclared keys: it drops, keeps or refuses them."""
 
 Presence = Literal["required", "default", "optional", "never"]
 """Whether an input must hold the field: `default` fills in a value, `optional` leaves it out or null; `never` is a
@@ -36,7 +36,7 @@ Scalar = bool | int | float | str | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeSpec:
-    """What one value may be.
+    """The type of one value.
 
     Attributes:
         kind: The type, in the words of this module.
@@ -48,7 +48,7 @@ class TypeSpec:
         values: Of an `enum`.
         names: Of an `enum` whose Python members are neither texts nor numbers: their names, in the order of `values`.
             Of a `tuple`, the keys by which its items may be sent as an object.
-        open: Whether the author says that further values will come (`x-extensible-enum`).
+        open: Whether the author announces further values (`x-extensible-enum`).
         ge: Lower bound; a date or time as ISO 8601 text, a duration in s.
         gt: Lower bound that is itself refused.
         le: Upper bound.
@@ -115,7 +115,7 @@ class TypeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSpec:
-    """What a field is in a table besides its type.
+    """Properties of a column besides its type.
 
     Attributes:
         sql: The type's SQL text, as the table's own dialect or the default one writes it.
@@ -147,7 +147,7 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSpec:
-    """One field of a schema, whatever library it came from.
+    """One field of a schema of any library.
 
     Attributes:
         name: In Python; of a JSON Schema the property, of a table the column.
@@ -234,7 +234,7 @@ def reference(module: str | None, name: str) -> str:
 
 
 def clean_version(value: object) -> str | None:
-    """A declared version as bounded, printable text; None where it is no text or number."""
+    """Clean a declared version: printable text of limited length; None if it is not a text or number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     text = "".join(char for char in str(value) if char.isprintable()).strip()
@@ -280,7 +280,7 @@ def reachable(ref: str, document: Mapping[str, SchemaSpec]) -> dict[str, SchemaS
 
 
 def without_null(type_: TypeSpec) -> TypeSpec:
-    """The type without its being nullable."""
+    """The type as not nullable."""
     return replace(type_, nullable=False) if type_.nullable else type_
 
 
@@ -315,7 +315,7 @@ def digest(text: str) -> str:
 
 
 def dumps(data: Any) -> str:
-    """JSON with one spelling."""
+    """Serialize to canonical JSON."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -324,11 +324,11 @@ DEFAULTS: Final[dict[Any, tuple[tuple[str, Any], ...]]] = {
     cls: tuple((each.name, each.default) for each in fields(cls) if each.compare)
     for cls in (TypeSpec, FieldSpec, ColumnSpec)
 }
-"""Attributes of each kind of spec, with what is usual."""
+"""Class of a spec → its attributes, with their defaults."""
 
 
 def as_data(spec: _Spec) -> dict[str, Any]:
-    """A spec as JSON data, without what is as usual."""
+    """Convert a spec to JSON data, without attributes that have their default."""
     data: dict[str, Any] = {}
     for name, default in DEFAULTS[type(spec)]:
         value = getattr(spec, name)
@@ -349,8 +349,8 @@ def type_from(data: Mapping[str, Any]) -> TypeSpec:
     """The reverse of `as_data`.
 
     Raises:
-        TypeError: if the data names an attribute that there is not.
-        KeyError: if it lacks one.
+        TypeError: if the data names an unknown attribute.
+        KeyError: if the data lacks an attribute.
     """
     found = dict(data)
     for name in ("items", "keys", "extra_type"):

@@ -27,7 +27,7 @@ def compare(
     system: System,
     declared: bool = False,
 ) -> list[Mismatch]:
-    """Every mismatch between a schema and its table.
+    """Find every mismatch between a schema and its table.
 
     Args:
         schema: Of the API.
@@ -61,7 +61,7 @@ def compare(
 
 
 def column_name(field: FieldSpec) -> str:
-    """The column that a field is written to, by its name in Python."""
+    """The name, in Python, of the column to which a field is written."""
     other = field.attribute
     if other is None or "." in other or field.column is not None or field.name in field.accepts:
         return field.name
@@ -69,7 +69,7 @@ def column_name(field: FieldSpec) -> str:
 
 
 def _column_of(field: FieldSpec, table: SchemaSpec) -> str:
-    """Likewise, where the table's class has another name for it."""
+    """The column to which a field is written, under the name that the table's class gives it."""
     name = column_name(field)
     return table.attributes.get(name) or name
 
@@ -80,7 +80,7 @@ _NAMED: Final = re.compile(rf"(?:({_REQUESTS})|({_RESPONSES}))(?:Minimal|Short|F
 
 
 def _directions(schema: SchemaSpec) -> tuple[str, ...]:
-    """Where a schema is used, as a framework says.
+    """The directions in which a schema is used, as a framework reports them.
 
     Its name decides (`LeadIn`, `LeadOut`) where that says both or nothing: what another schema holds in a request is
     looked up more often than it is written.
@@ -96,12 +96,12 @@ def _writes(schema: SchemaSpec) -> bool:
 
 
 def _reads(schema: SchemaSpec) -> bool:
-    """Whether answers are validated: marshmallow writes what it gets."""
+    """Whether responses are validated; marshmallow does not validate them."""
     return schema.library != "marshmallow" and ("response" in schema.directions or not schema.directions)
 
 
 def _changes_a_row(schema: SchemaSpec) -> bool:
-    """Whether a schema's values go into a row that is there, as far as it shows."""
+    """Whether a schema seems to update existing rows: by its name, or since no field is required."""
     return schema.name.endswith(("Update", "Patch")) or all(each.presence != "required" for each in schema.fields)
 
 
@@ -132,7 +132,7 @@ def _find_conflicts(
         for each in fit_write.find_conflicts(field.type, kept, schema.library, document):
             if each.kind == "nullable" and _filled_by_insert(column):
                 if column.column is not None and column.column.primary_key:
-                    continue  # an UPDATE names rows by it
+                    continue  # an UPDATE selects rows by the primary key
                 if not _changes_a_row(schema):
                     each = replace(each, minor=True, why=_TAKEN_FOR_ABSENT)
             yield "write", each
@@ -146,7 +146,7 @@ def _find_conflicts(
 
 
 def _holds_keys(field: FieldSpec, column: FieldSpec) -> bool:
-    """Whether the server counts the column's values, or those that it refers to, and the field takes all of them."""
+    """Whether the column has generated keys, or refers to them, and the field accepts all usual keys."""
     spec, type_ = column.column, field.type
     if spec is None or not (spec.generated in ("autoincrement", "identity", "identity always") or spec.references):
         return False
@@ -160,7 +160,7 @@ def _holds_keys(field: FieldSpec, column: FieldSpec) -> bool:
 
 
 def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Conflict | None:
-    """A default of the field that keeps the column's from being used."""
+    """Find a default of the field that hides the default of the column."""
     spec = column.column
     if spec is None or field.default in (None, "factory") or (spec.server_default is None and not spec.default):
         return None
@@ -197,7 +197,7 @@ def _value(text: str) -> Any:
 
 
 def parse_literal(text: str) -> Any:
-    """The value of a server default that is a literal, as a model or a database writes it; None of an expression."""
+    """Parse a server default that is a literal, as a model or a database writes it; None if it is an expression."""
     bare = text.partition("::")[0].strip().strip("()").strip()
     if len(bare) >= 2 and bare[0] == bare[-1] and bare[0] in "'\"":
         return bare[1:-1].replace("''", "'")
@@ -210,7 +210,7 @@ def parse_literal(text: str) -> Any:
 
 
 def same_default(mine: Any, theirs: Any) -> bool:
-    """Whether two defaults are one, whichever type a database writes its own in."""
+    """Whether two defaults are equal, although a database may write its own in another type."""
     if isinstance(mine, bool):
         return mine == (str(theirs).lower() in ("1", "1.0", "true", "t"))
     if isinstance(mine, (int, float)):
@@ -222,13 +222,13 @@ def same_default(mine: Any, theirs: Any) -> bool:
 
 
 class _MismatchBuilder:
-    """Where mismatches of one schema and one table are."""
+    """Builds the mismatches of one schema and one table."""
 
     def __init__(self, schema: SchemaSpec, table: SchemaSpec, system: System, declared: bool) -> None:
         self.schema, self.table, self.system, self.declared = schema, table, NAMES[system], declared
 
     def mismatch(self, way: Way, conflict: Conflict, field: str, column: str, message: str = "") -> Mismatch:
-        """The trouble of a field, a column, or both."""
+        """Make a mismatch from a conflict of a field, a column, or both."""
         both = f"the field: {conflict.field}; {self.table.name}.{column}: {conflict.column}"
         return Mismatch(
             schema=self.schema.ref,
@@ -244,7 +244,7 @@ class _MismatchBuilder:
         )
 
     def missing(self, field: FieldSpec) -> Iterator[Mismatch]:
-        """A field without a column."""
+        """Report a field without a column."""
         if not _writes(self.schema) or field.presence == "never" or field.written == "never":
             return
         happens = "The database refuses a row with this field."
@@ -252,7 +252,7 @@ class _MismatchBuilder:
         yield self.mismatch("write", conflict, field.name, "", f"{self.table.name} has no such column")
 
     def required(self, column: FieldSpec) -> Mismatch:
-        """A column that must be given, without a field."""
+        """Report a required column without a field."""
         happens = "The database refuses a row without this column."
         conflict = Conflict("required-column", "refused", why=happens, minor=not self.declared)
         text = f"{self.table.name}.{column.name} is NOT NULL and has no default, and no field gives it"

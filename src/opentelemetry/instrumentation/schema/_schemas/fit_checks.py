@@ -1,4 +1,4 @@
-"""What CHECK constraints say of one column: as far as they are plain comparisons, joined by AND.
+"""Reads CHECK constraints on one column, if they are plain comparisons joined by AND.
 
 Everything else says nothing here: it is never guessed.
 """
@@ -15,12 +15,12 @@ _CAST: Final = re.compile(r"::\s*[a-z_]+(?: varying| precision)?(?:\(\d+(?:,\s*\
 _TEXT: Final = re.compile(r"'((?:[^']|'')*)'")
 _CHARSET: Final = re.compile(r"_(?:utf8mb4|utf8mb3|utf8|latin1)(?=\\?')", re.IGNORECASE)
 _LONGEST: Final = 4000
-"""Characters of a constraint that is looked at."""
+"""The longest constraint that we read, in characters."""
 
 
 @dataclass(frozen=True)
 class CheckLimits:
-    """What a column's values must be.
+    """The limits that CHECK constraints put on a column.
 
     Attributes:
         values: All texts that are allowed; None where every one is.
@@ -38,7 +38,7 @@ class CheckLimits:
 
 
 def read_limits(column: str, checks: tuple[str, ...]) -> CheckLimits:
-    """What a table's CHECK constraints say of a column.
+    """Read the limits that a table's CHECK constraints put on a column.
 
     Args:
         column: Its name.
@@ -81,7 +81,7 @@ def _closed(sign: str, bound: float) -> float:
 
 
 def _parts(text: str) -> list[str]:
-    """The comparisons that must all hold; none where the text says OR or NOT."""
+    """Split a text into comparisons that must all hold; none if it contains OR or NOT."""
     text = re.sub(r"^\s*check\b", "", text, flags=re.IGNORECASE)
     text = _CHARSET.sub("", _CAST.sub("", text)).replace("`", "").replace('"', "").replace("\\'", "'")
     text = re.sub(r"\bis\s+not\s+null\b", "\x01", text, flags=re.IGNORECASE)
@@ -94,7 +94,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _stripped(part: str) -> str:
-    """Without parentheses around the whole, and without those that belong to a neighbour."""
+    """Strip parentheses around a comparison, and unbalanced ones that belong to a neighbour."""
     part = " ".join(part.split())
     while part.startswith("(") and part.count("(") > part.count(")"):
         part = part[1:].strip()

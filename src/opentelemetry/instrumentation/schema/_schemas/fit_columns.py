@@ -29,7 +29,7 @@ _BYTES: Final[dict[str, int | None]] = {
     "TINYTEXT": 255, "TEXT": 2**16 - 1, "MEDIUMTEXT": 2**24 - 1, "LONGTEXT": None,
     "TINYBLOB": 255, "BLOB": 2**16 - 1, "MEDIUMBLOB": 2**24 - 1, "LONGBLOB": None,
 }  # fmt: skip
-"""What MySQL and MariaDB keep of texts and bytes whose length no one gives."""
+"""Bytes that MySQL and MariaDB store in types without a length."""
 _NATIONAL: Final = "CHARACTER SET UTF8MB3"
 _CHARACTERS: Final = {"UTF8MB3": 0xFFFF, "UTF8": 0xFFFF, "UCS2": 0xFFFF, "LATIN1": 0xFF, "ASCII": 0x7F}
 """The last character of a character set of MySQL and MariaDB."""
@@ -45,7 +45,7 @@ _FIRST, _LAST = "1970-01-01", "2038-01-19"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What a column keeps.
+    """The values that a column can store without change.
 
     Attributes:
         system: The kind of database.
@@ -60,20 +60,20 @@ class Capacity:
         high: The greatest number.
         digits: Of a decimal, all digits; None where there is no limit.
         places: Of a decimal, digits after the point; None where there is no limit.
-        significant: Digits that a number of two's powers keeps: 15 or 6; None of all others.
+        significant: Significant digits of a float: 15 or 6; None for all other types.
         infinite: Whether it keeps infinity.
         nan: Whether it keeps NaN.
         fraction: Digits of a second.
-        aware: Whether it keeps moments with a time zone.
+        aware: Whether it stores datetimes with a time zone.
         first: The first day, as ISO 8601 text; None where every one fits.
         last: The last day.
         values: Labels of an enum, or all values that a CHECK allows.
-        caseless: Whether texts that differ in case alone are the same to it.
-        members: Of an enum, what Python knows the labels by.
+        caseless: Whether it treats texts as equal that differ only in case.
+        members: For an enum, the Python values of the labels.
         pure: Whether those members are neither texts nor numbers.
         items: Of an array.
         json_null: Whether null is written as a value of JSON, which NOT NULL takes.
-        converted: Whether code of the application converts values on their way.
+        converted: Whether code of the application converts values.
     """
 
     system: System
@@ -116,7 +116,7 @@ def system_of(dialect: str) -> System | None:
 
 
 def column_capacity(column: FieldSpec, system: System, checks: tuple[str, ...] = ()) -> Capacity:
-    """What a column of a table keeps.
+    """Compute the values that a column can store without change.
 
     Args:
         column: As `integrations.sqlalchemy.fields` reads it.

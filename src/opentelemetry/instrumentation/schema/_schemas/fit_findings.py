@@ -1,4 +1,4 @@
-"""Mismatches of an API's schema and a table: their kinds, severities and words."""
+"""Mismatches of an API's schema and a table: their kinds, severities and texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What is wrong between one type and one column.
+    """A conflict between one type and one column.
 
     Attributes:
         kind: One of KINDS.
@@ -52,7 +52,7 @@ class Conflict:
 
 @dataclass(frozen=True, kw_only=True)
 class Mismatch:
-    """A trouble with its place.
+    """A conflict with its schema, table, field and column.
 
     Attributes:
         schema: Reference of the schema.
@@ -80,14 +80,14 @@ class Mismatch:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same mismatch in every commit, and for both sides as they are now."""
+        """Identifies the mismatch: the same in every commit until the field or the column changes."""
         return digest(
             dumps(["fit", self.schema, self.table, self.field, self.column, self.way, self.kind, self.message])
         )
 
 
 def severity(way: Way, conflict: Conflict) -> Severity:
-    """How bad a trouble is."""
+    """How severe a conflict is."""
     if conflict.minor or way == "read":
         return "warning"
     return "critical" if conflict.effect == "altered" else "error"
@@ -118,11 +118,11 @@ _READ_FIXES: Final[dict[str, str]] = {
     "precision": "Let the field accept more digits, or narrow the column.",
     "range": "Let the field accept the column's range, or narrow the column.",
 }
-"""Where the column holds more than the field accepts, not less."""
+"""Fixes if the column holds more than the field accepts, not less."""
 
 
 def explain(way: Way, conflict: Conflict, system: str) -> str:
-    """What happens, and what to do."""
+    """Say what happens, and what to do."""
     happens = conflict.why or _WHY[way, conflict.effect].format(system=system)
     fixes = _FIXES | _READ_FIXES if way == "read" else _FIXES
     return f"{happens} {fixes[conflict.kind]}"

@@ -1,4 +1,4 @@
-"""A table as the model describes it and as a database has it: what they are together, and where they differ."""
+"""Compares and merges a table of the model with the same table of a database."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FAMILIES: Final[tuple[frozenset[TypeKind], ...]] = (
     frozenset({"datetime", "date", "time", "duration"}),
     frozenset({"bytes", "uuid"}),
 )
-"""Kinds of a model's column whose values the same type of a database may hold: MariaDB has texts for JSON and UUIDs."""
+"""Groups of kinds that one column type of a database may hold: MariaDB stores JSON and UUIDs as texts."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A column that the database has otherwise than the model says, in a way that migration tools do not compare.
+    """A difference between a column of the model and of the database that migration tools do not detect.
 
     Attributes:
         table: Its table.
@@ -39,7 +39,7 @@ class Drift:
 
 
 def merge_tables(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
-    """The table that values go through: the model's conversion first, then what the database keeps.
+    """Merge a table of the model and of the database: the model converts values, the database stores them.
 
     Args:
         model: As the application's metadata has it; None where it has none.
@@ -57,7 +57,7 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
         return live
     kinds = {model.type.kind, live.type.kind}
     if not (len(kinds) == 1 or model.type.checks or any(kinds <= each for each in _FAMILIES)):
-        return live  # another type altogether: the database decides
+        return live  # a wholly different type: the database decides
     type_ = replace(model.type, nullable=live.type.nullable)
     members = model.column.members
     if model.type.kind == "enum" and live.type.kind == "enum":
@@ -87,7 +87,7 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
 
 
 def find_drift(model: SchemaSpec, live: SchemaSpec) -> Iterator[Drift]:
-    """Labels of enums, server defaults and CHECK constraints that differ: Alembic compares none of them by default."""
+    """Find differences in enum labels, server defaults and CHECK constraints; Alembic compares none by default."""
     columns = {each.name: each for each in live.fields}
     for each in model.fields:
         other = columns.get(each.name)

@@ -1,4 +1,4 @@
-"""What a database does with the values of a field in a column of numbers, or of truth values."""
+"""Finds conflicts between a field and a column of numbers or booleans."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .fit_columns import DOUBLE, Capacity
 from .fit_findings import Conflict, Effect
 
 _EXACT: Final = {6: 2**24, 15: 2**53}
-"""Up to which whole numbers a number of two's powers is exact, by its significant digits."""
+"""Significant digits of a float → the integer up to which it is exact."""
 
 
 def wrong_type(type_: TypeSpec, column: Capacity, effect: Effect) -> Conflict:
-    """Values of another type."""
+    """The conflict of a field whose values have another type than the column."""
     return Conflict("type", effect, describe.type_text(type_), column.sql)
 
 
@@ -29,7 +29,7 @@ _NUMBERS: Final = ("boolean", "integer", "number", "decimal")
 
 
 def check_number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """Any value in a column of numbers."""
+    """Find conflicts of a field with a column of numbers."""
     kind, system = type_.kind, column.system
     if kind not in _NUMBERS:
         yield from _no_number(type_, column)
@@ -50,7 +50,7 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     text = describe.range_text(type_) if fit_values.digits(type_) is None else describe.digits_text(type_)
     accepted = f"{type_.kind}, {text}"
     if type_.kind == "number" and column.system == "sqlite" and column.kind == "integer":
-        beyond = False  # SQLite keeps numbers of eight bytes in any column
+        beyond = False  # SQLite stores 8-byte floats in any column
     else:
         beyond = _beyond(type_, column)
     if beyond:
@@ -76,7 +76,7 @@ def _short(number: float | None) -> str:
 
 
 def _beyond(type_: TypeSpec, column: Capacity) -> bool:
-    """Whether finite values lie outside what the column holds."""
+    """Whether the field accepts finite values outside the column's range."""
     least, most = fit_values.low(type_), fit_values.high(type_)
     signed = column.low is None or column.low < 0
     if type_.kind == "number" and signed and column.high is not None and column.high >= DOUBLE:

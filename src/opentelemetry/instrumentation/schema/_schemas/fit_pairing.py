@@ -1,4 +1,4 @@
-"""Which table holds the data of which schema: as declared, else by name, else by the fields that both have."""
+"""Pairs schemas with the tables that hold their data: as declared, else by name, else by common fields."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _AFFIXES: Final = frozenset(
         "minimal", "short", "summary", "view", "record", "row", "orm", "save", "saved", "me", "with", "extra",
     }
 )  # fmt: skip
-"""Words around the name of what a schema is about."""
+"""Prefixes and suffixes of schema names, which do not name the table."""
 _COMMON: Final = frozenset({"id", "created_at", "updated_at", "deleted_at"})
-"""Fields that say nothing of a table."""
+"""Fields that most tables have, so they do not identify a table."""
 _NAMED: Final = 0.5
-"""The share of a schema's fields that must be columns of the table whose name it has."""
+"""Share of a schema's fields that must be columns of the table, if the names match."""
 _ALIKE: Final = 0.8
-"""The share where the name says nothing."""
+"""Share of the fields if the names do not match."""
 _LEAST: Final = 3
-"""Fields that two must share at least where the name says nothing."""
+"""Common fields at least, if the names do not match."""
 
 
 class PairingError(Exception):
-    """A declaration that names what is not there; the text says what, and what is."""
+    """A declaration names a schema or table that does not exist; the message lists those that do."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def pair(
 
 
 def read_declared_tables(root: Path) -> dict[str, str]:
-    """What `[tool.otel-schema.tables]` of the project in `root` says; nothing where that cannot be read."""
+    """Read `[tool.otel-schema.tables]` of the project in `root`; empty if it cannot be read."""
     try:
         found = pyproject.read_table(root, "otel-schema").get("tables")
     except OSError:
@@ -159,7 +159,7 @@ def _guess(schema: SchemaSpec, tables: Mapping[str, SchemaSpec], classes: Mappin
 
 
 def _words(name: str) -> list[str]:
-    """`LeadsHTTPOut` and `leads_http_out` as words in the singular."""
+    """Split `LeadsHTTPOut` or `leads_http_out` into words in the singular."""
     spaced = re.sub(r"([a-z0-9])([A-Z])|([A-Z]+)([A-Z][a-z])", r"\1\3 \2\4", name.rpartition(".")[2])
     return [_singular(each) for each in re.split(r"[\W_]+", spaced.lower()) if each]
 
@@ -173,7 +173,7 @@ def _singular(word: str) -> str:
 
 
 def _subject(name: str) -> list[str]:
-    """What a schema is about: its name without `Create`, `Out`, `Schema` and their like at either end."""
+    """The subject of a schema: its name without `Create`, `Out`, `Schema` and the like at both ends."""
     words = _words(name)
     while len(words) > 1 and words[-1] in _AFFIXES:
         words.pop()
@@ -183,7 +183,7 @@ def _subject(name: str) -> list[str]:
 
 
 def _is_named_after(subject: list[str], table: list[str], prefixed: bool) -> bool:
-    """Whether a table has the name, or has it after a prefix: a `recipe_event` is not every `Event`."""
+    """Whether a table has the subject as its name, or, with `prefixed`, after a prefix."""
     while len(table) > 1 and table[-1] in _AFFIXES:
         table = table[:-1]
     return bool(subject) and (table[-len(subject) :] if prefixed else table) == subject

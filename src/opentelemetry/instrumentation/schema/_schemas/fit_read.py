@@ -1,4 +1,4 @@
-"""What a model does with the values that a column holds.
+"""Finds conflicts when a model reads the values of a column.
 
 What a JSON column holds no table says, and what a pattern refuses no column says: neither is looked at.
 """
@@ -15,7 +15,7 @@ from .fit_findings import Conflict
 
 
 def find_conflicts(type_: TypeSpec, column: Capacity) -> list[Conflict]:
-    """What happens when a column's values are read into a field.
+    """Find conflicts when a field reads the values of a column.
 
     Args:
         type_: What the field accepts.
@@ -49,11 +49,11 @@ def _values(type_: TypeSpec, column: Capacity) -> list[Conflict]:
 
 
 def _union(type_: TypeSpec, column: Capacity) -> list[Conflict]:
-    """What no member takes."""
+    """Find values that no member of a union accepts."""
     each = [_values(member, column) for member in type_.members]
     if not all(each):
         return []
-    kinds = {trouble.kind for found in each for trouble in found}
+    kinds = {conflict.kind for found in each for conflict in found}
     return each[0][:1] if len(kinds) == 1 else [_type(type_, column)]
 
 
@@ -68,8 +68,8 @@ def _conflict(kind: str, field: str, column: str) -> Conflict:
 def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind == "enum":
         held = column.members or column.values
-        alien = column.pure and not type_.names
-        missing = tuple(each for each in held if alien or each not in type_.values)
+        by_member = column.pure and not type_.names
+        missing = tuple(each for each in held if by_member or each not in type_.values)
         if missing:
             yield _conflict("enum", describe.values_text(type_.values), describe.values_text(missing))
         return
@@ -153,12 +153,12 @@ def _decimal(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _holds_infinity(column: Capacity) -> bool:
-    """Whether infinity gets in; SQLite has no decimals but numbers of eight bytes."""
+    """Whether the column can hold infinity; SQLite stores decimals as 8-byte floats."""
     return column.infinite and (column.kind == "number" or (column.kind == "decimal" and column.system == "sqlite"))
 
 
 def _digits(column: Capacity) -> tuple[int | None, int | None, int | None]:
-    """All digits, those after the point and those before it that a column can hold; None is any."""
+    """The digits that a column can hold: all, after the point, and before it; None is no limit."""
     if column.kind == "integer":
         whole = len(str(int(max(abs(column.low or 0), abs(column.high or 0)))))
         return whole, 0, whole
@@ -172,7 +172,7 @@ def _digits(column: Capacity) -> tuple[int | None, int | None, int | None]:
 
 
 def _range(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """Bounds that a column does not keep; those of digits are looked at elsewhere."""
+    """Find bounds of the field that the column does not enforce; digits are compared elsewhere."""
     low = type_.ge if isinstance(type_.ge, (int, float)) else type_.gt
     high = type_.le if isinstance(type_.le, (int, float)) else type_.lt
     least, most = (0, 1) if column.kind == "boolean" else (column.low, column.high)

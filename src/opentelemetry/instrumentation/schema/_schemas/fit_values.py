@@ -1,4 +1,4 @@
-"""What a field's values can be at most: the longest text, the greatest number, the most digits."""
+"""Limits of a field's values: the longest text, the greatest number, the most digits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .fields import TypeSpec
 _FORMATS: Final = {"email": 254, "ipv4": 15, "ipv6": 45, "ip": 45, "uuid": 36}
 """Characters of the longest text of some formats."""
 _OBJECTS: Final = ("url", "ip", "password", "path", "regex", "fraction", "name-email")
-"""Starts of the formats whose values are no texts in Python, but objects."""
+"""Prefixes of formats whose values in Python are objects, not texts."""
 UNBOUNDED_PATTERN: Final = -1
 
 
@@ -56,7 +56,7 @@ def shortest(type_: TypeSpec) -> int:
 
 
 class UnknownWidthError(Exception):
-    """Whether values fit cannot be told."""
+    """We cannot tell how long the values are."""
 
 
 def _width(pattern: str, end: int) -> int | None:

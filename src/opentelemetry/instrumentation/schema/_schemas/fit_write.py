@@ -1,4 +1,4 @@
-"""What a database does with the values that a field accepts.
+"""Finds conflicts when a database stores the values that a field accepts.
 
 Every rule here was seen on real databases, with the drivers psycopg, PyMySQL and sqlite3 (`tests/compatibility`).
 """
@@ -16,16 +16,16 @@ from .fit_columns import Capacity, System
 from .fit_findings import Conflict, Effect
 
 _SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
-"""Characters of the longest text of values that a database turns into one."""
+"""Kind → characters of the longest text that a database makes of a value."""
 _NAIVE: Final = 26
 _EMULATED: Final = 60_000 * 86_400.0
-"""Seconds of a duration around 1970 that is always a moment."""
+"""Seconds around 1970 within which a duration is always a valid datetime."""
 
 
 def find_conflicts(
     type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]
 ) -> list[Conflict]:
-    """What happens when a field's values are written.
+    """Find conflicts when the values of a field are written.
 
     Args:
         type_: What the field accepts.
@@ -46,7 +46,7 @@ def find_conflicts(
 
 
 def _distinct(found: list[Conflict]) -> list[Conflict]:
-    """One of a kind, the altering one where there is one."""
+    """Keep one conflict per kind, preferably one that alters the value."""
     best: dict[str, Conflict] = {}
     for each in found:
         if each.kind not in best or each.effect == "altered":
@@ -62,7 +62,7 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
     if type_.kind == "union":
         kinds = {member.kind for member in type_.members}
         if column.kind == "string" and "string" in kinds and kinds & {"integer", "number", "decimal", "date"}:
-            return [fit_numbers.wrong_type(type_, column, "altered")]  # what was a number comes back as a text
+            return [fit_numbers.wrong_type(type_, column, "altered")]  # a number comes back as text
         return [each for member in type_.members for each in _values(member, column, library, document)]
     if column.kind == "any":
         return list(_json(type_, column, library, document, frozenset()))
@@ -81,11 +81,11 @@ _FOREIGN: Final = {
     "TSVECTOR": (), "TSQUERY": (), "INT4RANGE": (), "INT8RANGE": (), "NUMRANGE": (), "DATERANGE": (), "TSRANGE": (),
     "TSTZRANGE": (),
 }  # fmt: skip
-"""Types of one database alone, whose values no plain text or number is, with the fields that fit them."""
+"""Types that only one database has and that take no plain text or number, with the fields that fit them."""
 
 
 def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Conflict]:
-    """Plain values in a column of a type that only one database has."""
+    """Find plain values for a column of a type that only one database has."""
     name = re.split(r"[^A-Z0-9]", column.sql.upper(), maxsplit=1)[0]
     plain = type_.kind in ("string", "enum", "integer", "number", "decimal", "boolean", "bytes") and not type_.checks
     fits = (type_.format or type_.kind).partition(":")[0].startswith(_FOREIGN.get(name, ()) or ("no field",))
@@ -95,7 +95,7 @@ def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Confli
 
 
 def _decided_by_code(type_: TypeSpec) -> bool:
-    """Whether a validator may change or narrow what the type says: then nothing is known."""
+    """Whether a validator may change or narrow the values, so that the type does not tell them."""
     return bool(type_.checks)
 
 
@@ -113,7 +113,7 @@ def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str
         return list(_string(type_, column))
     if fit_values.is_texts(type_):
         if column.system == "sqlite" and column.kind == "integer" and not any(map(_numeric_text, type_.values)):
-            return []  # SQLite keeps texts in any column
+            return []  # SQLite stores texts in any column
         return _values(TypeSpec(kind="string"), column, library, document)
     return []
 
@@ -127,7 +127,7 @@ def _numeric_text(value: object) -> bool:
 
 
 def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """Anything in a column of labels. SQLAlchemy lets unknown texts through; what then happens is the database's."""
+    """Find conflicts with an enum column. SQLAlchemy passes unknown texts on, and the database decides."""
     labels = set(column.values)
     shown = describe.values_text(column.values)
     if type_.kind == "string":
@@ -195,7 +195,7 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _too_great_for_text(type_: TypeSpec, system: System) -> bool:
-    """Whether numbers are too great to be turned into texts as they are: SQLite has 64 bits, MariaDB 65 digits."""
+    """Whether numbers are too large for an exact conversion to text: SQLite has 64 bits, MariaDB 65 digits."""
     if type_.kind == "number":
         return system == "mariadb" and fit_values.has_infinity(type_)
     digits = {"sqlite": 18, "mariadb": 65}.get(system)
@@ -227,7 +227,7 @@ def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """Values that a database turns into texts, which the model reads back."""
+    """Find conflicts of values that a database converts to text, which the model reads back."""
     size: int | None = _SIZES.get(type_.kind)
     if type_.kind == "integer":
         least, most = fit_values.low(type_), fit_values.high(type_)
@@ -326,7 +326,7 @@ def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
 
 
-# -- what holds other values
+# -- arrays and JSON
 
 
 def _array(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
@@ -334,7 +334,7 @@ def _array(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         yield fit_numbers.wrong_type(type_, column, "refused")
     elif column.items is not None and type_.items is not None:
         for each in _values(type_.items, column.items, "", {}):
-            # SQLAlchemy casts to the array's type, and a cast cuts.
+            # SQLAlchemy casts to the array's type, and a cast truncates.
             yield replace(each, effect="altered") if each.kind == "length" else each
 
 
@@ -344,7 +344,7 @@ _PLAIN: Final = ("boolean", "integer", "number", "string", "any", "custom", "nul
 def _json(
     type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec], seen: frozenset[str]
 ) -> Iterator[Conflict]:
-    """Values that Python's JSON encoder does not know."""
+    """Find values that Python's JSON encoder does not know."""
     if type_.ref is not None and type_.kind == "object":
         if type_.ref in seen or type_.ref not in document:
             return

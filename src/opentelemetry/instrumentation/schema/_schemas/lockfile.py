@@ -1,6 +1,6 @@
 """`schema.lock`: schemas, tables and migration heads as text that reviews well in a diff.
 
-One fact a line. A line is a key and, after `: `, JSON; what is indented belongs to the line above it that is not.
+One fact per line: a key and, after `: `, JSON. An indented line belongs to the last line without indent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HEADER: Final = f"# {NAME} {FORMAT}: written by `otel-schema lock`. Review it; 
 
 
 class LockError(Exception):
-    """A lock that cannot be read; the text names the line."""
+    """A lock cannot be read; the message names the line."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Origin:
     """Where a schema or table is defined.
 
     Attributes:
-        file: Relative to the lock, with `/`; None where the project does not hold it.
+        file: Path relative to the lock, with `/`; None if the file is not part of the project.
         tree: Digest of its syntax tree, see `source`.
-        name: Of its class or variable in that file, where it is not the schema's name.
+        name: Name of its class or variable in that file; None if it is the schema's name.
     """
 
     file: str | None = None
@@ -39,13 +39,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Lock:
-    """Everything that a lock holds.
+    """The content of a lock.
 
     Attributes:
-        modules: What was imported to write it, as it was asked for.
+        modules: The modules that were imported to write it.
         schemas: The schemas of APIs, and tables, by reference.
         origins: Reference → where it is defined.
-        heads: `tool directory` → the migrations that no other follows.
+        heads: `tool directory` → the heads of the migrations.
     """
 
     modules: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def _lines(lock: Lock) -> Iterator[str]:
 
 
 def _named(ref: str) -> tuple[str | None, str]:
-    """Module and name, as most references hold them."""
+    """Split a reference into module and name."""
     module, colon, name = ref.partition(":")
     return (module, name) if colon else (None, ref)
 
@@ -121,7 +121,7 @@ _OWN: Final = (
 
 
 def loads(text: str, name: str = NAME) -> Lock:
-    """Reads a lock.
+    """Read a lock.
 
     Args:
         text: Of the lock.
@@ -190,7 +190,7 @@ _CONFLICT: Final = ("<<<<<<<", "=======", ">>>>>>>")
 
 
 def _split(line: str) -> tuple[str, Any]:
-    """A key and its JSON. The key of a field is JSON text itself, which may hold `: `."""
+    """Split a line into key and JSON. The key of a field is a JSON text itself, which may contain `: `."""
     if line.startswith("field "):
         name, end = json.JSONDecoder().raw_decode(line, len("field "))
         return f"field {name}", json.loads(line[end:].removeprefix(":"))
@@ -201,7 +201,7 @@ def _split(line: str) -> tuple[str, Any]:
 
 
 class _Section:
-    """One schema or table while it is read."""
+    """Collects the lines of one schema or table."""
 
     def __init__(self, ref: str) -> None:
         self.ref = ref
@@ -220,7 +220,7 @@ class _Section:
             self.facts[key] = value
 
     def end(self, lock: Lock) -> None:
-        """Puts the whole into the lock."""
+        """Add the schema or table to the lock."""
         data = {key: value for key, value in self.facts.items() if key not in _OWN}
         type_: TypeSpec = type_from({**data, "fields": self.fields} if self.fields else data)
         module, name = _named(self.ref)

@@ -1,4 +1,4 @@
-"""Which schema, field or union member of the old version is which of the new one."""
+"""Pairs schemas, fields and union members of the old version with those of the new one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .verdicts import PayloadDirection
 from .versions import fingerprint
 
 _ALIKE: Final = 0.6
-"""From which on two names are alike, by difflib's ratio."""
+"""Least ratio of difflib at which two names count as similar."""
 
 
 def pair_schemas(old: Mapping[str, SchemaSpec], new: Mapping[str, SchemaSpec]) -> dict[str, str]:
-    """Old reference → new reference: the same one, else the one of the same name, else the one of the same shape."""
+    """Map old references to new ones: to the same reference, else by name, else by shape."""
     pairs = {ref: ref for ref in old if ref in new}
     gone = [ref for ref in old if ref not in pairs]
     come = [ref for ref in new if ref not in old]
@@ -38,16 +38,16 @@ def pair_schemas(old: Mapping[str, SchemaSpec], new: Mapping[str, SchemaSpec]) -
 
 
 def wire_name(field: FieldSpec, direction: PayloadDirection) -> str:
-    """The name that clients know."""
+    """The name of a field in JSON, which clients use."""
     return field.inputs[0] if direction == "request" else field.output
 
 
 FieldPairs = tuple[list[tuple[FieldSpec, FieldSpec]], list[FieldSpec], list[FieldSpec]]
-"""Pairs, what was removed, what was added."""
+"""Pairs, removed fields, added fields."""
 
 
 def pair_fields(old: Sequence[FieldSpec], new: Sequence[FieldSpec], direction: PayloadDirection) -> FieldPairs:
-    """Pairs fields by their name on the wire, else by their name in Python, else as renamed."""
+    """Pair fields by their name in JSON, else by their name in Python, else as renamed."""
     request = direction == "request"
     olds = [each for each in old if (each.presence if request else each.written) != "never"]
     news = [each for each in new if (each.presence if request else each.written) != "never"]
@@ -88,7 +88,7 @@ def _python_names(field: FieldSpec) -> tuple[str, ...]:
 def _renamed(
     field: FieldSpec, number: int, olds: Sequence[FieldSpec], rest: Sequence[FieldSpec], news: Sequence[FieldSpec]
 ) -> FieldSpec | None:
-    """The field that took another's place: of the same type, and in the same position or with a name alike."""
+    """Find the new name of a field: a new field of the same type, in the same position or with a similar name."""
     same = [each for each in rest if each.type == field.type and each.type.kind != "any"]
     for each in same:
         before_old = olds[number - 1].name if number else None
@@ -112,7 +112,7 @@ def pair_members(
     news: Mapping[str, SchemaSpec],
     pairs: Mapping[str, str],
 ) -> MemberPairs:
-    """Pairs the members of two unions: by schema, by tag, by type."""
+    """Pair the members of two unions: by schema, by tag, by type."""
     rest_old, rest_new = list(old), list(new)
     found: list[tuple[TypeSpec, TypeSpec]] = []
 
@@ -135,7 +135,7 @@ def pair_members(
 
 
 def _tags(type_: TypeSpec, document: Mapping[str, SchemaSpec]) -> tuple[tuple[str, object], ...]:
-    """Fields of an object that have one possible value."""
+    """The tags of an object: fields with one possible value."""
     if type_.ref is not None and type_.ref in document:
         type_ = document[type_.ref].type
     return tuple(

@@ -1,6 +1,7 @@
-"""Compares two versions of tables, for the code of the old version, which runs until a deployment has ended.
+"""Compares two versions of tables for code of the old version, which runs until the deployment has ended.
 
-`request` is what that code writes, `response` what it reads. It names the columns it knows in each statement.
+The direction `request` means that old code writes, `response` that it reads. We assume that old code names its columns
+in each statement.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ Types = Callable[[str, PayloadDirection, TypeSpec, TypeSpec, str], list[Finding]
 """Compares two types: the table, the direction, old, new, the column."""
 
 _HARMLESS_TO_READ: Final = {"range", "length", "digits", "multiple", "timezone", "finite"}
-"""Rules by which a column may hold more: code reads a longer text or a larger number as it read the others."""
+"""Rules by which a column may hold more values: code can read a longer text or a larger number, too."""
 
 
 def compare_tables(old: Document, new: Document, types: Types) -> Iterator[Finding]:
-    """What changed between tables. They are paired by name: code that runs knows a table by nothing else."""
+    """Compare tables. We pair them by name, since running code knows a table only by its name."""
     for ref in sorted(old.keys() | new.keys()):
         before, after = old.get(ref), new.get(ref)
         if before is None:
@@ -62,7 +63,7 @@ def _columns(table: str, before: SchemaSpec, after: SchemaSpec, types: Types) ->
 
 
 def _for_code(found: Finding) -> Finding:
-    """A finding on a column's type, as it concerns code and not a client that validates."""
+    """Adjust a finding on a column's type: code reads the column, not a client that validates."""
     if found.direction == "response" and found.level == "breaking":
         if found.rule in _HARMLESS_TO_READ:
             level, why = TABLES["column-type", "wider"][1]
@@ -87,7 +88,7 @@ def _constraints(table: str, before: SchemaSpec, after: SchemaSpec) -> Iterator[
 
 
 def _null_at_first(before: SchemaSpec, after: SchemaSpec) -> set[str]:
-    """New columns that hold null in each row that old code writes."""
+    """New columns that are null in each row that old code writes."""
     known = {each.name for each in before.type.fields}
     return {
         each.name
@@ -100,7 +101,7 @@ _COLUMNS: Final = re.compile(r"(?:unique|unique index|foreign key) \((.*?)\)|(\S
 
 
 def _reach(text: str, null: set[str]) -> str:
-    """Whether a constraint reaches rows of old code: neither a key nor a reference counts where a column is null."""
+    """Whether a constraint applies to rows of old code; unique and foreign keys do not apply if a column is null."""
     found = _COLUMNS.match(text)
     names = (found[1] or found[2] or "").split(", ") if found else ()
     return "outside" if null.intersection(names) else "changed"
@@ -115,20 +116,20 @@ def _own(field: FieldSpec) -> Iterator[str]:
 
 
 def _generated(field: FieldSpec) -> bool:
-    """Whether the database alone writes it."""
+    """Whether only the database writes the column."""
     return field.presence == "never"
 
 
 def _filled(field: FieldSpec) -> bool:
-    """Whether a row may be written without it by code that does not know it: a default of Python is not there then."""
+    """Whether code that does not know the column can write a row; a default in Python does not help such code."""
     return field.type.nullable or (field.column is not None and _filled_in(field.column))
 
 
 def _filled_in(column: ColumnSpec) -> bool:
-    """Whether the database gives a value where none is written."""
+    """Whether the database fills in a value."""
     return column.server_default is not None or column.generated is not None
 
 
 def _may_be_left_out(field: FieldSpec) -> bool:
-    """Whether the old code may have left it to the database: it has no default of its own."""
+    """Whether old code may leave the column to the database: it has no default in Python."""
     return field.column is None or not field.column.default

@@ -302,5 +302,5 @@ def verdict(rule: str, change: str, direction: PayloadDirection) -> ChangeVerdic
 
 
 def worst(levels: list[Level]) -> Level:
-    """The worst of some levels, `compatible` of none."""
+    """The worst of some levels; `compatible` if there are none."""
     return min([*levels, "compatible"], key=LEVELS.index)

@@ -1,7 +1,7 @@
-"""The fingerprint of a schema: the same for the same shape, wherever and with whatever it is computed.
+"""The fingerprint of a schema: the same for the same shape on every machine, Python and library version.
 
-The canonical form leaves out what changes nothing for a client: the names of classes, the order of fields, of a
-union's members and of an enum's values. Named schemas are numbered in the order of first mention, so that a recursive
+The canonical form leaves out facts that do not matter to clients: names of classes, and the order of fields, union
+members and enum values. Named schemas are numbered in the order of first mention, so that a recursive
 schema has a finite form.
 """
 
@@ -18,7 +18,7 @@ def fingerprint(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
 
     Args:
         schema: The schema.
-        document: Where the schemas that it refers to are looked up; one that is not there counts by its name.
+        document: The schemas that it refers to; a missing one counts by its name.
     """
     return digest(canonical(schema, document))
 
@@ -30,7 +30,7 @@ def version(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> tuple[str
 
 
 def canonical(schema: SchemaSpec, document: Mapping[str, SchemaSpec]) -> str:
-    """The text that the fingerprint is of."""
+    """The canonical text whose digest is the fingerprint."""
     form = _Canonical(document)
     form.numbers[schema.ref] = 0
     return dumps([form.schema(schema), list(schema.constraints)])
