@@ -139,7 +139,7 @@ def test_little_traffic_is_inconclusive(shop: Shop) -> None:
     """With twelve requests in the watch the guard exits with 3, and says what is missing."""
     result = guard(shop, "quiet")
     assert result.exit_code == 3, result.output
-    assert "more traffic or a longer watch" in result.stdout
+    assert "watch longer, or with more traffic" in result.stdout
 
 
 def test_a_dry_run_tells_and_fails_nothing(shop: Shop) -> None:

@@ -248,7 +248,7 @@ def test_the_guard_on_the_example(tmp_path: Path, postgresql: Server, otelcol: P
         code, data, errors = whole.guarded("0003", DOES_NOT_FIT)
         assert (code, data["guard"]["verdict"]) == (1, "degraded"), errors
         assert whole.phases(data) == ["degraded", "failed"]
-        assert "nothing will be rolled back" in errors
+        assert "--auto-rollback will not roll back" in errors
         assert "does not fit 0002a" in data["guard"]["not_rolled_back"]
         assert whole.revision() == "0003"
         assert [each["verdict"] for each in whole.history("judged")][1:] == ["degraded", "degraded"]

@@ -171,8 +171,8 @@ def test_a_reason_is_needed_to_accept(project: Project) -> None:
 BAD = {
     'kind = "length"': "number 1 has no reason: add one",
     'reason = "x"': "would accept everything: name a schema, field, table, column or kind",
-    'kind = "size"\nreason = "x"': "there is no kind 'size': there are type, nullable",
-    'model = "x"\nreason = "x"': "has model: there are schema, field",
+    'kind = "size"\nreason = "x"': "there is no kind 'size': choose from type, nullable",
+    'model = "x"\nreason = "x"': "has an unknown key, model: use schema, field",
     'kind = "length"\nreason = "x"\nuntil = "soon"': "until must be a date without quotes",
 }
 
@@ -189,10 +189,10 @@ def test_bad_entries(project: Project, entry: str) -> None:
 def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
     """Nothing to compare is never a success: each message names what is missing, and the fix."""
     for arguments, modules, said in (
-        ((), (), r"which modules\? Name them, as in `otel-schema check app.main`"),
+        ((), (), r"no module is named: name the modules, as in `otel-schema check app.main`"),
         ((), ("shop.schemas", "shop.models"), r"cannot tell which kind of database the models are for: give --url"),
         (("--database", "sqlite"), ("shop.nothing",), "cannot import shop.nothing"),
-        (("--url", "nonsense"), ("shop.models",), "--url is no database URL"),
+        (("--url", "nonsense"), ("shop.models",), "--url is not a database URL"),
         (("--url", "oracle://a/b"), ("shop.models",), "oracle is not supported"),
         (("--url", "sqlite:///gone.db"), ("shop.models",), "gone.db does not exist"),
         (("--database", "sqlite"), ("shop.models",), "found no table for any schema"),
@@ -201,9 +201,12 @@ def test_what_cannot_be_compared_ends_with_2(project: Project) -> None:
         assert (ran.code, ran.out) == (2, ""), ran
         assert re.search(said, ran.err), ran.err
     project.settings('[tool.otel-schema.tables]\n"shop.schemas:LeadIn" = "customers"')
-    assert "the table 'customers', which is not there. Tables: leads" in project.check("--database", "sqlite").err
+    assert "the table 'customers', which does not exist. Tables: leads" in project.check("--database", "sqlite").err
     project.settings('[tool.otel-schema.tables]\n"Nobody" = "leads"')
-    assert "names the schema 'Nobody', which is not among those read" in project.check("--database", "sqlite").err
+    assert (
+        "names the schema 'Nobody', which is not among the schemas that were read"
+        in project.check("--database", "sqlite").err
+    )
     project.settings('database = "dbase"')
     assert "database 'dbase' is not supported: choose from postgresql, mariadb, sqlite" in project.check().err
     project.settings("")

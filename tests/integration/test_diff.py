@@ -306,7 +306,11 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
         "cannot import app.schemas: SystemExit: 0.",
     ),
     "module not there": (None, ["diff", "-m", "other"], "cannot import other: ModuleNotFoundError: No module named"),
-    "wrong directory": (None, ["lock", "other"], "Run in the directory that holds it, or give that as --app-dir."),
+    "wrong directory": (
+        None,
+        ["lock", "other"],
+        "Run this in the directory that contains it, or give that directory with --app-dir.",
+    ),
     "no package": (None, ["lock", "app.schemas.*"], "app.schemas is not a package: name it without `.*`"),
     "schema cannot be read": (
         lambda r: r.change("class Lead(BaseModel):", "class Lead(BaseModel):\n    other: 'Unknown'"),
@@ -363,7 +367,7 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
         ["lock", "--check", "--no-import"],
         "schema.lock does not exist. Write it: otel-schema lock",
     ),
-    "no modules": (lambda r: (r.root / "schema.lock").unlink(), ["lock"], "which modules? Name them"),
+    "no modules": (lambda r: (r.root / "schema.lock").unlink(), ["lock"], "no module is named: name the modules"),
     "no import without check": (None, ["lock", "--no-import"], "--no-import works only with --check"),
     "pyproject is damaged": (
         lambda r: (r.root / "pyproject.toml").write_text("[tool.otel-schema]\nx ="),
@@ -378,7 +382,7 @@ ERRORS: dict[str, tuple[Any, list[str], str]] = {
     "pyproject pairs with a list": (
         lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema.tables]\nLeadIn = ["leads"]'),
         ["diff", "--locked"],
-        '[tool.otel-schema.tables] must be lines such as "app.schemas:LeadIn" = "leads"',
+        '[tool.otel-schema.tables] must contain lines such as "app.schemas:LeadIn" = "leads"',
     ),
     "pyproject accepts a text": (
         lambda r: (r.root / "pyproject.toml").write_text('[tool.otel-schema]\naccept = ["length"]'),
@@ -500,7 +504,7 @@ def test_a_fault_of_ours(repository: Repository, monkeypatch: pytest.MonkeyPatch
     ran = repository.here("diff", "--locked")
     assert (ran.code, ran.out) == (2, "")
     assert "ZeroDivisionError" in ran.err
-    assert "that is a bug of otel-schema: please report it with the lines above" in ran.err
+    assert "this is a bug in otel-schema: please report it with the lines above" in ran.err
 
 
 def test_git_is_missing(repository: Repository) -> None:

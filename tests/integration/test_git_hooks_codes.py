@@ -102,8 +102,8 @@ def test_deleted_migrations(repository: Repository) -> None:
     repository.git("rm", "-q", "migrations/versions/0002_index.py")
     repository.git("rm", "-q", "schema.lock")
     deleted = (
-        "migrations/versions/0002_index.py:1: merged-edited is merged, and deleted here: a database at 0002 cannot "
-        "upgrade or downgrade"
+        "migrations/versions/0002_index.py:1: merged-edited is merged, but deleted here: a database at 0002 can "
+        "no longer upgrade or downgrade"
     )
     assert _said(repository) == [deleted]
     repository.commit()
@@ -132,8 +132,8 @@ def test_renamed_migrations(repository: Repository) -> None:
     assert not [each for each in _said(repository) if each.startswith("db")]
     repository.write("db/migrations/20260102000000_renamed.sql", moved.read_text().replace("integer", "bigint"))
     assert [each for each in _said(repository) if each.startswith("db")] == [
-        "db/migrations/20260102000000_renamed.sql:1: merged-edited is merged, and edited here: databases that ran "
-        "20260102000000 do not run it again"
+        "db/migrations/20260102000000_renamed.sql:1: merged-edited is merged, but edited here: a database that ran "
+        "20260102000000 does not run it again"
     ]
 
 
@@ -169,7 +169,7 @@ def test_models_that_move_or_go(repository: Repository) -> None:
     repository.git("mv", "app/models.py", "app/leads.py")
     assert _said(repository) == []
     repository.git("rm", "-q", "-f", "app/leads.py")
-    assert _said(repository) == ["app/models.py:1: no-migration Lead is no longer there, but no migration was added"]
+    assert _said(repository) == ["app/models.py:1: no-migration Lead was removed, but no migration was added"]
     for name in ("tests/models.py", "app/test_models.py", "app/conftest.py"):
         repository.write(name, text.replace("Lead", "Other"))
     assert len(_said(repository)) == 1
@@ -188,8 +188,8 @@ def test_inserted_below_merged_ones(repository: Repository) -> None:
     assert _said(repository) == [
         "migrations/versions/0001b_new.py:2: out-of-order comes before 0002 (0002_index.py), which is merged: a "
         "database that ran it never runs this one",
-        "migrations/versions/0002_index.py:1: merged-edited is merged, and edited here: databases that ran 0002 do not "
-        "run it again",
+        "migrations/versions/0002_index.py:1: merged-edited is merged, but edited here: a database that ran 0002 "
+        "does not run it again",
     ]
 
 
@@ -199,8 +199,8 @@ def test_several_roots_and_branches(repository: Repository) -> None:
     repository.write("migrations/versions/9_root.py", f'revision = "9"\ndown_revision = None\n{empty}')
     repository.git("rm", "-q", "schema.lock")
     assert _said(repository) == [
-        "migrations/versions/9_root.py:2: several-heads 9 and 0002 (0002_index.py) are all heads: `alembic upgrade "
-        "head` refuses to choose"
+        "migrations/versions/9_root.py:2: several-heads 9 and 0002 (0002_index.py) are all heads, and `alembic "
+        "upgrade head` refuses to choose"
     ]
     labelled = f'revision = "9"\ndown_revision = None\nbranch_labels = ("other",)\n{empty}'
     repository.write("migrations/versions/9_root.py", labelled)
@@ -234,10 +234,10 @@ def test_copies(repository: Repository) -> None:
         copy = name.replace(".", "_copy.")
         repository.write(copy, (repository.root / name).read_text())
     assert _said(repository) == [
-        "db/migrations/20260102000000_lead_copy.sql:1: duplicate-revision 20260102000000 is also "
-        "20260102000000_lead.sql: one of them never runs",
-        "migrations/versions/0002_index_copy.py:1: duplicate-revision 0002 is also 0002_index.py: one of them never "
-        "runs",
+        "db/migrations/20260102000000_lead_copy.sql:1: duplicate-revision 20260102000000 is also the "
+        "revision of 20260102000000_lead.sql: one of them never runs",
+        "migrations/versions/0002_index_copy.py:1: duplicate-revision 0002 is also the revision of "
+        "0002_index.py: one of them never runs",
     ]
 
 
@@ -252,7 +252,7 @@ def test_directories_below(repository: Repository) -> None:
 
 def test_the_lock(repository: Repository) -> None:
     """A lock is held against classes that changed, moved, are gone or no Python, and against the head."""
-    lock = "but schema.lock has the old one"
+    lock = "but schema.lock has the old version"
     for text, line, why in (
         ("x = 1\nclass LeadIn(BaseModel):\n    name: int\n", 2, "was changed"),
         ("class Lead(BaseModel):\n    name: str\n", 1, "is no longer there"),
@@ -270,7 +270,8 @@ def test_the_lock(repository: Repository) -> None:
     text = (repository.root / "schema.lock").read_text()
     repository.write("schema.lock", text.replace('["0002"]', '["0001"]'))
     assert _said(repository) == [
-        "migrations/versions/0002_index.py:1: stale-lock schema.lock says that the head is 0001, and it is 0002"
+        "migrations/versions/0002_index.py:1: stale-lock schema.lock records the head 0001, but the "
+        "head of the migrations is 0002"
     ]
     repository.write("schema.lock", "<<<<<<< ours\n")
     assert [each.partition(": schema")[0] for each in _said(repository)] == ["schema.lock:1: stale-lock cannot be read"]

@@ -49,8 +49,8 @@ def test_a_commit_is_stopped(hooked: Repository) -> None:
     ran = hooked.commit(code=1)
     # Git gives a hook's output to the terminal's error stream
     assert ran.err == (
-        "migrations/versions/0002_change.py:5: destructive drops the column lead.name. If nothing needs that any more, "
-        "say so in this file: # otel-schema: allow destructive REASON\n"
+        "migrations/versions/0002_change.py:5: destructive drops the column lead.name. If nothing needs this data any "
+        "more, say so in this file: # otel-schema: allow destructive REASON\n"
         "otel-schema: 1 finding in 2 migrations\n"
     )
     hooked.migration("0002", "0001", DROP, back=BACK, head="# otel-schema: allow destructive nobody reads it\n")
@@ -315,7 +315,8 @@ def test_setting_of_the_trunk(repository: Repository) -> None:
     ran = repository.otel_schema("hooks", "check")
     assert ran.code == 1
     assert (
-        "0002_change.py:1: merged-edited is merged, and edited here: databases that ran 0002 do not run it" in ran.out
+        "0002_change.py:1: merged-edited is merged, but edited here: a database that ran 0002 does not run it"
+        in ran.out
     )
 
 
@@ -330,7 +331,7 @@ def test_projects_that_never_roll_back(repository: Repository) -> None:
     assert repository.otel_schema("hooks", "check").code == 0
     ran = repository.otel_schema("rollback", "--url", "sqlite:///x.db")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("Error: rollback is off: this project's migrations have no downgrades (pyproject.toml")
+    assert ran.err.startswith("Error: this project has no downgrades (pyproject.toml")
     repository.write("pyproject.toml", '[tool.otel-schema]\ndowngrades = "no"\n')
     ran = repository.otel_schema("hooks", "check")
     assert ran == (2, "", "Error: pyproject.toml: [tool.otel-schema] downgrades must be a bool\n")
@@ -341,7 +342,7 @@ def test_the_version_tables_name(repository: Repository) -> None:
     repository.write("migrations/env.py", "context.configure(version_table='our_versions')\n")
     repository.migration("0002", "0001", 'op.execute("DELETE FROM our_versions")')
     ran = repository.otel_schema("hooks", "check")
-    assert "0002_change.py:5: version-table touches our_versions, in which Alembic records the revision" in ran.out
+    assert "0002_change.py:5: version-table uses our_versions, in which Alembic records the revision" in ran.out
 
 
 # -- what cannot be looked at
@@ -360,7 +361,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
     outside = Repository(tmp_path, new=False)
     for command in ("check", "install", "uninstall"):
-        _fails(outside.otel_schema("hooks", command, GIT_CEILING_DIRECTORIES="/"), "is in no work tree of Git")
+        _fails(outside.otel_schema("hooks", command, GIT_CEILING_DIRECTORIES="/"), "is not in a Git work tree")
 
 
 def test_no_git(repository: Repository) -> None:
@@ -378,7 +379,7 @@ def test_refs_that_are_not_there(repository: Repository, tmp_path: Path) -> None
     """An unknown base, and one without a common commit as in a shallow clone, end with 2 and the fix."""
     _fails(
         repository.otel_schema("hooks", "check", "--base", "origin/gone"),
-        "origin/gone is no ref of this repository: fetch it (git fetch origin), or name another",
+        "origin/gone is not a ref of this repository: fetch it (git fetch origin), or name another",
     )
     repository.git("commit", "-q", "--allow-empty", "-m", "empty")
     repository.git(
@@ -408,8 +409,8 @@ def test_uninstall_restores(repository: Repository) -> None:
     ran = repository.otel_schema("hooks", "install")
     assert (ran.code, ran.err) == (0, "")
     assert "wrote" in ran.out
-    assert "what was there is pre-commit.before-otel-schema, and runs first" in ran.out
-    assert "no pre-push: there is no schema.lock. Write it: otel-schema lock" in ran.out
+    assert "the hook that was there is now pre-commit.before-otel-schema, and runs first" in ran.out
+    assert "wrote no pre-push hook, because there is no schema.lock. Write it: otel-schema lock" in ran.out
     assert repository.otel_schema("hooks", "install").code == 0, "again"
     repository.migration("0002", "0001", DROP, back=BACK)
     said = repository.commit(code=1).err
@@ -418,7 +419,7 @@ def test_uninstall_restores(repository: Repository) -> None:
     ran = repository.otel_schema("hooks", "uninstall")
     assert ran.out == f"restored {old}\nremoved {hooks / 'pre-merge-commit'}\n"
     assert _tree(hooks) == before
-    assert repository.otel_schema("hooks", "uninstall") == (0, "there are no hooks of otel-schema\n", "")
+    assert repository.otel_schema("hooks", "uninstall") == (0, "found no hooks of otel-schema\n", "")
 
 
 def test_the_old_hook_stops_first(hooked: Repository) -> None:
@@ -435,9 +436,7 @@ def test_an_edited_hook_is_kept(hooked: Repository) -> None:
     """A hook of ours that somebody edited is not removed, and uninstall ends with 2."""
     hook = hooked.root / ".git/hooks/pre-commit"
     hook.write_text(hook.read_text() + "echo more\n")
-    _fails(
-        hooked.otel_schema("hooks", "uninstall"), "pre-commit was edited: take out what was added, then run this again"
-    )
+    _fails(hooked.otel_schema("hooks", "uninstall"), "pre-commit: remove the added lines, then run this again")
     assert hook.exists()
 
 
@@ -446,9 +445,7 @@ def test_a_hook_in_the_way(repository: Repository) -> None:
     hooks = repository.root / ".git/hooks"
     for name in ("pre-commit", "pre-commit.before-otel-schema"):
         (hooks / name).write_text("#!/bin/sh\n")
-    _fails(
-        repository.otel_schema("hooks", "install"), "is not ours, and pre-commit.before-otel-schema is there already"
-    )
+    _fails(repository.otel_schema("hooks", "install"), "pre-commit, and pre-commit.before-otel-schema exists too")
 
 
 def test_without_the_program(hooked: Repository) -> None:
@@ -468,8 +465,8 @@ def test_hooks_in_the_work_tree(repository: Repository) -> None:
     before = _tree(old.parent)
     ran = repository.otel_schema("hooks", "install")
     assert ran.code == 0
-    assert f"added three lines to {old}: commit it, so that all have them" in ran.out
-    assert f"{old} has the lines already" in repository.otel_schema("hooks", "install").out
+    assert f"added three lines to {old}. Commit it, so that everybody has them" in ran.out
+    assert f"{old} already has the lines" in repository.otel_schema("hooks", "install").out
     assert str(BIN) not in old.read_text(), "others have their programs elsewhere"
     old.write_bytes(old.read_bytes().replace(b"\r", b""))
     repository.migration("0002", "0001", DROP, back=BACK)
@@ -487,7 +484,7 @@ def test_hooks_that_are_no_shell_script(repository: Repository) -> None:
     old = repository.write(".githooks/pre-commit", "#!/usr/bin/env python3\n")
     ran = repository.otel_schema("hooks", "install")
     assert ran.code == 2
-    assert f"not written: {old} is no shell script. Let it run: otel-schema hooks check" in ran.out
+    assert f"not written: {old} is not a shell script. Make it run: otel-schema hooks check" in ran.out
     assert old.read_text() == "#!/usr/bin/env python3\n"
 
 
@@ -497,7 +494,7 @@ def test_hooks_of_all_repositories(repository: Repository, tmp_path: Path) -> No
     repository.git("config", "core.hooksPath", str(tmp_path / "everywhere"))
     ran = repository.otel_schema("hooks", "install")
     assert ran.code == 2
-    assert "outside of this repository: nothing was written" in ran.out
+    assert "outside of this repository: no hook was written" in ran.out
     assert f"Add to {tmp_path / 'everywhere' / 'pre-commit'}: otel-schema hooks check || exit $?" in ran.out
     assert not _tree(tmp_path / "everywhere")
 

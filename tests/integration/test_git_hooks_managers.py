@@ -128,7 +128,7 @@ def test_hooks_of_this_repository(repository: Repository, tmp_path: Path) -> Non
     assert "destructive" in ran.out
     ran = repository.run("pre-commit", "run", "--hook-stage", "pre-push", "otel-schema-lock")
     assert ran.code == 1
-    assert "which modules? Name them" in ran.out, "it ran, with the otel-schema of this environment"
+    assert "no module is named: name the modules" in ran.out, "it ran, with the otel-schema of this environment"
 
 
 def _npm(repository: Repository, *packages: str) -> None:
@@ -151,7 +151,7 @@ def test_husky(repository: Repository) -> None:
     repository.commit()
     ran = repository.otel_schema("hooks", "install")
     assert ran.code == 0
-    assert f"added three lines to {own}: commit it, so that all have them" in ran.out
+    assert f"added three lines to {own}. Commit it, so that everybody has them" in ran.out
     assert repository.run("husky").code == 0, "husky writes its own files again, and keeps ours"
     repository.git("add", "-A")
     assert "husky" in repository.commit().err
@@ -176,7 +176,7 @@ def test_lefthook(repository: Repository) -> None:
     assert repository.run("lefthook", "install").code == 0
     repository.commit()
     assert "destructive" in _stopped(repository)
-    assert repository.otel_schema("hooks", "install") == (0, "lefthook.yml has the lines already\n", "")
+    assert repository.otel_schema("hooks", "install") == (0, "lefthook.yml already has the lines\n", "")
     before = _hooks(repository)
     ran = repository.otel_schema("hooks", "uninstall")
     assert (ran.code, ran.out) == (2, "remove the lines of otel-schema from lefthook.yml\n")

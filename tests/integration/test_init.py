@@ -155,8 +155,8 @@ def test_questions(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(FASTAPI)
     said, code = answered(tmp_path, "leads", "compute", "bare", "y", "prod", "y")
     assert code == 0, said
-    questions = re.findall(r"^(Service name|Where does|Does it run|Environment|Write these)", said, re.MULTILINE)
-    assert questions == ["Service name", "Where does", "Where does", "Does it run", "Environment", "Write these"]
+    questions = re.findall(r"^(Service name|Where does|Does the app|Environment|Write these)", said, re.MULTILINE)
+    assert questions == ["Service name", "Where does", "Where does", "Does the app", "Environment", "Write these"]
     assert "'compute' is not one of" in said
     variables = (tmp_path / "otel/schema.env").read_text()
     assert "OTEL_SERVICE_NAME=leads\n" in variables
@@ -184,7 +184,7 @@ def test_nothing_else_is_touched(tmp_path: Path) -> None:
     written(tmp_path, "fastapi")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path.relative_to(tmp_path).parts[0] for path in before} == {"main.py", "otel"}
-    assert "every file is there already" in written(tmp_path, "fastapi")
+    assert "nothing to write: all files exist already" in written(tmp_path, "fastapi")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     edited = tmp_path / "otel" / "schema.env"
     edited.write_text(edited.read_text() + "MINE=1\n")
@@ -265,7 +265,7 @@ def test_kubernetes(tmp_path: Path) -> None:
         (["--service", "a b"], "--service 'a b'"),
         (["--where", "compose"], "no compose file here"),
         (["--environment", "prod/eu"], "--environment 'prod/eu'"),
-        (["--hooks"], "--hooks: this is no Git repository with migrations"),
+        (["--hooks"], "--hooks: this is not a Git repository with Alembic"),
     ],
 )
 def test_wrong_answers(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -106,7 +106,7 @@ def test_async_lock_time_out(request: pytest.FixtureRequest, tmp_path: Path) -> 
         one.exec_driver_sql("SELECT * FROM a")
         done = project.do("upgrade", "--lock-timeout", "1.2", "--retries", "0")
     assert done.code == 1, done.all
-    assert "lock time-out after 1.2 s in r2: blocked: session" in done.err
+    assert "lock time-out after 1.2 s in r2: session" in done.err
     assert "(report, idle in transaction" in done.err
     assert project.truth() == (["r1"], {"a": {"id"}})
 

@@ -31,7 +31,7 @@ def test_dbmate_up_and_down(folder: Folder) -> None:
     folder.sql("INSERT INTO a (id, b) VALUES (1, 2)")
     refused = folder.do("rollback")
     assert refused.code == 1, refused.all
-    assert "002 drops column a.b, which holds 1 row with a value" in refused.err
+    assert "002 drops column a.b, which has 1 row with a value" in refused.err
     down = folder.do("rollback", "--allow-data-loss", "a")
     assert down.code == 0, down.all
     assert folder.truth() == (["001"], {"a": {"id"}})

@@ -98,11 +98,11 @@ IN_A_PROCESS = [
     (_none, ["--url", "postgresql://leads@127.0.0.1:1/x"], 3, ["127.0.0.1", "refused"]),
 ]
 BEFORE_IT = [
-    (_both_tools, [], 2, ["alembic.ini and db/migrations are both here", "--tool alembic or dbmate"]),
+    (_both_tools, [], 2, ["found both alembic.ini and db/migrations here", "--tool alembic or --tool dbmate"]),
     (_none, ["--config", "missing.ini"], 2, ["missing.ini does not exist: name it with --config"]),
-    (_none, ["--url", "no url"], 2, ["--url is no database URL: write it as postgresql://"]),
-    (_none, ["--url", "oracle://host/x"], 2, ["oracle is not supported: PostgreSQL, MariaDB, MySQL and SQLite are"]),
-    (_none, ["--url", "sqlite://"], 2, ["in memory is gone with the process: name a file"]),
+    (_none, ["--url", "no url"], 2, ["--url is not a database URL: write it as postgresql://"]),
+    (_none, ["--url", "oracle://host/x"], 2, ["oracle is not supported: use PostgreSQL, MariaDB, MySQL or SQLite"]),
+    (_none, ["--url", "sqlite://"], 2, ["in memory ends with the process: name a file"]),
 ]
 
 
@@ -128,7 +128,7 @@ def test_nothing_to_migrate(project: Project) -> None:
     (project.path / "alembic.ini").unlink()
     done = project.do("upgrade")
     assert done.code == 2
-    assert "no migrations here: neither alembic.ini nor db/migrations" in done.err
+    assert "found neither alembic.ini nor db/migrations here" in done.err
     assert "--config" in done.err
 
 
@@ -140,15 +140,19 @@ def test_rollback_without_a_record(project: Project) -> None:
     done = project.do("rollback")
     assert done.code == 1, done.all
     assert "the history .otel-schema/history.jsonl does not say where" in done.err
-    assert "as in otel-schema rollback r1. There are: r1, base" in done.err
+    assert "as in otel-schema rollback r1. Choose from: r1, base" in done.err
 
 
 @pytest.mark.parametrize(
     ("files", "arguments", "words"),
     [
-        ({"001_b": ("SELECT 1;", "SELECT 1;")}, [], ["001_a.sql and 001_b.sql have one version: rename one of them"]),
+        (
+            {"001_b": ("SELECT 1;", "SELECT 1;")},
+            [],
+            ["001_a.sql and 001_b.sql have the same version: rename one of them"],
+        ),
         ({"002_b": ("", None)}, [], ["002_b.sql has no line `-- migrate:down`", "Add it; nothing was run"]),
-        ({}, ["9"], ["there is no version 9 in db/migrations: name a file's digits"]),
+        ({}, ["9"], ["there is no version 9 in db/migrations: give the digits at the start of a file's name"]),
         ({}, ["--config", "db/missing"], ["db/missing does not exist: name it with --config"]),
     ],
 )
@@ -171,7 +175,7 @@ def test_foreign_table(folder: Folder, columns: str) -> None:
     folder.sql(f"CREATE TABLE schema_migrations ({columns})")
     done = folder.do("upgrade")
     assert done.code == 2, done.all
-    assert "table schema_migrations is not DBMate's (columns: " in done.err
+    assert "table schema_migrations is not DBMate's (its columns are " in done.err
     assert "another tool uses the name. Give DBMate a table of its own: --migrations-table" in done.err
 
 
@@ -180,7 +184,7 @@ def test_dbmate_is_asked_for_its_url(folder: Folder, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("DATABASE_URL", raising=False)
     done = Project.do(folder, "upgrade")
     assert done.code == 2, done.all
-    assert "which database? Name it with --url, or in DATABASE_URL" in done.err
+    assert "no database is named: give --url, or set DATABASE_URL" in done.err
 
 
 def test_schema_file_that_cannot_be_written(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,9 +195,9 @@ def test_schema_file_that_cannot_be_written(folder: Folder, monkeypatch: pytest.
     done = folder.do("upgrade")
     assert done.code == 1, done.all
     assert "applied: " in done.out
-    assert "and then dbmate failed: db/schema.sql could not be written again: " in done.out
+    assert "after that, dbmate failed: db/schema.sql was not written again: " in done.out
     assert "sqlite3" in done.out
-    assert "next: correct that, then run dbmate dump: the database is at its target" in done.out
+    assert "next: correct that, then run dbmate dump. The database is at its target" in done.out
     assert folder.truth() == (["001"], {"a": {"id"}})
     assert schema.read_text() == "-- kept\n"
 
@@ -256,4 +260,4 @@ def test_mariadb_that_can_tell(knowing: Server, tmp_path: Path) -> None:
         reader.exec_driver_sql("SELECT * FROM a")
         done = project.do("upgrade", "--lock-timeout", "2", "--retries", "0")
     assert done.code == 1, done.all
-    assert re.search(rf"lock time-out after 2 s in r2: blocked: session {number} \(root, Sleep", done.err), done.err
+    assert re.search(rf"lock time-out after 2 s in r2: session {number} \(root, Sleep", done.err), done.err

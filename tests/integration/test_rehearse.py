@@ -42,7 +42,7 @@ def test_rehearsed(scratch: str, tmp_path: Path) -> None:
         assert "7 of 7 revisions rehearsed, 2 did not come back" in report["summary"]
     again = project.do("rehearse", "--url", scratch)
     assert again.code == 2
-    assert "is not empty: it holds" in again.err
+    assert "is not empty: it contains" in again.err
 
 
 def test_rehearsed_with_dbmate(scratch: str, tmp_path: Path) -> None:
@@ -56,6 +56,18 @@ def test_rehearsed_with_dbmate(scratch: str, tmp_path: Path) -> None:
     done = folder.do("rehearse")
     assert done.code == 0, done.all
     assert "2 of 2 revisions rehearsed" in done.out
+
+
+def test_a_rehearsal_that_stops(tmp_path: Path) -> None:
+    """The last line counts only what was rehearsed, and names the revision at which the rehearsal stopped."""
+    scratch = f"sqlite:///{tmp_path}/scratch.db"
+    project = Project(tmp_path / "project", scratch)
+    project.revision("r1", None, 'op.create_table("a", sa.Column("id", sa.Integer()))', "pass")
+    project.revision("r2", "r1", 'op.execute("no sql")', "pass")
+    done = project.do("rehearse", "--url", scratch)
+    assert done.code == 1
+    assert "the upgrade failed: " in done.out
+    assert done.out.endswith("1 of 2 revisions rehearsed, 1 of them did not come back; the rehearsal stopped at r2\n")
 
 
 def test_no_stand_in(tmp_path: Path) -> None:

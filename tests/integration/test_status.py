@@ -120,7 +120,7 @@ def test_a_revision_that_no_ref_holds(project: Project, database: Callable[..., 
     """A database with a revision of no branch and no tag is a finding that says what to do."""
     result = status("--url", f"prod={database('prod', 'stranger')}")
     assert result.exit_code == 1
-    assert "prod: no ref holds stranger. Find who migrated" in result.output
+    assert "prod: no Git ref contains revision stranger. If its commit is pushed" in result.output
     assert "git fetch --all --tags" in result.output
 
 
@@ -137,7 +137,7 @@ def test_duplicates_are_told(project: Project, database: Callable[..., str]) -> 
     """Two files of one revision are named, though Alembic takes one of them."""
     shutil.copy(project.root / "alembic/versions/b.py", project.root / "alembic/versions/b_copy.py")
     result = status("--url", f"prod={database('prod', 'b')}")
-    assert "2 files are revision b: b.py, b_copy.py" in result.output
+    assert "2 files have the revision b: b.py, b_copy.py" in result.output
     assert "diverged" in result.output
 
 
@@ -174,11 +174,11 @@ def test_credentials(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "which databases? Give one --url for each environment"),
-        (["--url", "$UNSET_URL"], "the variable UNSET_URL is not set: export it, or give the URL itself"),
-        (["--url", "nonsense"], "--url is no database URL: write it as postgresql://user:password@host:5432/name"),
+        ([], "no database is named: give one --url for each environment"),
+        (["--url", "$UNSET_URL"], "the environment variable UNSET_URL is not set. Export it, or give the URL itself"),
+        (["--url", "nonsense"], "--url is not a database URL: write it as postgresql://user:password@host:5432/name"),
         (["--url", "prod=mssql://host/name"], "prod: mssql is not supported"),
-        (["--url", "sqlite://"], "name a file, sqlite:///app.db"),
+        (["--url", "sqlite://"], "name a file, as in sqlite:///app.db"),
         (["--url", "sqlite:///x.db", "--prometheus", "http://127.0.0.1:9/"], "127.0.0.1:9"),
     ],
 )
@@ -211,7 +211,7 @@ def test_no_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = status("--url", "sqlite:///x.db")
     assert result.exit_code == 2
-    assert "run this where alembic.ini or db/migrations is" in result.output
+    assert "run this in the directory that contains alembic.ini" in result.output
 
 
 def test_what_cannot_be_read(project: Project, database: Callable[..., str], postgresql: Server) -> None:
@@ -224,9 +224,9 @@ def test_what_cannot_be_read(project: Project, database: Callable[..., str], pos
     postgresql.run(name, "CREATE ROLE reader LOGIN")
     try:
         reasons = {
-            f"sqlite:///{project.root / 'none.db'}": "does not exist: SQLite would create it",
-            database("empty", table="CREATE TABLE t (x)"): "has no table alembic_version: no migration ran there",
-            f"sqlite:///{text}": f"cannot read which tables sqlite:{text} has: file is not a database",
+            f"sqlite:///{project.root / 'none.db'}": "does not exist: check the path",
+            database("empty", table="CREATE TABLE t (x)"): "has no table alembic_version, so no migration",
+            f"sqlite:///{text}": f"cannot list the tables of sqlite:{text}: file is not a database",
             database("full", *map(str, range(MAX_ROWS + 1))): f"it has more than {MAX_ROWS} rows",
             database(
                 "namesake", table="CREATE TABLE alembic_version (version_num INTEGER)"
@@ -250,7 +250,7 @@ def test_without_git(project: Project, database: Callable[..., str]) -> None:
     shutil.rmtree(project.root / ".git")
     result = status("--url", f"prod={database('prod', 'b')}")
     assert result.exit_code == 0
-    assert "Git refs are not known" in result.output
+    assert "the Git refs are unknown" in result.output
     (project.root / "elsewhere").mkdir()
     project.git("init", "-q", "alembic")
     (project.root / "alembic.ini").write_text(
@@ -348,10 +348,11 @@ def test_beside_what_apps_report(project: Project, database: Callable[..., str],
     same = database("same", "b"), database("project/second/same", "b")
     result = status(*(f"--url={each}" for each in same), "--prometheus", prometheus)
     assert (
-        "several databases have one name, so their apps are mixed: name environments, --url NAME=URL" in result.output
+        "several databases have the same name, so status cannot tell their apps apart: name the environments, --url "
+        "NAME=URL" in result.output
     )
     result = status(*urls, "--prometheus", f"{prometheus}/metrics")
-    assert (result.exit_code, "is not a Prometheus: give its base URL, as http:" in result.output) == (2, True)
+    assert (result.exit_code, "is not a Prometheus: give its base URL, such as http:" in result.output) == (2, True)
     other = status("--url", f"canary={database('canary', 'b')}", "--prometheus", prometheus)
     assert "canary: no app in Prometheus reports this database" in other.output
-    assert "there: prod, test" in other.output
+    assert "Prometheus has: prod, test" in other.output

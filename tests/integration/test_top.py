@@ -313,10 +313,10 @@ def test_strangers_are_named_in_one_line(answer, says, path):
         (["http://"], "is not an http:// or https:// URL"),
         (["http://127.0.0.1:99999"], "port from 1 to 65535"),
         (["127.0.0.1:1/metrics"], "Connection refused"),
-        (["http://no-such-host.invalid/metrics"], "check that the app or the Prometheus is up"),
+        (["http://no-such-host.invalid/metrics"], "check the host and the port"),
         (["--watch", "http://127.0.0.1:1"], "the URL goes first"),
         (["http://127.0.0.1:1", "--window", "5"], "not a duration"),
-        (["http://127.0.0.1:1/metrics", "--window", "5m"], "use --watch there"),
+        (["http://127.0.0.1:1/metrics", "--window", "5m"], "use --watch instead of --window"),
     ],
 )
 def test_mistakes_are_explained(arguments, says):

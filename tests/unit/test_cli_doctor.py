@@ -186,7 +186,7 @@ def test_a_command_whose_python_is_not_found_is_no_verdict() -> None:
     for command in (["sh", "-c", "python app.py"], ["no-such-program"], ["env"]):
         code, said = output("--", *command, **GOOD)
         assert code == 3
-        assert f"found no Python that {command[0]} runs: give the interpreter after --" in said
+        assert f"cannot find the Python that {command[0]} runs: give the interpreter after --" in said
 
 
 def test_a_python_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_nothing_behind_the_dashes() -> None:
     """Dashes without a command are a usage error in one line."""
     code, said = output("--")
     assert (code, len(said.splitlines())) == (2, 1)
-    assert "there is no command after --" in said
+    assert "found no command after --" in said
 
 
 def test_with_the_cli_alone_there_is_nothing_to_look_at(bare: Path, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_with_the_cli_alone_there_is_nothing_to_look_at(bare: Path, tmp_path: Pa
     environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
     nothing = subprocess.run(main, capture_output=True, text=True, env=environment)
     assert (nothing.returncode, nothing.stdout) == (2, ""), nothing
-    assert "no app is installed beside otel-schema" in nothing.stderr
+    assert "found no app in the environment of otel-schema" in nothing.stderr
     with endpoint() as port:
         url = f"http://{HOST}:{port}/metrics"
         seen = subprocess.run([*main, url], capture_output=True, text=True, env=environment)

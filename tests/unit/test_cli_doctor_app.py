@@ -103,7 +103,7 @@ def test_an_endpoint_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_endpoint_that_is_none() -> None:
     """A port that is no number is said as such."""
     (check,) = exporting.checks(app(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:otlp"))
-    assert "no number" in check.message
+    assert "not a number" in check.message
 
 
 @pytest.mark.parametrize(

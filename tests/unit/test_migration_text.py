@@ -24,7 +24,7 @@ def _lost(sql_text: str) -> list[str]:
         ("DROP TABLE lead", ["drops the table lead"]),
         ('drop table if exists "Lead Table" cascade', ["drops the table Lead Table"]),
         ("DROP TABLE a; DROP SCHEMA b CASCADE; drop database c;", 3),
-        ("DROP OWNED BY app", ["drops all that a role owns"]),
+        ("DROP OWNED BY app", ["drops everything that a role owns"]),
         ("DROP TYPE mood CASCADE", ["drops the type mood and every column that uses it"]),
         ("TRUNCATE TABLE ONLY app.lead", ["empties the table app.lead"]),
         ("DELETE FROM lead WHERE id = 1", ["deletes rows of lead"]),
@@ -245,10 +245,16 @@ if TYPE_CHECKING:
         ("# otel-schema: allow destructive nobody reads it", ""),
         ("  x = 1  #otel-schema:allow create-all our baseline", ""),
         ("-- otel-schema: allow destructive nobody reads it", ""),
-        ("# otel-schema: allow destructive", "it gives no reason: write # otel-schema: allow destructive REASON"),
-        ("# otel-schema: allow destructiv x", "'destructiv' is no code: did you mean destructive?"),
-        ("# otel-schema: allow", "it names no code: the codes are no-migration, not-staged"),
-        ("# otel-schema: allow bad-exception x", "bad-exception cannot be allowed: correct the exception"),
+        (
+            "# otel-schema: allow destructive",
+            "the exception has no reason: write # otel-schema: allow destructive REASON",
+        ),
+        ("# otel-schema: allow destructiv x", "there is no code 'destructiv': did you mean destructive?"),
+        ("# otel-schema: allow", "the exception names no code: the codes are no-migration, not-staged"),
+        (
+            "# otel-schema: allow bad-exception x",
+            "no exception can allow bad-exception: correct the wrong exception instead",
+        ),
     ],
 )
 def test_exceptions(line: str, problem: str) -> None:
@@ -265,10 +271,10 @@ def test_exceptions(line: str, problem: str) -> None:
         ("wipe('/srv')", "calls wipe, which may do anything"),
         ("client.Client().get('http://x')", "calls client.Client().get, which may do anything"),
         ("help_me()", "calls time.sleep, which may do anything"),
-        ("eval('1')", "runs code that it makes"),
+        ("eval('1')", "runs code that it builds at run time"),
         ("os.getenv('X')", "reads settings (os.getenv)"),
-        ("from leads.models import Base", "imports leads.models of the project, whose code may change"),
-        ("op.get_bind()", "reads rows or asks the dialect (op.get_bind)"),
+        ("from leads.models import Base", "imports leads.models of the project, and that code may change"),
+        ("op.get_bind()", "may read rows or ask for the dialect (op.get_bind)"),
         # and what a plan may run
         ("op.add_column('a', sa.Column('x', geo.Geometry('POINT')))", None),
         ("op.add_column('a', sa.Column('x', sa.String(), server_default=str(uuid.uuid4())))", None),

@@ -77,9 +77,9 @@ def test_the_warning_comes_once_after_a_minute(
         [
             (
                 logging.WARNING,
-                "schemas of installed distributions are used in requests, but not observed, as third-party: "
-                "packaging (2 schemas). If they are the application's own, "
-                "OTEL_PYTHON_SCHEMA_INCLUDE=packaging:*,packaging.* lets them in",
+                "requests use schemas of installed distributions, which count as third-party and are not observed: "
+                "packaging (2 schemas). If they belong to the application, set "
+                "OTEL_PYTHON_SCHEMA_INCLUDE=packaging:*,packaging.*",
             )
         ]
         if seconds > 60

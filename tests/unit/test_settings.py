@@ -129,7 +129,7 @@ def test_patterns_are_over_module_and_name() -> None:
         ("exclud", "did you mean exclude?"),
         ("slow", "did you mean slow_ms?"),
         ("exclude_urls", "did you mean excluded_urls?"),
-        ("zzz", "there are meter_provider, tracer_provider, spans"),
+        ("zzz", "choose from meter_provider, tracer_provider, spans"),
     ],
 )
 def test_an_unknown_argument_is_named_with_the_right_one(
@@ -138,14 +138,16 @@ def test_an_unknown_argument_is_named_with_the_right_one(
     """A misspelt argument of `instrument()` says so once, and what may be meant."""
     load({name: "all"}, {})
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"{name} is no setting of the schema instrumentation, and is ignored: {hint}")
+    assert record.getMessage().startswith(
+        f"{name} is not a setting of the schema instrumentation and is ignored: {hint}"
+    )
 
 
 def test_an_unknown_variable_is_named_with_the_right_one(caplog: pytest.LogCaptureFixture) -> None:
     """So does a misspelt environment variable; those of others are none of ours."""
     load({}, {f"{PREFIX}SPAMNS": "all", "OTEL_PYTHON_LOG_LEVEL": "x"})
     (record,) = caplog.records
-    assert f"{PREFIX}SPAMNS is no setting" in record.getMessage()
+    assert f"{PREFIX}SPAMNS is not a setting" in record.getMessage()
     assert f"did you mean {PREFIX}SPANS?" in record.getMessage()
 
 

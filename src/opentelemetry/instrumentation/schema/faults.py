@@ -57,7 +57,9 @@ def swallow(component: str, error: BaseException) -> None:
     if reraise:
         raise error
     if first:
-        _log.error("%s: internal error %s at %s; it is counted, and not logged again", *key, _place(error))
+        _log.error(
+            "%s: internal error %s at %s; further ones of this kind are counted, but not logged", *key, _place(error)
+        )
 
 
 def interrupts(error: BaseException) -> bool:

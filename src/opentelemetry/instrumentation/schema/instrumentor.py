@@ -78,7 +78,7 @@ class SchemaInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped in 
         unknown = sorted(set(chosen.disabled) - set(INTEGRATIONS))
         if unknown:
             _log.warning(
-                "OTEL_PYTHON_SCHEMA_DISABLED names no integration: %s (there are %s)",
+                "OTEL_PYTHON_SCHEMA_DISABLED names an unknown integration: %s (choose from %s)",
                 ", ".join(unknown),
                 ", ".join(INTEGRATIONS),
             )
@@ -145,7 +145,9 @@ def _install(integration: Any, recorder: Recorder, patches: Patches) -> None:
     except PackageNotFoundError:
         installed = None  # vendored or frozen: there is no metadata to ask
     if installed is not None and not supports(integration.REQUIRES, installed):
-        _log.warning("%s %s is outside %s: it is left alone", name, installed, integration.REQUIRES)
+        _log.warning(
+            "%s %s is outside of the supported range %s: it is not instrumented", name, installed, integration.REQUIRES
+        )
         return
     own = Patches()
     try:

@@ -75,7 +75,7 @@ class Patches:
 
         def restore() -> None:
             if held.get(name) is not value:
-                _log.debug("%r.%s was patched over by somebody else: left as it is", parent, name)
+                _log.debug("another library patched %r.%s after this one, so its patch stays", parent, name)
             elif original is _MISSING:
                 delattr(parent, name)
             else:

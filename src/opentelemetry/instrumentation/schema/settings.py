@@ -180,8 +180,8 @@ def _warn_of_unknown(arguments: Mapping[str, Any], environment: Mapping[str, str
             import difflib
 
             meant = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(known)}"
-            _log.warning("%s is no setting of the schema instrumentation, and is ignored: %s", name, hint)
+            hint = f"did you mean {meant[0]}?" if meant else f"choose from {', '.join(known)}"
+            _log.warning("%s is not a setting of the schema instrumentation and is ignored: %s", name, hint)
 
 
 def _text(value: object) -> str:

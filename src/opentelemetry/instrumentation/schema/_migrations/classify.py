@@ -15,8 +15,8 @@ from .plan import Direction, StepKind
 from .sql_text import Effects
 
 _ASKING: Final = {
-    "get_bind": "reads rows or asks the dialect (op.get_bind)",
-    "get_context": "asks the dialect (op.get_context)",
+    "get_bind": "may read rows or ask for the dialect (op.get_bind)",
+    "get_context": "asks for the dialect (op.get_context)",
     "is_offline_mode": "asks whether it runs offline",
     "inspect": "reads the live schema (inspect)",
     "getenv": "reads settings (os.getenv)",
@@ -25,16 +25,16 @@ _ASKING: Final = {
     "get_x_argument": "reads settings (-x)",
     "open": "reads a file",
     "create_engine": "opens a connection of its own",
-    "exec": "runs code that it makes",
-    "eval": "runs code that it makes",
+    "exec": "runs code that it builds at run time",
+    "eval": "runs code that it builds at run time",
     "subprocess": "runs a program",
     "import_module": "imports at run time",
     "sessionmaker": "reads rows (a session)",
     "Session": "reads rows (a session)",
 }
 _NAMED: Final = {
-    "create_all": "calls create_all: it makes whatever the models are today",
-    "drop_all": "calls drop_all: it drops whatever the models are today",
+    "create_all": "calls create_all: it creates what the models are today",
+    "drop_all": "calls drop_all: it drops what the models are today",
 }
 
 _PURE: Final = frozenset(
@@ -108,7 +108,7 @@ def _look(node: ast.AST, script: MigrationScript, found: FunctionSource, own: Ca
 
 
 def _imports(module: str) -> str:
-    return f"imports {module} of the project, whose code may change"
+    return f"imports {module} of the project, and that code may change"
 
 
 def _forbidden_call(call: ast.Call, script: MigrationScript) -> str:
@@ -197,7 +197,7 @@ def classify_step(direction: Direction, up: MigrationFunction, down: MigrationFu
 
 def _classify_without_downgrade(up: MigrationFunction, down: MigrationFunction) -> tuple[StepKind, str] | None:
     if down.source.missing:
-        return "irreversible", "there is no downgrade"
+        return "irreversible", "it has no downgrade"
     if down.source.raises:
         return "irreversible", "its downgrade raises"
     if down.does_nothing and not up.does_nothing:

@@ -104,14 +104,15 @@ class Database:
             UnknownError: if the database cannot be reached. Errors of the block pass through.
         """
         if self.dialect == "sqlite" and not self.file.exists():
-            raise UnknownError(f"{self.file} does not exist: SQLite would create it")
+            raise UnknownError(f"the SQLite file {self.file} does not exist: check the path")
         engine = self.engine()
         try:
             try:
                 connection = engine.connect()
             except SQLAlchemyError as error:
                 raise UnknownError(
-                    f"cannot connect to {self}: {reason(error)}. Is the server up, and are user and password right?"
+                    f"cannot connect to {self}: {reason(error)}. Check that the server is running, and check the user "
+                    "and the password"
                 ) from error
             with connection:
                 yield connection
@@ -148,12 +149,12 @@ def parse(url: str | URL, root: Path | None = None) -> Database:
         found = url if isinstance(url, URL) else make_url(_slashed(url))
     except (ArgumentError, ValueError) as error:
         raise MigrationError(
-            "--url is no database URL: write it as postgresql://user:password@host:5432/name"
+            "--url is not a database URL: write it as postgresql://user:password@host:5432/name"
         ) from error
     backend, _, driver = found.drivername.partition("+")
     dialect = _DIALECTS.get(backend)
     if dialect is None:
-        raise MigrationError(f"{cleaned(backend)} is not supported: PostgreSQL, MariaDB, MySQL and SQLite are")
+        raise MigrationError(f"{cleaned(backend)} is not supported: use PostgreSQL, MariaDB, MySQL or SQLite")
     if dialect == "sqlite":
         return Database(_sqlite(found, root), dialect)
     usable = [name for name, module in _DRIVERS[dialect] if _installed(module)]
@@ -181,7 +182,7 @@ def _slashed(url: str) -> str:
 def _sqlite(url: URL, root: Path | None) -> URL:
     name = url.database or ""
     if not name or name == ":memory:" or "mode=memory" in name or url.query.get("mode") == "memory":
-        raise MigrationError("an SQLite database in memory is gone with the process: name a file, sqlite:///app.db")
+        raise MigrationError("an SQLite database in memory ends with the process: name a file, as in sqlite:///app.db")
     if name.startswith("file:"):
         name = name.removeprefix("file:").partition("?")[0]
     path = (root or Path.cwd()) / name

@@ -55,7 +55,7 @@ def read(database: Database, wanted: Iterable[VersionTableName]) -> list[TableRe
         try:
             rows = connection.exec_driver_sql(version_tables.catalog_sql(wanted, database.dialect)).fetchall()
         except SQLAlchemyError as error:
-            raise UnknownError(f"cannot read which tables {database} has: {reason(error)}") from error
+            raise UnknownError(f"cannot list the tables of {database}: {reason(error)}") from error
         for table in version_tables.recognize(wanted, rows):
             tool = table.wanted.tool
             if table.problem or not table.readable:

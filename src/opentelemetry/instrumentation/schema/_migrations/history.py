@@ -154,13 +154,15 @@ class HistoryFile:
             MigrationError: if the file exists and cannot be read.
         """
         if self.path.exists() and not self.path.is_file():  # a device need not have an end
-            raise MigrationError(f"the history {self.path} is no file: name one with --history")
+            raise MigrationError(f"the history {self.path} is not a file: name a file with --history")
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise MigrationError(f"cannot read the history {self.path}: {error.strerror}. See --history") from error
+            raise MigrationError(
+                f"cannot read the history {self.path}: {error.strerror}. Name another file with --history"
+            ) from error
         started: dict[str, dict[str, Any]] = {}
         for line in lines:
             data = _object(line)

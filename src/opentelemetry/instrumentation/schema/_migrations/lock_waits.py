@@ -115,14 +115,18 @@ class LockWatcher:
         if not self._blockers:
             return "no blocking session was found"
         named = "; ".join(self._name(row) for row in self._blockers[:_MOST])
-        verb = "blocked" if self._certain else "may have blocked (the longest transactions; this server cannot tell)"
+        verb = (
+            "blocked the migration"
+            if self._certain
+            else "may have blocked the migration (this server cannot tell; these have the longest transactions)"
+        )
         behind = (
-            f". {self._behind} other session{'' if self._behind == 1 else 's'} queued behind the migration, for up to "
+            f". {self._behind} other session{'' if self._behind == 1 else 's'} waited behind the migration, for up to "
             f"{self._longest:.1f} s"
             if self._behind
-            else ". Nobody queued behind the migration"
+            else ". No other session waited behind the migration"
         )
-        return f"{verb}: {named}{behind}"
+        return f"{named} {verb}{behind}"
 
     @staticmethod
     def _name(row: tuple[Any, ...]) -> str:

@@ -73,7 +73,7 @@ def sentence(loss: Loss, rows: int, exact: bool) -> str:
         where = f"schema {loss.table}"
     does = {"overwrite": "overwrites", "convert": "converts", "truncate": "empties", "delete": "empties"}
     return (
-        f"{does.get(loss.action, 'drops')} {where}{f' to {loss.type}' if loss.type else ''}, which holds {number} "
+        f"{does.get(loss.action, 'drops')} {where}{f' to {loss.type}' if loss.type else ''}, which has {number} "
         f"row{'' if rows == 1 else 's'}{' with a value' if loss.column else ''}{about}"
     )
 

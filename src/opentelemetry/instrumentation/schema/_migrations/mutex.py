@@ -140,8 +140,8 @@ def _server(database: Database, wait: float, waiting: Callable[[str], None] | No
             raise MigrationError(f"cannot take the lock of {database}: {reason(error)}") from error
         if pooled:
             raise MigrationError(
-                f"{database} gave a lock to another session than asked for it, as a transaction pooler does: "
-                "point --url at the server itself"
+                f"{database} gave the lock to another session than the one that asked for it, as a transaction pooler "
+                "does: give --url the server itself"
             )
         yield lock  # freed with the connection
 
@@ -165,7 +165,7 @@ def _until_taken(
         if time.monotonic() >= end:
             raise MigrationError(
                 f"another run migrates {database}: {holder()} holds the lock. "
-                f"Run again when it has ended, or wait longer with --wait SECONDS (waited {wait:g} s)"
+                f"Run this again when it has ended, or wait longer with --wait SECONDS (waited {wait:g} s)"
             )
         if waiting is not None and not called:
             waiting(f"{holder()} holds the lock of {database}: waiting up to {wait:g} s")

@@ -88,7 +88,7 @@ def _wait_until_gone(connection: Connection, database: Database, sessions: Seque
         if waited > GONE:
             raise UnknownError(
                 f"session {', '.join(map(str, left))} of the migration still runs on {database}, although its process "
-                "has ended: what it will leave is not known. Look again when it has ended: otel-schema status --url URL"
+                "has ended, so the database may still change. Look again later: otel-schema status --url URL"
             )
         if waited > _PATIENCE and not ended:
             ended = True

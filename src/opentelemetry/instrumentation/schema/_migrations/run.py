@@ -98,7 +98,7 @@ def plan_under_lock(
             plan = tool.plan(direction, target)
         yield plan
         if not lock.still_held():
-            say("the lock was lost during the run (was the server restarted?): another run may have begun meanwhile")
+            say("the run lost its lock (did the server restart?): another run may have started in the meantime")
 
 
 def refuse_unsafe(plan: Plan, options: Options) -> None:
@@ -128,12 +128,12 @@ def _refuse(step: Step) -> None:
         )
     if step.kind == "fake-reversible":
         raise RefusedError(
-            f"{where} would not be rolled back: {step.why}, so the schema would stay and the recorded revision "
+            f"{where} cannot be rolled back: {step.why}, so the schema would stay as it is and the recorded revision "
             f"would be wrong. Nothing was run. Write its downgrade, or skip it: --accept {step.revision}"
         )
     if step.kind == "unknown":
         raise RefusedError(
-            f"the effect of rolling back {where} is not known before it runs: {step.why}. Nothing was run. Read its "
+            f"cannot tell what a rollback of {where} does before it runs: {step.why}. Nothing was run. Read its "
             f"downgrade, and if it is right: --accept {step.revision}"
         )
 
@@ -263,7 +263,7 @@ def _attempts(
         if attempt > tries:
             return result
         pause = options.pause * random.uniform(0.8, 1.2)
-        say(f"trying again in {pause:.0f} s ({attempt} of {tries})")
+        say(f"trying again in {pause:.0f} s (retry {attempt} of {tries})")
         if not _sleep(pause, interrupts):
             return result
         done = set(result.report.completed) if plan.transaction == "step" else set[str]()
@@ -274,7 +274,7 @@ def _attempts(
 def _no_retry(plan: Plan, result: RunResult) -> str | None:
     failed = next((step for step in plan.steps if step.revision == result.report.failed), None)
     if plan.transaction == "none":
-        return "the step was not rolled back as a whole"
+        return "the database may have kept a part of the step"
     if failed is None or failed.autocommit:
         return "the step commits before its end"
     return None if result.outcome.clean else "the database is not as it was before the step"
@@ -340,5 +340,5 @@ def rollback_obstacle(plan: Plan, result: RunResult) -> str | None:
     if not result.outcome.clean:
         return "the database is between two revisions"
     if result.after.heads == tuple(sorted(plan.before)):
-        return "it is there already"
+        return "the database is at that revision already"
     return None

@@ -86,7 +86,7 @@ def read_effects(sql: str, dialect: str, version_table: str) -> Effects:
         found.statements += not isinstance(statement, (exp.Transaction, exp.Commit, exp.Semicolon))
         _judge(statement, found)
         if any(table.name.lower() == version_table.lower() for table in statement.find_all(exp.Table)):
-            found.notes.append(f"touches the version table {version_table}")
+            found.notes.append(f"uses the version table {version_table}")
     return found
 
 

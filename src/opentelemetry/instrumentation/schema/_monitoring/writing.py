@@ -95,7 +95,7 @@ def check(directory: Path, files: Mapping[str, str], force: bool) -> None:
         found = state(directory / name, text)
         if force or found not in ("edited", "foreign"):
             continue
-        what = "was edited since it was written" if found == "edited" else "was not written by otel-schema export"
+        what = "was edited after export wrote it" if found == "edited" else "was not written by otel-schema export"
         raise WritingError(
             f"{directory / name} {what}: see --diff, leave it out with --only, or replace it with --force"
         )

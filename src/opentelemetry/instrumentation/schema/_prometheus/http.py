@@ -143,11 +143,11 @@ def _ask(
                 if answer.status not in _REDIRECTS or not location:
                     return _read(answer, shown)
                 if body is not None:  # a redirect would turn POST into GET
-                    raise SourceError(f"{shown} redirects what is sent to it: give the URL that answers")
+                    raise SourceError(f"{shown} redirects the request: give the URL that answers")
             to = _redirected(at, location, shown)
             if _origin(to) != _origin(at):
                 headers = {name: headers[name] for name in ("User-Agent", "Accept")}
-                access.notice(f"{shown} redirects to another host, {masked(to.geturl())}; it gets no credentials")
+                access.notice(f"{shown} redirects to another host, {masked(to.geturl())}, which gets no credentials")
             at = to
     except SourceError:
         raise
@@ -157,9 +157,12 @@ def _ask(
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             raise SourceError(_too_slow(shown, access.timeout)) from error
-        fix = "check that the app or the Prometheus is up, its host and its port"
+        fix = "check the host and the port, and that the app or Prometheus is running"
         if isinstance(reason, ssl.SSLError):
-            fix = "check https:// against http://, and name the authority that signed its certificate with --ca-file"
+            fix = (
+                "check whether the URL must begin with http://, or name the authority that signed the certificate with "
+                "--ca-file"
+            )
         raise SourceError(f"cannot read {shown} ({cleaned(str(reason))}): {fix}") from error
     raise SourceError(f"{shown} redirects more than {_MOST_REDIRECTS} times: give the URL that answers")
 
@@ -231,7 +234,7 @@ def _read(answer: HTTPResponse, shown: str) -> Answer:
     text = body.decode("utf-8", "replace")
     if answer.status >= 300:
         status = f"{answer.status} {cleaned(answer.reason, 100)}".strip()
-        fix = "check the path, and what listens there"
+        fix = "check the path, and which program listens there"
         if answer.status in (401, 403):
             fix = "give https://user:password@host, --bearer-token-file or --header, and check what they may read"
         raise StatusError(f"{shown} answers {status}: {fix}", answer.status, text)
@@ -239,7 +242,7 @@ def _read(answer: HTTPResponse, shown: str) -> Answer:
 
 
 def _too_slow(shown: str, timeout: float) -> str:
-    return f"{shown} gave no complete answer in {timeout:g} s: check what listens there, or raise --timeout"
+    return f"{shown} gave no complete answer in {timeout:g} s: check which program listens there, or raise --timeout"
 
 
 def _left(end: float) -> float:

@@ -75,7 +75,7 @@ def parse_selector(text: str) -> Selector:
     while at < len(inner):
         found = _MATCHER.match(inner, at)
         if found is None or (found.end() < len(inner) and inner[found.end()] != ","):
-            raise ValueError(f"""{text!r} is not a selector like environment="prod", team=~"leads|crm\"""")
+            raise ValueError(f"""{text!r} is not a selector such as environment="prod", team=~"leads|crm\"""")
         name, operator, quoted = found.groups()
         value = re.sub(r"(?s)\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[0]), quoted[1:-1])
         if operator in ("=~", "!~"):

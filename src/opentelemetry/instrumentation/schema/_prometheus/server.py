@@ -107,7 +107,9 @@ class Prometheus:
     def odd(self, error: ValueError) -> SourceError:
         """The error of an answer that does not have the shape of the API's."""
         shown = masked(self.url)
-        return SourceError(f"{shown} does not answer as a Prometheus ({error}): give its base URL, as http://host:9090")
+        return SourceError(
+            f"{shown} does not answer as a Prometheus ({error}): give its base URL, such as http://host:9090"
+        )
 
 
 def shaped(value: object, kind: type[T], *path: str | int) -> T:

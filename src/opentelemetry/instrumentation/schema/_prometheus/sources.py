@@ -83,7 +83,10 @@ def open_source(
         return Prometheus(url, window, access, selector)
     if window:
         shown = masked(url)
-        raise SourceError(f"{shown} is one process's endpoint, which knows no past: use --watch there, or a Prometheus")
+        raise SourceError(
+            f"{shown} is the endpoint of one process, which has no history: use --watch instead of --window, or give "
+            "the URL of a Prometheus"
+        )
     return Scrape(url, access, selector)
 
 

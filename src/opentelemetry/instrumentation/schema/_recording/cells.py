@@ -213,7 +213,8 @@ class BufferedInstrument:
         if self._overflowing and not self._warned:  # no lock is held here, so a log handler may validate
             self._warned = True
             _log.warning(
-                "%s has %d attribute sets: further ones share one with %s=true (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT)",
+                "%s has %d attribute sets, which is its limit (OTEL_PYTHON_SCHEMA_CARDINALITY_LIMIT): all others share "
+                "one with %s=true",
                 self.spec.name,
                 self._limit,
                 semconv.OVERFLOW,

@@ -73,8 +73,8 @@ class LeftOut:
             patterns += [f"{package}:*,{package}.*" for package in _packages(distribution, modules)]
         if listed:
             _log.warning(
-                "schemas of installed distributions are used in requests, but not observed, as third-party: %s. "
-                "If they are the application's own, OTEL_PYTHON_SCHEMA_INCLUDE=%s lets them in",
+                "requests use schemas of installed distributions, which count as third-party and are not observed: %s. "
+                "If they belong to the application, set OTEL_PYTHON_SCHEMA_INCLUDE=%s",
                 ", ".join(listed),
                 ",".join(patterns),
             )

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _UNREAD = (
-    "this process was forked from the one whose Prometheus exporter serves /metrics, so what it measures is exported "
-    "nowhere: export by OTLP (OTEL_METRICS_EXPORTER=otlp), or let each worker set up its own SDK after the fork"
+    "this process was forked from the process whose Prometheus exporter serves /metrics, so nothing exports what this "
+    "process measures: export by OTLP (OTEL_METRICS_EXPORTER=otlp), or set up an SDK in each worker after the fork"
 )
 _FLUSH_TIMEOUT = 5.0  # s that the end of a process may wait for its last export
 

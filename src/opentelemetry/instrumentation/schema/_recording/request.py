@@ -196,7 +196,7 @@ class ExcludedUrls:
             try:
                 self._regex = re.compile("|".join(listed))
             except re.error as reason:
-                _log.warning("the excluded URLs %r are not valid (%s): no URL is excluded", patterns, reason)
+                _log.warning("the excluded URLs %r are not a valid pattern (%s): no URL is excluded", patterns, reason)
 
     def __bool__(self) -> bool:
         return self._regex is not None

@@ -114,8 +114,8 @@ def _declared(
         try:
             if not refs:
                 raise PairingError(
-                    f"[tool.otel-schema.tables] names the schema {name!r}, which is not among those read: "
-                    "write it as `module:Name`, and name its module"
+                    f"[tool.otel-schema.tables] names the schema {name!r}, which is not among the schemas that were "
+                    "read: write it as `module:Name`, and name its module"
                 )
             for ref in refs:
                 named = _table(table, tables, ref) if table else ""
@@ -131,7 +131,7 @@ def _table(name: str, tables: Mapping[str, SchemaSpec], schema: str) -> str:
     found = [ref for ref, each in tables.items() if name in (each.name, each.name.rpartition(".")[2])]
     if len(found) != 1:
         known = ", ".join(sorted(each.name for each in tables.values())[:10]) or "none"
-        what = "is not there" if not found else "is there more than once: write it as `schema.table`"
+        what = "does not exist" if not found else "exists more than once: write it as `schema.table`"
         raise PairingError(f"{schema} declares the table {name!r}, which {what}. Tables: {known}")
     return found[0]
 

@@ -53,7 +53,9 @@ def _read(entry: dict[str, Any], number: int) -> Accepted:
     where = f"pyproject.toml: [[tool.otel-schema.accept]] number {number}"
     unknown = sorted(set(entry) - {*_PATTERNS, "reason", "until"})
     if unknown:
-        raise UsageError(f"{where} has {', '.join(unknown)}: there are {', '.join(_PATTERNS)}, reason and until")
+        raise UsageError(
+            f"{where} has an unknown key, {', '.join(unknown)}: use {', '.join(_PATTERNS)}, reason and until"
+        )
     reason = str(entry.get("reason", "")).strip()
     if not reason:
         raise UsageError(f'{where} has no reason: add one, as in reason = "the import job cuts names itself"')
@@ -62,7 +64,7 @@ def _read(entry: dict[str, Any], number: int) -> Accepted:
         raise UsageError(f"{where} would accept everything: name a schema, field, table, column or kind")
     kind = patterns.get("kind")
     if kind is not None and not any(fnmatchcase(each, kind) for each in KINDS):
-        raise UsageError(f"{where}: there is no kind {kind!r}: there are {', '.join(KINDS)}")
+        raise UsageError(f"{where}: there is no kind {kind!r}: choose from {', '.join(KINDS)}")
     until = entry.get("until")
     if until is not None and type(until) is not date:
         raise UsageError(f"{where}: until must be a date without quotes, as in until = 2027-01-31")

@@ -28,9 +28,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 
 _OPTIONS: Final = (
-    click.option("--header", "headers", metavar="NAME=VALUE", multiple=True, help="Send an HTTP header to every URL."),
+    click.option(
+        "--header", "headers", metavar="NAME=VALUE", multiple=True, help="Send this HTTP header to every URL."
+    ),
     click.option("--bearer-token-file", "token", type=_FILE, help="Send the token in this file to every URL."),
-    click.option("--ca-file", "authority", type=_FILE, help="Trust the certificates that this authority (PEM) signed."),
+    click.option(
+        "--ca-file", "authority", type=_FILE, help="Trust certificates signed by this authority (a PEM file)."
+    ),
     click.option(
         "--timeout",
         metavar="SECONDS",
@@ -38,7 +42,7 @@ _OPTIONS: Final = (
         default=TIMEOUT,
         show_default=True,
         callback=_seconds,
-        help="Wait at most this long for a complete answer.",
+        help="How long to wait for a complete answer.",
     ),
 )
 
@@ -53,7 +57,9 @@ def reads_urls(command: _C) -> _C:
         sent = dict(map(_header, headers))
         if token is not None:
             if "authorization" in map(str.lower, sent):
-                raise UsageError("--bearer-token-file and --header Authorization both set a token: leave out one")
+                raise UsageError(
+                    "--bearer-token-file and --header Authorization both set a token: use only one of them"
+                )
             sent["Authorization"] = f"Bearer {_token(token)}"
         access = Access(sent, _trust(authority), timeout, once(partial(echo, err=True)))
         command(access=access, **given)
@@ -87,8 +93,8 @@ def _header(text: str) -> tuple[str, str]:
     found = _HEADER.fullmatch(text)
     if found is None:
         # its value may be secret
-        name = re.split("[:=]", text)[0] if re.search("[:=]", text) else ""
-        raise UsageError(f"--header {name!r}: write NAME=VALUE, in ASCII and on one line")
+        name = f" {re.split('[:=]', text)[0]!r}" if re.search("[:=]", text) else ""
+        raise UsageError(f"--header{name}: write it as NAME=VALUE, in ASCII and on one line")
     return found[1], found[2]
 
 

@@ -11,19 +11,19 @@ import click
 from .output import FINE, one_line_errors, read_enough
 
 COMMANDS: Final = {
-    "check": "Say where the schemas of the API no longer fit the database, live or as the models have it.",
+    "check": "Compare the schemas of the API with the tables of a database or of the models.",
     "diff": "Say which schema changes break clients, in requests and in responses.",
-    "doctor": "Find what loses data in an app's environment, at an endpoint or in a Prometheus.",
+    "doctor": "Find what loses telemetry in an app's environment, at an endpoint or in a Prometheus.",
     "export": "Write Prometheus rules, Grafana dashboards and Alertmanager's config, with your thresholds.",
     "guard": "Watch an app after a migration or a deployment, and judge whether it made the app worse.",
-    "hooks": "Check migrations before they are committed, and in pull requests; install the Git hooks.",
+    "hooks": "Check migrations before a commit and in pull requests; install the Git hooks.",
     "init": "Set up a project: variables, collector, rules, dashboards, hooks, a CI step.",
     "lock": "Write or check schema.lock: the fields of every schema and table, and the heads of the migrations.",
-    "rehearse": "Take each migration up, down and up again on an empty database.",
-    "rollback": "Revert migrations, down to where the last upgrade began or to a revision.",
+    "rehearse": "Upgrade, downgrade and upgrade each revision again on an empty database.",
+    "rollback": "Revert migrations, to where the last upgrade began or to a revision.",
     "status": "Show environments side by side: revisions, pending migrations, Git refs, releases, API versions.",
     "top": "Show validation times, errors, problems, caches and queries of a running app or from a Prometheus.",
-    "upgrade": "Apply migrations under a lock, and say what the database holds afterwards.",
+    "upgrade": "Apply migrations under a lock, and say at which revision the database is afterwards.",
 }
 """Each command is the function of the same name in the file of the same name; its help stands here so that listing the
 commands imports none of them."""

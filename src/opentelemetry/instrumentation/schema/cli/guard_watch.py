@@ -210,17 +210,22 @@ def guard_options(function: _C) -> _C:
         (
             click.option(
                 "--decide",
+                metavar="SIGNALS",
                 default="errors",
                 show_default=True,
                 callback=_decide,
-                help="Signals that end the watch once degraded, and may start a rollback: errors, time, queries. All "
-                "three are judged.",
+                help="Signals that end the watch if they are degraded, and that may start a rollback: errors, time, "
+                "queries, separated by commas. The guard judges all three.",
             ),
             duration_option(
-                "--export-interval", "OTEL_METRIC_EXPORT_INTERVAL of the app: the guard counts in blocks of it.", "15s"
+                "--export-interval", "OTEL_METRIC_EXPORT_INTERVAL of the app. The guard counts in blocks of it.", "15s"
             ),
-            click.option("--alertmanager", metavar="URL", help="Notify of degraded, rolled back, recovered, failed."),
-            duration_option("--group-wait", "`group_wait` of Alertmanager's route for progress.", f"{GROUP_WAIT:.0f}s"),
+            click.option(
+                "--alertmanager", metavar="URL", help="Notify this Alertmanager of each phase of an incident."
+            ),
+            duration_option(
+                "--group-wait", "The `group_wait` of Alertmanager's route for progress.", f"{GROUP_WAIT:.0f}s"
+            ),
         )
     ):
         function = option(function)
@@ -250,7 +255,7 @@ def open_incident(watch_options: WatchOptions, labels: dict[str, str], history: 
         yield incident
     finally:
         if not incident.close():
-            echo("Alertmanager was not open_incident of every phase; the history has all of them", err=True)
+            echo("warning: Alertmanager was not notified of every phase. The history has all of them", err=True)
 
 
 def record_verdict(
@@ -274,5 +279,5 @@ def report(outcome: WatchResult, dry_run: bool = False) -> None:
             "which is not judged"
         )
     if any(state.null is not None and state.null.short for state in outcome.states.values()):
-        echo("short history: fewer than ten earlier watches to compare with, so the guard finds less")
+        echo("short history: the guard has fewer than ten earlier watches to compare with, so it finds less")
     echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")

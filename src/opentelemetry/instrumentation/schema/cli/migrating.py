@@ -58,22 +58,25 @@ def tool_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--url",
                 envvar="OTEL_SCHEMA_DATABASE_URL",
-                help="The database; of the server itself, not of a transaction pooler.  [default: env.py's; for DBMate "
-                "DATABASE_URL]",
+                metavar="URL",
+                help="The database: the server itself, not a transaction pooler.  [default: that of env.py, or "
+                "DATABASE_URL for DBMate]",
             ),
             click.option(
                 "--config",
                 type=click.Path(path_type=Path),
                 help="alembic.ini, or DBMate's directory of migrations.  [default: alembic.ini, db/migrations]",
             ),
-            click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Passed to env.py, as by Alembic."),
+            click.option(
+                "-x", "x", multiple=True, metavar="NAME=VALUE", help="Pass this to env.py, as `alembic -x` does."
+            ),
             click.option(
                 "--history",
                 type=click.Path(dir_okay=False, path_type=Path),
                 default=NAME,
                 show_default=True,
                 envvar="OTEL_SCHEMA_HISTORY",
-                help="Where runs are recorded, as JSON lines. Keep it on a disk that outlives the container.",
+                help="Record runs in this file, as JSON lines. Keep it on a disk that outlives the container.",
             ),
         )
     ):
@@ -91,39 +94,46 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
                 "lossy",
                 multiple=True,
                 metavar="TABLE",
-                help="This table may lose rows; name each table.",
+                help="Allow this table to lose rows. Repeat it for each table.",
             ),
             click.option(
                 "--lock-timeout",
+                metavar="SECONDS",
                 type=click.FloatRange(min=0.001),
                 default=5.0,
                 show_default=True,
-                help="Seconds that a statement waits for a lock.",
+                help="How long a statement waits for a lock.",
             ),
             click.option(
                 "--statement-timeout",
+                metavar="SECONDS",
                 type=click.FloatRange(min=0.001),
-                help="Seconds that a statement runs.  [default: as long as it takes]",
+                help="How long a statement may run.  [default: no limit]",
             ),
             click.option(
                 "--retries",
+                metavar="NUMBER",
                 type=click.IntRange(min=0),
                 default=3,
                 show_default=True,
-                help="Further tries after a lock time-out, 10 s apart.",
+                help="How often to try again after a lock time-out, 10 s apart.",
             ),
             click.option("--retry-pause", type=click.FloatRange(min=0), default=10.0, hidden=True),
             click.option(
                 "--wait",
+                metavar="SECONDS",
                 type=click.FloatRange(min=0),
                 default=30.0,
                 show_default=True,
-                help="Seconds to wait for another run on this database.",
+                help="How long to wait for another run on this database.",
             ),
             click.option(
-                "--image", envvar="OTEL_SCHEMA_IMAGE", help="The image or release that runs, for the history."
+                "--image",
+                metavar="NAME",
+                envvar="OTEL_SCHEMA_IMAGE",
+                help="The image or release that runs the migrations, for the history.",
             ),
-            click.option("--json", "json_", is_flag=True, help="Print JSON."),
+            click.option("--json", "json_", is_flag=True, help="Print one JSON object."),
         )
     ):
         function = option(function)
@@ -148,11 +158,13 @@ def find_tool(
         found = [tool for tool, there in (("alembic", ini.exists()), ("dbmate", any(directory.glob("*.sql")))) if there]
         if not found:
             raise UsageError(
-                "no migrations here: neither alembic.ini nor db/migrations. Run in the directory that holds them, or "
-                "name alembic.ini or DBMate's directory with --config"
+                "found neither alembic.ini nor db/migrations here: run this in the directory that contains one of "
+                "them, or name alembic.ini or DBMate's directory with --config"
             )
         if len(found) == 2:
-            raise UsageError("alembic.ini and db/migrations are both here: say which with --tool alembic or dbmate")
+            raise UsageError(
+                "found both alembic.ini and db/migrations here: choose with --tool alembic or --tool dbmate"
+            )
         name = found[0]
     path = config or (ini if name == "alembic" else directory)
     if not path.exists():
@@ -187,7 +199,7 @@ def print_plan(plan: Plan, sql: bool) -> None:
         for note in step.notes:
             echo(f"     {note}")
         if sql:
-            text = step.sql if step.sql is not None else "-- unknown until it runs"
+            text = step.sql if step.sql is not None else "-- not known before it runs"
             for line in text.splitlines() or ["-- nothing"]:
                 echo(f"     {line}".rstrip())
 
@@ -203,10 +215,13 @@ def print_dry_run(command: str, direction: Direction, target: str | None, settin
     if settings.json:
         _echo_plan(command, "planned", plan, would_lose=lost)
         return
+    if not plan.steps:
+        print_nothing_to_do(command, plan, settings)
+        return
     print_plan(plan, sql=True)
     for sentence in lost:
-        echo(f"{sentence}: this would be refused")
-    echo(f"dry run: nothing was run. {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}")
+        echo(f"{command} would refuse this plan: {sentence}")
+    echo(f"dry run: {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'} planned, none was run")
 
 
 def print_nothing_to_do(command: str, plan: Plan, settings: Settings) -> None:
@@ -232,8 +247,8 @@ def missing_revision_error(history: HistoryFile, error: Any, directory: Path) ->
         elif commit := git.commit_with(directory, revision):
             said.append(f"{revision} is in commit {commit}")
         else:
-            said.append(f"neither the history {history.path} nor Git knows where {revision} is")
-    return MigrationError(f"{error}. {'; '.join(said)}. Run this command from that code; nothing was run")
+            said.append(f"neither the history {history.path} nor Git contains {revision}")
+    return MigrationError(f"{error}. {'; '.join(said)}. Nothing was run. Run this command from the code with that file")
 
 
 def _origin(run: RunRecord) -> str:
@@ -253,7 +268,8 @@ def print_warnings(settings: Settings, plan: Plan) -> None:
     for each in find_edited_files(runs, settings.tool.files()):
         if each.file is not None:
             settings.say(
-                f"{each.revision} ({each.file.name}) was edited after it was applied: the database has the old version"
+                f"{each.revision} ({each.file.name}) was edited after it was applied: the database has the effect of "
+                "the old file"
             )
 
 
@@ -291,7 +307,7 @@ def outcome_text(result: RunResult) -> list[str]:
             if outcome.clean is None:
                 lines.append("  how its schema differs is not known")
     if result.unrecorded:
-        lines.append(f"this is not in the history: {result.unrecorded}")
+        lines.append(f"the history does not contain this run: {result.unrecorded}")
     return lines
 
 

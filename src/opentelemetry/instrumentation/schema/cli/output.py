@@ -90,7 +90,7 @@ def one_line_errors() -> Generator[None]:
         _fail(str(error))
     except Exception:
         echo(traceback.format_exc(), err=True)
-        _fail("that is a bug of otel-schema: please report it with the lines above")
+        _fail("this is a bug in otel-schema: please report it with the lines above")
 
 
 class Screen(Console):

@@ -94,7 +94,7 @@ def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
             changes[key] = tuple(str(each) for each in changes[key])
     if not all(isinstance(each, str) for each in changes.get("tables", {}).values()):
         raise UsageError(
-            'pyproject.toml: [tool.otel-schema.tables] must be lines such as "app.schemas:LeadIn" = "leads"'
+            'pyproject.toml: [tool.otel-schema.tables] must contain lines such as "app.schemas:LeadIn" = "leads"'
         )
     if not all(isinstance(each, dict) for each in changes.get("accept", ())):
         raise UsageError("pyproject.toml: each [[tool.otel-schema.accept]] must be a table with a reason")
@@ -152,7 +152,7 @@ def _load(name: str) -> ModuleType:
         said = printable(str(error).partition("\n")[0])
         hint = "Install what it needs, or name another module"
         if isinstance(error, ModuleNotFoundError) and name.startswith(str(error.name)):
-            hint = "Run in the directory that holds it, or give that as --app-dir"
+            hint = "Run this in the directory that contains it, or give that directory with --app-dir"
         raise UsageError(f"cannot import {name}: {type(error).__name__}: {said}. {hint}.") from error
 
 
@@ -209,7 +209,7 @@ def read_application(project: Project, app_dir: Path, command: str) -> Applicati
     """
     if not project.modules:
         raise UsageError(
-            f"which modules? Name them, as in `otel-schema {command} app.main`, or in pyproject.toml: "
+            f"no module is named: name the modules, as in `otel-schema {command} app.main`, or in pyproject.toml: "
             '[tool.otel-schema] modules = ["app.main"]'
         )
     load_modules(project.modules, app_dir)
@@ -319,7 +319,7 @@ def migrations_of(project: Project) -> list[migrations.Migrations]:
         if not directory.is_dir():
             raise UsageError(
                 f"cannot read migrations in {directory}: there is no such directory. "
-                "See [tool.otel-schema] migrations in pyproject.toml"
+                "Correct [tool.otel-schema] migrations in pyproject.toml"
             )
     try:
         return [migrations.at(each) for each in named] or migrations.find(project.root)

@@ -138,7 +138,7 @@ def _health(report: Report, limit: int) -> Iterator[Table]:
 
 def _left_out(report: Report, limit: int) -> Iterator[Table]:
     return _table(
-        "Left out: of third-party distributions (OTEL_PYTHON_SCHEMA_INCLUDE lets them in)",
+        "Left out: schemas of third-party distributions (OTEL_PYTHON_SCHEMA_INCLUDE adds them)",
         ["Distribution"],
         ["Schemas"],
         [[row.distribution, number(row.schemas)] for row in report.left_out],

@@ -88,14 +88,16 @@ def upgrade_options(function: _C) -> _C:
     function = reads_urls(function)
     for option in reversed(
         (
-            duration_option("--guard", "Watch production for 10m, ... afterwards, and judge the upgrade by it."),
-            click.option("--prometheus", metavar="URL", help="With --guard: where the app's metrics are stored."),
+            duration_option("--guard", "Watch the app for this long afterwards (10m, 1h, ...), and judge the upgrade."),
+            click.option(
+                "--prometheus", metavar="URL", help="With --guard: the Prometheus that stores the app's metrics."
+            ),
             match_option,
             click.option(
                 "--auto-rollback",
                 is_flag=True,
-                help="With --guard: roll back if production is degraded, where every step can be undone and the code "
-                "that runs fits the older schema.",
+                help="With --guard: roll back if the app is degraded, each step can be undone, and the running code "
+                "fits the older schema.",
             ),
             guard_options,
         )
@@ -124,10 +126,10 @@ def prepare_guard(
     """
     if guard is None:
         if auto_rollback or prometheus:
-            raise UsageError("--auto-rollback and --prometheus need --guard: add it, as in --guard 10m")
+            raise UsageError("--auto-rollback and --prometheus work only with --guard: add it, as in --guard 10m")
         return lambda _plan: None
     if prometheus is None:
-        raise UsageError("--guard needs --prometheus: where the app's metrics are stored")
+        raise UsageError("--guard needs --prometheus: add the URL of the Prometheus that stores the app's metrics")
     watch_options = WatchOptions(
         prometheus, selector, access, guard, export_interval, decide, alertmanager, group_wait, settings.json
     )
@@ -190,7 +192,7 @@ def _undo(
     if not guard.auto_rollback:
         why = "--auto-rollback was not given"
     elif not outcome.deciding:
-        why = f"the degraded signal may not start a rollback: add it, --decide {','.join(outcome.degraded)}"
+        why = f"the degraded signal may not start a rollback; to allow that, add --decide {','.join(outcome.degraded)}"
     elif guard.misfit:
         why = guard.misfit
     result: RunResult | None = None
@@ -205,7 +207,9 @@ def _undo(
         )
     if result is None:
         # the code may need the newer schema: a person decides
-        incident.enter("failed", f"nothing was rolled back: {why}. By hand: otel-schema rollback {back_to}")
+        incident.enter(
+            "failed", f"nothing was rolled back: {why}. To roll back by hand: otel-schema rollback {back_to}"
+        )
         return None, why, ""
     if not result.reached:
         incident.enter("failed", f"the rollback to {back_to} ended as {result.outcome.name}: see otel-schema status")
@@ -214,9 +218,9 @@ def _undo(
     degraded = [outcome.states[signal] for signal in outcome.deciding]
     recovery, reason = recover(signals, degraded, guard.samples.at(time.time()), settings.say)
     if recovery == "recovered":
-        incident.enter("recovered", "production is as before the migration")
+        incident.enter("recovered", "the app is as it was before the migration")
     else:
-        incident.enter("failed", f"production has not recovered since the rollback ({reason}): look for another cause")
+        incident.enter("failed", f"the app has not recovered since the rollback ({reason}): look for another cause")
     return result, "", recovery
 
 

@@ -10,14 +10,14 @@ from typing import Final
 CODES: Final = {
     "no-migration": "Tables changed, but no migration.",
     "not-staged": "A migration in the work tree is not staged.",
-    "several-heads": "Several migrations are heads.",
+    "several-heads": "More than one migration is a head.",
     "duplicate-revision": "Two files have the same revision.",
     "missing-parent": "A migration follows one that is missing.",
-    "out-of-order": "A new migration comes before merged ones.",
+    "out-of-order": "A new migration comes before a merged one.",
     "merged-edited": "A merged migration was edited or deleted.",
     "no-downgrade": "A migration cannot be rolled back: its downgrade is missing or empty.",
     "destructive": "A migration destroys data.",
-    "create-all": "A migration makes tables from the models as they are today.",
+    "create-all": "A migration creates tables from the models as they are today.",
     "version-table": "A migration uses the table in which the migration tool records the revision.",
     "stale-lock": "schema.lock does not fit the source.",
     "unreadable": "A migration cannot be read.",
@@ -87,7 +87,7 @@ def _problem(code: str, reason: str) -> str:
     if code not in CODES:
         near = difflib.get_close_matches(code, CODES, 1)
         hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
-        return f"{code!r} is no code: {hint}" if code else f"it names no code: {hint}"
+        return f"there is no code {code!r}: {hint}" if code else f"the exception names no code: {hint}"
     if code == "bad-exception":
-        return "bad-exception cannot be allowed: correct the exception"
-    return "" if reason else f"it gives no reason: write # otel-schema: allow {code} REASON"
+        return "no exception can allow bad-exception: correct the wrong exception instead"
+    return "" if reason else f"the exception has no reason: write # otel-schema: allow {code} REASON"

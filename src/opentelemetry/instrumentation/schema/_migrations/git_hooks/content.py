@@ -13,11 +13,13 @@ from .codes import HookFinding
 
 _SECTION: Final = re.compile(r"^--\s*migrate:(?P<name>up|down)\b[^\n]*$", re.MULTILINE)
 _ACKNOWLEDGE: Final = (
-    "If nothing needs that any more, say so in this file: {mark} otel-schema: allow destructive REASON"
+    "If nothing needs this data any more, say so in this file: {mark} otel-schema: allow destructive REASON"
 )
-_NO_ROLLBACKS: Final = "if this project never rolls back: [tool.otel-schema] downgrades = false"
-_FROM_MODELS: Final = "Write the tables out: when the models change, this migration would make other tables than before"
-_VERSIONS: Final = "Leave this table to {tool}: it cannot undo what it did not write"
+_NO_ROLLBACKS: Final = "if this project never rolls back, set [tool.otel-schema] downgrades = false"
+_FROM_MODELS: Final = (
+    "Write each table in the migration: if the models change, this migration will create other tables than before"
+)
+_VERSIONS: Final = "Leave this table to {tool}, which cannot undo what it did not write"
 
 
 def check_alembic(name: str, text: str, table: str, downgrades: bool) -> Iterator[HookFinding]:

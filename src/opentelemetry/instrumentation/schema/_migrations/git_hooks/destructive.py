@@ -136,7 +136,7 @@ def _narrower(old: ast.expr | None, new: ast.expr | None) -> str:
     if old is None or new is None:
         return ""
     before, after = _type(old), _type(new)
-    return f"{before.text} before, {after.text} now" if _loses(before, after) else ""
+    return f"{before.text} → {after.text}" if _loses(before, after) else ""
 
 
 def _loses(before: _Type, after: _Type) -> bool:

@@ -29,7 +29,7 @@ class Git:
         self.top = directory
         top = self.run("rev-parse", "--show-toplevel")
         if top is None:
-            raise GitError(f"{directory} is in no work tree of Git: run this where the project is, or give --project")
+            raise GitError(f"{directory} is not in a Git work tree: run this in the project, or give --project")
         self.top = Path(os.fsdecode(top.removesuffix(b"\n"))).resolve()
 
     def path(self, name: str) -> Path:
@@ -54,7 +54,7 @@ class Git:
         """
         answer = self.run(*arguments, given=given)
         if answer is None:
-            raise GitError(f"git {' '.join(arguments)} failed: run it by hand to see why")
+            raise GitError(f"git {' '.join(arguments)} failed. Run it by hand to see why")
         return answer
 
     def run(self, *arguments: str, given: bytes | None = None) -> bytes | None:

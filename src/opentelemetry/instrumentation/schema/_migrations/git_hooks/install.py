@@ -53,14 +53,18 @@ def install(root: Path, lock: str) -> InstallResult:
     """
     git = Git(root)
     commands = _commands(root, lock, git.top)
-    lines = [] if "pre-push" in commands else [f"no pre-push: there is no {lock}. Write it: otel-schema lock"]
+    lines = (
+        []
+        if "pre-push" in commands
+        else [f"wrote no pre-push hook, because there is no {lock}. Write it: otel-schema lock"]
+    )
     place = _Hooks(git)
     if place.lefthook:
         return _lefthook(git.top, commands)
     if place.foreign:
         return InstallResult(
             [
-                f"core.hooksPath is {place.directory}, which is outside of this repository: nothing was written.",
+                f"core.hooksPath is {place.directory}, which is outside of this repository: no hook was written there.",
                 *(f"Add to {place.directory / name}: {command} || exit $?" for name, command in commands.items()),
             ],
             active=False,
@@ -140,11 +144,11 @@ def _write_hook(hook: Path, command: str) -> str:
         if _ours(hook):
             chained = " again"
         elif old.exists():
-            raise HookError(f"{hook} is not ours, and {old.name} is there already: move one of them away first")
+            raise HookError(f"otel-schema did not write {hook}, and {old.name} exists too: move one of them away first")
         else:
             os.replace(hook, old)
     if old.exists() and not chained:
-        chained = f"; what was there is {old.name}, and runs first"
+        chained = f"; the hook that was there is now {old.name}, and runs first"
     hook.write_text(_script(hook.name, command), encoding="utf-8", newline="\n")
     _make_executable(hook)
     return f"wrote {hook}{chained}"
@@ -186,16 +190,16 @@ def _add_block(hook: Path, command: str) -> str:
     text = hook.read_bytes().decode("utf-8", "surrogateescape") if hook.exists() else "#!/bin/sh\n"
     block = f"{_BEGIN}\n{command} || exit $?\n{_END}\n"
     if _BEGIN in text:
-        return f"{hook} has the lines already"
+        return f"{hook} already has the lines"
     first, newline, rest = text.partition("\n")
     if first.startswith("#!") and not re.search(r"\b(ba|da|k|z)?sh\b", first):
-        return f"not written: {hook} is no shell script. Let it run: {command}"
+        return f"not written: {hook} is not a shell script. Make it run: {command}"
     text = f"{first}{newline}{block}{rest}" if first.startswith("#!") else f"{block}{text}"
     created = not hook.exists()
     hook.write_bytes(text.encode("utf-8", "surrogateescape"))
     if created:
         _make_executable(hook)
-    return f"added three lines to {hook}: commit it, so that all have them"
+    return f"added three lines to {hook}. Commit it, so that everybody has them"
 
 
 def _without_block(text: str) -> str:
@@ -231,7 +235,7 @@ def _removed(hook: Path, name: str) -> Iterator[str]:
         return
     if _ours(hook):
         if _edited(hook.read_text(encoding="utf-8").splitlines(), name):
-            raise HookError(f"{hook} was edited: take out what was added, then run this again")
+            raise HookError(f"somebody edited {hook}: remove the added lines, then run this again")
         old = hook.with_name(f"{name}.{_OLD}")
         if old.exists() or old.is_symlink():
             os.replace(old, hook)
@@ -248,7 +252,7 @@ def _removed(hook: Path, name: str) -> Iterator[str]:
             yield f"removed {hook}"
         else:
             hook.write_bytes(rest.encode("utf-8", "surrogateescape"))
-            yield f"removed our lines from {hook}"
+            yield f"removed the lines of otel-schema from {hook}"
 
 
 def _edited(lines: list[str], name: str) -> bool:

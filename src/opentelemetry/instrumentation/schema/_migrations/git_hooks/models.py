@@ -49,7 +49,7 @@ def find_unmigrated_tables(staged: Staged, root: str, all_migrations: list[Stage
                 found.append(_unmigrated(path, table.line, f"the columns of {name} changed", fix))
     for name, (path, line) in gone.items():
         if name not in now and all(name in side for side in before):
-            found.append(_unmigrated(path, line, f"{name} is no longer there", fix))
+            found.append(_unmigrated(path, line, f"{name} was removed", fix))
     return found
 
 
@@ -115,7 +115,7 @@ def _stale(staged: Staged, path: str, root: str, locked: Lock, whole: bool) -> I
             code="stale-lock",
             file=file if each.file in texts else path,
             line=_line(texts, each.file, name),
-            what=f"{each.ref} {each.why}, but {path} has the old one",
+            what=f"{each.ref} {each.why}, but {path} has the old version",
             fix=_LOCK_AGAIN,
         )
 

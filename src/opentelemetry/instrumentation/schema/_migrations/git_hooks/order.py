@@ -138,6 +138,6 @@ def _late(migrations: StagedMigrations) -> Iterator[HookFinding]:
                 code="out-of-order",
                 file=name,
                 line=1,
-                what=f"is older than {last}, which is merged: databases run it after that, or with --strict not at all",
-                fix="Give its name a later number: dbmate new makes one",
+                what=f"is older than {last}, which is merged: a database runs it later, or with --strict never",
+                fix="Give its file a later number; `dbmate new` makes one",
             )

@@ -149,7 +149,7 @@ class Staged(Git):
     def _named(self, ref: str) -> str:
         commit = self.commit(ref)
         if commit is None:
-            raise GitError(f"{ref} is no ref of this repository: fetch it (git fetch origin), or name another")
+            raise GitError(f"{ref} is not a ref of this repository: fetch it (git fetch origin), or name another")
         return commit
 
     def _merging(self) -> list[str]:

@@ -155,7 +155,7 @@ class Incident:
                 self._refused = True
                 if not complained:
                     complained = True
-                    self._notice(f"Alertmanager was not notified, and will be asked again: {error}")
+                    self._notice(f"cannot notify Alertmanager, trying again: {error}")
                 if self._abandoned.wait(1.0):
                     return
                 continue

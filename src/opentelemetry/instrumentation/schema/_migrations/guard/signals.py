@@ -328,7 +328,7 @@ class Signals:
         if past.n < rule.MIN_EVENTS:
             return f"the baseline has {past.n:.0f} events, fewer than {rule.MIN_EVENTS}"
         if past.incident:
-            return "the baseline was itself in an incident, so it does not show the usual rate"
+            return "there was an incident during the baseline, so the baseline does not show the usual rate"
         if judged.verdict == "pass":
             return ""
         if self.complete < self.watch:

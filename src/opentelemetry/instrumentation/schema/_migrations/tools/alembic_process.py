@@ -187,7 +187,9 @@ class RequestHandler:
         for number, each in enumerate(planned, 1):
             revision = script.get_revision(each["revision"])
             if digest(revision.path) != each["sha256"]:
-                raise StoppedError("changed", f"the file of {each['revision']} has changed since the plan was made")
+                raise StoppedError(
+                    "changed", f"the file of {each['revision']} has changed since otel-schema made the plan"
+                )
             step = make(script.revision_map, revision)
             step.migration_fn = self._count_losses_first(step.migration_fn, each, context)
             self._step = each["revision"]
@@ -239,7 +241,9 @@ class RequestHandler:
 
         def upgrade(heads: Any, context: MigrationContext) -> Any:
             if heads:
-                raise StoppedError("environment", f"the database is at {', '.join(heads)}: rehearse needs an empty one")
+                raise StoppedError(
+                    "environment", f"the database is at {', '.join(heads)}, but rehearse needs an empty database"
+                )
             self._table = VersionTable(context.version_table, context.version_table_schema)
             yield from rehearse(script, self.send, lambda: self._snapshot(context))
 
@@ -266,8 +270,8 @@ class RequestHandler:
             if len(self._contexts) > 1:
                 raise StoppedError(
                     "environment",
-                    "env.py migrates more than one database in one run: let it take one, as by -x database=NAME, and "
-                    "run this command for each",
+                    "env.py migrates more than one database in one run: let it migrate one, such as the one of -x "
+                    "database=NAME, and run this command for each",
                 )
             if applied is not None:
                 context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, applied)

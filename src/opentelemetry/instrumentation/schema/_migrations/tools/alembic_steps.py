@@ -38,7 +38,8 @@ def load(config: Config) -> ScriptDirectory:
             _ = script.revision_map.heads
         except KeyError as error:
             raise StoppedError(
-                "files", f"a revision file is missing: {reason(error)} is named as down_revision and no file has it"
+                "files",
+                f"a revision file is missing: a down_revision names {reason(error)}, and no file has that revision",
             ) from error
     for each in said:
         text = str(each.message)

@@ -123,7 +123,7 @@ class Dbmate:
                     completed.append(step.revision)
                     event("applied", {"revision": step.revision})
                     continue
-                said = "dbmate ended well, and the version table does not show it"
+                said = "dbmate reported success, but the version table does not contain the version"
             name = signal.Signals(killed).name if killed else f"dbmate {code}"
             message = f"the process was ended by {name}" if killed else said
             return ToolReport(
@@ -178,7 +178,7 @@ class Dbmate:
     def _given(self) -> str:
         url = self.url or os.environ.get("DATABASE_URL")
         if not url:
-            raise MigrationError("which database? Name it with --url, or in DATABASE_URL")
+            raise MigrationError("no database is named: give --url, or set DATABASE_URL")
         return url
 
     def _own_table(self, connection: Any, table: VersionTable) -> None:
@@ -192,8 +192,8 @@ class Dbmate:
         version = columns.get("version")
         if version is None or {*columns} - {"version"} or not isinstance(version, sa.types.String):
             raise MigrationError(
-                f"table {table} is not DBMate's (columns: {', '.join(sorted(columns))}): another tool uses the name. "
-                "Give DBMate a table of its own: --migrations-table"
+                f"table {table} is not DBMate's (its columns are {', '.join(sorted(columns))}): another tool uses the "
+                "name. Give DBMate a table of its own: --migrations-table"
             )
 
     # -- the files
@@ -204,7 +204,9 @@ class Dbmate:
         found: dict[str, File] = {}
         for version, path in ((each.id, each.file) for each in revisions.read_dbmate(self.directory)):
             if version in found:
-                raise MigrationError(f"{found[version].path.name} and {path.name} have one version: rename one of them")
+                raise MigrationError(
+                    f"{found[version].path.name} and {path.name} have the same version: rename one of them"
+                )
             found[version] = read_file(version, path)
         return found
 
@@ -216,7 +218,8 @@ class Dbmate:
             return pending[: int(str(target)[1:])]
         if target not in files:
             raise MigrationError(
-                f"there is no version {cleaned(str(target))} in {self.directory}: name a file's digits"
+                f"there is no version {cleaned(str(target))} in {self.directory}: give the digits at the start of a "
+                "file's name"
             )
         return [each for each in pending if each <= str(target)]
 
@@ -250,7 +253,7 @@ class Dbmate:
         mine: Effects = (up if direction == "upgrade" else down).effects or Effects()
         notes = list(mine.notes)
         if direction == "upgrade" and applied and file.version < max(applied):
-            notes.append(f"out of order: {max(applied)} is applied already")
+            notes.append(f"out of order: {max(applied)} is already applied")
         text = file.path.read_bytes()
         return Step(
             revision=file.version,
@@ -342,7 +345,7 @@ class Dbmate:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
         if done.returncode == 0:
             return None
-        return f"{schema} could not be written again: {cleaned(' | '.join(done.stderr.splitlines()[-3:]), 500)}"
+        return f"{schema} was not written again: {cleaned(' | '.join(done.stderr.splitlines()[-3:]), 500)}"
 
 
 class _Sessions:

@@ -49,9 +49,11 @@ def read_file(version: str, path: Path) -> File:
         raise MigrationError(f"cannot read {path.name}: {error}") from error
     up, down = _UP.search(text), _DOWN.search(text)
     if up is None:
-        raise MigrationError(f"{path.name} has no line `-- migrate:up`: DBMate would stop there. Nothing was run")
+        raise MigrationError(
+            f"{path.name} has no line `-- migrate:up`: DBMate would stop there. Nothing was run. Add the line"
+        )
     if down is not None and down.start() < up.start():
-        raise MigrationError(f"{path.name} has `-- migrate:down` before `-- migrate:up`: exchange them")
+        raise MigrationError(f"{path.name} has `-- migrate:down` before `-- migrate:up`: swap them")
     if has_statements(text[: up.start()]):
         raise MigrationError(f"{path.name} has statements before `-- migrate:up`: DBMate would stop there")
     first, _, up_text = text[up.start() : down.start() if down else len(text)].partition("\n")

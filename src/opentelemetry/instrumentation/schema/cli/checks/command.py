@@ -65,7 +65,9 @@ def of(command: Iterable[str], variables: Mapping[str, str]) -> App:
     workers = _workers(rest, words.variables)
     child = serves_in_a_child(list(command), words.variables)
     if found is None:
-        problem = f"found no Python that {words.first} runs: give the interpreter after --, as in -- /app/bin/python"
+        problem = (
+            f"cannot find the Python that {words.first} runs: give the interpreter after --, as in -- /app/bin/python"
+        )
         return App(words.variables, None, "", words.instrumented, workers, problem, child)
     try:
         looked = _ask(found, words.variables)

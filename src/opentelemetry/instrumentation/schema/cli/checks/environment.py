@@ -53,8 +53,8 @@ def checks(app: App) -> Iterator[Check]:
     """All checks except `intervals`, for which a Prometheus may know more."""
     if app.instrumented is False:
         message = (
-            "the command does not start with opentelemetry-instrument: nothing is measured, unless the app's code "
-            "calls SchemaInstrumentor().instrument()"
+            "the command does not start with opentelemetry-instrument: nothing is measured unless the app itself calls "
+            "SchemaInstrumentor().instrument()"
         )
         yield Check("command", "note", message)
     yield packages(app)
@@ -76,7 +76,7 @@ def packages(app: App) -> Check:
     if "opentelemetry.sdk" not in app.installed["libraries"]:
         return Check("packages", "finding", f"no OpenTelemetry SDK is installed{where}: nothing is measured. {_PIP}")
     if not groups["opentelemetry_configurator"]:
-        message = f"nothing configures the SDK (opentelemetry-distro){where}: no data. {_PIP}"
+        message = f"no package{where} configures the SDK: nothing is exported. Install opentelemetry-distro. {_PIP}"
         return Check("packages", "finding", message)
     if "schema" not in groups["opentelemetry_instrumentor"]:
         message = f"opentelemetry-instrumentation-schema is not installed{where}: nothing is measured. {_PIP}"
@@ -101,7 +101,8 @@ def switches(environment: Mapping[str, str]) -> Iterator[Check]:
     filtered = environment.get("OTEL_METRICS_EXEMPLAR_FILTER", "").lower()
     findings = {
         "OTEL_SDK_DISABLED=true: nothing is measured": environment.get("OTEL_SDK_DISABLED", "").lower() == "true",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS contains schema: nothing is measured": {"schema", "*"} & {*disabled},
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS contains schema: validations are not measured": {"schema", "*"}
+        & {*disabled},
         "OTEL_METRICS_EXPORTER=none: no metric leaves the app": environment.get("OTEL_METRICS_EXPORTER") == "none",
         f"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE={temporality}: Prometheus' remote write drops delta sums": (
             temporality in ("delta", "lowmemory")
@@ -115,7 +116,7 @@ def switches(environment: Mapping[str, str]) -> Iterator[Check]:
     found = [message for message, holds in findings.items() if holds]
     yield from (Check("switches", "finding", message) for message in found)
     if not found:
-        yield Check("switches", "fine", "no variable disables anything")
+        yield Check("switches", "fine", "no environment variable disables anything")
 
 
 def processes(app: App) -> Iterator[Check]:
@@ -143,14 +144,15 @@ def intervals(export: Export, scrape: float | None, where: str) -> Iterator[Chec
     if not export.pushed:
         return
     if not export.interval > 0:
-        yield Check("interval", "finding", "OTEL_METRIC_EXPORT_INTERVAL is not a number of milliseconds above 0")
+        yield Check("interval", "finding", "OTEL_METRIC_EXPORT_INTERVAL is not a number of milliseconds greater than 0")
         return
     set_it = "set OTEL_METRIC_EXPORT_INTERVAL=15000"
     if export.interval + (scrape or 0) > LONGEST:
         both = f" and a scrape every {scrape:g} s" if scrape else ""
         message = (
             f"an export every {export.interval:g} s{both}{where}: some one-minute windows contain no new sample, so "
-            f"pending alerts start over. Both together may take at most {LONGEST:g} s: {set_it}, and scrape every 10 s"
+            f"pending alerts start over. Both intervals together may be at most {LONGEST:g} s: {set_it}, and scrape "
+            "every 10 s"
         )
         yield Check("interval", "finding", message)
     elif scrape and export.interval < scrape:

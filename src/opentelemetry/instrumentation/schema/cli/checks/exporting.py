@@ -49,22 +49,23 @@ def _endpoint(variables: Mapping[str, str], port: int) -> tuple[str, int]:
 def _reached(host: str, port: int) -> Check:
     where = f"{host}:{port}"
     if not port:
-        message = f"the port of OTEL_EXPORTER_OTLP_ENDPOINT ({host}) is no number: nothing is sent"
+        message = f"the port of OTEL_EXPORTER_OTLP_ENDPOINT ({host}) is not a number: nothing is sent"
         return Check("endpoint", "finding", message)
     began = time.monotonic()
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
         message = (
-            f"nothing answers at {where}, where metrics are exported to ({error.strerror or error}): they are lost, "
-            "and each end of the app waits for it. Start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT"
+            f"nothing answers at {where}, to which the app exports metrics ({error.strerror or error}): the metrics "
+            "are lost, and the app waits for the exporter when it ends. Start the collector, or set "
+            "OTEL_EXPORTER_OTLP_ENDPOINT"
         )
         return Check("endpoint", "finding", message)
     took = time.monotonic() - began
     if took > SLOW:
         message = (
-            f"{where} took {took:.1f} s to accept a connection: at its end an app waits 5 s for its last export, which "
-            "may be lost. Export to a collector nearby"
+            f"{where} took {took:.1f} s to accept a connection: at its end an app waits 5 s for its last export, "
+            "which may be lost. Export to a collector nearby"
         )
         return Check("endpoint", "finding", message)
-    return Check("endpoint", "fine", f"{where}, where metrics are exported to, accepts connections")
+    return Check("endpoint", "fine", f"{where}, to which the app exports metrics, accepts connections")

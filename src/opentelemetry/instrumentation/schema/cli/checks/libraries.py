@@ -52,6 +52,6 @@ def checks(app: App) -> Iterator[Check]:
     if dbmate is not None and not supports(_LOCKS, dbmate):
         message = (
             f"DBMate {dbmate} takes no lock, so two runs at once can both migrate: install 2.37 or newer, and set "
-            "DBMATE_MIGRATION_LOCK=true, or run it by `otel-schema upgrade`"
+            "DBMATE_MIGRATION_LOCK=true, or run it with `otel-schema upgrade`"
         )
         yield Check("migrations", "finding", message)

@@ -39,8 +39,8 @@ def poolers(variables: Mapping[str, str]) -> Iterator[Check]:
         if url.scheme.partition("+")[0] in _DATABASES and (port == _POOLER_PORT or _POOLERS.search(host)):
             where = f"{host}:{port}" if port else host
             message = (
-                f"{name} leads to {where}, which looks like a pooler. A pooler of transactions gives up the lock of a "
-                "migration after its first statement: give `otel-schema upgrade --url` the server itself"
+                f"{name} leads to {where}, which looks like a pooler. A transaction pooler releases the lock of a "
+                "migration after its first statement: give `otel-schema upgrade --url` the URL of the server itself"
             )
             yield Check("pooler", "finding", message)
 

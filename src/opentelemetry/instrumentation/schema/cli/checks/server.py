@@ -208,7 +208,7 @@ def rules(server: Prometheus) -> Iterator[Check]:
                     failing[name] = cleaned(str(error), 200)
     if not loaded:
         message = (
-            f"{server.name} has none of our alerts: nobody is notified. Write the rules with `otel-schema export "
+            f"{server.name} has none of our alerts, so nobody is notified. Write the rules with `otel-schema export "
             "DIRECTORY`, and list them in rule_files"
         )
         yield Check("rules", "finding", message)

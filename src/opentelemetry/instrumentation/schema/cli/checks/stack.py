@@ -34,8 +34,8 @@ def retention(server: Prometheus) -> Iterator[Check]:
     kept = told.partition(" or ")[0]
     if re.search(r"\d", kept) and duration(kept) < SHORTEST_RETENTION:
         message = (
-            f"{server.name} keeps samples for {kept}: the guard compares with the two hours before a migration. Set "
-            "--storage.tsdb.retention.time=15d"
+            f"{server.name} keeps samples for {kept}, but the guard compares with the two hours before a migration. "
+            "Set --storage.tsdb.retention.time=15d"
         )
         yield Check("retention", "finding", message)
 
@@ -47,7 +47,9 @@ def clock(server: Prometheus) -> Iterator[Check]:
     ended = time.time()
     away = max(began - there, there - ended)
     if away > SKEW:
-        message = f"the clock of {server.name} is {away:.0f} s away from the clock here: set both by NTP"
+        message = (
+            f"the clock of {server.name} is {away:.0f} s away from the clock of this machine: synchronise both with NTP"
+        )
         yield Check("clock", "finding", message)
 
 
@@ -60,7 +62,7 @@ def collectors(server: Prometheus) -> Iterator[Check]:
             old = series.get(kind, "").partition("/")[0]
             message = (
                 f"{server.name}: a collector's config says {kind} {cleaned(series.get(kind, ''), 100)}; newer releases "
-                f"say {names.get(old, '')} and will not know the old name: rename it"
+                f"say {names.get(old, '')} and do not know the old name: rename it"
             )
             yield Check("collector", "note", message)
 
@@ -85,17 +87,20 @@ def progress(server: Prometheus) -> Iterator[Check]:
             answer = get(url, DEFAULT, below="/api/v2/status", accept="application/json")
             config = shaped(from_json(answer.text), str, "config", "original")
         except (SourceError, ValueError):
-            yield Check("progress", "note", f"the Alertmanager {url} could not be asked from here for its routes")
+            yield Check("progress", "note", f"the Alertmanager {url} does not show its routes to this machine")
             continue
         grouped = _grouped(config)
         fix = "take the route from `otel-schema export DIRECTORY`"
         if grouped is None:
-            message = f'the Alertmanager {url} has no route for notification="progress", so no rollback is told; {fix}'
+            message = (
+                f'the Alertmanager {url} has no route for notification="progress", so nobody is notified of a '
+                f"rollback: {fix}"
+            )
             yield Check("progress", "finding", message)
         elif not {"incident_id", "phase"} <= grouped:
             message = (
                 f"the Alertmanager {url} does not group the progress of an incident by incident_id and phase, so "
-                f"phases come in one message, out of order; {fix}"
+                f"phases arrive in one message and out of order: {fix}"
             )
             yield Check("progress", "finding", message)
         else:

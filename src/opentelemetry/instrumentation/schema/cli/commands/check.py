@@ -54,9 +54,7 @@ class _Tables:
     "--url", metavar="URL", envvar="OTEL_SCHEMA_DATABASE_URL", help="Compare with the tables of this database."
 )
 @click.option("--database-schema", metavar="NAME", help="The database schema that holds the tables.")
-@click.option(
-    "--database", type=click.Choice(SYSTEMS), help="Without --url: the kind of database for which the models are."
-)
+@click.option("--database", type=click.Choice(SYSTEMS), help="Without --url: the kind of database that the models use.")
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),

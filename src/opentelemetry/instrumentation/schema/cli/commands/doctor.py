@@ -37,7 +37,7 @@ class _BehindDashes(click.Command):
             ctx.obj = tuple(args[at + 1 :])
             args = args[:at]
             if not ctx.obj:
-                raise click.UsageError("there is no command after --: add it, as in -- opentelemetry-instrument …", ctx)
+                raise click.UsageError("found no command after --: add it, as in -- opentelemetry-instrument …", ctx)
         return super().parse_args(ctx, args)
 
 
@@ -50,13 +50,13 @@ class _BehindDashes(click.Command):
 def doctor(
     behind: tuple[str, ...] | None, urls: tuple[str, ...], as_json: bool, selector: Selector, access: Access
 ) -> None:
-    """Find what loses data.
+    """Find what loses telemetry.
 
     Checks each URL: the /metrics endpoint of an app or a collector, or a Prometheus. After --, give the command that
     starts the app: doctor checks its interpreter and its OTEL_* variables. Without URL and COMMAND, doctor checks the
     environment in which it runs itself.
 
-    Exits with 1 if something loses data, with 2 if it cannot read a URL, and with 3 if a check has no result.
+    Exits with 1 if something loses telemetry, with 2 if it cannot read a URL, and with 3 if a check has no result.
     """
     checks = list(_checks(os.environ, urls, behind or (), access, selector))
     if as_json:
@@ -83,8 +83,8 @@ def _checks(
         yield Check("environment", "note", message)
     elif not behind and not environment.is_an_app(app):
         raise UsageError(
-            "no app is installed beside otel-schema, so there is nothing to check: give URLs, give the "
-            "command that starts the app after --, or run otel-schema in the app's environment"
+            "found no app in the environment of otel-schema, so there is nothing to check: give URLs, give the command "
+            "that starts the app after --, or run otel-schema in the app's environment"
         )
     else:
         export = environment.Export.of(app)

@@ -26,24 +26,26 @@ CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": 
 
 
 @click.command()
-@click.option("--prometheus", "url", metavar="URL", required=True, help="Where the app's metrics are stored.")
+@click.option("--prometheus", "url", metavar="URL", required=True, help="The Prometheus that stores the app's metrics.")
 @match_option
-@duration_option("--watch", "How long to watch after the change.", "10m")
+@duration_option("--watch", "How long to watch the app after the change.", "10m")
 @click.option(
-    "--changed", metavar="TIME", help="When the change was: 5m (ago), or 2026-11-29T05:00:00Z.  [default: now]"
+    "--changed", metavar="TIME", help="The time of the change: 5m (ago), or 2026-11-29T05:00:00Z.  [default: now]"
 )
 @guard_options
-@duration_option("--backtest", "Judge each watch of the last 24h, 7d, ... as if there had been a change.")
+@duration_option("--backtest", "Judge each past watch in this time (24h, 7d, ...) as if there had been a change.")
 @click.option("--dry-run", is_flag=True, help="Watch and print the verdict; always exit with 0.")
-@click.option("--tool", default="", help="The migration tool, for gauges and messages.")
-@click.option("--database", "namespace", default="", metavar="NAME", help="The database, for gauges and messages.")
+@click.option("--tool", metavar="NAME", default="", help="The migration tool, as gauges and messages name it.")
+@click.option(
+    "--database", "namespace", default="", metavar="NAME", help="The database, as gauges and messages name it."
+)
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, path_type=Path),
     default=NAME,
     show_default=True,
     envvar="OTEL_SCHEMA_HISTORY",
-    help="Where the verdict is recorded, as a JSON line.",
+    help="Record the verdict in this file, as a JSON line.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reads_urls
@@ -129,7 +131,7 @@ def _backtest(watch_options: WatchOptions, now: float, length: float, as_json: b
 
 def _report_backtest(found: Backtest, watch_options: WatchOptions) -> None:
     if not found.watches:
-        echo("no watch of the past can be judged: Prometheus has less than an hour of this app")
+        echo("cannot judge any past watch: Prometheus has less than one hour of samples of this app")
         return
     for alarm in found.alarms:
         where = f" at {alarm.endpoint}" if alarm.endpoint else ""
@@ -137,9 +139,9 @@ def _report_backtest(found: Backtest, watch_options: WatchOptions) -> None:
         may = "" if alarm.signal in watch_options.decide else ", does not decide"
         echo(f"{_iso(alarm.at)} {verdict_texts.NAMES[alarm.signal]}{where}, bad events {rates}{may}")
     fired = {alarm.at for alarm in found.alarms if alarm.signal in watch_options.decide}
-    echo(f"{len(fired)} of {found.watches} watches without a change would have been called degraded")
+    echo(f"{len(fired)} of {found.watches} watches without a change would have had the verdict degraded")
     if found.short:
-        echo(f"{found.short} of them had a short history, with which the guard finds less")
+        echo(f"{found.short} of them had a short history, so the guard finds less in them")
 
 
 def _time(changed: str | None) -> float:

@@ -33,13 +33,13 @@ def _project_option(function: Any) -> Any:
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         default=".",
         show_default=True,
-        help="Where pyproject.toml, alembic.ini and the lock are.",
+        help="The directory of pyproject.toml, alembic.ini and the lock.",
     )(function)
 
 
 @hooks.command("check")
 @click.option(
-    "--base", metavar="REF", envvar="PRE_COMMIT_FROM_REF", help="Check all that a pull request into this branch brings."
+    "--base", metavar="REF", envvar="PRE_COMMIT_FROM_REF", help="Check all changes of a pull request into this branch."
 )
 @_project_option
 @reporting.format_option
@@ -74,8 +74,8 @@ def _scope(settings: project.Project, staged: Staged) -> HookScope:
     lock = f"{prefix}{settings.lock}"
     if not found and not settings.lock_path.exists():
         raise UsageError(
-            f"no migrations and no {settings.lock} in {settings.root}: name their directories in pyproject.toml, as in "
-            '[tool.otel-schema] migrations = ["migrations/versions"], or give --project'
+            f"found no migrations and no {settings.lock} in {settings.root}: give --project, or name the directories "
+            'of the migrations in pyproject.toml, as in [tool.otel-schema] migrations = ["migrations/versions"]'
         )
     return HookScope(root=prefix.rstrip("/"), migrations=found, lock=lock, downgrades=settings.downgrades)
 
@@ -85,7 +85,7 @@ def _below(top: Path, directory: Path) -> str:
         return directory.resolve().relative_to(top).as_posix()
     except ValueError:
         raise UsageError(
-            f"the migrations in {directory} are not in the work tree {top}: name others in pyproject.toml, "
+            f"the migrations in {directory} are outside of the Git work tree {top}: correct pyproject.toml, "
             "[tool.otel-schema] migrations"
         ) from None
 

@@ -26,12 +26,14 @@ _HOW_TO: Final = "docs/how-to (FastAPI, Flask, Django, workers, Kubernetes)"
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
-@click.option("--service", help="The service's name.  [default: the folder's]")
+@click.option("--service", metavar="NAME", help="The service's name.  [default: that of the directory]")
 @click.option("--where", type=click.Choice(["bare", "compose", "kubernetes"]), help="Where the app runs.")
-@click.option("--workers/--one-process", "several", default=None, help="Whether the server starts several processes.")
-@click.option("--environment", help="Such as prod; alerts and panels keep environments apart.")
+@click.option(
+    "--workers/--one-process", "several", default=None, help="Whether the server starts more than one process."
+)
+@click.option("--environment", metavar="NAME", help="Such as prod. Alerts and panels show each environment separately.")
 @click.option("--hooks/--no-hooks", default=None, help="Whether Git checks migrations before each commit.")
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing, and write.")
+@click.option("-y", "--yes", is_flag=True, help="Ask no question, and write.")
 @click.option("--diff", "only_show", is_flag=True, help="Show what would be written, and write nothing.")
 def init(
     directory: Path,
@@ -50,7 +52,9 @@ def init(
     """
     project = look(directory)
     if not project.framework or not project.command:
-        raise UsageError(f"found no FastAPI, Flask or Django application in {directory}: see {_HOW_TO}")
+        raise UsageError(
+            f"found no FastAPI, Flask or Django application in {directory}. To set it up by hand, see {_HOW_TO}"
+        )
     ask = sys.stdin.isatty() and not yes and not only_show
     echo(_said(project))
     answers = _answers(project, ask, service, where, several, environment, hooks)
@@ -70,7 +74,7 @@ def init(
         written = list(writing.write(directory, {name: text for name, text in files.items() if changes[name]}))
     except (writing.WritingError, OSError) as error:
         raise UsageError(str(error)) from error
-    echo(f"wrote {len(written)} files" if written else "every file is there already")
+    echo(f"wrote {len(written)} files" if written else "nothing to write: all files exist already")
     _next(directory, project, answers)
 
 
@@ -97,24 +101,26 @@ def _answers(
     if service is None:
         service = click.prompt("Service name", default=usual) if ask else usual
     if not _NAME.fullmatch(service):
-        raise UsageError(f"--service {service!r}: choose letters, digits, dots, dashes; at most 64")
+        raise UsageError(f"--service {service!r}: use at most 64 letters, digits, dots and dashes")
     there = "compose" if project.service else "bare"
     if where is None:
         choices = click.Choice(["bare", "compose", "kubernetes"])
-        where = click.prompt("Where does it run", default=there, type=choices) if ask else there
+        where = click.prompt("Where does the app run", default=there, type=choices) if ask else there
     if where == "compose" and not project.service:
-        raise UsageError("--where compose: no compose file here has a service with build:, so none can be extended")
+        raise UsageError(
+            "--where compose: no compose file here has a service with build:, and init can extend only such a service"
+        )
     if several is None and project.workers:
         several = project.workers > 1
     if several is None:
-        several = click.confirm("Does it run in several processes (workers)?", default=False) if ask else False
+        several = click.confirm("Does the app run in more than one process (workers)?", default=False) if ask else False
     if environment is None:
         environment = click.prompt("Environment (empty for none)", default="", show_default=False) if ask else ""
     if environment and not _NAME.fullmatch(environment):
-        raise UsageError(f"--environment {environment!r}: choose letters, digits, dots, dashes; at most 64")
+        raise UsageError(f"--environment {environment!r}: use at most 64 letters, digits, dots and dashes")
     possible = bool(project.migrations) and project.git
     if hooks and not possible:
-        raise UsageError("--hooks: this is no Git repository with migrations of Alembic or DBMate")
+        raise UsageError("--hooks: this is not a Git repository with Alembic or DBMate migrations")
     if hooks is None:
         hooks = possible and ask and click.confirm("Shall Git check migrations before each commit?", default=True)
     return Answers(service, where, several, environment, hooks)

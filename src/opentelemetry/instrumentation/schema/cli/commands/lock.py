@@ -37,7 +37,7 @@ def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, 
     Imports MODULES and writes every schema that their packages define. `package.*` imports all modules of a package.
     Without MODULES, lock takes those in pyproject.toml ([tool.otel-schema] modules), else those of the existing lock.
 
-    Exits with 1 if --check finds the lock stale, and with 2 if it cannot import a module.
+    Exits with 1 if --check finds that the lock is stale, and with 2 if it cannot import a module.
     """
     settings = project.load(Path.cwd(), modules)
     path = settings.root / (lock_file or settings.lock)

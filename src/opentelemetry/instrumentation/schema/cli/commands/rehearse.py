@@ -23,23 +23,30 @@ from ..reporting import Item, Report
 
 _SHOWN: Final = 8  # lines of a difference
 _VARIABLES: Final = ("DATABASE_URL", "OTEL_SCHEMA_DATABASE_URL", "SQLALCHEMY_DATABASE_URI")
+_FAILED: Final = {"up": "the upgrade", "down": "the downgrade", "up again": "the second upgrade"}
 _NAMES: Final = {"postgresql": "PostgreSQL", "mysql": "MariaDB or MySQL", "sqlite": "SQLite"}
 
 
 @click.command()
-@click.option("--url", required=True, envvar="OTEL_SCHEMA_SCRATCH_URL", help="An empty database of the same kind.")
+@click.option(
+    "--url",
+    metavar="URL",
+    required=True,
+    envvar="OTEL_SCHEMA_SCRATCH_URL",
+    help="An empty database, of the kind that the migrations are for.",
+)
 @click.option("--tool", type=click.Choice(migrating.TOOLS), help="The migration tool.  [default: the one found here]")
 @click.option("--config", type=click.Path(path_type=Path), help="alembic.ini, or DBMate's directory of migrations.")
-@click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Passed to env.py, as by Alembic.")
+@click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Pass this to env.py, as `alembic -x` does.")
 @reporting.format_option
 def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...], format_: str) -> None:
-    """Take every revision up, down and up again on an empty database, and compare the schema at each stop.
+    """Upgrade, downgrade and upgrade each revision again on an empty database, and compare the schema at each stop.
 
-    Finds downgrades that do nothing, or not all, and upgrades that cannot be repeated. The database must be empty and
-    of the kind that the migrations are for; it holds all migrations afterwards.
+    Finds downgrades that undo nothing or only a part, and upgrades that cannot be repeated. Leaves all migrations
+    applied on that database.
 
-    Exits with 0 if every revision came back, 1 if one did not, 2 if the database is not empty or not of the right kind,
-    3 if it cannot be read, 130 or 143 if a signal stopped it.
+    Exits with 0 if each revision came back, 1 if one did not, 2 if the database is not empty or is of another kind,
+    3 if it cannot read the database, and 130 or 143 if a signal stopped it.
     """
     with catch_interrupts() as noted, migrating.one_line_errors(format_ == "json"):
         scratch = parse(url)
@@ -50,7 +57,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
         if there.heads or snapshot.application_lines(there.schema):
             found = snapshot.application_lines(there.schema)[:3] or [f"revision {there.heads[0]}"]
             raise MigrationError(
-                f"{scratch} is not empty: it holds {', '.join(found)} …. Name an empty database that nobody uses"
+                f"{scratch} is not empty: it contains {', '.join(found)} …. Name an empty database that nobody uses"
             )
         events = _Events()
         ended = used.rehearse(events)
@@ -71,7 +78,7 @@ def _refuse_stand_in(scratch: Database, tool: str, config: Path | None) -> None:
     real = _real_dialect(tool, config)
     if real not in (None, "sqlite", scratch.dialect):
         raise UsageError(
-            f"the migrations are for {_NAMES[real]}, and {scratch} is {_NAMES[scratch.dialect]}, which behaves "
+            f"the migrations are for {_NAMES[real]}, but {scratch} is {_NAMES[scratch.dialect]}, which behaves "
             f"differently: name an empty {_NAMES[real]} database with --url"
         )
 
@@ -121,11 +128,13 @@ class _Events:
         row[way] = "missing" if facts.get("missing") else "differs" if difference else "ok"
         file = Path(facts.get("file") or "").name
         if facts.get("missing"):
-            self._add("no-downgrade", "warning", revision, file, "there is no downgrade", "A rollback stops here.")
+            self._add(
+                "no-downgrade", "warning", revision, file, "the revision has no downgrade", "A rollback stops here."
+            )
         elif difference:
             message = {
                 "down": "its downgrade does not restore the schema",
-                "up again": "a second upgrade makes another schema",
+                "up again": "a second upgrade leads to another schema",
             }[way]
             why = "A rollback would leave a schema that no revision describes." if way == "down" else ""
             self._add(
@@ -141,7 +150,7 @@ class _Events:
     def _add(
         self, code: str, level: Any, revision: str, file: str, message: str, why: str, lines: tuple[str, ...] = ()
     ) -> None:
-        more = (f"… {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
+        more = (f"… and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
         self._items.append(
             Item(
                 code=code,
@@ -161,14 +170,16 @@ class _Events:
             self._add("interrupted", "unknown", ended.failed or "", self._file, f"{ended.message}", "Run it again.")
         elif ended.failed is not None and ended.message:
             code = {"up": "upgrade-fails", "down": "downgrade-fails", "up again": "not-repeatable"}[self._way]
-            self._add(code, "error", ended.failed, "", f"{self._way} failed: {ended.message}", "")
-        wrong = len({each.subject for each in self._items if each.level == "error"})
+            self._add(code, "error", ended.failed, "", f"{_FAILED[self._way]} failed: {ended.message}", "")
+        wrong = {each.subject for each in self._items if each.level == "error"}
         rest = self._total - done
-        summary = f"{done} of {self._total} revisions rehearsed"
-        if wrong:
-            summary += f", {wrong} did not come back"
+        summary = f"{done} of {self._total} revision{'' if self._total == 1 else 's'} rehearsed"
         if ended.failed is not None and rest:
-            summary += f"; {rest} not rehearsed: it stopped at {ended.failed}"
+            wrong_before = len(wrong - {ended.failed})
+            summary += f", {wrong_before} of them did not come back" if wrong_before else ""
+            summary += f"; the rehearsal stopped at {ended.failed}"
+        elif wrong:
+            summary += f", {len(wrong)} did not come back"
         return Report(
             command="rehearse",
             result="findings" if wrong else "fine",

@@ -27,7 +27,7 @@ from ..migrating import Settings
     "accepted",
     multiple=True,
     metavar="REVISION",
-    help="Roll back this revision although its downgrade does nothing, or although its effect is unknown.",
+    help="Roll back this revision, even if its downgrade does nothing or its effect is unknown.",
 )
 def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     """Revert migrations down to TARGET, by default to where the last recorded upgrade began.
@@ -51,8 +51,8 @@ def _refuse_where_there_are_none(directory: Path) -> None:
     """Refuse for a project that says that its migrations have no downgrades."""
     if not project.load(directory).downgrades:
         raise RefusedError(
-            "rollback is off: this project's migrations have no downgrades (pyproject.toml, [tool.otel-schema] "
-            "downgrades = false). Write a migration that goes forward, or restore a copy of the database"
+            "this project has no downgrades (pyproject.toml: [tool.otel-schema] downgrades = false), so nothing can be "
+            "rolled back. Write a new migration that undoes the change, or restore a backup"
         )
 
 
@@ -89,7 +89,7 @@ def _previous(settings: Settings) -> str:
             f"the history {settings.history.path} does not say where {database} was before "
             f"{format_heads(heads, settings.tool.name)}: name the revision to go back to, as in "
             f"otel-schema rollback {known[0] if known else 'base'}. "
-            f"There are: {choice or 'none'}, base"
+            f"Choose from: {f'{choice}, base' if choice else 'base'}"
         )
     return format_heads(run_.before, run_.tool)
 

@@ -64,9 +64,9 @@ class _Row:
     default=Path(".otel-schema/history.jsonl"),
     show_default=True,
     envvar="OTEL_SCHEMA_HISTORY",
-    help="Where `upgrade` and `rollback` recorded their runs.",
+    help="The file in which `upgrade` and `rollback` recorded their runs.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @match_option
 @reads_urls
 def status(
@@ -75,33 +75,35 @@ def status(
     """Show environments side by side: revisions, pending migrations, Git refs, releases and API versions.
 
     Reads the databases, the migration files of this checkout, and the branches and tags of its repository; writes
-    nothing. With --prometheus, an environment named NAME is what has deployment.environment.name="NAME".
+    nothing. With --prometheus, the environment NAME has the apps with deployment.environment.name="NAME".
 
-    Exits with 1 if no Git ref holds a revision that a database has, 2 for a usage error, 3 if a database cannot be
-    read.
+    Exits with 1 if a database has a revision that no Git ref contains, 2 for a usage error, and 3 if it cannot read a
+    database.
     """
     if not urls:
-        raise UsageError("which databases? Give one --url for each environment: --url staging=postgresql://host/name")
+        raise UsageError(
+            "no database is named: give one --url for each environment, such as --url staging=postgresql://host/name"
+        )
     settings = project.load(Path.cwd(), ())
     lines = {line: project.read_history(line) for line in project.migrations_of(settings)}
     if not lines:
         raise UsageError(
-            f"no migrations in {settings.root}: run this where alembic.ini or db/migrations is, or name their "
-            "directories in pyproject.toml: [tool.otel-schema] migrations"
+            f"found no migrations in {settings.root}: run this in the directory that contains alembic.ini or "
+            "db/migrations, or name their directories in pyproject.toml: [tool.otel-schema] migrations"
         )
     deployments = _deployments(prometheus, access, selector)
     refs, notes = _refs(lines)
     for history in lines.values():
         for revision, files in history.duplicates.items():
-            notes.append(f"{len(files)} files are revision {revision}: {', '.join(each.name for each in files)}")
+            notes.append(f"{len(files)} files have the revision {revision}: {', '.join(each.name for each in files)}")
     rows = [row for url in urls for row in _read(url, lines, refs, deployments)]
     notes += _ambiguous(rows, deployments)
     notes += [f"{row.environment}: {row.problem}" for row in rows if row.problem]
     for row in rows:
         for each in row.lost:
             notes.append(
-                f"{row.environment}: no ref holds {each}. Find who migrated {row.database}, and have that commit "
-                "pushed; if it is pushed already: git fetch --all --tags"
+                f"{row.environment}: no Git ref contains revision {each}. If its commit is pushed, run: git fetch "
+                f"--all --tags. Otherwise find out who migrated {row.database}, and ask them to push it"
             )
     for row in rows:
         notes += _recorded(row, lines, runs)
@@ -124,7 +126,7 @@ def _deployments(url: str | None, access: Access, selector: Selector) -> Deploym
 
     source = open_source(url, None, access, selector)
     if not isinstance(source, Prometheus):
-        raise UsageError(f"{source.name} is not a Prometheus: give its base URL, as http://host:9090")
+        raise UsageError(f"{source.name} is not a Prometheus: give its base URL, such as http://host:9090")
     return Deployments(source)
 
 
@@ -138,7 +140,7 @@ def _refs(lines: dict[Migrations, RevisionGraph]) -> tuple[dict[Migrations, Refs
         try:
             found[line] = refs.read(line, lambda message: echo(message, err=True))
         except GitError as error:
-            notes.append(f"Git refs are not known: {error}")
+            notes.append(f"the Git refs are unknown: {error}")
             continue
         if found[line].more:
             notes.append(f"only the latest {refs.MAX_REFS} refs were read")
@@ -166,14 +168,14 @@ def _read(
         return [_Row(name, str(where), None, str(error))]
     if not every:
         tables = ", ".join(sorted({line.table.name for line in lines}))
-        return [_Row(name, str(where), None, f"{where} has no table {tables}: no migration ran there")]
+        return [_Row(name, str(where), None, f"{where} has no table {tables}, so no migration ran there yet")]
     rows: list[_Row] = []
     for found in every:
         mine = [line for line in lines if line.table == found.table]
         line = max(mine, key=lambda one: len(set(found.revisions or ()) & lines[one].by_id.keys()))
         history, known = lines[line], refs.get(line)
         pending = () if found.revisions is None else tuple(each.id for each in history.pending(found.revisions))
-        problem = f"{found.table.name} is not read: {found.problem}" if found.problem else ""
+        problem = f"cannot read {found.table.name}: {found.problem}" if found.problem else ""
         deployment = None
         if deployments is not None:
             deployment = deployments.of(name if match else None, found.tool, found.namespace)
@@ -226,7 +228,9 @@ def _from_environment(url: str) -> str:
     variable = url[1:].strip("{}")
     value = os.environ.get(variable)
     if not value:
-        raise UsageError(f"--url {url}: the variable {variable} is not set: export it, or give the URL itself")
+        raise UsageError(
+            f"--url {url}: the environment variable {variable} is not set. Export it, or give the URL itself"
+        )
     return value
 
 
@@ -239,13 +243,17 @@ def _ambiguous(rows: list[_Row], deployments: Deployments | None) -> list[str]:
         if row.deployment is not None and not row.deployment.states:
             known = ", ".join(sorted(deployments.environments)) or "none"
             notes.append(
-                f"{row.environment}: no app in Prometheus reports this database. An environment named NAME is matched "
-                f"with deployment.environment.name (there: {known}), one without a name by the database's name"
+                f"{row.environment}: no app in Prometheus reports this database. status looks for apps whose "
+                f"deployment.environment.name is NAME of --url NAME=URL (Prometheus has: {known}), or else for apps "
+                "that report a database of this name"
             )
     unnamed = [row for row in rows if row.found is not None and row.environment == row.database]
     spaces = [row.found.namespace for row in unnamed if row.found is not None]
     if len(spaces) != len(set(spaces)):
-        notes.append("several databases have one name, so their apps are mixed: name environments, --url NAME=URL")
+        notes.append(
+            "several databases have the same name, so status cannot tell their apps apart: name the environments, "
+            "--url NAME=URL"
+        )
     return notes
 
 
@@ -274,7 +282,7 @@ def _cells(row: _Row) -> dict[str, str]:
 
 def _ref_cell(row: _Row) -> str:
     if row.refs is None:
-        return "not known"
+        return "unknown"
     parts: list[str] = []
     for revision, names in row.refs.items():
         shown = ", ".join(names[:_REFS]) + (f" and {len(names) - _REFS} more" if len(names) > _REFS else "")

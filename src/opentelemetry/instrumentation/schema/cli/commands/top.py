@@ -69,7 +69,9 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @click.option(
     "--window", metavar="DURATION", callback=_window, help="With a Prometheus: count only the last 5m, 1h, ..."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows per table.")
+@click.option(
+    "--limit", metavar="NUMBER", type=click.IntRange(min=1), default=20, show_default=True, help="Rows per table."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object; with --watch, one per line. Times are in seconds."
 )

@@ -32,7 +32,7 @@ from ..output import echo, echo_json, finish
     type=click.Choice(("stay", "rollback")),
     default="stay",
     show_default=True,
-    help="`rollback` returns to the revision before the run, if every completed step can be undone without loss.",
+    help="`rollback`: go back to the revision before the run, if each completed step can be undone without loss.",
 )
 @upgrade_guard.upgrade_options
 def upgrade(
@@ -50,13 +50,13 @@ def upgrade(
     group_wait: float,
     **options: Any,
 ) -> None:
-    """Apply the pending migrations up to TARGET, by default all.
+    """Apply the pending migrations up to TARGET (default: all).
 
     TARGET is a revision, or what Alembic takes: head, heads, +1, branch@head.
 
     Exits with 0 if the database is at TARGET, 1 if it is not (failed, partial, refused), 2 if nothing could be run, 3
-    if its state is unknown, 130 or 143 if a signal stopped it. With --guard: 0 if production passes, 1 if it is
-    degraded, 3 if that is inconclusive.
+    if its state is unknown, 130 or 143 if a signal stopped it. With --guard: 0 for pass, 1 for
+    degraded, 3 for inconclusive.
     """
     with catch_interrupts() as noted:
         settings = migrating.make_settings(tool, interrupts=noted, **options)

@@ -113,7 +113,7 @@ class _Watch:
                 _discard(driver, connection, record)
             if interrupts and cancelled is None:
                 raise origin  # noqa: B904 -- the application's, as it was
-            _log.debug("the database's revision was not read: %s", type(error).__qualname__)
+            _log.debug("cannot read the revision of the database: %s", type(error).__qualname__)
         else:
             if done:
                 revisions.finish_read(database, perf_counter() - before)
