@@ -59,7 +59,10 @@ def read(database: Database, wanted: Iterable[VersionTableName]) -> list[TableRe
         for table in version_tables.recognize(wanted, rows):
             tool = table.wanted.tool
             if table.problem or not table.readable:
-                why = table.problem or f"no privilege: GRANT SELECT ON {table.wanted.name} TO {database.url.username}"
+                why = (
+                    table.problem
+                    or f"the user has no privilege: GRANT SELECT ON {table.wanted.name} TO {database.url.username}"
+                )
                 found.append(TableRevisions(tool, table.wanted, table.namespace, None, why))
                 continue
             try:

@@ -67,7 +67,7 @@ def _count_schema(connection: Connection, loss: Loss) -> int:
 def sentence(loss: Loss, rows: int, exact: bool) -> str:
     """Say what a step would lose: table, column and number of rows."""
     number = f"more than {MAX_COUNTED_ROWS}" if rows > MAX_COUNTED_ROWS else str(rows)
-    about = "" if exact else " (an estimate: rows may come and go until the step runs)"
+    about = "" if exact else " (an estimate: the number may change until the step runs)"
     where = f"column {loss.name}.{loss.column}" if loss.column else f"table {loss.name}"
     if loss.action == "drop schema":
         where = f"schema {loss.table}"

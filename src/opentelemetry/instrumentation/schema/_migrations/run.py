@@ -192,7 +192,7 @@ def execute(
     if before.heads != tuple(sorted(plan.before)):
         raise MigrationError(f"{plan.database} is at another revision than planned: run the command again")
     if interrupts is not None and interrupts.received is not None:
-        raise MigrationError("interrupted before anything was run")
+        raise MigrationError("a signal stopped the command before anything was run")
     run = history.record_start(
         database=plan.database.identity,
         table=str(plan.table),
@@ -276,7 +276,7 @@ def _no_retry(plan: Plan, result: RunResult) -> str | None:
     if plan.transaction == "none":
         return "the database may have kept a part of the step"
     if failed is None or failed.autocommit:
-        return "the step commits before its end"
+        return "the step commits before it ends"
     return None if result.outcome.clean else "the database is not as it was before the step"
 
 
@@ -336,7 +336,7 @@ def _record_finish(result: RunResult, history: HistoryFile, run: RunRecord) -> R
 def rollback_obstacle(plan: Plan, result: RunResult) -> str | None:
     """Why we cannot roll the database back to the start of the run without a person; None if we can."""
     if result.after is None:
-        return "what the database holds is not known"
+        return "the state of the database is unknown"
     if not result.outcome.clean:
         return "the database is between two revisions"
     if result.after.heads == tuple(sorted(plan.before)):

@@ -84,7 +84,9 @@ class WatchOptions:
             )
         source = open_source(self.url, None, self.access, self.selector)
         if not isinstance(source, Prometheus):
-            raise UsageError(f"{masked(self.url)} is one process's endpoint, which has no history: give a Prometheus")
+            raise UsageError(
+                f"{masked(self.url)} is the endpoint of one process, which has no history: give the URL of a Prometheus"
+            )
         return SampleReader(source, self.block, 8 * self.block)
 
     def signals(self, samples: SampleReader, start: float, end: float, further: int = 0) -> Signals:
@@ -275,8 +277,7 @@ def report(outcome: WatchResult, dry_run: bool = False) -> None:
     rates = outcome.hit_rates
     if outcome.states:
         echo(
-            f"cache hit rate {verdict_texts.percent(rates.before)} → {verdict_texts.percent(rates.after)}, "
-            "which is not judged"
+            f"cache hit rate {verdict_texts.percent(rates.before)} → {verdict_texts.percent(rates.after)} (not judged)"
         )
     if any(state.null is not None and state.null.short for state in outcome.states.values()):
         echo("short history: the guard has fewer than ten earlier watches to compare with, so it finds less")

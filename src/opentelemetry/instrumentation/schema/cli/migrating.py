@@ -263,7 +263,7 @@ def print_warnings(settings: Settings, plan: Plan) -> None:
         settings.say(
             f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
             f"({format_heads(run.before, run.tool)} to {format_heads(run.target, run.tool)}) has no recorded end: "
-            "it was killed, or it still runs"
+            "somebody killed it, or it is still running"
         )
     for each in find_edited_files(runs, settings.tool.files()):
         if each.file is not None:
@@ -281,11 +281,14 @@ def outcome_text(result: RunResult) -> list[str]:
     said = f"{report.refused or report.message}" if (report.refused or report.message) else ""
     lines: list[str] = []
     if outcome.name in ("applied", "rolled_back"):
-        lines.append(f"{outcome.name}: {plan.database} is at {target} (was {was}), {result.duration:.1f} s")
+        lines.append(
+            f"{outcome.name.replace('_', ' ')}: {plan.database} is at {target} (was {was}), after "
+            f"{result.duration:.1f} s"
+        )
         if said:
-            lines.append(f"and then {plan.tool} failed: {said}")
+            lines.append(f"after that, {plan.tool} failed: {said}")
         if outcome.difference:
-            lines.append("its schema is not the one that the last step left: something else changes it too")
+            lines.append("its schema differs from the one after the last step: something else changes it too")
             lines += _lines(outcome.difference)
     elif outcome.name == "unknown":
         lines.append(f"unknown: {said or plan.tool + ' ended'}{failed}. {result.unread}")
@@ -294,7 +297,7 @@ def outcome_text(result: RunResult) -> list[str]:
         what = "refused" if report.refused else outcome.name
         lines.append(f"{what}{failed}: {said or f'{plan.tool} reported no error'}")
         if outcome.name == "failed":
-            lines.append(f"{plan.database} is as it was, at {after}")
+            lines.append(f"{plan.database} is unchanged, at {after}")
         elif outcome.clean:
             lines.append(
                 f"{plan.database} is at {after}, between {was} and {target}; its schema is exactly that of {after}"
@@ -305,7 +308,7 @@ def outcome_text(result: RunResult) -> list[str]:
             if report.dirty:
                 lines.append(f"  rows that {report.failed or 'the step'} changed before it failed may be committed")
             if outcome.clean is None:
-                lines.append("  how its schema differs is not known")
+                lines.append("  otel-schema does not know how")
     if result.unrecorded:
         lines.append(f"the history does not contain this run: {result.unrecorded}")
     return lines
@@ -314,7 +317,7 @@ def outcome_text(result: RunResult) -> list[str]:
 def command_after_dump(result: RunResult) -> str:
     """The next command where the migrations are done and only the dump of the schema failed."""
     dumped = result.report.error != DUMP
-    return "" if dumped else "correct that, then run dbmate dump: the database is at its target"
+    return "" if dumped else "correct that, then run dbmate dump. The database is at its target"
 
 
 def _lines(difference: tuple[str, ...]) -> list[str]:

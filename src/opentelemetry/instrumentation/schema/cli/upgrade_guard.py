@@ -140,9 +140,11 @@ def prepare_guard(
         if auto_rollback:
             misfit = find_code_mismatch(plan, project.load(Path.cwd()).serves_by_revision)
             if misfit:
-                settings.say(f"nothing will be rolled back: {misfit}")
+                settings.say(f"warning: --auto-rollback will not roll back: {misfit}")
             for revision in find_unrehearsed(plan, settings.history):
-                settings.say(f"warning: {revision} was never rehearsed (otel-schema rehearse), and may be rolled back")
+                settings.say(
+                    f"warning: {revision} was never rehearsed, and may be rolled back: run otel-schema rehearse"
+                )
         return Guard(watch_options, samples, auto_rollback, misfit)
 
     return of

@@ -30,7 +30,7 @@ def check_alembic(name: str, text: str, table: str, downgrades: bool) -> Iterato
         line = getattr(error, "lineno", None) or 1
         what = f"is not valid Python: {getattr(error, 'msg', error)}"
         yield HookFinding(
-            code="unreadable", file=name, line=line, what=what, fix="Correct it: Alembic loads every file"
+            code="unreadable", file=name, line=line, what=what, fix="Correct it, because Alembic loads every file"
         )
         return
     script = MigrationScript(module)
@@ -46,7 +46,7 @@ def check_alembic(name: str, text: str, table: str, downgrades: bool) -> Iterato
             what = f"calls {called.attr}()"
             yield HookFinding(code="create-all", file=name, line=called.lineno, what=what, fix=_FROM_MODELS)
     for line in sorted(set(_version_table(script, table))):
-        what = f"touches {table}, in which Alembic records the revision"
+        what = f"uses {table}, in which Alembic records the revision"
         yield HookFinding(code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="Alembic"))
 
 
@@ -88,7 +88,7 @@ def check_dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator
     bodies = {each["name"]: (each, text[each.end() : end]) for each, end in zip(sections, ends, strict=False)}
     if "up" not in bodies:
         what = "has no line `-- migrate:up`"
-        fix = "Write one above the statements: DBMate stops at this file after it ran those before"
+        fix = "Write one above the statements: without it DBMate runs the files before this one, and stops here"
         yield HookFinding(code="unreadable", file=name, line=1, what=what, fix=fix)
         return
     start, up = bodies["up"]
@@ -98,7 +98,7 @@ def check_dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator
         yield HookFinding(code="destructive", file=name, line=first + loss.line, what=loss.what, fix=fix)
     if downgrades and "down" not in bodies:
         what = "has no line `-- migrate:down`"
-        fix = f"Write it, and undo each step below it: without it DBMate refuses the file; {_NO_ROLLBACKS}"
+        fix = f"Write it, and undo each step below it, because DBMate refuses a file without it; {_NO_ROLLBACKS}"
         yield HookFinding(code="no-downgrade", file=name, line=1, what=what, fix=fix)
     elif downgrades and not any(sql.statements(bodies["down"][1])) and any(sql.statements(up)):
         line = text.count("\n", 0, bodies["down"][0].start()) + 1
@@ -109,7 +109,7 @@ def check_dbmate(name: str, text: str, table: str, downgrades: bool) -> Iterator
         for statement in sql.statements(body):
             if _names(statement.text, table):
                 line = text.count("\n", 0, section.end()) + 1 + statement.line
-                what = f"touches {table}, in which DBMate records the versions"
+                what = f"uses {table}, in which DBMate records the versions"
                 yield HookFinding(
                     code="version-table", file=name, line=line, what=what, fix=_VERSIONS.format(tool="DBMate")
                 )

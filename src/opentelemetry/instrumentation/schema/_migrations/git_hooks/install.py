@@ -96,7 +96,7 @@ def uninstall(root: Path, lock: str) -> InstallResult:
         file = _lefthook_file(git.top)
         if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
             return InstallResult([*done, f"remove the lines of otel-schema from {file.name}"], active=False)
-    return InstallResult(done or ["there are no hooks of otel-schema"])
+    return InstallResult(done or ["found no hooks of otel-schema"])
 
 
 def _commands(root: Path, lock: str, top: Path) -> dict[str, str]:
@@ -219,7 +219,7 @@ def _lefthook(top: Path, commands: dict[str, str]) -> InstallResult:
     file = _lefthook_file(top)
     name = file.name if file else "lefthook.yml"
     if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
-        return InstallResult([f"{name} has the lines already"])
+        return InstallResult([f"{name} already has the lines"])
     lines = [f"lefthook writes Git's hooks. Add to {name}, then run `lefthook install`:", ""]
     for hook, command in commands.items():
         lines += [f"{hook}:", "  commands:", f"    otel-schema: {{run: {command}}}", ""]

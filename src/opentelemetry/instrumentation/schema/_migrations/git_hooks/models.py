@@ -89,7 +89,7 @@ def check_lock(staged: Staged, path: str, root: str, all_migrations: list[Staged
                 code="stale-lock",
                 file=last[-1] if last else path,
                 line=1,
-                what=f"{path} says that the head is {', '.join(heads) or 'none'}, and it is "
+                what=f"{path} records the head {', '.join(heads) or 'none'}, but the head of the migrations is "
                 f"{', '.join(migrations.graph.heads) or 'none'}",
                 fix=_LOCK_AGAIN,
                 others=tuple(last),

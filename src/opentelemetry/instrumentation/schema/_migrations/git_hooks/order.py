@@ -46,8 +46,8 @@ def check_edits(migrations: StagedMigrations, gone: set[str]) -> Iterator[HookFi
                 code="merged-edited",
                 file=was,
                 line=1,
-                what=f"is merged, and deleted here: a database at {revision} cannot upgrade or downgrade",
-                fix="Restore it, and undo it in a new migration; an exception may be in any migration beside it",
+                what=f"is merged, but deleted here: a database at {revision} can no longer upgrade or downgrade",
+                fix="Restore it, and undo it in a new migration. An exception may be in any migration beside it",
                 others=tuple(migrations.by_file),
             )
         elif not migrations.is_unchanged(name, blob):
@@ -55,8 +55,8 @@ def check_edits(migrations: StagedMigrations, gone: set[str]) -> Iterator[HookFi
                 code="merged-edited",
                 file=name,
                 line=migrations.line_of(name, "revision"),
-                what=f"is merged, and edited here: databases that ran {revision} do not run it again",
-                fix="Restore it, and write the change as a new migration",
+                what=f"is merged, but edited here: a database that ran {revision} does not run it again",
+                fix="Restore it, and write the change in a new migration",
             )
 
 
@@ -74,8 +74,8 @@ def _duplicates(migrations: StagedMigrations) -> Iterator[HookFinding]:
             code="duplicate-revision",
             file=found.file.as_posix(),
             line=1 if migrations.tool == "dbmate" else migrations.line_of(found.file.as_posix(), "revision"),
-            what=f"{revision} is also {others}: one of them never runs",
-            fix=f"Change {variable} in the one that no database ran",
+            what=f"{revision} is also the revision of {others}: one of them never runs",
+            fix=f"Change {variable} in the file that no database has run",
             others=tuple(each.as_posix() for each in files),
         )
 
@@ -106,9 +106,9 @@ def _heads(migrations: StagedMigrations, changed: set[str], everything: bool) ->
         code="several-heads",
         file=name,
         line=migrations.line_of(name, "down_revision"),
-        what=f"{found.id} and {migrations.format_revisions(others)} are all heads: `alembic upgrade head` refuses to "
-        "choose",
-        fix=f"Set down_revision = {others[0]!r} here, or join them: alembic merge heads",
+        what=f"{found.id} and {migrations.format_revisions(others)} are all heads, and `alembic upgrade head` "
+        "refuses to choose",
+        fix=f"Set down_revision = {others[0]!r} here, or merge them: alembic merge heads",
         others=tuple(migrations.graph.by_id[each].file.as_posix() for each in heads),
     )
 
@@ -125,7 +125,7 @@ def _inserted(migrations: StagedMigrations, changed: set[str]) -> Iterator[HookF
             line=migrations.line_of(name, "down_revision"),
             what=f"comes before {migrations.format_revisions([after])}, which is merged: a database that ran it never "
             "runs this one",
-            fix="Let it follow the merged head",
+            fix="Set its down_revision to the merged head",
         )
 
 

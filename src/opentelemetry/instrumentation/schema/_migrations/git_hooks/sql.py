@@ -103,7 +103,7 @@ def find_destroyed(statement: Statement) -> Iterator[tuple[str, str | None]]:
         return
     if match := _DROP.match(text):
         kind = match["kind"].lower()
-        what = "all that a role owns" if kind == "owned" else f"the {kind} {unquote(match['name'])}"
+        what = "everything that a role owns" if kind == "owned" else f"the {kind} {unquote(match['name'])}"
         yield f"drops {what}", match["name"] if kind == "table" else None
     elif match := _CASCADE.match(text):
         yield f"drops the {match['kind'].lower()} {unquote(match['name'])} and every column that uses it", None

@@ -45,15 +45,16 @@ def find_code_mismatch(plan: Plan, serves_by_revision: bool) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"whether the code fits {format_heads(plan.before, plan.tool)} is not known ({type(error).__name__})"
+        known = format_heads(plan.before, plan.tool)
+        return f"cannot tell whether the running code fits {known} ({type(error).__name__})"
     if done.returncode == 0:
         return ""
     if done.returncode == 1:
-        return f"the code that runs does not fit {format_heads(plan.before, plan.tool)}: see otel-schema check"
+        return f"the running code does not fit {format_heads(plan.before, plan.tool)}: see otel-schema check"
     said = " ".join(done.stderr.split())[-300:]
     return (
-        f"whether the code fits {format_heads(plan.before, plan.tool)} is not known ({said}). If the app serves the "
-        "schema that fits the revision: serves_by_revision = true in pyproject.toml, [tool.otel-schema]"
+        f"cannot tell whether the running code fits {format_heads(plan.before, plan.tool)} ({said}). If the app itself "
+        "serves the schema that fits the revision, set serves_by_revision = true in pyproject.toml, [tool.otel-schema]"
     )
 
 
@@ -98,7 +99,7 @@ def _find_obstacle(upgrade: Plan, back: Plan) -> str:
         expected = format_heads(upgrade.after, back.tool)
         return f"another migration ran in the meantime: {back.database} is at {at}, not at {expected}"
     if tuple(sorted(back.after)) != tuple(sorted(upgrade.before)):
-        return f"a rollback would lead to {format_heads(back.after, back.tool)}"
+        return f"a rollback would end at {format_heads(back.after, back.tool)}"
     unsafe = [step for step in back.steps if step.kind not in SAFE]
     if unsafe:
         return f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"

@@ -334,7 +334,7 @@ class Signals:
         if self.complete < self.watch:
             return f"{self.complete} of {self.watch} blocks"
         worst = evidence.limit(past.usual)
-        tells = "more traffic or a longer watch would tell"
+        tells = "watch longer, or with more traffic"
         return f"the rate may be {judged.upper_limit:.2%}, and above {worst:.2%} is degraded: {tells}"
 
 

@@ -152,7 +152,7 @@ def _remaining_fault(signals: Signals, state: SignalState, last: int) -> str:
     """Why a signal has not recovered in the last minutes; empty if it has."""
     for name, past, n, x in signals.degraded_counts(state, last - RECOVERY, last):
         if n < rule.MIN_EVENTS:
-            return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to tell"
+            return f"{state.signal}, {name}: {n:.0f} events in {RECOVERY} blocks are too few to judge"
         if x > evidence.limit(past.usual) * n:
             return f"{state.signal}, {name}: {x / n:.2%}, before the migration {past.usual:.2%}"
     return ""

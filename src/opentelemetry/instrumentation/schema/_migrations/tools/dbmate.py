@@ -99,7 +99,11 @@ class Dbmate:
         for number, step in enumerate(plan.steps, 1):
             if sha256(step.file.read_bytes()).hexdigest() != step.sha256:
                 return _stopped_report(
-                    completed, step, "changed", f"{step.file.name} has changed since the plan was made", changed=True
+                    completed,
+                    step,
+                    "changed",
+                    f"{step.file.name} has changed since otel-schema made the plan",
+                    changed=True,
                 )
             refused = self._describe_loss(plan, step, limits)
             if refused:
@@ -113,7 +117,7 @@ class Dbmate:
                     now = outcome.read(plan.database, plan.table, sessions)
                 except UnknownError:
                     return _stopped_report(
-                        completed, step, "lost", "the database cannot be reached", snapshots=snapshots
+                        completed, step, "lost", "otel-schema cannot reach the database", snapshots=snapshots
                     )
                 change = snapshot.difference(state.schema, now.schema)
                 gone = [line[2:] for line in change if line[0] == "-"]

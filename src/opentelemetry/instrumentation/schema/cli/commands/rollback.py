@@ -75,7 +75,7 @@ def _rollback(target: str | None, settings: Settings) -> None:
                 settings.tool, plan, settings.history, settings.options, settings.say, settings.interrupts, runs
             )
         if result.report.changed:
-            raise MigrationError(f"{result.report.message}. Nothing was run: run the command again")
+            raise MigrationError(f"{result.report.message}. Nothing was run. Run the command again")
     migrating.print_outcome("rollback", settings, result, _next(result))
 
 
@@ -98,9 +98,9 @@ def _next(result: RunResult) -> str:
     if result.reached:
         return migrating.command_after_dump(result)
     if result.outcome.name == "unknown":
-        return "otel-schema status --url URL, when the database can be reached"
+        return "run otel-schema status --url URL as soon as the database answers again"
     if result.outcome.name == "failed" or result.outcome.clean:
         target = format_heads(result.plan.after, result.plan.tool)
         return f"correct the downgrade of {result.report.failed}, then run otel-schema rollback {target}"
     after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
-    return f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows)"
+    return f"change the schema by hand to that of {after}: remove the lines with +, restore the lines with -"

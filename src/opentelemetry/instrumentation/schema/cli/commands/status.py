@@ -143,7 +143,7 @@ def _refs(lines: dict[Migrations, RevisionGraph]) -> tuple[dict[Migrations, Refs
             notes.append(f"the Git refs are unknown: {error}")
             continue
         if found[line].more:
-            notes.append(f"only the latest {refs.MAX_REFS} refs were read")
+            notes.append(f"status read only the latest {refs.MAX_REFS} Git refs")
     return found, notes
 
 
@@ -210,12 +210,12 @@ def _recorded(row: _Row, lines: dict[Migrations, RevisionGraph], path: Path) -> 
     files = {name: each.file for line in lines.values() for name, each in line.by_id.items()}
     notes = [
         f"{row.environment}: the {run.direction} of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-        "has no recorded end: it was killed, or it still runs"
+        "has no recorded end: somebody killed it, or it is still running"
         for run in history.find_unfinished(runs)[:1]
     ]
     notes += [
         f"{row.environment}: {each.revision} ({each.file.name}) was edited after it was applied. Restore it, "
-        "and write the change as a new revision"
+        "and write the change in a new revision"
         for each in history.find_edited_files(runs, files)
         if each.file is not None
     ]

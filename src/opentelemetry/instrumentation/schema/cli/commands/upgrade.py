@@ -101,7 +101,7 @@ def _upgrade(
             )
         ended = time.time()
         if result.report.changed:
-            raise MigrationError(f"{result.report.message}. Nothing was run: run the command again")
+            raise MigrationError(f"{result.report.message}. Nothing was run. Run the command again")
         next_ = _next(result)
         if rollback and not result.reached:
             failed, result = result.report.failed, _back(plan, result, settings)
@@ -125,7 +125,7 @@ def _next(result: RunResult) -> str:
     if result.reached:
         return migrating.command_after_dump(result)
     if result.outcome.name == "unknown":
-        return "otel-schema status --url URL, when the database can be reached"
+        return "run otel-schema status --url URL as soon as the database answers again"
     again = (
         f"correct {result.report.failed}, then run otel-schema upgrade again"
         if result.report.failed
@@ -145,7 +145,7 @@ def _next(result: RunResult) -> str:
         return f"{again}; or go back: otel-schema rollback {format_heads(result.plan.before, result.plan.tool)}"
     after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
     return (
-        f"bring the schema to that of {after} by hand (remove what + shows, restore what - shows), then run "
+        f"change the schema by hand to that of {after} (remove the lines with +, restore the lines with -), then run "
         f"otel-schema upgrade again; or complete {result.report.failed or 'the step'} by hand and stamp it"
     )
 
@@ -160,7 +160,7 @@ def _back(plan: Plan, result: RunResult, settings: Settings) -> RunResult:
             if unsafe:
                 why_not = f"{unsafe[0].revision} is {unsafe[0].kind}: {unsafe[0].why}"
             elif back.after != plan.before:
-                why_not = f"a rollback would lead to {format_heads(back.after, back.tool)}"
+                why_not = f"a rollback would end at {format_heads(back.after, back.tool)}"
             else:
                 run.refuse_unsafe(back, settings.options)
                 settings.say(
