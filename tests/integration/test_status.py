@@ -281,7 +281,7 @@ def test_many_refs_are_few_processes(
     assert "reading the migrations of 113 refs" in result.stderr
     assert len(ran) < 15
     monkeypatch.setattr(refs, "MAX_REFS", 5)
-    assert "only the latest 5 refs were read" in status("--url", database("prod5", "b")).output
+    assert "status read only the latest 5 Git refs" in status("--url", database("prod5", "b")).output
 
 
 DB = 'schema_db_info{{instance="{}",schema_migration_tool="alembic",schema_db_revision="{}",schema_db_state="{}"}}'
