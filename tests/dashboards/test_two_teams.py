@@ -343,8 +343,16 @@ LINKS = [
 @pytest.mark.parametrize("rule", LINKS, ids=lambda rule: rule["alert"] + rule["labels"].get("long", ""))
 def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dict[str, Any]) -> None:
     """What an alert says at a moment the panel that its link opens shows at that moment, with the link's variables."""
-    server = installation.server
-    at = time.time() - 10  # by now everything of that moment is stored
+    deadline = time.monotonic() + 60
+    while hidden := hidden_numbers(installation.server, rule, time.time() - 10):  # that moment's samples are stored
+        # A recording rule misses a sample that a busy Prometheus stores after the rule's evaluation.
+        assert rule["alert"] == "HighValidationErrorRate", hidden
+        assert time.monotonic() < deadline, hidden
+        time.sleep(1)
+
+
+def hidden_numbers(server: Prometheus, rule: dict[str, Any], at: float) -> list[Any]:
+    """Numbers of an alert that its panel does not show, with the numbers that the panel shows."""
     if rule["alert"] == "HighValidationErrorRate":
         # it compares what it reads itself: at its evaluation that is what was recorded
         recorded = 'timestamp(team_a:all:validation_errors:ratio_rate1m{environment="a"})'
@@ -353,6 +361,7 @@ def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dic
         (row["metric"], float(row["value"][1])) for row in server.api("query", query=rule["expr"], time=at)["result"]
     ]
     assert found, f"{rule['alert']} is not over its limit"
+    hidden = []
     for labels, value in found:
         url = re.sub(
             r"\{\{ \$labels\.(\w+) \| urlquery \}\}",
@@ -376,7 +385,9 @@ def test_the_panel_shows_the_alerts_number(installation: Installation, rule: dic
                 "query", query=promql.resolved(target["expr"], {**promql.GRAFANA, **chosen}), time=at
             )["result"]
         ]
-        assert any(math.isclose(value, one, rel_tol=1e-9) for one in shown), (rule["alert"], labels, value, shown)
+        if not any(math.isclose(value, one, rel_tol=1e-9) for one in shown):
+            hidden.append((rule["alert"], labels, value, shown))
+    return hidden
 
 
 def test_a_team_that_falls_silent(installation: Installation) -> None:
