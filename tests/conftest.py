@@ -113,5 +113,5 @@ def watch() -> Iterator[Callable[..., Telemetry]]:
 
 @pytest.fixture
 def telemetry(watch: Callable[..., Telemetry]) -> Telemetry:
-    """Switched on with the default settings."""
+    """Switched on with the default settings, but no validation is slow."""
     return watch()

@@ -160,6 +160,7 @@ def mariadb_server(*options: str) -> Iterator[Server]:
                     f"--port={port}",
                     f"--socket={at}",
                     f"--pid-file={folder / 'pid'}",
+                    f"--tmpdir={folder}",  # in a shared one, a server that starts deletes the other servers' tables
                     "--bind-address=127.0.0.1",
                     "--innodb-flush-log-at-trx-commit=0",
                     "--innodb-buffer-pool-size=32M",

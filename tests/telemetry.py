@@ -12,6 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+NEVER_SLOW = 60_000
+"""`slow_ms`, unless a test gives its own: on a busy machine any validation may take longer than the usual 10 ms."""
+
 
 class Telemetry:
     """Switched on from the start to `off()`.
@@ -31,6 +34,7 @@ class Telemetry:
 
     def on(self, **settings: Any) -> None:
         """Instrument, with the same providers."""
+        settings.setdefault("slow_ms", NEVER_SLOW)
         self.instrumentor.instrument(meter_provider=self.meters, tracer_provider=self.tracers, **settings)
 
     def off(self) -> None:
