@@ -164,11 +164,11 @@ def test_iter_errors_closed_early(telemetry: Telemetry) -> None:
 def test_between_errors_the_caller_runs(telemetry: Telemetry) -> None:
     """What the caller does between two errors is neither timed nor taken for a nested validation."""
     for _ in Draft(LEAD).iter_errors({"email": 1, "score": "x"}):
-        time.sleep(0.02)
+        time.sleep(0.25)
         assert Draft(HELD_SCHEMA).is_valid(1)
     assert telemetry.names() == {("Lead", __name__): 1, ("HELD_SCHEMA", __name__): 2}
     (lead,) = (p for p in telemetry.data_points("schema.validation.duration") if p.attributes["schema.name"] == "Lead")
-    assert lead.sum < 0.02
+    assert lead.sum < 0.25
 
 
 def test_a_generator_drained_inside_another_validation(telemetry: Telemetry) -> None:

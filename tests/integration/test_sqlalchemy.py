@@ -700,9 +700,9 @@ def test_any_text_gives_a_known_operation_or_none(text: str) -> None:
 
 def test_a_hostile_comment_costs_linear_time() -> None:
     """Many comments before no statement take milliseconds, not for ever."""
-    began = time.perf_counter()
+    began = time.thread_time()
     assert integration._operation("/**/" * 50_000 + "/*" + "*" * 50_000, None) == ""
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @pytest.mark.parametrize(

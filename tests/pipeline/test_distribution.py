@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,11 +30,10 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DISTRIBUTION, tmp_path / "distribution"))
 
 
-def test_second_build_takes_a_second(otelcol: Path) -> None:
-    """A binary that is built is found again at once, outside of the repository."""
-    started = time.monotonic()
+def test_second_build_builds_nothing(otelcol: Path) -> None:
+    """A binary that is built is found again, outside of the repository."""
     done = build(DISTRIBUTION)
-    assert time.monotonic() - started < 1
+    assert not done.stderr  # a build says that it takes minutes
     assert Path(done.stdout.strip()) == otelcol
     assert CONFIGS.parent not in otelcol.parents
 

@@ -148,9 +148,9 @@ def test_a_request_without_validations_leaves_its_span_alone() -> None:
 def test_a_long_url_is_searched_in_its_beginning() -> None:
     """A URL of 60 kB costs a search that takes quadratic time no more than one of 1 kB, and finds what is in that."""
     urls = ExcludedUrls("client/.*/info,.*/healthz")
-    began = time.perf_counter()
+    began = time.thread_time()
     assert "http://a/" + "client/" * 9_000 not in urls
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert "http://a/healthz?" + "x" * 60_000 in urls
 
 
