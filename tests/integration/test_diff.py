@@ -469,7 +469,7 @@ def test_what_could_not_be_compared(repository: Repository, case: str) -> None:
         ("{header}\n  fields: []", "line 2: the line belongs to no schema"),
         ("{header}\nschema app:Lead\n  kind", "line 3: the line has no `: `"),
         ("{header}\nschema app:Lead\n  kind: {{", "line 3: "),
-        ("{header}\nschema app:Lead\n  number: 3", "line 3: "),
+        ("{header}\nschema app:Lead\n  number: 3", "line 3: a key is unknown, missing"),
         ("{header}\nschema app:Lead\n  kind: 5\n", "line 3: kind cannot be 5"),
         ('{header}\nschema app:Lead\n  field "a": {{"kind": "enum", "values": 7}}', "line 3: values cannot be 7"),
         ("{header}\nlead app:Lead", "line 2: a lock file has no key 'lead'"),

@@ -80,9 +80,8 @@ class Probe:
         """Record what the hot path does not: the first validation of an endpoint, a slow one, one that ran a query."""
         try:
             endpoint, schema_cells = req.endpoint, self.schema_cells
-            if (
-                req.durations is not None and len(req.durations) >= BUFFER_SIZE
-            ):  # nothing may be buffered, so nothing flushed
+            # where nothing may be buffered, nothing is flushed
+            if req.durations is not None and len(req.durations) >= BUFFER_SIZE:
                 req.sum_up()
             cell = schema_cells.duration(endpoint, "valid")
             context = None

@@ -381,5 +381,5 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
     for name, value in data.items():
         wrong = isinstance(value, (list, tuple)) != (name in _LISTS)
         if wrong or (name == "kind" and value not in _KINDS):
-            raise TypeError(f"{name} cannot be {value!r}")
+            raise ValueError(f"{name} cannot be {value!r}")
     return {key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in data.items()}

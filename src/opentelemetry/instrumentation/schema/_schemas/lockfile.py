@@ -181,7 +181,7 @@ def _damaged(name: str, line: int, error: Exception, conflict: bool = False) -> 
         what = "a merge conflict"
     elif isinstance(error, KeyError):
         what = f"the key {error} is missing"
-    elif "__init__()" in str(error):  # the message names our own functions
+    elif isinstance(error, TypeError):  # the message names our own functions
         what = "a key is unknown, missing, or has a value of the wrong type"
     return LockError(f"{name} is damaged at line {line}: {what}. Write it again: otel-schema lock")
 

@@ -225,7 +225,7 @@ def print_dry_run(command: str, direction: Direction, target: str | None, settin
 
 
 def print_nothing_to_do(command: str, plan: Plan, settings: Settings) -> None:
-    """Says that the database is at the target already."""
+    """Say that the database is at the target already."""
     if settings.json:
         _echo_plan(command, "nothing", plan)
     else:
