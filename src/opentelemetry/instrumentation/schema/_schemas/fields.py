@@ -351,6 +351,7 @@ def type_from(data: Mapping[str, Any]) -> TypeSpec:
     Raises:
         TypeError: if the data names an unknown attribute.
         KeyError: if the data lacks an attribute.
+        ValueError: if an attribute has a value of another kind.
     """
     found = dict(data)
     for name in ("items", "keys", "extra_type"):
