@@ -57,6 +57,10 @@ def test_dbmate_step_fails(folder: Folder) -> None:
     else:
         assert columns == {"a": {"id", "b"}}
         assert "its schema is exactly that of 002" in up.out
+        back = folder.do("rollback")
+        assert back.code == 0, back.all
+        assert "(was 002)" in back.out
+        assert folder.truth() == ([], {})
 
 
 def test_dbmate_traps(folder: Folder) -> None:

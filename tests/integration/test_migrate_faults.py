@@ -70,13 +70,18 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in found.stdout.split()]
 
 
+def seen(project: Project | Folder) -> tuple[list[str], dict[str, set[str]]]:
+    """The truth of an SQLite file; nothing while a run that writes has it locked."""
+    try:
+        return project.truth()
+    except sa.exc.OperationalError:
+        return [], {}
+
+
 def sleeping(project: Project) -> bool:
     """Whether the step has come to its sleep."""
     if kind(project) == "sqlite":
-        try:
-            return "x" in project.truth()[1]["a"]
-        except sa.exc.OperationalError:
-            return False
+        return "x" in seen(project)[1].get("a", ())
     query = {
         "postgresql": "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(60)%%' AND state = 'active'"
         " AND pid <> pg_backend_pid() AND datname = current_database()",
@@ -502,7 +507,7 @@ def test_dbmate_stopped(name: str, number: int, request: pytest.FixtureRequest, 
 def busy(folder: Folder) -> bool:
     """Whether dbmate's second file runs; what it does to SQLite no other connection sees."""
     if kind(folder) == "sqlite":
-        return Path(f"{folder.plain.removeprefix('sqlite:')}-journal").exists() and folder.truth()[0] == ["001"]
+        return seen(folder)[0] == ["001"] and Path(f"{folder.plain.removeprefix('sqlite:')}-journal").exists()
     return sleeping(folder)
 
 

@@ -234,17 +234,15 @@ def find_unfinished(runs: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> RunRecord | None:
-    """Find the last upgrade to the current heads: its `before` is the previous revision.
+    """Find the last upgrade that ended at the current heads, also a partial one: its `before` is the previous revision.
 
     A later rollback to the same heads is skipped: its `before` is a newer revision, not the previous one.
     """
     for run in reversed(list(runs)):
         if run.after is None or tuple(sorted(run.after)) != tuple(sorted(heads)):
             continue
-        if run.direction == "upgrade" and run.outcome == "applied" and run.before != run.after:
+        if run.direction == "upgrade" and run.outcome in ("applied", "partial") and run.before != run.after:
             return run
-        if run.direction == "downgrade":
-            continue  # it returned to the heads of an earlier upgrade
     return None
 
 

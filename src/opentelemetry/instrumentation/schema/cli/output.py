@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from .._migrations.errors import MigrationError
 from .._prometheus.http import SourceError
 from .._prometheus.text import printable
 
@@ -67,6 +68,19 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
             say(message)
 
     return say_once
+
+
+@contextmanager
+def migration_errors(json: bool = False) -> Generator[None]:
+    """End with the exit code of a migration's error and one line, with --json also as JSON."""
+    try:
+        yield
+    except MigrationError as error:
+        message = " ".join(str(error).split())
+        if json:
+            echo_json({"version": 1, "result": "error", "exit_code": error.code, "message": message})
+        echo(f"Error: {message}", err=True)
+        sys.exit(error.code)
 
 
 @contextmanager

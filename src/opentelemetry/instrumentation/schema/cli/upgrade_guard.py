@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -26,10 +27,35 @@ from ..semconv import Signal
 from . import project
 from .connection import match_option, reads_urls
 from .guard_watch import WatchOptions, duration_option, guard_options, open_incident, record_verdict, report
-from .migrating import Settings
+from .migration_options import RunSettings
 from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo
 
-_C = TypeVar("_C", bound=Callable[..., None])
+
+@dataclass(frozen=True, kw_only=True)
+class GuardOptions:
+    """The options of the guard that `upgrade` has, as the command line names them.
+
+    Attributes:
+        guard: Length of the watch, in s; None without a guard.
+        prometheus: The URL of the Prometheus.
+        selector: Selects the app's series.
+        access: How to talk to Prometheus and Alertmanager.
+        auto_rollback: Whether a signal that decides may undo the upgrade.
+        decide: The signals that may decide.
+        export_interval: The export interval of the apps, in s.
+        alertmanager: The URL of the Alertmanager; None notifies nobody.
+        group_wait: `group_wait` of Alertmanager's route for progress, in s.
+    """
+
+    guard: float | None
+    prometheus: str | None
+    selector: Selector
+    access: Access
+    auto_rollback: bool
+    decide: tuple[Signal, ...]
+    export_interval: float
+    alertmanager: str | None
+    group_wait: float
 
 
 @dataclass(frozen=True)
@@ -83,9 +109,15 @@ class Ending:
         }
 
 
-def upgrade_options(function: _C) -> _C:
-    """The options of the guard that `upgrade` has."""
-    function = reads_urls(function)
+def upgrade_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of the guard that `upgrade` has, as one parameter `guard_options` of the command."""
+
+    @wraps(function)
+    def bundled(**options: Any) -> None:
+        chosen = GuardOptions(**{each.name: options.pop(each.name) for each in fields(GuardOptions)})
+        function(guard_options=chosen, **options)
+
+    decorated: Callable[..., None] = reads_urls(bundled)
     for option in reversed(
         (
             duration_option("--guard", "Watch the app for this long afterwards (10m, 1h, ...), and judge the upgrade."),
@@ -102,42 +134,39 @@ def upgrade_options(function: _C) -> _C:
             guard_options,
         )
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
-def prepare_guard(
-    settings: Settings,
-    guard: float | None,
-    prometheus: str | None,
-    selector: Selector,
-    access: Access,
-    auto_rollback: bool,
-    decide: tuple[Signal, ...],
-    export_interval: float,
-    alertmanager: str | None,
-    group_wait: float,
-) -> Callable[[Plan], Guard | None]:
+def prepare_guard(settings: RunSettings, options: GuardOptions) -> Callable[[Plan], Guard | None]:
     """Check the options before anything is migrated. Returns a function from a plan to its guard; None without --guard.
 
     Raises:
         UsageError: if options are missing, or the URL is no Prometheus.
         SourceError: if it does not answer.
     """
-    if guard is None:
-        if auto_rollback or prometheus:
+    if options.guard is None:
+        if options.auto_rollback or options.prometheus:
             raise UsageError("--auto-rollback and --prometheus work only with --guard: add it, as in --guard 10m")
         return lambda _plan: None
-    if prometheus is None:
+    if options.prometheus is None:
         raise UsageError("--guard needs --prometheus: add the URL of the Prometheus that stores the app's metrics")
     watch_options = WatchOptions(
-        prometheus, selector, access, guard, export_interval, decide, alertmanager, group_wait, settings.json
+        url=options.prometheus,
+        selector=options.selector,
+        access=options.access,
+        watch=options.guard,
+        block=options.export_interval,
+        decide=options.decide,
+        alertmanager=options.alertmanager,
+        group_wait=options.group_wait,
+        quiet=settings.json,
     )
     samples = watch_options.samples()
 
     def of(plan: Plan) -> Guard:
         misfit = ""
-        if auto_rollback:
+        if options.auto_rollback:
             misfit = find_code_mismatch(plan, project.load(Path.cwd()).serves_by_revision)
             if misfit:
                 settings.say(f"warning: --auto-rollback will not roll back: {misfit}")
@@ -145,12 +174,12 @@ def prepare_guard(
                 settings.say(
                     f"warning: {revision} was never rehearsed, and may be rolled back: run otel-schema rehearse"
                 )
-        return Guard(watch_options, samples, auto_rollback, misfit)
+        return Guard(watch_options, samples, options.auto_rollback, misfit)
 
     return of
 
 
-def watch_upgrade(guard: Guard, settings: Settings, plan: Plan, began: float, ended: float) -> Ending:
+def watch_upgrade(guard: Guard, settings: RunSettings, plan: Plan, began: float, ended: float) -> Ending:
     """Watch the app after an upgrade; then notify, and roll back if asked to.
 
     Args:
@@ -187,7 +216,7 @@ def watch_upgrade(guard: Guard, settings: Settings, plan: Plan, began: float, en
 
 
 def _undo(
-    guard: Guard, settings: Settings, plan: Plan, outcome: WatchResult, signals: Signals, incident: Incident
+    guard: Guard, settings: RunSettings, plan: Plan, outcome: WatchResult, signals: Signals, incident: Incident
 ) -> tuple[RunResult | None, str, str]:
     back_to = format_heads(plan.before, plan.tool)
     why = ""

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from ..._schemas import fit, fit_live, fit_pairing, source
+from ..._schemas import fit, fit_pairing, source
 from ..._schemas.fields import Document, SchemaSpec
-from ..._schemas.fit_columns import NAMES, SYSTEMS, System, system_of
+from ..._schemas.fit_columns import SYSTEMS, System
 from ..._schemas.fit_findings import SEVERITIES, Mismatch, Severity
 from ..._schemas.fit_pairing import Pairing, PairingError
-from .. import accepting, project, reporting
+from .. import accepting, importing, project, reporting
 from ..accepting import Accepted
+from ..compared_tables import ComparedTables, live_tables, modelled_tables
+from ..importing import ImportedSchemas
 from ..output import UsageError, echo, finish
-from ..project import Application, Project
+from ..project import Project
 from ..reporting import Item, Report
 
 _WORDS: Final[dict[Severity, str]] = {"critical": "ALTERED", "error": "REFUSED", "warning": "warning"}
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """What schemas are compared with.
-
-    Attributes:
-        system: The kind of database.
-        name: What it is called.
-        tables: By reference, as values go through them.
-        drifts: Where model and database differ.
-        absent: Tables of the models that the database does not have.
-        remarks: What is to be said of them.
-    """
-
-    system: System
-    name: str
-    tables: Document
-    drifts: tuple[fit_live.Drift, ...] = ()
-    absent: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 @click.command()
@@ -90,150 +67,32 @@ def check(
     """
     settings = project.load(Path.cwd(), modules)
     accepted = accepting.read(settings.accept)
-    application = project.read_application(settings, app_dir.resolve(), "check")
-    for ref, reason in application.unread.items():
+    imported = importing.import_schemas(settings, app_dir.resolve(), "check")
+    for ref, reason in imported.unread.items():
         echo(f"warning: {ref} is left out, because it cannot be read: {reason}", err=True)
     if url is not None:
-        tables = _live(url, database_schema, application, settings)
+        tables = live_tables(url, database_schema, imported, settings)
     else:
-        tables = _modelled(application, database or settings.database)
-    pairs = _pair(application, tables, settings)
-    report = _report(application, tables, pairs, accepted, fail_on, settings)
+        tables = modelled_tables(imported, database or settings.database)
+    pairs = _pair(imported, tables, settings)
+    report = _report(imported, tables, pairs, accepted, fail_on, settings)
     echo(reporting.render(report, format_))
     finish(report.exit_code)
-
-
-# -- the tables
-
-
-def _modelled(application: Application, database: str | None) -> _Tables:
-    """The models' own tables."""
-    system = system_of(database) if database else _system_of_engines(application)
-    if system is None and database:
-        raise UsageError(
-            f"pyproject.toml: [tool.otel-schema] database {database!r} is not supported: choose from "
-            f"{', '.join(SYSTEMS)}"
-        )
-    if system is None:
-        raise UsageError(
-            "cannot tell which kind of database the models are for: give --url to compare with a database, or say "
-            'the kind, as in --database postgresql or in pyproject.toml: [tool.otel-schema] database = "postgresql"'
-        )
-    tables = _tables(application, _dialect(system))
-    if not tables:
-        raise UsageError("the modules define no SQLAlchemy table: also name the module of the models, or give --url")
-    remark = "compared with the SQLAlchemy models: give --url to compare with a database"
-    return _Tables(system, f"the models for {NAMES[system]}", tables, remarks=(remark,))
-
-
-def _tables(application: Application, dialect: Any) -> Document:
-    """The models' tables, in the words of a kind of database."""
-    refs = [ref for ref, spec in application.document.items() if spec.library == "sqlalchemy"]
-    if not refs:
-        return {}
-    reader = importlib.import_module("...integrations.sqlalchemy.fields", __package__)
-    found: Document = {}
-    for ref in refs:
-        found |= reader.fields(application.objects[ref], dialect=dialect)
-    return found
-
-
-def _dialect(system: System) -> Any:
-    name = {"mariadb": "mysql"}.get(system, system)
-    return importlib.import_module(f"sqlalchemy.dialects.{name}").dialect()
-
-
-def _system_of_engines(application: Application) -> System | None:
-    """The kind of database that the application's engines are for, where it has any and they agree."""
-    if "sqlalchemy" not in sys.modules:
-        return None
-    found: set[str] = set()
-    for module in application.modules:
-        for value in list(vars(module).values()):
-            if type(value).__name__ in ("Engine", "AsyncEngine") and type(value).__module__.startswith("sqlalchemy"):
-                found.add(str(value.dialect.name))
-    return system_of(found.pop()) if len(found) == 1 else None
-
-
-def _live(url: str, database_schema: str | None, application: Application, settings: Project) -> _Tables:
-    """The tables of a database, with what the models do to values on their way."""
-    try:
-        from ..._migrations import database as databases
-        from ..._migrations.errors import MigrationError
-    except ImportError as error:
-        raise UsageError(f"--url needs SQLAlchemy: pip install sqlalchemy ({error})") from error
-    reader = importlib.import_module("...integrations.sqlalchemy.fields", __package__)
-    try:
-        found = databases.parse(url)
-        with found.connect() as connection:
-            system = system_of(connection.dialect.name)
-            try:
-                live: Document = reader.reflected(connection, database_schema)
-            except Exception as error:
-                hint = f". Does the database have the schema {database_schema}?" if database_schema else ""
-                raise UsageError(f"cannot read the tables of {found}: {databases.reason(error)}{hint}") from error
-            modelled = _tables(application, connection.dialect)
-    except MigrationError as error:
-        raise UsageError(str(error)) from error
-    assert system is not None, "databases.parse() takes no other"
-    if not live:
-        raise UsageError(f"{found} contains no table: run the migrations first, or give --database-schema")
-    models = {each.name.rpartition(".")[2]: each for each in modelled.values()}
-    tables: Document = {}
-    drifts: list[fit_live.Drift] = []
-    for ref, table in live.items():
-        model = models.pop(table.name.rpartition(".")[2], None)
-        tables[ref] = fit_live.merge_tables(model, table)
-        if model is not None:
-            drifts += fit_live.find_drift(model, table)
-    remarks = tuple(_same_thing(settings, live))
-    return _Tables(system, str(found), tables, tuple(drifts), tuple(each.name for each in models.values()), remarks)
-
-
-def _same_thing(settings: Project, live: Document) -> Iterator[str]:
-    """What makes a comparison one of a thing with itself: tables that the models made."""
-    lines = project.migrations_of(settings)
-    for line in lines:
-        for directory in line.directories:
-            for file, number in _create_all(directory):
-                where = file.relative_to(settings.root) if file.is_relative_to(settings.root) else file
-                yield (
-                    f"{where}:{number} calls create_all(): this migration creates the tables from the models, so "
-                    "check compares the models with themselves. Write each table in the migration"
-                )
-    names = {each.name.rpartition(".")[2] for each in live.values()}
-    known = {line.table.name for line in lines}
-    if lines and not known & names:
-        yield (
-            f"the database has no table {' or '.join(sorted(known))}, so migrations may not have created its tables. "
-            "If create_all() did, check compares the models with themselves"
-        )
-
-
-def _create_all(directory: Path) -> Iterator[tuple[Path, int]]:
-    for file in sorted(directory.glob("*.py")):
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "create_all":
-                yield file, node.lineno
 
 
 # -- pairs
 
 
-def _pair(application: Application, tables: _Tables, settings: Project) -> list[Pairing]:
+def _pair(imported: ImportedSchemas, tables: ComparedTables, settings: Project) -> list[Pairing]:
     mapped = {
-        ref.rpartition(".")[2]: thing.__name__ for ref, thing in application.objects.items() if isinstance(thing, type)
+        ref.rpartition(".")[2]: thing.__name__ for ref, thing in imported.objects.items() if isinstance(thing, type)
     }
     classes = {ref: mapped.get(ref.rpartition(".")[2], "") for ref in tables.tables}
     try:
-        pairs = fit_pairing.pair(application.document, tables.tables, settings.tables, classes)
+        pairs = fit_pairing.pair(imported.document, tables.tables, settings.tables, classes)
     except PairingError as error:
         raise UsageError(str(error)) from error
-    pairs = [each for each in pairs if each.declared or not _only_inherited(application.document, each.schema)]
+    pairs = [each for each in pairs if each.declared or not _only_inherited(imported.document, each.schema)]
     if not pairs:
         raise UsageError(
             "found no table for any schema, so there is nothing to compare. Declare one: __schema_table__ = "
@@ -252,8 +111,8 @@ def _only_inherited(document: Document, ref: str) -> bool:
 
 
 def _report(
-    application: Application,
-    tables: _Tables,
+    imported: ImportedSchemas,
+    tables: ComparedTables,
     pairs: list[Pairing],
     accepted: list[Accepted],
     fail_on: Severity,
@@ -265,15 +124,15 @@ def _report(
     used: set[int] = set()
     found: list[Mismatch] = []
     for each in pairs:
-        schema = application.document[each.schema]
-        found += fit.compare(schema, application.document, tables.tables[each.table], tables.system, each.declared)
+        schema = imported.document[each.schema]
+        found += fit.compare(schema, imported.document, tables.tables[each.table], tables.system, each.declared)
     for mismatch in sorted(found, key=lambda each: (each.schema, SEVERITIES.index(each.severity))):
         allowed = [each for each in counting if each.covers(mismatch)]
         used |= {id(each) for each in allowed}
-        items.append(_item(mismatch, allowed[0] if allowed else None, fail_on, application, settings.root))
+        items.append(_item(mismatch, allowed[0] if allowed else None, fail_on, imported, settings.root))
     items += _drift_items(tables, fail_on)
     remarks = [f"{each.schema} → {tables.tables[each.table].name} ({each.how})" for each in pairs]
-    remarks += [*tables.remarks, *_unpaired(application, pairs), *_unjudged(application, pairs)]
+    remarks += [*tables.remarks, *_unpaired(imported, pairs), *_unjudged(imported, pairs)]
     for each in accepted:
         if not each.counts(today):
             remarks.append(f"pyproject.toml: the accept entry for {each} ended on {each.until} and no longer counts")
@@ -296,10 +155,10 @@ def _report(
 
 
 def _item(
-    mismatch: Mismatch, accepted: Accepted | None, fail_on: Severity, application: Application, root: Path
+    mismatch: Mismatch, accepted: Accepted | None, fail_on: Severity, imported: ImportedSchemas, root: Path
 ) -> Item:
     fails = SEVERITIES.index(mismatch.severity) <= SEVERITIES.index(fail_on)
-    file, line = _place(application, mismatch, root)
+    file, line = _place(imported, mismatch, root)
     return Item(
         code=mismatch.kind,
         level="error" if fails else "warning",
@@ -322,12 +181,12 @@ def _item(
     )
 
 
-def _place(application: Application, mismatch: Mismatch, root: Path) -> tuple[str | None, int | None]:
+def _place(imported: ImportedSchemas, mismatch: Mismatch, root: Path) -> tuple[str | None, int | None]:
     """File and line of a field, where its class defines it; else the class's."""
-    origin = application.origin(mismatch.schema, root)
+    origin = imported.origin(mismatch.schema, root)
     if origin.file is None:
         return None, None
-    name = origin.name or application.document[mismatch.schema].name
+    name = origin.name or imported.document[mismatch.schema].name
     try:
         place = source.read_definitions(root.resolve() / origin.file).get(name)
     except (OSError, SyntaxError):
@@ -335,7 +194,7 @@ def _place(application: Application, mismatch: Mismatch, root: Path) -> tuple[st
     return origin.file, None if place is None else place.lines.get(mismatch.field, place.line)
 
 
-def _drift_items(tables: _Tables, fail_on: Severity) -> Iterator[Item]:
+def _drift_items(tables: ComparedTables, fail_on: Severity) -> Iterator[Item]:
     level: reporting.Level = "error" if fail_on == "warning" else "warning"
     words = {"labels": "enum labels", "default": "server default", "check": "CHECK constraint"}
     for each in tables.drifts:
@@ -359,9 +218,9 @@ def _drift_items(tables: _Tables, fail_on: Severity) -> Iterator[Item]:
         )
 
 
-def _unpaired(application: Application, pairs: list[Pairing]) -> Iterator[str]:
+def _unpaired(imported: ImportedSchemas, pairs: list[Pairing]) -> Iterator[str]:
     paired = {each.schema for each in pairs}
-    rest = [ref for ref, each in sorted(application.document.items()) if ref not in paired and _comparable(each)]
+    rest = [ref for ref, each in sorted(imported.document.items()) if ref not in paired and _comparable(each)]
     if rest:
         more = f" and {len(rest) - 5} more" if len(rest) > 5 else ""
         yield f"not compared, because they have no table: {', '.join(rest[:5])}{more}"
@@ -373,12 +232,12 @@ def _comparable(schema: SchemaSpec) -> bool:
     )
 
 
-def _unjudged(application: Application, pairs: list[Pairing]) -> Iterator[str]:
+def _unjudged(imported: ImportedSchemas, pairs: list[Pairing]) -> Iterator[str]:
     """Validators may narrow or change a value, so what a field's type says is not what reaches the database."""
     names = [
         f"{each.schema}.{field.name}"
         for each in pairs
-        for field in application.document[each.schema].fields
+        for field in imported.document[each.schema].fields
         if field.type.checks
     ]
     if names:
@@ -389,7 +248,7 @@ def _unjudged(application: Application, pairs: list[Pairing]) -> Iterator[str]:
         )
 
 
-def _summary(items: list[Item], pairs: list[Pairing], tables: _Tables) -> tuple[str, str]:
+def _summary(items: list[Item], pairs: list[Pairing], tables: ComparedTables) -> tuple[str, str]:
     open_ = [each for each in items if each.approval is None]
     numbers = {name: sum(each.details["severity"] == name for each in open_) for name in SEVERITIES}
     parts = [

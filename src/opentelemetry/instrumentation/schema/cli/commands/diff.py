@@ -21,7 +21,7 @@ from ..._schemas.findings import Comparison, Finding
 from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.staleness import find_stale, source_name
 from ..._schemas.verdicts import LEVELS, Level
-from .. import git, project, reporting, traffic
+from .. import git, importing, project, reporting, traffic
 from ..connection import match_option, reads_urls
 from ..output import UsageError, echo, finish
 from ..project import Project
@@ -162,7 +162,7 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
     if not settings.modules:
         known = read(settings.lock_path).modules if settings.lock_path.exists() else before.lock.modules
         settings = replace(settings, modules=known)
-    lock, unread = project.read_lock(settings, app_dir)
+    lock, unread = importing.read_lock(settings, app_dir)
     for ref, reason in unread.items():
         if ref in before.lock.schemas:
             raise UsageError(f"cannot compare {ref}: the lock has it, but it cannot be read now: {reason}")
@@ -173,7 +173,7 @@ def _new(name: str | None, locked: bool, settings: Project, before: Side, app_di
 def _require_libraries(old: Lock, new: Lock) -> None:
     """A library that is not installed looks like one whose schemas were all removed."""
     libraries = {each.library for each in old.schemas.values()} - {each.library for each in new.schemas.values()}
-    for library in sorted(libraries & {*project.READERS}):
+    for library in sorted(libraries & {*importing.READERS}):
         if importlib.util.find_spec(library) is None:
             raise UsageError(
                 f"the old lock contains schemas of {library}, which is not installed here: install it, then run diff "

@@ -11,7 +11,7 @@ import click
 from ..._schemas import lockfile
 from ..._schemas.lockfile import Lock, LockError
 from ..._schemas.staleness import find_stale
-from .. import project
+from .. import importing, project
 from ..output import FINDING, UsageError, echo, finish
 
 _SHOWN = 40
@@ -49,7 +49,7 @@ def lock(modules: tuple[str, ...], check: bool, no_import: bool, app_dir: Path, 
         return
     if not settings.modules and old is not None:
         settings = project.load(Path.cwd(), old.modules)
-    new, unread = project.read_lock(settings, app_dir.resolve())
+    new, unread = importing.read_lock(settings, app_dir.resolve())
     for ref, reason in unread.items():
         echo(f"warning: {ref} is left out, because it cannot be read: {reason}", err=True)
     text = lockfile.dumps(new)

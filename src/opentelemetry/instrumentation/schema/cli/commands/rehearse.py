@@ -17,8 +17,9 @@ from ..._migrations.guard.rollback import file_digests
 from ..._migrations.history import NAME, HistoryFile
 from ..._migrations.plan import ToolReport
 from ..._migrations.process import catch_interrupts
-from .. import migrating, reporting
-from ..output import FINE, UsageError, echo, finish
+from .. import reporting
+from ..migration_options import TOOLS, find_tool
+from ..output import FINE, UsageError, echo, finish, migration_errors
 from ..reporting import Item, Report
 
 _SHOWN: Final = 8  # lines of a difference
@@ -35,7 +36,7 @@ _NAMES: Final = {"postgresql": "PostgreSQL", "mysql": "MariaDB or MySQL", "sqlit
     envvar="OTEL_SCHEMA_SCRATCH_URL",
     help="An empty database, of the kind that the migrations are for.",
 )
-@click.option("--tool", type=click.Choice(migrating.TOOLS), help="The migration tool.  [default: the one found here]")
+@click.option("--tool", type=click.Choice(TOOLS), help="The migration tool.  [default: the one found here]")
 @click.option("--config", type=click.Path(path_type=Path), help="alembic.ini, or DBMate's directory of migrations.")
 @click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Pass this to env.py, as `alembic -x` does.")
 @reporting.format_option
@@ -48,9 +49,9 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
     Exits with 0 if each revision came back, 1 if one did not, 2 if the database is not empty or is of another kind,
     3 if it cannot read the database, and 130 or 143 if a signal stopped it.
     """
-    with catch_interrupts() as noted, migrating.one_line_errors(format_ == "json"):
+    with catch_interrupts() as noted, migration_errors(format_ == "json"):
         scratch = parse(url)
-        used = migrating.find_tool(tool, config, url, x, noted)
+        used = find_tool(tool, config, url, x, noted)
         _refuse_stand_in(scratch, used.name, config)
         current = used.read_revisions()
         there = outcome.read(current.database, current.table)

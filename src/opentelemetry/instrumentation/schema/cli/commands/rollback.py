@@ -14,14 +14,15 @@ from ..._migrations.plan import MissingRevisionError, format_heads
 from ..._migrations.process import catch_interrupts
 from ..._migrations.run import RunResult
 from ..._migrations.sdk import record_runs
-from .. import migrating, project
-from ..migrating import Settings
+from .. import migration_output, project
+from ..migration_options import RunSettings, make_settings, run_options, tool_options
+from ..output import migration_errors
 
 
 @click.command()
 @click.argument("target", required=False)
-@migrating.tool_options
-@migrating.run_options
+@tool_options
+@run_options
 @click.option(
     "--accept",
     "accepted",
@@ -38,13 +39,13 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     if its state is unknown, 130 or 143 if a signal stopped it.
     """
     with catch_interrupts() as noted:
-        settings = migrating.make_settings(tool, interrupts=noted, **options)
-        with migrating.one_line_errors(settings.json):
+        settings = make_settings(tool, interrupts=noted, **options)
+        with migration_errors(settings.json):
             _refuse_where_there_are_none(Path.cwd())
             try:
                 _rollback(target, settings)
             except MissingRevisionError as error:
-                raise migrating.missing_revision_error(settings.history, error, Path.cwd()) from error
+                raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _refuse_where_there_are_none(directory: Path) -> None:
@@ -56,19 +57,19 @@ def _refuse_where_there_are_none(directory: Path) -> None:
         )
 
 
-def _rollback(target: str | None, settings: Settings) -> None:
+def _rollback(target: str | None, settings: RunSettings) -> None:
     if target is None:
         target = _previous(settings)
     if settings.dry_run:
-        migrating.print_dry_run("rollback", "downgrade", target, settings)
+        migration_output.print_dry_run("rollback", "downgrade", target, settings)
         return
     with run.plan_under_lock(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            migrating.print_nothing_to_do("rollback", plan, settings)
+            migration_output.print_nothing_to_do("rollback", plan, settings)
             return
-        migrating.print_warnings(settings, plan)
+        migration_output.print_warnings(settings, plan)
         if not settings.json:
-            migrating.print_plan(plan, sql=False)
+            migration_output.print_plan(plan, sql=False)
         run.refuse_unsafe(plan, settings.options)
         with record_runs() as runs:
             result = run.execute(
@@ -76,10 +77,10 @@ def _rollback(target: str | None, settings: Settings) -> None:
             )
         if result.report.changed:
             raise MigrationError(f"{result.report.message}. Nothing was run. Run the command again")
-    migrating.print_outcome("rollback", settings, result, _next(result))
+    migration_output.print_outcome("rollback", settings, result, _next(result))
 
 
-def _previous(settings: Settings) -> str:
+def _previous(settings: RunSettings) -> str:
     """The revision that the last recorded upgrade began at."""
     database, table, heads, known = settings.tool.read_revisions()
     run_ = find_last_upgrade(settings.history.runs(database.identity, str(table)), heads)
@@ -96,7 +97,7 @@ def _previous(settings: Settings) -> str:
 
 def _next(result: RunResult) -> str:
     if result.reached:
-        return migrating.command_after_dump(result)
+        return migration_output.command_after_dump(result)
     if result.outcome.name == "unknown":
         return "run otel-schema status --url URL as soon as the database answers again"
     if result.outcome.name == "failed" or result.outcome.clean:

@@ -15,18 +15,15 @@ from ..._migrations.plan import SAFE, MissingRevisionError, Plan, format_heads
 from ..._migrations.process import catch_interrupts
 from ..._migrations.run import RunResult
 from ..._migrations.sdk import record_runs
-from ..._prometheus.http import Access
-from ..._prometheus.selector import Selector
-from ...semconv import Signal
-from .. import migrating, upgrade_guard
-from ..migrating import Settings
-from ..output import echo, echo_json, finish
+from .. import migration_output, upgrade_guard
+from ..migration_options import RunSettings, make_settings, run_options, tool_options
+from ..output import echo, echo_json, finish, migration_errors
 
 
 @click.command()
 @click.argument("target", required=False)
-@migrating.tool_options
-@migrating.run_options
+@tool_options
+@run_options
 @click.option(
     "--on-failure",
     type=click.Choice(("stay", "rollback")),
@@ -36,19 +33,7 @@ from ..output import echo, echo_json, finish
 )
 @upgrade_guard.upgrade_options
 def upgrade(
-    target: str | None,
-    on_failure: str,
-    tool: str | None,
-    guard: float | None,
-    prometheus: str | None,
-    selector: Selector,
-    access: Access,
-    auto_rollback: bool,
-    decide: tuple[Signal, ...],
-    export_interval: float,
-    alertmanager: str | None,
-    group_wait: float,
-    **options: Any,
+    target: str | None, on_failure: str, tool: str | None, guard_options: upgrade_guard.GuardOptions, **options: Any
 ) -> None:
     """Apply the pending migrations up to TARGET (default: all).
 
@@ -59,39 +44,28 @@ def upgrade(
     degraded, 3 for inconclusive.
     """
     with catch_interrupts() as noted:
-        settings = migrating.make_settings(tool, interrupts=noted, **options)
-        prepare = upgrade_guard.prepare_guard(
-            settings,
-            guard,
-            prometheus,
-            selector,
-            access,
-            auto_rollback,
-            decide,
-            export_interval,
-            alertmanager,
-            group_wait,
-        )
-        with migrating.one_line_errors(settings.json):
+        settings = make_settings(tool, interrupts=noted, **options)
+        prepare = upgrade_guard.prepare_guard(settings, guard_options)
+        with migration_errors(settings.json):
             try:
                 _upgrade(target, on_failure == "rollback", settings, prepare)
             except MissingRevisionError as error:
-                raise migrating.missing_revision_error(settings.history, error, Path.cwd()) from error
+                raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _upgrade(
-    target: str | None, rollback: bool, settings: Settings, prepare: Callable[[Plan], upgrade_guard.Guard | None]
+    target: str | None, rollback: bool, settings: RunSettings, prepare: Callable[[Plan], upgrade_guard.Guard | None]
 ) -> None:
     if settings.dry_run:
-        migrating.print_dry_run("upgrade", "upgrade", target, settings)
+        migration_output.print_dry_run("upgrade", "upgrade", target, settings)
         return
     with run.plan_under_lock(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
         if not plan.steps:
-            migrating.print_nothing_to_do("upgrade", plan, settings)
+            migration_output.print_nothing_to_do("upgrade", plan, settings)
             return
-        migrating.print_warnings(settings, plan)
+        migration_output.print_warnings(settings, plan)
         if not settings.json:
-            migrating.print_plan(plan, sql=False)
+            migration_output.print_plan(plan, sql=False)
         run.refuse_unsafe(plan, settings.options)
         guard = prepare(plan)
         began = time.time()
@@ -107,15 +81,15 @@ def _upgrade(
             failed, result = result.report.failed, _back(plan, result, settings)
             if result.plan.direction == "downgrade":
                 next_ = f"correct {failed}, then run otel-schema upgrade again" if result.reached else _next(result)
-    if guard is None or result.outcome.name != "applied" or migrating.exit_code(result):
-        migrating.print_outcome("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
+    if guard is None or result.outcome.name != "applied" or migration_output.exit_code(result):
+        migration_output.print_outcome("upgrade", settings, result, next_, undone=result.plan.direction == "downgrade")
         return
     if not settings.json:
-        for line in migrating.outcome_text(result):
+        for line in migration_output.outcome_text(result):
             echo(line)
     ending = upgrade_guard.watch_upgrade(guard, settings, plan, began, ended)
     if settings.json:
-        echo_json({**migrating.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
+        echo_json({**migration_output.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
     else:
         upgrade_guard.print_ending(ending)
     finish(ending.code)
@@ -123,7 +97,7 @@ def _upgrade(
 
 def _next(result: RunResult) -> str:
     if result.reached:
-        return migrating.command_after_dump(result)
+        return migration_output.command_after_dump(result)
     if result.outcome.name == "unknown":
         return "run otel-schema status --url URL as soon as the database answers again"
     again = (
@@ -150,7 +124,7 @@ def _next(result: RunResult) -> str:
     )
 
 
-def _back(plan: Plan, result: RunResult, settings: Settings) -> RunResult:
+def _back(plan: Plan, result: RunResult, settings: RunSettings) -> RunResult:
     """Return to where the run began, if that loses nothing; else says why not."""
     why_not = run.rollback_obstacle(plan, result)
     if why_not is None:
@@ -164,7 +138,7 @@ def _back(plan: Plan, result: RunResult, settings: Settings) -> RunResult:
             else:
                 run.refuse_unsafe(back, settings.options)
                 settings.say(
-                    f"{' '.join(migrating.outcome_text(result))}. Rolling back to "
+                    f"{' '.join(migration_output.outcome_text(result))}. Rolling back to "
                     f"{format_heads(plan.before, plan.tool)}"
                 )
                 with record_runs() as runs:

@@ -1,190 +1,20 @@
-"""What `upgrade` and `rollback` share: options, the text of plans and outcomes, exit codes."""
+"""What `upgrade` and `rollback` print: plans, warnings and outcomes, with their exit codes."""
 
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from .._migrations.database import parse
 from .._migrations.errors import MigrationError
-from .._migrations.history import NAME, HistoryFile, RunRecord, find_edited_files, find_runs_with, find_unfinished
-from .._migrations.plan import DUMP, Direction, Limits, Plan, Tool, format_heads
-from .._migrations.process import Interrupts
-from .._migrations.run import Options, RunResult, estimate_losses
+from .._migrations.history import HistoryFile, RunRecord, find_edited_files, find_runs_with, find_unfinished
+from .._migrations.plan import DUMP, Direction, Plan, format_heads
+from .._migrations.run import RunResult, estimate_losses
 from . import git
-from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
+from .migration_options import RunSettings
+from .output import FINDING, FINE, INCONCLUSIVE, echo, echo_json, finish
 
-TOOLS: Final = ("alembic", "dbmate")
 _SHOWN: Final = 12  # lines of a schema's difference
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run, from the command line.
-
-    Attributes:
-        tool: The migration tool with its settings.
-        history: The file that records runs.
-        options: How to run a plan.
-        dry_run: Whether to print only what would be done.
-        json: Whether to print JSON.
-        interrupts: Notes signals.
-    """
-
-    tool: Tool
-    history: HistoryFile
-    options: Options
-    dry_run: bool
-    json: bool
-    interrupts: Interrupts
-
-    def say(self, message: str) -> None:
-        """Print progress, on stderr: stdout is for the result."""
-        echo(message, err=True)
-
-
-def tool_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which database and which migrations."""
-    for option in reversed(
-        (
-            click.option("--tool", type=click.Choice(TOOLS), help="The migration tool.  [default: the one found here]"),
-            click.option(
-                "--url",
-                envvar="OTEL_SCHEMA_DATABASE_URL",
-                metavar="URL",
-                help="The database: the server itself, not a transaction pooler.  [default: that of env.py, or "
-                "DATABASE_URL for DBMate]",
-            ),
-            click.option(
-                "--config",
-                type=click.Path(path_type=Path),
-                help="alembic.ini, or DBMate's directory of migrations.  [default: alembic.ini, db/migrations]",
-            ),
-            click.option(
-                "-x", "x", multiple=True, metavar="NAME=VALUE", help="Pass this to env.py, as `alembic -x` does."
-            ),
-            click.option(
-                "--history",
-                type=click.Path(dir_okay=False, path_type=Path),
-                default=NAME,
-                show_default=True,
-                envvar="OTEL_SCHEMA_HISTORY",
-                help="Record runs in this file, as JSON lines. Keep it on a disk that outlives the container.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def run_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that say how a plan is run."""
-    for option in reversed(
-        (
-            click.option("--dry-run", is_flag=True, help="Print the plan with its SQL, and run nothing."),
-            click.option(
-                "--allow-data-loss",
-                "lossy",
-                multiple=True,
-                metavar="TABLE",
-                help="Allow this table to lose rows. Repeat it for each table.",
-            ),
-            click.option(
-                "--lock-timeout",
-                metavar="SECONDS",
-                type=click.FloatRange(min=0.001),
-                default=5.0,
-                show_default=True,
-                help="How long a statement waits for a lock.",
-            ),
-            click.option(
-                "--statement-timeout",
-                metavar="SECONDS",
-                type=click.FloatRange(min=0.001),
-                help="How long a statement may run.  [default: no limit]",
-            ),
-            click.option(
-                "--retries",
-                metavar="NUMBER",
-                type=click.IntRange(min=0),
-                default=3,
-                show_default=True,
-                help="How often to try again after a lock time-out, 10 s apart.",
-            ),
-            click.option("--retry-pause", type=click.FloatRange(min=0), default=10.0, hidden=True),
-            click.option(
-                "--wait",
-                metavar="SECONDS",
-                type=click.FloatRange(min=0),
-                default=30.0,
-                show_default=True,
-                help="How long to wait for another run on this database.",
-            ),
-            click.option(
-                "--image",
-                metavar="NAME",
-                envvar="OTEL_SCHEMA_IMAGE",
-                help="The image or release that runs the migrations, for the history.",
-            ),
-            click.option("--json", "json_", is_flag=True, help="Print one JSON object."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def find_tool(
-    name: str | None, config: Path | None, url: str | None, x: tuple[str, ...], interrupts: Interrupts | None
-) -> Tool:
-    """The migration tool of the project in the current directory.
-
-    Raises:
-        UsageError: if none is found, or two are.
-    """
-    from .._migrations.tools.alembic import Alembic
-    from .._migrations.tools.dbmate import Dbmate
-
-    ini, directory = Path("alembic.ini"), Path("db/migrations")
-    if name is None and config is not None:
-        name = "dbmate" if config.is_dir() else "alembic"
-    if name is None:
-        found = [tool for tool, there in (("alembic", ini.exists()), ("dbmate", any(directory.glob("*.sql")))) if there]
-        if not found:
-            raise UsageError(
-                "found neither alembic.ini nor db/migrations here: run this in the directory that contains one of "
-                "them, or name alembic.ini or DBMate's directory with --config"
-            )
-        if len(found) == 2:
-            raise UsageError(
-                "found both alembic.ini and db/migrations here: choose with --tool alembic or --tool dbmate"
-            )
-        name = found[0]
-    path = config or (ini if name == "alembic" else directory)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: name it with --config")
-    if name == "dbmate":
-        return Dbmate(path, url, interrupts)
-    return Alembic(path, x=x, url=url, interrupts=interrupts)
-
-
-@contextmanager
-def one_line_errors(json: bool = False) -> Generator[None]:
-    """End with the exit code of a migration's error and one line, with --json also as JSON."""
-    try:
-        yield
-    except MigrationError as error:
-        message = " ".join(str(error).split())
-        if json:
-            echo_json({"version": 1, "result": "error", "exit_code": error.code, "message": message})
-        echo(f"Error: {message}", err=True)
-        sys.exit(error.code)
 
 
 def print_plan(plan: Plan, sql: bool) -> None:
@@ -204,7 +34,7 @@ def print_plan(plan: Plan, sql: bool) -> None:
                 echo(f"     {line}".rstrip())
 
 
-def print_dry_run(command: str, direction: Direction, target: str | None, settings: Settings) -> None:
+def print_dry_run(command: str, direction: Direction, target: str | None, settings: RunSettings) -> None:
     """Print the plan with its SQL and what would be refused. Run nothing.
 
     Raises:
@@ -224,7 +54,7 @@ def print_dry_run(command: str, direction: Direction, target: str | None, settin
     echo(f"dry run: {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'} planned, none was run")
 
 
-def print_nothing_to_do(command: str, plan: Plan, settings: Settings) -> None:
+def print_nothing_to_do(command: str, plan: Plan, settings: RunSettings) -> None:
     """Say that the database is at the target already."""
     if settings.json:
         _echo_plan(command, "nothing", plan)
@@ -256,7 +86,7 @@ def _origin(run: RunRecord) -> str:
     return f"{' and '.join(filter(None, places))} on {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')}"
 
 
-def print_warnings(settings: Settings, plan: Plan) -> None:
+def print_warnings(settings: RunSettings, plan: Plan) -> None:
     """Say what the history knows: an earlier run that did not end, applied files that were edited since."""
     runs = settings.history.runs(plan.database.identity, str(plan.table))
     for run in find_unfinished(runs)[:1]:
@@ -357,43 +187,7 @@ def as_data(command: str, result: RunResult, code: int, next_: str) -> dict[str,
     }
 
 
-def make_settings(
-    tool: str | None,
-    url: str | None,
-    config: Path | None,
-    x: tuple[str, ...],
-    history: Path,
-    interrupts: Interrupts,
-    *,
-    dry_run: bool,
-    lossy: tuple[str, ...],
-    lock_timeout: float,
-    statement_timeout: float | None,
-    retries: int,
-    retry_pause: float,
-    wait: float,
-    image: str | None,
-    json_: bool,
-    accepted: tuple[str, ...] = (),
-) -> Settings:
-    """Make the settings of the options."""
-    if url is not None:
-        with one_line_errors(json_):
-            parse(url)
-    found = find_tool(tool, config, url, x, interrupts)
-    options = Options(
-        limits=Limits(lock_timeout=lock_timeout, statement_timeout=statement_timeout, lossy=frozenset(lossy)),
-        wait=wait,
-        retries=retries,
-        pause=retry_pause,
-        accepted=frozenset(accepted),
-        commit=git.head(Path.cwd()),
-        image=image,
-    )
-    return Settings(found, HistoryFile(history), options, dry_run, json_, interrupts)
-
-
-def print_outcome(command: str, settings: Settings, result: RunResult, next_: str, undone: bool = False) -> None:
+def print_outcome(command: str, settings: RunSettings, result: RunResult, next_: str, undone: bool = False) -> None:
     """Print an outcome and end with its exit code, which is 1 for an upgrade that was undone."""
     code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:
