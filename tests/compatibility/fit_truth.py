@@ -12,6 +12,7 @@ import contextlib
 import enum
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -37,10 +38,12 @@ _COLUMNS: tuple[tuple[Any, str], ...] = (
 _NUMBERS = ("integer", "number", "decimal")
 _READ = {
     "string_too_long": "length", "string_too_short": "length", "bytes_too_long": "length", "bytes_too_short": "length",
+    "too_long": "length", "too_short": "length", "string_pattern_mismatch": "pattern",
     "enum": "enum", "literal_error": "enum", "timezone_aware": "timezone", "timezone_naive": "timezone",
     "decimal_max_digits": "precision", "decimal_max_places": "precision", "decimal_whole_digits": "range",
     "int_from_float": "precision", "int_parsing_size": "range", "finite_number": "range",
-    "datetime_past": "range", "greater_than": "range",
+    "datetime_past": "range", "datetime_future": "range", "date_past": "range", "date_future": "range",
+    "greater_than": "range",
     "greater_than_equal": "range", "less_than": "range", "less_than_equal": "range",
 }  # fmt: skip
 """Kinds by Pydantic's error types; all others are about the type."""
@@ -221,7 +224,7 @@ class _Trial:
         if kind == "enum" and isinstance(value, (str, enum.Enum)):
             return "enum"
         if "check constraint" in error or ("constraint" in error and "failed" in error and "not null" not in error):
-            return "enum" if isinstance(text, str) else "range"
+            return self._checked() if isinstance(text, (str, bytes)) else "range"
         if kind == "string" and isinstance(text, str):
             return "length"
         if kind == "bytes" and isinstance(value, bytes):
@@ -237,6 +240,15 @@ class _Trial:
         if kind == "date" and type(value) is date:
             return "range"
         return "type"
+
+    def _checked(self) -> str:
+        """What a CHECK demands that refuses a text."""
+        everywhere = (*self.table.constraints, *self.table.c.a.constraints)
+        checks = [str(each.sqltext) for each in everywhere if isinstance(each, sa.CheckConstraint)]
+        text = " ".join((*checks, str(getattr(self.type, "check", ""))))
+        if re.search(r"length|''|trim\(", text):
+            return "length"
+        return "range" if re.search(r"~|LIKE|GLOB|REGEXP|lower|upper", text) else "enum"
 
     def read(self) -> None:
         """What the model does with what the column holds. What a JSON column holds no table says."""

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from . import fit_read, fit_write
@@ -179,7 +180,9 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Conflict | 
             minor=True,
         )
     theirs = _value(spec.fills) if spec.fills is not None else parse_literal(spec.server_default or "")
-    if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or same_default(mine, theirs):
+    if theirs is None or theirs is _UNKNOWN or mine is _UNKNOWN or kept.kind in _OWN_WORDS:
+        return None
+    if same_default(mine, theirs) or (theirs in column.type.values and mine == _member(str(theirs), column)):
         return None
     text = f"the column's default is {shown}"
     why_ = "Rows get one default from the app and another one from other writers."
@@ -187,6 +190,14 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Conflict | 
 
 
 _UNKNOWN: Final = object()
+_OWN_WORDS: Final = ("duration", "list")
+"""Kinds of columns whose defaults are written in the database's own way."""
+
+
+def _member(label: str, column: FieldSpec) -> object:
+    """The value of an enum's member by its label."""
+    members = column.column.members if column.column is not None else ()
+    return members[column.type.values.index(label)] if members else label
 
 
 def _value(text: str) -> Any:
@@ -213,12 +224,22 @@ def same_default(mine: Any, theirs: Any) -> bool:
     """Whether two defaults are equal, although a database may write its own in another type."""
     if isinstance(mine, bool):
         return mine == (str(theirs).lower() in ("1", "1.0", "true", "t"))
-    if isinstance(mine, (int, float)):
-        try:
-            return float(mine) == float(theirs)
-        except (TypeError, ValueError):
-            return False
-    return str(mine) == str(theirs)
+    if isinstance(mine, (dict, list)):
+        return mine == (_value(theirs) if isinstance(theirs, str) else theirs)
+    if str(mine) == str(theirs):
+        return True
+    try:
+        return float(mine) == float(theirs)
+    except (TypeError, ValueError):
+        return _moment(mine) is not None and _moment(mine) == _moment(theirs)
+
+
+def _moment(text: Any) -> datetime | None:
+    """A text as a moment; None if it is no date and no time."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
 
 
 class _MismatchBuilder:

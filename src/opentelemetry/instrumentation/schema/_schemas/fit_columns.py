@@ -31,8 +31,12 @@ _BYTES: Final[dict[str, int | None]] = {
 }  # fmt: skip
 """Bytes that MySQL and MariaDB store in types without a length."""
 _NATIONAL: Final = "CHARACTER SET UTF8MB3"
-_CHARACTERS: Final = {"UTF8MB3": 0xFFFF, "UTF8": 0xFFFF, "UCS2": 0xFFFF, "LATIN1": 0xFF, "ASCII": 0x7F}
-"""The last character of a character set of MySQL and MariaDB."""
+_CHARSETS: Final = {
+    "UTF8MB3": 3, "UTF8": 3, "UCS2": 2, "LATIN1": 1, "ASCII": 1, "LATIN2": 1, "CP1250": 1, "CP1251": 1, "KOI8R": 1
+}  # fmt: skip
+"""Character sets of MySQL and MariaDB that lack characters, and the bytes of a character."""
+_CODECS: Final = {"LATIN1": "cp1252", "ASCII": "ascii", "LATIN2": "iso8859_2", "KOI8R": "koi8_r"}
+"""Python's name of a character set, if it is another one."""
 _YEARS: Final = (1901, 2155)
 _BLOBS: Final = (2**8 - 1, 2**16 - 1, 2**24 - 1)
 """BLOB(n) becomes the smallest of these that holds n."""
@@ -55,7 +59,8 @@ class Capacity:
         max_length: In characters or bytes; None where there is no limit.
         max_bytes: Of a text, in bytes.
         padded: Whether shorter texts come back with blanks, and shorter bytes with zeros.
-        last_character: The greatest character that its character set has; None where it has all.
+        charset: Its character set, if that lacks characters.
+        char_bytes: Bytes of a character.
         low: The least number.
         high: The greatest number.
         digits: Of a decimal, all digits; None where there is no limit.
@@ -67,7 +72,13 @@ class Capacity:
         aware: Whether it stores datetimes with a time zone.
         first: The first day, as ISO 8601 text; None where every one fits.
         last: The last day.
-        values: Labels of an enum, or all values that a CHECK allows.
+        values: Labels of an enum, or all texts that a CHECK allows.
+        numbers: All numbers that a CHECK allows.
+        excluded: Texts and numbers that a CHECK refuses.
+        patterns: Patterns of a CHECK that texts must match.
+        min_length: Characters or bytes that a CHECK demands.
+        min_bytes: Bytes that a CHECK demands.
+        blank: Whether a CHECK allows texts of spaces alone.
         caseless: Whether it treats texts as equal that differ only in case.
         members: For an enum, the Python values of the labels.
         pure: Whether those members are neither texts nor numbers.
@@ -83,7 +94,8 @@ class Capacity:
     max_length: int | None = None
     max_bytes: int | None = None
     padded: bool = False
-    last_character: int | None = None
+    charset: str = ""
+    char_bytes: int = 4
     low: float | None = None
     high: float | None = None
     digits: int | None = None
@@ -96,6 +108,12 @@ class Capacity:
     first: str | None = None
     last: str | None = None
     values: tuple[Scalar, ...] = ()
+    numbers: tuple[float, ...] = ()
+    excluded: tuple[str | float, ...] = ()
+    patterns: tuple[fit_checks.Pattern, ...] = ()
+    min_length: int = 0
+    min_bytes: int = 0
+    blank: bool = True
     caseless: bool = False
     members: tuple[Scalar, ...] = ()
     pure: bool = False
@@ -133,24 +151,47 @@ def column_capacity(column: FieldSpec, system: System, checks: tuple[str, ...] =
         json_null=column.type.kind == "any" and spec is not None and not spec.sql_null,
         converted=bool(column.type.checks),
     )
-    return _checked(found, fit_checks.read_limits(column.name, checks))
+    return _checked(found, fit_checks.read_limits(column.name, checks, system))
 
 
 def _checked(found: Capacity, check: fit_checks.CheckLimits) -> Capacity:
-    if check.values is not None and found.kind in ("string", "enum"):
-        found = replace(found, values=check.values, caseless=found.system == "mariadb")
+    """Narrow a capacity to what CHECK constraints allow."""
     if check.filled:
         found = replace(found, nullable=False)
+    if found.kind in ("string", "bytes", "enum"):
+        return _checked_texts(found, check)
+    if found.kind in ("date", "datetime"):
+        first = max((each for each in (found.first, check.first) if each is not None), default=None)
+        last = min((each for each in (found.last, check.last) if each is not None), default=None)
+        return replace(found, first=first, last=last)
     lows = [each for each in (found.low, check.low) if each is not None]
     highs = [each for each in (found.high, check.high) if each is not None]
     low, high = max(lows, default=None), min(highs, default=None)
     if found.kind == "integer":
         low, high = None if low is None else math.ceil(low), None if high is None else math.floor(high)
-    found = replace(found, low=low, high=high)
-    if check.longest is not None and found.kind == "string":
-        longest = check.longest if found.max_length is None else min(found.max_length, check.longest)
-        found = replace(found, max_length=longest)
-    return found
+    endless = found.infinite and (check.low is None or check.high is None)
+    return replace(found, low=low, high=high, infinite=endless, numbers=check.numbers or (), excluded=check.excluded)
+
+
+def _checked_texts(found: Capacity, check: fit_checks.CheckLimits) -> Capacity:
+    if check.values is not None and found.kind != "bytes":
+        found = replace(found, values=check.values, caseless=found.system == "mariadb" or found.sql == "CITEXT")
+    empty = "" in check.excluded
+    padded = found.system == "mariadb"  # which ignores spaces at the end
+    longest = [each for each in (found.max_length, check.longest) if each is not None]
+    in_bytes = [each for each in (found.max_bytes, check.bytes_) if each is not None]
+    if found.kind == "bytes":
+        longest += in_bytes
+    return replace(
+        found,
+        max_length=min(longest, default=None),
+        max_bytes=min(in_bytes, default=None) if found.kind != "bytes" else found.max_bytes,
+        min_length=max(check.shortest or 0, int(empty or not check.blank)),
+        min_bytes=check.least_bytes or 0,
+        blank=check.blank and not (empty and padded),
+        excluded=tuple(each for each in check.excluded if each != ""),
+        patterns=check.patterns,
+    )
 
 
 def _capacity(type_: TypeSpec, sql: str, system: System) -> Capacity:
@@ -185,10 +226,12 @@ def _texts(base: Capacity, name: str, length: int | None, rest: str) -> Capacity
     if base.system == "sqlite":
         return base
     if base.system == "mariadb" and base.kind == "string":
-        charset = re.search(r"(?:CHARACTER SET|CHARSET) (\w+)", rest)
-        base = replace(base, last_character=_CHARACTERS.get(charset[1]) if charset is not None else None)
+        named = re.search(r"(?:CHARACTER SET|CHARSET) (\w+)", rest) or re.search(r"COLLATE ([^\W_]+)_", rest)
+        if named is not None and named[1] in _CHARSETS:
+            base = replace(base, charset=_CODECS.get(named[1], named[1]), char_bytes=_CHARSETS[named[1]])
     if base.system == "mariadb" and name in _BYTES:
-        smallest = next((each for each in _BLOBS if each >= (length or 0)), None)  # which holds BLOB(5)
+        needed = (length or 0) * (base.char_bytes if base.kind == "string" else 1)
+        smallest = next((each for each in _BLOBS if each >= needed), None)  # which holds BLOB(5)
         limit = _BYTES[name] if length is None else smallest
         return replace(base, max_bytes=limit) if base.kind == "string" else replace(base, max_length=limit)
     if base.kind == "bytes":

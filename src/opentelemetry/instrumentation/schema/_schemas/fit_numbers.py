@@ -56,6 +56,8 @@ def _range(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if beyond:
         floats = column.system == "sqlite" and column.kind in ("number", "decimal") and type_.kind == "decimal"
         yield Conflict("range", "altered" if floats else "refused", accepted, _range_text(column))
+    elif _between(type_, column):
+        yield Conflict("range", "refused", accepted, "a CHECK that refuses some of them")
     if fit_values.has_infinity(type_) and not column.infinite and not beyond:
         yield Conflict("range", "refused", "infinity", column.sql, minor=True)
     if fit_values.has_nan(type_) and (not column.nan or (column.system == "sqlite" and column.kind == "integer")):
@@ -89,6 +91,17 @@ def _beyond(type_: TypeSpec, column: Capacity) -> bool:
     return column.low is not None and (
         least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))
     )
+
+
+def _between(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether a CHECK refuses some numbers between the least and the greatest."""
+    refused = [each for each in column.excluded if isinstance(each, float)]
+    known = fit_values.whole_numbers(type_)
+    if known is not None:
+        return any(each in refused or (column.numbers and each not in column.numbers) for each in known)
+    least, most = fit_values.low(type_), fit_values.high(type_)
+    within = any((least is None or least <= each) and (most is None or each <= most) for each in refused)
+    return bool(column.numbers) or within
 
 
 def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:

@@ -73,8 +73,12 @@ def _enum(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         if missing:
             yield _conflict("enum", describe.values_text(type_.values), describe.values_text(missing))
         return
-    known = bool(column.values) and column.kind == "string" and not column.caseless
-    if known and all(each in type_.values for each in column.values):
+    known: tuple[object, ...] = column.values if column.kind == "string" and not column.caseless else ()
+    if column.kind == "boolean":
+        known = (False, True)
+    elif column.numbers:
+        known = tuple(each for each in column.numbers if each not in column.excluded)
+    if known and all(each in type_.values for each in known):
         return
     yield _conflict("enum", describe.values_text(type_.values), column.sql)
 
@@ -86,17 +90,28 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("string", "bytes") or (type_.format is not None and not secret) or column.kind == "bytes":
         yield _type(type_, column)
         return
-    longest, limit = column.max_length, type_.max_length
-    if column.values:
-        longest = max(len(str(each)) for each in column.values)
-    elif longest is None:
-        longest = column.max_bytes
+    longest, limit = _longest(column), type_.max_length
     if limit is not None and (longest is None or longest > limit):
         yield _conflict("length", f"texts of up to {limit} characters", column.sql)
-    least = type_.min_length or 0
-    shortest = column.max_length or 0 if column.padded else min((len(str(each)) for each in column.values), default=0)
-    if least > shortest:
-        yield _conflict("length", f"texts of at least {least} characters", column.sql)
+    if (type_.min_length or 0) > _shortest(column):
+        yield _conflict("length", f"texts of at least {type_.min_length} characters", column.sql)
+
+
+def _longest(column: Capacity) -> int | None:
+    """Characters of the longest text that a column can hold; None where there is no limit."""
+    if column.values:
+        return max(len(str(each)) for each in column.values)
+    found = [column.max_length, column.max_bytes, *(each.width(1) for each in column.patterns)]
+    return min((each for each in found if each is not None), default=None)
+
+
+def _shortest(column: Capacity) -> int:
+    """Characters of the shortest text that a column can hold."""
+    if column.padded:
+        return column.max_length or 0
+    least = min((len(str(each)) for each in column.values), default=0)
+    fewest = -(-column.min_bytes // column.char_bytes)
+    return max(least, column.min_length, fewest, *(each.width(0) or 0 for each in column.patterns))
 
 
 def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
@@ -106,7 +121,7 @@ def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     longest = column.max_length if column.max_length is not None else column.max_bytes
     if type_.max_length is not None and (longest is None or longest > type_.max_length):
         yield _conflict("length", f"up to {type_.max_length} bytes", column.sql)
-    if type_.min_length:
+    if (type_.min_length or 0) > column.min_length:
         yield _conflict("length", f"at least {type_.min_length} bytes", column.sql)
 
 
@@ -202,8 +217,16 @@ def _before(held: float, bound: float, excluded: bool, outside: bool) -> bool:
 def _date(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "date":
         yield _type(type_, column)
-    elif type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
+    elif type_.precision or _beyond_days(type_, column):
         yield _conflict("range", describe.range_text(type_), column.sql)
+
+
+def _beyond_days(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether a column holds days outside a field's bounds."""
+    low, high = type_.ge or type_.gt, type_.le or type_.lt
+    below = isinstance(low, str) and (column.first is None or column.first < low)
+    above = isinstance(high, str) and (column.last is None or column.last > high)
+    return below or above
 
 
 def _datetime(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
@@ -214,7 +237,7 @@ def _datetime(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         yield _conflict("timezone", "aware moments", f"{column.sql}, without time zone")
     elif type_.timezone == "naive" and column.aware:
         yield _conflict("timezone", "naive moments", column.sql)
-    if type_.ge or type_.gt or type_.le or type_.lt or type_.precision:
+    if type_.precision or _beyond_days(type_, column):
         yield _conflict("range", describe.moment_text(type_) or describe.range_text(type_), column.sql)
 
 

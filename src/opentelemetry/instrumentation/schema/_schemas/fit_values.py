@@ -16,7 +16,8 @@ _FORMATS: Final = {"email": 254, "ipv4": 15, "ipv6": 45, "ip": 45, "uuid": 36}
 """Characters of the longest text of some formats."""
 _OBJECTS: Final = ("url", "ip", "password", "path", "regex", "fraction", "name-email")
 """Prefixes of formats whose values in Python are objects, not texts."""
-UNBOUNDED_PATTERN: Final = -1
+_FEW: Final = 1000
+"""Numbers that we look at one by one."""
 
 
 def is_object(type_: TypeSpec, library: str) -> bool:
@@ -40,7 +41,7 @@ def longest(type_: TypeSpec) -> int | None:
     if type_.format is not None:
         limits.append(next((size for name, size in _FORMATS.items() if type_.format.startswith(name)), None))
     if type_.pattern is not None:
-        limits.append(_width(type_.pattern, 1))
+        limits.append(pattern_width(type_.pattern, 1))
     return min((each for each in limits if each is not None), default=None)
 
 
@@ -49,7 +50,7 @@ def shortest(type_: TypeSpec) -> int:
     if type_.kind == "enum":
         return min((len(str(each)) for each in type_.values), default=0)
     try:
-        by_pattern = None if type_.pattern is None else _width(type_.pattern, 0)
+        by_pattern = None if type_.pattern is None else pattern_width(type_.pattern, 0)
     except UnknownWidthError:
         by_pattern = None
     return max(type_.min_length or 0, by_pattern or 0)
@@ -59,7 +60,7 @@ class UnknownWidthError(Exception):
     """We cannot tell how long the values are."""
 
 
-def _width(pattern: str, end: int) -> int | None:
+def pattern_width(pattern: str, end: int) -> int | None:
     """Characters of the shortest (0) or longest (1) text that a regular expression matches whole; None for any."""
     if not pattern.startswith(("^", "\\A")) or not pattern.endswith(("$", "\\Z", "\\z")) or "|" in pattern:
         return None
@@ -156,8 +157,20 @@ def as_numbers(type_: TypeSpec) -> TypeSpec | None:
     """An enum of whole numbers as a range; None of any other enum."""
     if type_.values and all(isinstance(each, int) and not isinstance(each, bool) for each in type_.values):
         numbers = [each for each in type_.values if isinstance(each, int)]
-        return replace(type_, kind="integer", ge=min(numbers), le=max(numbers), values=())
+        return replace(type_, kind="integer", ge=min(numbers), le=max(numbers))
     return None
+
+
+def whole_numbers(type_: TypeSpec) -> tuple[float, ...] | None:
+    """All numbers that a field accepts; None if there are many, or any between two others."""
+    if type_.kind == "boolean":
+        return 0, 1
+    if type_.values:
+        return tuple(each for each in type_.values if isinstance(each, (int, float)))
+    least, most = low(type_), high(type_)
+    if type_.kind != "integer" or least is None or most is None or most - least > _FEW:
+        return None
+    return tuple(range(math.ceil(least), math.floor(most) + 1))
 
 
 def is_texts(type_: TypeSpec) -> bool:

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from . import describe, fit_numbers, fit_values
+from . import describe, fit_numbers, fit_texts, fit_values
 from .fields import SchemaSpec, TypeSpec, without_null
-from .fit_columns import Capacity, System
+from .fit_columns import Capacity
 from .fit_findings import Conflict, Effect
 
-_SIZES: Final = {"integer": 64, "number": 24, "date": 10, "datetime": 32, "time": 21, "uuid": 36}
-"""Kind → characters of the longest text that a database makes of a value."""
-_NAIVE: Final = 26
 _EMULATED: Final = 60_000 * 86_400.0
 """Seconds around 1970 within which a duration is always a valid datetime."""
 
@@ -71,7 +68,7 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
     if type_.kind == "enum":
         return _enum(type_, column, library, document)
     if fit_values.is_object(type_, library):
-        return list(_object(type_, column))
+        return list(fit_texts.check_object(type_, column))
     rule = _RULES.get(column.kind)
     return list(rule(type_, column)) if rule is not None else []
 
@@ -110,7 +107,7 @@ def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str
     if numbers is not None:
         return _values(numbers, column, library, document)
     if fit_values.is_texts(type_) and column.kind == "string":
-        return list(_string(type_, column))
+        return list(fit_texts.check_string(type_, column))
     if fit_values.is_texts(type_):
         if column.system == "sqlite" and column.kind == "integer" and not any(map(_numeric_text, type_.values)):
             return []  # SQLite stores texts in any column
@@ -132,7 +129,7 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     shown = describe.values_text(column.values)
     if type_.kind == "string":
         refuses = column.system == "postgresql"
-        yield Conflict("enum", "refused" if refuses else "altered", _length_text(type_), shown)
+        yield Conflict("enum", "refused" if refuses else "altered", fit_texts.length_text(type_), shown)
         return
     if type_.kind != "enum":
         yield fit_numbers.wrong_type(type_, column, "refused")
@@ -154,124 +151,6 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         yield Conflict("enum", effect, describe.values_text(tuple(missing)), shown)
 
 
-# -- texts and bytes
-
-
-def _length_text(type_: TypeSpec) -> str:
-    longest = fit_values.longest(type_)
-    return "texts of any length" if longest is None else f"texts of up to {longest} characters"
-
-
-def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    kind, system = type_.kind, column.system
-    if kind in ("string", "enum"):
-        if column.values and kind == "enum":
-            missing = tuple(each for each in type_.values if each not in column.values)
-            if missing:
-                yield Conflict("enum", "refused", describe.values_text(missing), describe.values_text(column.values))
-        elif column.values:
-            yield Conflict("enum", "refused", _length_text(type_), describe.values_text(column.values))
-        yield from _text_length(type_, column)
-    elif kind == "bytes":
-        if system == "postgresql":
-            yield fit_numbers.wrong_type(type_, column, "altered")
-        elif system == "mariadb":
-            yield fit_numbers.wrong_type(type_, column, "refused")  # bytes that are no text
-    elif kind in ("list", "set", "tuple", "map", "object"):
-        written = kind == "list" and system != "sqlite"
-        yield fit_numbers.wrong_type(type_, column, "altered" if written else "refused")
-    elif kind == "duration":
-        yield fit_numbers.wrong_type(type_, column, "refused" if system == "sqlite" else "altered")
-    elif kind == "datetime" and type_.timezone != "naive" and system != "sqlite":
-        yield fit_numbers.wrong_type(type_, column, "altered")
-    elif system == "sqlite" and kind in ("decimal", "uuid", "time"):
-        yield fit_numbers.wrong_type(type_, column, "refused")
-    elif system == "sqlite" and kind == "number":
-        yield fit_numbers.wrong_type(type_, column, "altered")
-    elif _too_great_for_text(type_, system):
-        yield fit_numbers.wrong_type(type_, column, "refused" if system == "sqlite" or kind == "number" else "altered")
-    else:
-        yield from _as_text(type_, column)
-
-
-def _too_great_for_text(type_: TypeSpec, system: System) -> bool:
-    """Whether numbers are too large for an exact conversion to text: SQLite has 64 bits, MariaDB 65 digits."""
-    if type_.kind == "number":
-        return system == "mariadb" and fit_values.has_infinity(type_)
-    digits = {"sqlite": 18, "mariadb": 65}.get(system)
-    if digits is None or type_.kind not in ("integer", "decimal"):
-        return False
-    least, most = fit_values.low(type_), fit_values.high(type_)
-    return least is None or most is None or max(abs(least), abs(most)) >= 10**digits
-
-
-def _text_length(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    try:
-        longest = fit_values.longest(type_)
-    except fit_values.UnknownWidthError:
-        return
-    if column.padded and fit_values.shortest(type_) < (column.max_length or 0):
-        why = "The app reads back shorter texts with spaces at the end."
-        yield Conflict("length", "altered", _length_text(type_), column.sql, why)
-    # A pattern or format may leave out the characters that the column's set lacks.
-    if column.last_character is not None and type_.pattern is None and type_.format is None:
-        texts = map(str, type_.values) if type_.kind == "enum" else ("any",)
-        if type_.kind != "enum" or any(ord(char) > column.last_character for text in texts for char in text):
-            why = "The database refuses characters that are not in the column's character set."
-            yield Conflict("range", "refused", "any character", column.sql, why)
-    if column.max_length is not None and (longest is None or longest > column.max_length):
-        yield Conflict("length", "refused", _length_text(type_), f"{column.sql}, {column.max_length} characters")
-    bytes_ = None if longest is None else longest * (1 if type_.kind == "enum" else 4)
-    if column.max_bytes is not None and (bytes_ is None or bytes_ > column.max_bytes):
-        yield Conflict("length", "refused", _length_text(type_), f"{column.sql}, {column.max_bytes} bytes")
-
-
-def _as_text(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """Find conflicts of values that a database converts to text, which the model reads back."""
-    size: int | None = _SIZES.get(type_.kind)
-    if type_.kind == "integer":
-        least, most = fit_values.low(type_), fit_values.high(type_)
-        size = None if least is None or most is None else max(len(str(int(least))), len(str(int(most))))
-    elif type_.kind == "decimal":
-        digits = fit_values.digits(type_)
-        size = None if digits is None else digits + 3
-    elif type_.kind == "datetime":
-        size = _NAIVE
-    elif type_.kind == "boolean":
-        size = 5 if column.system == "postgresql" else 1
-    limits = [each for each in (column.max_length, column.max_bytes) if each is not None]
-    if limits and (size is None or size > min(limits)):
-        yield Conflict("length", "refused", describe.type_text(type_), column.sql)
-
-
-def _object(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    """URLs, addresses and secrets: objects that only some drivers write."""
-    name = (type_.format or "").partition(":")[0]
-    if column.kind != "string":
-        if column.kind != "custom":
-            yield fit_numbers.wrong_type(type_, column, "refused")
-    elif column.system == "mariadb":
-        if name == "password":
-            yield fit_numbers.wrong_type(type_, column, "altered")
-        elif column.max_length is not None or column.max_bytes is not None:
-            yield from _text_length(type_, column)
-    else:
-        address = name.startswith("ip") and column.system == "postgresql"
-        yield fit_numbers.wrong_type(type_, column, "altered" if address else "refused")
-
-
-def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    if type_.kind != "bytes":
-        yield fit_numbers.wrong_type(type_, column, "refused")
-        return
-    if column.padded and (type_.min_length or 0) < (column.max_length or 0):
-        why = "The app reads back shorter values with zero bytes at the end."
-        yield Conflict("length", "altered", "fewer bytes", column.sql, why)
-    if column.max_length is not None and (type_.max_length is None or type_.max_length > column.max_length):
-        accepted = "bytes of any length" if type_.max_length is None else f"up to {type_.max_length} bytes"
-        yield Conflict("length", "refused", accepted, f"{column.sql}, {column.max_length} bytes")
-
-
 # -- moments
 
 
@@ -281,6 +160,18 @@ def _date(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     elif type_.kind != "date":
         text = type_.kind == "string" and column.system != "sqlite"
         yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
+    else:
+        yield from _days(type_, column, "days")
+
+
+def _days(type_: TypeSpec, column: Capacity, what: str) -> Iterator[Conflict]:
+    """Find days that a field accepts before or after those of a column."""
+    least, most = type_.ge or type_.gt, type_.le or type_.lt
+    below = column.first is not None and not (isinstance(least, str) and least[:10] >= column.first)
+    above = column.last is not None and not (isinstance(most, str) and most[:10] <= column.last)
+    if below or above:
+        first, last = column.first or "any", column.last or "any"
+        yield Conflict("range", "refused", f"{what} of any year", f"{column.sql}, {first} to {last}")
 
 
 def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
@@ -289,10 +180,7 @@ def _moment(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         text = type_.kind == "string" and column.system != "sqlite"
         yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
         return
-    if column.first is not None:
-        least, most = type_.ge or type_.gt, type_.le or type_.lt
-        if not (isinstance(least, str) and isinstance(most, str) and column.first < least and most < str(column.last)):
-            yield Conflict("range", "refused", "moments of any year", f"{column.sql}, {column.first} to {column.last}")
+    yield from _days(type_, column, "moments")
     if type_.kind == "date":
         return
     accepted = type_.timezone or "naive and aware"
@@ -369,8 +257,8 @@ def _json(
 
 
 _RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Conflict]]]] = {
-    "string": _string,
-    "bytes": _bytes,
+    "string": fit_texts.check_string,
+    "bytes": fit_texts.check_bytes,
     "boolean": fit_numbers.check_boolean,
     "integer": fit_numbers.check_number,
     "number": fit_numbers.check_number,
