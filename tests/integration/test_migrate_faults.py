@@ -524,3 +524,56 @@ def test_back_again(project: Project) -> None:
         assert "no rollback: the database is at that revision already" in done.err
     else:
         assert "rolled back: " in done.out
+
+
+def half(project: Project) -> None:
+    """A second upgrade stops in the middle of its first step."""
+    project.revision("r2", "r1", TABLE.replace('"a"', '"c"') + '\nop.drop_table("missing")', 'op.drop_table("c")')
+    assert project.do("upgrade").code == 1
+
+
+@pytest.mark.nightly
+def test_rollback_after_a_failed_upgrade(project: Project) -> None:
+    """Without a target, it never undoes an earlier upgrade than the last: nothing if that changed nothing."""
+    half(project)
+    before = project.truth()
+    done = project.do("rollback")
+    assert project.truth() == before
+    if kind(project) == "postgresql":
+        assert done.code == 0, done.all
+        assert "nothing to do" in done.out
+        assert "failed and changed nothing, so there is nothing to undo" in done.err
+    else:
+        assert done.code == 1, done.all
+        assert "stopped in the middle of a step, and left changes that no revision describes" in done.err
+        assert "as in otel-schema rollback base" in done.err
+        again = project.do("upgrade")
+        assert "stopped in the middle of a step: if nobody has removed its changes since, they stay" in again.err
+
+
+@pytest.mark.nightly
+def test_rollback_after_a_halfway_upgrade(project: Project) -> None:
+    """Without a target, it goes back to where the upgrade began if every step is whole, else it refuses."""
+    project.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
+    project.revision("r3", "r2", 'op.drop_table("missing")')
+    assert project.do("upgrade").code == 1
+    done = project.do("rollback")
+    assert done.code == 0, done.all
+    assert project.truth() == (["r1"], {"a": {"id"}})
+    again = project.do("rollback")
+    if kind(project) == "postgresql":
+        assert "nothing to undo" in again.err  # all three steps were one transaction
+        assert project.truth()[0] == ["r1"]
+
+
+@pytest.mark.nightly
+def test_rollback_after_a_killed_upgrade(project: Project) -> None:
+    """Without a target, it refuses where the last run has no recorded end."""
+    project.revision("r2", "r1", ADD, 'op.drop_column("a", "x")')
+    history = project.path / ".otel-schema/history.jsonl"
+    assert project.do("upgrade").code == 0
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
+    done = project.do("rollback")
+    assert done.code == 1, done.all
+    assert "has no recorded end: somebody killed it, or it is still running" in done.err
+    assert project.truth()[0] == ["r2"]

@@ -79,6 +79,24 @@ def _failing_environment(project: Project) -> None:
     (project.path / "migrations/env.py").write_text("import settings_of_the_project\n")
 
 
+def _broken_file(project: Project) -> None:
+    project.revision("r2", "r1", "pass").write_text("revision = 'r2'\ndef upgrade(:\n")
+
+
+def _file_that_exits(project: Project) -> None:
+    file = project.revision("r2", "r1", "pass")
+    file.write_text(f"raise SystemExit(0)\n{file.read_text()}")
+
+
+def _rows(*rows: str) -> Callable[[Project], None]:
+    def write(project: Project) -> None:
+        project.revision("r2", "r1", "pass")
+        project.sql("CREATE TABLE alembic_version (version_num TEXT)")
+        project.sql(*(f"INSERT INTO alembic_version VALUES ({each})" for each in rows))
+
+    return write
+
+
 def _both_tools(project: Project) -> None:
     (project.path / "db/migrations").mkdir(parents=True)
     (project.path / "db/migrations/001_a.sql").write_text("-- migrate:up\n-- migrate:down\n")
@@ -94,6 +112,11 @@ IN_A_PROCESS = [
     (_own_url, ["--url", "sqlite:///b.db"], 2, ["app.db, not", "b.db as --url says", "let env.py read"]),
     (_no_migrations, [], 2, ["env.py ran no migrations: it must call context.run_migrations()"]),
     (_failing_environment, [], 2, ["env.py failed", "ModuleNotFoundError", "settings_of_the_project", "env.py:1"]),
+    (_broken_file, [], 2, ["a revision file cannot be loaded: SyntaxError", "r2_.py", "Alembic loads every file"]),
+    (_file_that_exits, [], 2, ["a revision file cannot be loaded: SystemExit: 0 (r2_.py:1)"]),
+    (_rows("NULL"), [], 2, ["table alembic_version has a row without a revision: delete that row"]),
+    (_rows("''"), [], 2, ["table alembic_version has a row without a revision"]),
+    (_rows("'r1'", "'r2'"), [], 2, ["the rows of table alembic_version contradict each other (r1, r2)", "Delete"]),
     (_none, ["r7"], 2, ["Can't locate revision identified by 'r7'"]),
     (_none, ["--url", "postgresql://leads@127.0.0.1:1/x"], 3, ["127.0.0.1", "refused"]),
 ]
@@ -139,7 +162,7 @@ def test_rollback_without_a_record(project: Project) -> None:
     assert project.do("upgrade", "--history", "elsewhere").code == 0
     done = project.do("rollback")
     assert done.code == 1, done.all
-    assert "the history .otel-schema/history.jsonl does not say where" in done.err
+    assert "(history .otel-schema/history.jsonl): the history has no upgrade that ended there" in done.err
     assert "as in otel-schema rollback r1. Choose from: r1, base" in done.err
 
 

@@ -66,9 +66,13 @@ class Database:
         """Which database it is, without user and password: the same for everyone who reaches it by the same address."""
         if self.dialect == "sqlite":
             return f"sqlite:{self.file}"
-        host = self.url.host or self.url.query.get("host") or self.url.query.get("unix_socket") or "localhost"
-        port = self.url.port or {"postgresql": 5432, "mysql": 3306}[self.dialect]
-        return f"{self.dialect}://{host}:{port}/{self.name}"
+        query = self.url.query
+        socket = query.get("unix_socket")
+        if socket:
+            return f"{self.dialect}://{_joined(socket)}/{self.name}"
+        host = _joined(query.get("host") or self.url.host or "localhost")
+        port = _joined(query.get("port") or str(self.url.port or {"postgresql": 5432, "mysql": 3306}[self.dialect]))
+        return f"{self.dialect}://{f'[{host}]' if ':' in host else host}:{port}/{self.name}"
 
     def __str__(self) -> str:
         return self.identity
@@ -110,14 +114,18 @@ class Database:
             try:
                 connection = engine.connect()
             except SQLAlchemyError as error:
-                raise UnknownError(
-                    f"cannot connect to {self}: {reason(error)}. Check that the server is running, and check the user "
-                    "and the password"
-                ) from error
+                check = "that the server is running, and check the user and the password"
+                check = "that this is a file, and that you may read and write it" if self.dialect == "sqlite" else check
+                raise UnknownError(f"cannot connect to {self}: {reason(error)}. Check {check}") from error
             with connection:
                 yield connection
         finally:
             engine.dispose()
+
+
+def _joined(value: str | tuple[str, ...]) -> str:
+    """A parameter of a URL, which may be there more than once."""
+    return value if isinstance(value, str) else ",".join(value)
 
 
 def _bound_reads(connection: Any, _: object) -> None:
@@ -151,6 +159,8 @@ def parse(url: str | URL, root: Path | None = None) -> Database:
         raise MigrationError(
             "--url is not a database URL: write it as postgresql://user:password@host:5432/name"
         ) from error
+    if "@" in (found.host or ""):  # the rest of a password, so no message may show it
+        raise MigrationError("the password in the database URL contains @: write it as %40")
     backend, _, driver = found.drivername.partition("+")
     dialect = _DIALECTS.get(backend)
     if dialect is None:
@@ -163,6 +173,11 @@ def parse(url: str | URL, root: Path | None = None) -> Database:
             f"reading {dialect} needs a driver without an event loop beside {driver or 'none'}: {_PIP[dialect]}"
         )
     query = dict(found.query)
+    if dialect == "postgresql" and "search_path" in query:  # DBMate's driver takes a server's setting, libpq does not
+        setting = f"-c search_path={_joined(query.pop('search_path')).replace(' ', '')}"
+        query["options"] = f"{_joined(query['options'])} {setting}" if "options" in query else setting
+    if dialect == "mysql" and "socket" in query:  # DBMate's word
+        query["unix_socket"] = query.pop("socket")
     if driver not in usable:
         driver = usable[0]
         if dialect == "postgresql" and "ssl" in query:  # asyncpg's word
@@ -226,8 +241,19 @@ def read_heads(connection: Connection, table: VersionTable) -> tuple[str, ...]:
     """
     try:
         if not sa.inspect(connection).has_table(table.name, table.schema):
+            if connection.dialect.name == "postgresql" and table.schema is None:
+                _require_schema(connection, table)
             return ()
         columns = sa.table(table.name, sa.column(table.column), schema=table.schema)
         return tuple(sorted(str(row[0]) for row in connection.execute(sa.select(columns.c[table.column]))))
     except SQLAlchemyError as error:
         raise UnknownError(f"cannot read the revision from table {table}: {reason(error)}") from error
+
+
+def _require_schema(connection: Connection, table: VersionTable) -> None:
+    """Refuse to call a database empty if the user may use no schema of the search_path: there may be a table in one."""
+    if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
+        raise UnknownError(
+            f"cannot tell whether there is a table {table}: the user may use no schema of its search_path. "
+            "GRANT USAGE ON SCHEMA … TO the user, or correct the search_path"
+        )

@@ -69,8 +69,12 @@ def read(database: Database, wanted: Iterable[VersionTableName]) -> list[TableRe
                 rows = connection.exec_driver_sql(version_tables.read_sql(table, database.dialect)).fetchall()
             except SQLAlchemyError as error:
                 raise UnknownError(f"cannot read {table.wanted.name} of {database}: {reason(error)}") from error
-            versions = tuple(sorted(str(row[0]) for row in rows))
-            if len(versions) > version_tables.MAX_ROWS:
+            versions = tuple(sorted(str(row[0] or "") for row in rows))
+            if "" in versions:
+                found.append(
+                    TableRevisions(tool, table.wanted, table.namespace, None, "it has a row without a revision")
+                )
+            elif len(versions) > version_tables.MAX_ROWS:
                 why = f"it has more than {version_tables.MAX_ROWS} rows"
                 found.append(TableRevisions(tool, table.wanted, table.namespace, None, why))
             else:

@@ -47,6 +47,7 @@ class RunRecord:
         finished: When, as ISO 8601 in UTC; None if it still runs, or was killed.
         outcome: `applied`, `rolled_back`, `partial`, `failed` or `unknown`; None if it did not finish.
         after: The revisions that the database held afterwards; None if they could not be read.
+        clean: Whether the schema was then exactly that of those revisions; None if nobody knows.
         duration: Seconds.
         error: Class of the error and the database's code; never its text, which may hold values.
     """
@@ -68,8 +69,19 @@ class RunRecord:
     finished: str | None = None
     outcome: str | None = None
     after: tuple[str, ...] | None = None
+    clean: bool | None = None
     duration: float | None = None
     error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The run for people: its direction, when it began and who ran it."""
+        return f"the {self.direction} of {self.started[:19]}Z by {self.by.get('user')}@{self.by.get('host')}"
+
+    @property
+    def left_halfway(self) -> bool:
+        """Whether the run stopped in the middle of a step, and left changes that no revision describes."""
+        return self.outcome == "partial" and self.clean is not True
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,7 @@ class HistoryFile:
         run: RunRecord,
         outcome: str,
         after: tuple[str, ...] | None,
+        clean: bool | None,
         duration: float,
         error: str | None = None,
     ) -> None:
@@ -107,7 +120,8 @@ class HistoryFile:
         Raises:
             MigrationError: if the file cannot be written.
         """
-        data = {"outcome": outcome, "after": after, "duration": round(duration, 3), "error": error, "finished": _now()}
+        data = {"outcome": outcome, "after": after, "clean": clean}
+        data |= {"duration": round(duration, 3), "error": error, "finished": _now()}
         identity = {"run": run.run, "database": run.database, "table": run.table, "tool": run.tool}
         self._append({"version": VERSION, "event": "finished", **identity, **data})
 
@@ -142,20 +156,23 @@ class HistoryFile:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return set()
-        events = [data for data in map(_object, lines) if data.get("event") == "rehearsed"]
-        return {str(file) for data in events for file in data.get("files") or ()}
+        events = [
+            data for data in map(_object, lines) if data.get("version") == VERSION and data.get("event") == "rehearsed"
+        ]
+        listed = [data.get("files") for data in events]
+        return {str(file) for each in listed if isinstance(each, list) for file in cast("list[Any]", each)}
 
     def runs(self, database: str | None = None, table: str | None = None) -> list[RunRecord]:
         """The runs in the order in which they began, filtered by database and version table if given.
 
-        We skip lines that a killed process left incomplete, and lines that another version wrote.
+        We skip lines that are damaged, such as those that a killed process left incomplete.
 
         Raises:
-            MigrationError: if the file exists and cannot be read.
+            MigrationError: if the file exists and cannot be read, or a newer version wrote in it.
         """
-        if self.path.exists() and not self.path.is_file():  # a device need not have an end
-            raise MigrationError(f"the history {self.path} is not a file: name a file with --history")
         try:
+            if self.path.exists() and not self.path.is_file():  # a device need not have an end
+                raise MigrationError(f"the history {self.path} is not a file: name a file with --history")
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
@@ -166,6 +183,14 @@ class HistoryFile:
         started: dict[str, dict[str, Any]] = {}
         for line in lines:
             data = _object(line)
+            version = data.get("version")
+            if isinstance(version, int) and version > VERSION:
+                raise MigrationError(
+                    f"a newer version of otel-schema wrote in the history {self.path}, and this one cannot read it: "
+                    "run the newer version, or name another file with --history"
+                )
+            if version != VERSION:
+                continue
             if data.get("event") == "started":
                 started[str(data.get("run"))] = data
             elif data.get("event") == "finished" and str(data.get("run")) in started:
@@ -197,8 +222,14 @@ class HistoryFile:
             ) from error
 
 
-_AFTER: Final = ("finished", "outcome", "after", "duration", "error")
+_AFTER: Final = ("finished", "outcome", "after", "clean", "duration", "error")
 _LISTS: Final = ("before", "target", "after")
+_OPTIONAL: Final = frozenset(each.name for each in fields(RunRecord) if each.default is None)
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "by": dict, "files": dict, "before": list, "target": list, "after": list, "by_guard": bool, "clean": bool,
+    "duration": (int, float),
+}  # fmt: skip
+"""`str` for the others."""
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -206,20 +237,22 @@ def _object(line: str) -> dict[str, Any]:
         data: Any = json.loads(line)
     except ValueError:
         return {}
-    found = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-    return found if found.get("version") == VERSION else {}
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
 
 
 def _run(data: dict[str, Any]) -> RunRecord | None:
-    known = {each.name for each in fields(RunRecord)}
-    values = {name: value for name, value in data.items() if name in known}
+    """The record of a line; None if the line is damaged: it lacks a field, or a field has another type."""
+    values = {each.name: data[each.name] for each in fields(RunRecord) if each.name in data}
+    for name, value in values.items():
+        if value is None and name in _OPTIONAL:
+            continue
+        if not isinstance(value, _TYPES.get(name, str)):
+            return None
+        if name in _LISTS:
+            values[name] = tuple(map(str, cast("list[Any]", value)))
     try:
-        for name in _LISTS:
-            if values.get(name) is not None:
-                values[name] = tuple(str(each) for each in values[name])
-        run = RunRecord(**values)
-        return run if isinstance(cast("Any", run.files), dict) and isinstance(cast("Any", run.by), dict) else None
-    except TypeError:  # a line without its fields
+        return RunRecord(**values)
+    except TypeError:
         return None
 
 
@@ -233,17 +266,35 @@ def find_unfinished(runs: Iterable[RunRecord]) -> list[RunRecord]:
     return found
 
 
-def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> RunRecord | None:
-    """Find the last upgrade that ended at the current heads, also a partial one: its `before` is the previous revision.
+def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> tuple[RunRecord | None, str]:
+    """Find the upgrade that a rollback without a target undoes: its `before` is where the rollback goes.
 
-    A later rollback to the same heads is skipped: its `before` is a newer revision, not the previous one.
+    It is the last upgrade that ended at the current heads, also one that stopped after some of its steps, or that
+    failed and changed nothing. A later rollback to the same heads is skipped: its `before` is a newer revision.
+
+    Args:
+        runs: Of one database and version table.
+        heads: The revisions that the database holds now.
+
+    Returns:
+        The upgrade, and an empty text; or None, and why the history does not say where to go.
     """
-    for run in reversed(list(runs)):
-        if run.after is None or tuple(sorted(run.after)) != tuple(sorted(heads)):
+    runs = list(runs)
+    last = runs[-1] if runs else None
+    if last is not None and last.outcome is None:
+        return None, f"{last.label} has no recorded end: somebody killed it, or it is still running"
+    if last is not None and last.outcome == "unknown":
+        return None, f"nobody knows what the database held after {last.label}"
+    if last is not None and last.left_halfway:
+        return None, f"{last.label} stopped in the middle of a step, and left changes that no revision describes"
+    if last is not None and (last.direction, last.outcome) == ("downgrade", "partial"):
+        return None, f"{last.label} stopped halfway"
+    for run in reversed(runs):
+        if run.direction != "upgrade" or run.after is None or sorted(run.after) != sorted(heads):
             continue
-        if run.direction == "upgrade" and run.outcome in ("applied", "partial") and run.before != run.after:
-            return run
-    return None
+        if run.outcome in ("applied", "partial") or (run is last and run.outcome == "failed"):
+            return run, ""
+    return None, "the history has no upgrade that ended there"
 
 
 def applied_files(runs: Iterable[RunRecord]) -> dict[str, str]:

@@ -325,6 +325,7 @@ def _record_finish(result: RunResult, history: HistoryFile, run: RunRecord) -> R
             run,
             result.outcome.name,
             result.after.heads if result.after is not None else None,
+            result.outcome.clean,
             result.duration,
             result.report.error,
         )

@@ -91,9 +91,13 @@ def print_warnings(settings: RunSettings, plan: Plan) -> None:
     runs = settings.history.runs(plan.database.identity, str(plan.table))
     for run in find_unfinished(runs)[:1]:
         settings.say(
-            f"the run of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-            f"({format_heads(run.before, run.tool)} to {format_heads(run.target, run.tool)}) has no recorded end: "
-            "somebody killed it, or it is still running"
+            f"{run.label} ({format_heads(run.before, run.tool)} to {format_heads(run.target, run.tool)}) has no "
+            "recorded end: somebody killed it, or it is still running"
+        )
+    if runs and runs[-1].left_halfway:
+        settings.say(
+            f"{runs[-1].label} stopped in the middle of a step: if nobody has removed its changes since, they stay in "
+            "the schema"
         )
     for each in find_edited_files(runs, settings.tool.files()):
         if each.file is not None:

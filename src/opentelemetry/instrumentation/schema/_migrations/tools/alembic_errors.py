@@ -8,8 +8,9 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..database import reason
@@ -28,7 +29,8 @@ def _code(error: BaseException) -> str | None:
     return None if code is None else str(code)
 
 
-def _place(error: BaseException, directory: str) -> str:
+def place(error: BaseException, directory: str) -> str:
+    """The line of the project at which an error was raised, such as `r1_lead.py:9`; empty if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     inner = [each for each in frames if each.filename.startswith(directory)]
     return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else ""
@@ -38,6 +40,8 @@ def _reason(error: BaseException) -> str:
     said = reason(error)
     if isinstance(error, InvalidRequestError) and "requires an async driver" in said:
         return f"{said.rstrip('.')}. Name env.py's driver in the URL, as in postgresql+asyncpg://…"
+    if isinstance(error, MissingGreenlet):
+        return "env.py opens the URL without an event loop: name a driver without one, as in postgresql+psycopg://…"
     return said
 
 
@@ -51,11 +55,11 @@ def failure(error: BaseException, directory: str) -> dict[str, Any]:
     code = _code(error)
     said = getattr(error, "orig", None) or error
     return {
-        "kind": "command" if isinstance(error, CommandError) else "failed",
+        "kind": "command" if isinstance(error, (CommandError, RevisionError)) else "failed",
         "type": type(said).__qualname__,
         "database": isinstance(error, _UNREACHABLE) or hasattr(said, "sqlstate"),
         "code": code,
         "message": _reason(error),
-        "place": _place(error, directory),
+        "place": place(error, directory),
         "lock": code in _LOCK_CODES or "database is locked" in str(said) or "table is locked" in str(said),
     }

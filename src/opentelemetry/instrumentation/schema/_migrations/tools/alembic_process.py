@@ -21,6 +21,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -107,6 +108,12 @@ class RequestHandler:
         found: dict[str, Any] = {}
 
         def read(heads: Any, context: MigrationContext) -> list[Any]:
+            if not all(heads):
+                raise StoppedError(
+                    "environment",
+                    f"table {context.version_table} has a row without a revision: delete that row, or write the "
+                    "revision into it",
+                )
             found["heads"], found["context"], found["facts"] = tuple(sorted(heads)), context, self._facts(context)
             return []
 
@@ -121,7 +128,14 @@ class RequestHandler:
         facts["files"] = {each.revision: each.path for each in script.walk_revisions()}
         facts["missing"] = [head for head in heads if head not in known]
         facts["script_heads"] = sorted(script.get_heads())
-        facts["applied"] = [] if facts["missing"] else below(script, heads)
+        try:
+            facts["applied"] = [] if facts["missing"] else below(script, heads)
+        except RevisionError as error:
+            raise StoppedError(
+                "environment",
+                f"the rows of table {facts['version_table']} contradict each other ({', '.join(heads)}): one of these "
+                "revisions comes before another. Delete the row of the older one",
+            ) from error
         if facts["missing"] or direction is None:
             self.send("plan", steps=[], after=list(heads), **facts)
             return

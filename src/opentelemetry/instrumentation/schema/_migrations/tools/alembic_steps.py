@@ -10,9 +10,12 @@ from typing import Any
 from alembic.config import Config
 from alembic.runtime.migration import HeadMaintainer
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 
 from ..classify import classify_step
 from ..database import reason
+from .alembic_errors import place
 from .alembic_render import Renderer
 
 
@@ -29,7 +32,7 @@ def load(config: Config) -> ScriptDirectory:
 
     Raises:
         CommandError: if Alembic cannot order them.
-        StoppedError: if a file is missing, or two files have one revision.
+        StoppedError: if a file is missing or cannot be loaded, or two files have one revision.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -40,6 +43,15 @@ def load(config: Config) -> ScriptDirectory:
             raise StoppedError(
                 "files",
                 f"a revision file is missing: a down_revision names {reason(error)}, and no file has that revision",
+            ) from error
+        except (CommandError, RevisionError):
+            raise
+        except BaseException as error:  # a file may call sys.exit
+            at = place(error, script.dir)
+            raise StoppedError(
+                "files",
+                f"a revision file cannot be loaded: {type(error).__name__}: {reason(error)}{f' ({at})' if at else ''}. "
+                "Correct it, because Alembic loads every file",
             ) from error
     for each in said:
         text = str(each.message)
@@ -67,7 +79,10 @@ def steps(script: ScriptDirectory, direction: str, target: str, heads: tuple[str
     for each in script.walk_revisions():
         if not hasattr(each.module, "downgrade"):  # the description of its step reports that
             each.module.downgrade = None  # pyright: ignore[reportAttributeAccessIssue]
-    return [*script._downgrade_revs(target, heads)]  # pyright: ignore
+    try:
+        return [*script._downgrade_revs(target, heads)]  # pyright: ignore
+    except AssertionError as error:
+        raise CommandError(f"there is nothing to revert from {', '.join(heads) or 'base'} to {target}") from error
 
 
 class _Heads(HeadMaintainer):

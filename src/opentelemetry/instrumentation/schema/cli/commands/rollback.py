@@ -9,8 +9,8 @@ import click
 
 from ..._migrations import run
 from ..._migrations.errors import MigrationError, RefusedError
-from ..._migrations.history import find_last_upgrade
-from ..._migrations.plan import MissingRevisionError, format_heads
+from ..._migrations.history import RunRecord, find_last_upgrade
+from ..._migrations.plan import MissingRevisionError, Plan, format_heads
 from ..._migrations.process import catch_interrupts
 from ..._migrations.run import RunResult
 from ..._migrations.sdk import record_runs
@@ -58,12 +58,20 @@ def _refuse_where_there_are_none(directory: Path) -> None:
 
 
 def _rollback(target: str | None, settings: RunSettings) -> None:
-    if target is None:
-        target = _previous(settings)
+    undone = _last_upgrade(settings) if target is None else None
+    if undone is not None:
+        target = format_heads(undone.before, undone.tool)
+        if undone.outcome == "failed":
+            settings.say(
+                f"{undone.label} failed and changed nothing, so there is nothing to undo. To go further back, name the "
+                "revision, as in otel-schema rollback REVISION"
+            )
     if settings.dry_run:
         migration_output.print_dry_run("rollback", "downgrade", target, settings)
         return
     with run.plan_under_lock(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
+        if undone is not None:
+            _require_its_undoing(plan, undone)
         if not plan.steps:
             migration_output.print_nothing_to_do("rollback", plan, settings)
             return
@@ -80,19 +88,45 @@ def _rollback(target: str | None, settings: RunSettings) -> None:
     migration_output.print_outcome("rollback", settings, result, _next(result))
 
 
-def _previous(settings: RunSettings) -> str:
-    """The revision that the last recorded upgrade began at."""
+def _last_upgrade(settings: RunSettings) -> RunRecord:
+    """The last recorded upgrade.
+
+    Raises:
+        RefusedError: if the history does not say to where a rollback would go.
+    """
     database, table, heads, known = settings.tool.read_revisions()
-    run_ = find_last_upgrade(settings.history.runs(database.identity, str(table)), heads)
-    if run_ is None or (len(run_.before) > 1 and settings.tool.name == "alembic"):
+    found, why = find_last_upgrade(settings.history.runs(database.identity, str(table)), heads)
+    several = found is not None and len(found.before) > 1 and settings.tool.name == "alembic"
+    if found is None or several:
+        at = format_heads(heads, settings.tool.name)
+        if several:
+            why = "the history names several revisions, and a rollback goes to one"
         choice = ", ".join(known[:10]) + (" …" if len(known) > 10 else "")
         raise RefusedError(
-            f"the history {settings.history.path} does not say where {database} was before "
-            f"{format_heads(heads, settings.tool.name)}: name the revision to go back to, as in "
-            f"otel-schema rollback {known[0] if known else 'base'}. "
+            f"cannot tell where {database} was before {at} (history {settings.history.path}): {why}. Nothing was run. "
+            f"Name the revision to go back to, as in otel-schema rollback {known[0] if known else 'base'}. "
             f"Choose from: {f'{choice}, base' if choice else 'base'}"
         )
-    return format_heads(run_.before, run_.tool)
+    return found
+
+
+def _require_its_undoing(plan: Plan, undone: RunRecord) -> None:
+    """Refuse a plan that would undo something else than this upgrade.
+
+    Raises:
+        RefusedError: if another run changed the database meanwhile, or revisions would stay or go that must not.
+    """
+    if sorted(plan.before) != sorted(undone.after or ()):
+        raise RefusedError(
+            f"another run has changed {plan.database} meanwhile. Nothing was run. Run the command again, or name the "
+            "revision to go back to"
+        )
+    if sorted(plan.after) != sorted(undone.before):
+        applied = ", ".join(sorted(set(plan.before) - set(undone.before)))
+        raise RefusedError(
+            f"a rollback to a revision cannot undo {undone.label} alone: it applied {applied} beside other revisions. "
+            "Nothing was run. Name the revision to go back to"
+        )
 
 
 def _next(result: RunResult) -> str:

@@ -209,10 +209,14 @@ def _recorded(row: _Row, lines: dict[Migrations, RevisionGraph], path: Path) -> 
     runs = [run for run in every if run.tool == found.tool and run.table.rpartition(".")[2] == found.table.name]
     files = {name: each.file for line in lines.values() for name, each in line.by_id.items()}
     notes = [
-        f"{row.environment}: the {run.direction} of {run.started[:19]}Z by {run.by.get('user')}@{run.by.get('host')} "
-        "has no recorded end: somebody killed it, or it is still running"
+        f"{row.environment}: {run.label} has no recorded end: somebody killed it, or it is still running"
         for run in history.find_unfinished(runs)[:1]
     ]
+    if runs and runs[-1].left_halfway:
+        notes.append(
+            f"{row.environment}: {runs[-1].label} stopped in the middle of a step: its changes may still be in the "
+            "schema"
+        )
     notes += [
         f"{row.environment}: {each.revision} ({each.file.name}) was edited after it was applied. Restore it, "
         "and write the change in a new revision"
