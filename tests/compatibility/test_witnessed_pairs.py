@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 from marshmallow import Schema
+from opentelemetry.instrumentation.schema._schemas.code import code_digest
 from opentelemetry.instrumentation.schema._schemas.compare import compare
 from opentelemetry.instrumentation.schema._schemas.verdicts import DIRECTIONS
 from opentelemetry.instrumentation.schema.integrations.jsonschema.fields import fields as read_json_schema
@@ -29,6 +30,7 @@ T = TypeVar("T")
 MARSHMALLOW = """
 from datetime import timezone
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from webargs.fields import DelimitedList
 """
 
 
@@ -40,8 +42,8 @@ def test_verdicts_and_witnesses(pair: WitnessedPair, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pairs, "PRELUDE", MARSHMALLOW if marshmallow else pairs.PRELUDE + IMPORTS)
     old, new = pairs.build(pair.old), pairs.build(pair.new)
     read = read_schema if marshmallow else read_json_schema if isinstance(pair.old, dict) else read_model
-    after = read(new)
-    comparison = compare(read(old), after)
+    after = read(new, code_digest)
+    comparison = compare(read(old, code_digest), after)
     levels = {each: comparison.level(next(iter(after)), each).replace("warning", "compatible") for each in DIRECTIONS}
     assert levels == {"request": pair.request, "response": pair.response}, comparison.findings
     if pair.witness is NOTHING:

@@ -227,7 +227,40 @@ SELF = "class Model(Schema):\n    x = fields.Integer({})\n    a = fields.Nested(
 GENERATED = "fields.Nested(Schema.from_dict({{'x': fields.{}()}}))"
 LOADS = "class Model(Schema):\n    a = fields.Method(deserialize='{0}')\n    def {0}(self, value):\n        return {1}(value)"
 TIMES = "class Model(Schema):\n    a = fields.DateTime()\n    class Meta:\n        datetimeformat = {}"
+SPLIT = (
+    "class F(fields.{0}):\n    def _deserialize(self, value, *args, **more):\n        value = value.split(',') if isinstance(value, str) else value\n"
+    "        return super()._deserialize(value, *args, **more)\nclass Model(Schema):\n    a = F({1})"
+)
+MOST = "class Most(validate.Range):\n    pass\ndef most(n):\n    def check(value):\n        if value > n:\n            raise ValidationError('')\n    return check\n"
+LIMITED = """
+class F(fields.String):
+    def __init__(self, longest):
+        self.longest = longest
+        super().__init__()
+    def _deserialize(self, value, *args, **more):
+        if len(value) > self.longest:
+            raise ValidationError("")
+        return value
+"""
+KEPT = "Method(deserialize='f', validate=validate.Length(max={}))\n    def f(self, value):\n        return value"
 SCHEMAS = [
+    WitnessedPair("length of a nested object", inner("fields.Nested(In)"), inner("fields.Nested(In, validate=validate.Length(min=1))"), UNKNOWN, UNKNOWN, {"a": {}}),
+    WitnessedPair("bound of a Raw", one("Raw(validate=validate.Range(max=5))"), one("Raw(validate=validate.Range(max=3))"), UNKNOWN, UNKNOWN, {"a": 4}),
+    WitnessedPair("pattern of a Raw", one("Raw()"), one("Raw(validate=validate.Email())"), UNKNOWN, UNKNOWN, {"a": "b"}),
+    WitnessedPair("length of a Method's value", one(KEPT.format(5)), one(KEPT.format(3)), UNKNOWN, OK, {"a": "abcd"}),
+    WitnessedPair("parts of a text", one("String(validate=validate.OneOf('abc'))"), one("String(validate=validate.OneOf(['a', 'b', 'c']))"), BREAKS, BREAKS,
+                  {"a": "ab"}),
+    WitnessedPair("list with code of its own", SPLIT.format("List", "fields.String()"), one("List(fields.String())"), UNKNOWN, UNKNOWN, {"a": "a,b"}),
+    WitnessedPair("tuple with code of its own", SPLIT.format("Tuple", "(fields.String(),)"), one("Tuple((fields.String(),))"), UNKNOWN, UNKNOWN, {"a": "b"}),
+    WitnessedPair("argument of a field class", LIMITED + one("String()").replace("fields.String()", "F(3)"), LIMITED + one("String()").replace("fields.String()", "F(2)"),
+                  UNKNOWN, UNKNOWN, {"a": "abc"}),
+    WitnessedPair("delimiter", one("String()").replace("fields.String()", "DelimitedList(fields.Integer())"),
+                  one("String()").replace("fields.String()", "DelimitedList(fields.Integer(), delimiter='|')"), UNKNOWN, UNKNOWN, {"a": "1,2"}),
+    WitnessedPair("value that a validator holds", MOST + one("Integer(validate=most(5))"), MOST + one("Integer(validate=most(3))"), UNKNOWN, UNKNOWN, {"a": 4}),
+    WitnessedPair("range of a class of its own", MOST + one("Integer(validate=Most(max=5))"), MOST + one("Integer(validate=Most(max=3))"), UNKNOWN, UNKNOWN, {"a": 4}),
+    WitnessedPair("relative Url alone", one("Url(relative=True)"), one("Url(relative=True, absolute=False)"), BREAKS, OK, {"a": "http://a.de"}),
+    WitnessedPair("value of a field that is only written", inner("fields.Pluck(In, 'x')"), inner("fields.Pluck(In, 'x')", "x = fields.Integer(dump_only=True)"),
+                  UNKNOWN, UNKNOWN, {"a": 1}),
     WitnessedPair("nested: undeclared keys", inner("fields.Nested(In, unknown=EXCLUDE)"), inner("fields.Nested(In)"), BREAKS, OK, {"a": {"z": 1}}),
     WitnessedPair("nested instance: undeclared keys", inner("fields.Nested(In(unknown=EXCLUDE))"), inner("fields.Nested(In)"), BREAKS, OK, {"a": {"z": 1}}),
     WitnessedPair("nested instance: partial", inner("fields.Nested(In(partial=True))", NEEDED), inner("fields.Nested(In)", NEEDED), BREAKS, OK, {"a": {}}),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import resolve_name
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, cast
 
 from .fields import digest
@@ -89,6 +93,58 @@ def code_digest(text: str) -> str | None:
     except SyntaxError:
         return None
     return tree_digest(body[0]) if body else None
+
+
+def lambdas_digest(file: Path, line: int) -> str | None:
+    """Digest of the lambdas that begin on a line of a file; None if there is none."""
+    try:
+        tree = _tree(file, file.stat().st_mtime_ns)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    found = [_text(each) for each in ast.walk(tree) if isinstance(each, ast.Lambda) and each.lineno == line]
+    return digest(" ".join(found)) if found else None
+
+
+def constant(module: ModuleType, name: str) -> str | None:
+    """Digest of the assignment of a name in a module, or in the module that this one imports it from.
+
+    None if no module of them assigns it.
+    """
+    seen: set[str] = set()
+    while module.__name__ not in seen:
+        seen.add(module.__name__)
+        file = getattr(module, "__file__", None)
+        try:
+            tree = _tree(Path(file), Path(file).stat().st_mtime_ns) if file else None
+        except (OSError, SyntaxError, ValueError):
+            return None
+        if tree is None:
+            return None
+        found = [tree_digest(each) for each in tree.body if name in _targets(each)]
+        if found:
+            return digest(" ".join(found))
+        imported = _imported(tree, name, getattr(module, "__package__", None) or "")
+        if imported is None or imported[0] not in sys.modules:
+            return None
+        module, name = sys.modules[imported[0]], imported[1]
+    return None
+
+
+def _imported(tree: ast.Module, name: str, package: str) -> tuple[str, str] | None:
+    """The module that a name is imported from, and its name there."""
+    for each in tree.body:
+        if not isinstance(each, ast.ImportFrom):
+            continue
+        for alias in each.names:
+            if (alias.asname or alias.name) == name:
+                with suppress(ImportError):
+                    return resolve_name("." * each.level + (each.module or ""), package), alias.name
+    return None
+
+
+@functools.lru_cache(256)
+def _tree(file: Path, _changed: int) -> ast.Module:
+    return ast.parse(file.read_bytes(), str(file))
 
 
 def _dedented(text: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-import inspect
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +14,7 @@ from typing import Any, Final, cast
 
 from .._prometheus.text import printable
 from .._schemas import source
+from .._schemas.code import code_digest
 from .._schemas.fields import Document, SchemaSpec, TypeSpec, reference
 from .._schemas.lockfile import Lock, Origin
 from .._schemas.staleness import source_name
@@ -162,16 +161,6 @@ def _add_directions(document: Document, modules: list[ModuleType]) -> None:
             used.setdefault(each, set()).add(direction)
     for ref, directions in used.items():
         document[ref] = replace(document[ref], directions=tuple(sorted(directions)))
-
-
-@functools.lru_cache(4096)
-def code_digest(function: Any) -> str | None:
-    """Digest of a function's source, without comments and layout; None where there is none to read."""
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    try:
-        return source.code_digest(inspect.getsource(function))
-    except (OSError, TypeError):
-        return None
 
 
 def _defined(schema: Any, spec: SchemaSpec) -> tuple[str | None, str]:

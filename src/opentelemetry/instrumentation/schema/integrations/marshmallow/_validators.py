@@ -11,13 +11,25 @@ from typing import Any, Final, cast
 
 from marshmallow import validate
 
-from ..._schemas.fields import Scalar, TypeSpec, dumps
+from ..._schemas.fields import Scalar, TypeKind, TypeSpec, dumps
 
 _WORDS: Final = ("error", "labels", "choices_text", "labels_text", "values_text", "message")
 """Attributes of a validator that are about its messages."""
 _UNKNOWN: Final = object()
 _SCHEMES: Final = {"http", "https", "ftp", "ftps"}
 """Schemes of a URL where nothing is said."""
+_ORDERED: Final[tuple[TypeKind, ...]] = ("integer", "number", "decimal", "date", "time", "datetime", "duration")
+_SCALARS: Final[tuple[TypeKind, ...]] = (*_ORDERED, "string", "boolean", "uuid", "enum", "any")
+_FIT: Final[dict[Any, tuple[TypeKind, ...]]] = {
+    validate.Range: _ORDERED,
+    validate.Length: ("string", "list", "tuple", "map"),
+    validate.Regexp: ("string",),
+    validate.URL: ("string",),
+    validate.Email: ("string",),
+    validate.OneOf: _SCALARS,
+    validate.Equal: _SCALARS,
+}
+"""The kinds of types whose bounds each validator sets. Of all others its text is noted."""
 
 
 def validated(type_: TypeSpec, validators: Iterable[Any], code: Callable[[str, Any], str]) -> TypeSpec:
@@ -49,6 +61,8 @@ def _flat(validators: Iterable[Any]) -> list[Any]:
 
 def _one(type_: TypeSpec, each: Any, code: Callable[[str, Any], str]) -> TypeSpec:
     cls: Any = type(each)
+    if type_.kind not in _FIT.get(cls, (type_.kind,)):  # nothing compares these bounds of such a type
+        return _noted(type_, each)
     if cls is validate.Range and all(_bound(value) is not _UNKNOWN for value in (each.min, each.max)):
         low = "ge" if each.min_inclusive else "gt", _bound(each.min), max
         high = "le" if each.max_inclusive else "lt", _bound(each.max), min
@@ -61,7 +75,7 @@ def _one(type_: TypeSpec, each: Any, code: Callable[[str, Any], str]) -> TypeSpe
             min_length=_tighter(type_.min_length, low or None, max),
             max_length=_tighter(type_.max_length, high, min),
         )
-    if (cls is validate.OneOf and not callable(each.choices)) or cls is validate.Equal:
+    if (cls is validate.OneOf and not _parts(each.choices)) or cls is validate.Equal:
         choices: Any = each.choices if cls is validate.OneOf else [each.comparable]
         return _among(type_, choices)
     if cls is validate.Regexp and type_.pattern is None:
@@ -72,9 +86,19 @@ def _one(type_: TypeSpec, each: Any, code: Callable[[str, Any], str]) -> TypeSpe
     if cls is validate.Email and type_.format in (None, "email"):
         return replace(type_, format="email")
     if cls.__module__ == validate.__name__:
-        said = {key: value for key, value in vars(each).items() if key not in _WORDS and not key.startswith("_")}
-        return replace(type_, checks=(*type_.checks, f"validate:{cls.__name__}({facts(said)})"))
+        return _noted(type_, each)
     return replace(type_, checks=(*type_.checks, code("validate", each)))
+
+
+def _parts(choices: Any) -> bool:
+    """Whether choices are no list of values: code, or a text, whose parts are accepted."""
+    return callable(choices) or isinstance(choices, str)
+
+
+def _noted(type_: TypeSpec, each: Any) -> TypeSpec:
+    """A type with the text of a validator."""
+    said = {key: value for key, value in vars(each).items() if key not in _WORDS and not key.startswith("_")}
+    return replace(type_, checks=(*type_.checks, f"validate:{type(each).__name__}({facts(said)})"))
 
 
 def _among(type_: TypeSpec, choices: Iterable[Any]) -> TypeSpec:
@@ -97,9 +121,9 @@ def _url(each: Any) -> str:
     """A URL by its schemes and by what else is let through."""
     schemes = {*each.schemes}
     only = f":{','.join(sorted(schemes))}" if schemes < _SCHEMES else ""
+    only = only if getattr(each, "absolute", True) else ":none"
     more = ["relative"] if each.relative else []
     more += [] if each.require_tld else ["local"]
-    more += [] if getattr(each, "absolute", True) else ["not absolute"]
     more += sorted(schemes - _SCHEMES)
     return f"url{only};{','.join(more)}".rstrip(";")
 

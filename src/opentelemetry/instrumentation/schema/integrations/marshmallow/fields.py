@@ -27,6 +27,7 @@ from ..._schemas.fields import (
     declared_version,
     reference,
 )
+from ._own_fields import own_code
 from ._validators import base, facts, scalar, validated
 
 _f: Any = marshmallow.fields
@@ -238,13 +239,17 @@ class _Reader:
 
     def type(self, field: Any) -> TypeSpec:
         type_ = self._plain(field)
+        type_ = replace(type_, checks=(*type_.checks, *own_code(field, self.code)))
         if field.allow_none and type_.kind != "any":
             type_ = replace(type_, nullable=True)
         return validated(type_, field.validators, self.code)
 
     def _plain(self, field: Any) -> TypeSpec:
         if isinstance(field, _f.Pluck):
-            return self._many(field, self.type(field.schema.fields[field.field_name]))
+            plucked = field.schema.fields[field.field_name]
+            type_ = self.type(plucked)
+            checks = ("pluck:dump_only",) if plucked.dump_only else ()  # then no value is accepted
+            return self._many(field, replace(type_, checks=(*type_.checks, *checks)))
         if isinstance(field, _f.Nested):
             return self._many(field, self.nested(field))
         if isinstance(field, _f.List):
@@ -273,18 +278,8 @@ class _Reader:
         for cls in type(field).__mro__:
             known = _TYPES.get(cls.__name__) if cls.__module__.partition(".")[0] == "marshmallow" else None
             if known is not None:
-                return self._special(type(field), cls, self._number(field, known))
+                return self._number(field, known)
         return TypeSpec(kind="any") if type(field) is _f.Field else _custom(field)
-
-    def _special(self, own: Any, known: Any, type_: TypeSpec) -> TypeSpec:
-        """A field class of the app's that loads in its own way: code decides as well."""
-        if own is known or not any(
-            name in vars(cls)
-            for cls in own.__mro__[: own.__mro__.index(known)]
-            for name in ("_deserialize", "_serialize", "deserialize", "serialize", "_validate", "_validated")
-        ):
-            return type_
-        return replace(type_, checks=(*type_.checks, f"field:{own.__qualname__}"))
 
     def _number(self, field: Any, type_: TypeSpec) -> TypeSpec:
         """What a field's own arguments say besides its class."""

@@ -333,12 +333,16 @@ class Reader:
             return TypeSpec(kind="any")
         if isinstance(each, Tag):
             return replace(type_, checks=(*type_.checks, f"tag:{each.tag}"))
+        if name == "GetPydanticSchema":
+            return replace(type_, checks=(*type_.checks, self.code("schema", each.get_pydantic_schema)))
+        if name == "PathType":
+            return replace(type_, checks=(*type_.checks, f"path:{each.path_type}"))
         if getattr(each, "coerce_numbers_to_str", None) and type_.kind in ("string", "union"):
             type_ = replace(type_, checks=(*type_.checks, COERCES))
         if module in ("annotated_types", "pydantic"):
             return with_limits(type_, limits(each))
         if hasattr(each, "__get_pydantic_core_schema__"):
-            return replace(type_, checks=(*type_.checks, f"schema:{code_name(type(each))}"))
+            return replace(type_, checks=(*type_.checks, self.code("schema", each, code_name(type(each)))))
         return type_
 
 
