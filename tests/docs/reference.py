@@ -33,6 +33,7 @@ def pages() -> dict[str, str]:
 def _commands() -> Iterator[str]:
     yield f"# Commands\n\n{NOTE}\n"
     yield "Exit codes of every command: 0 fine, 1 a finding, 2 wrong usage or environment, 3 inconclusive.\n"
+    yield "With `--json`, an error is a JSON object too: `version`, `result` (`error`), `exit_code` and `message`.\n"
     context = click.Context(otel_schema, info_name="otel-schema")
     for name in otel_schema.list_commands(context):
         command = otel_schema.get_command(context, name)

@@ -90,7 +90,7 @@ def test_async_environment(driver: str, request: pytest.FixtureRequest, tmp_path
     assert "in r3: " in up.out
     if "x" in columns["a"]:
         project.sql("ALTER TABLE a DROP COLUMN x")
-    down = project.do("rollback")
+    down = project.do("rollback", "base")
     assert down.code == 0, down.all
     assert project.truth() == ([], {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -139,8 +140,16 @@ def reason(error: BaseException) -> str:
     said = getattr(error, "orig", None) or error
     arguments = getattr(said, "args", ())
     if len(arguments) == 2 and isinstance(arguments[0], int):  # MySQL's number and text
-        return cleaned(f"{arguments[1]} ({arguments[0]})")
-    return cleaned(str(said).strip().partition("\n")[0] or type(said).__name__)
+        return cleaned(without_password(f"{arguments[1]} ({arguments[0]})"))
+    return cleaned(without_password(str(said).strip().partition("\n")[0]) or type(said).__name__)
+
+
+def without_password(text: str) -> str:
+    """A text in which the passwords of URLs are stars."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
+_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)\S+@")
 
 
 def parse(url: str | URL, root: Path | None = None) -> Database:

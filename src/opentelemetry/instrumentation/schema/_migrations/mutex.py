@@ -39,19 +39,26 @@ class HeldLock(Protocol):
 
 
 @contextmanager
-def hold(database: Database, wait: float = 0.0, waiting: Callable[[str], None] | None = None) -> Generator[HeldLock]:
+def hold(
+    database: Database,
+    wait: float = 0.0,
+    waiting: Callable[[str], None] | None = None,
+    go_on: Callable[[], None] = lambda: None,
+) -> Generator[HeldLock]:
     """Hold the database's lock for the block: an advisory lock, or for SQLite a locked file beside the database.
 
     Args:
         database: The database.
         wait: Seconds to wait for another run.
         waiting: Called once with the holder, if we wait.
+        go_on: Called before each further try; it may raise to stop waiting.
 
     Raises:
         MigrationError: if another run still holds the lock; the message names the holder.
         UnknownError: if the server cannot be reached.
     """
-    with _file(database, wait, waiting) if database.dialect == "sqlite" else _server(database, wait, waiting) as held:
+    take = _file if database.dialect == "sqlite" else _server
+    with take(database, wait, waiting, go_on) as held:
         yield held
 
 
@@ -125,7 +132,9 @@ _WHO: Final = {
 
 
 @contextmanager
-def _server(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[HeldLock]:
+def _server(
+    database: Database, wait: float, waiting: Callable[[str], None] | None, go_on: Callable[[], None]
+) -> Generator[HeldLock]:
     with database.connect() as connection:
         try:
             for statement in _KEEP[database.dialect]:
@@ -134,7 +143,7 @@ def _server(database: Database, wait: float, waiting: Callable[[str], None] | No
                 except SQLAlchemyError:  # of an older server, which has no such time-out
                     pass
             lock = _ServerLock(connection, database)
-            _until_taken(lock.take, lock.holder, database, wait, waiting)
+            _until_taken(lock.take, lock.holder, database, wait, waiting, go_on)
             pooled = not lock.still_held()
         except SQLAlchemyError as error:
             raise MigrationError(f"cannot take the lock of {database}: {reason(error)}") from error
@@ -158,10 +167,12 @@ def _until_taken(
     database: Database,
     wait: float,
     waiting: Callable[[str], None] | None,
+    go_on: Callable[[], None],
 ) -> None:
     end = time.monotonic() + wait
     called = False
     while not take():
+        go_on()
         if time.monotonic() >= end:
             raise MigrationError(
                 f"another run migrates {database}: {holder()} holds the lock. "
@@ -216,12 +227,14 @@ class _FileLock:
 
 
 @contextmanager
-def _file(database: Database, wait: float, waiting: Callable[[str], None] | None) -> Generator[HeldLock]:
+def _file(
+    database: Database, wait: float, waiting: Callable[[str], None] | None, go_on: Callable[[], None]
+) -> Generator[HeldLock]:
     if fcntl is None:
         raise MigrationError("locking an SQLite database needs flock, which this system lacks: use Linux or macOS")
     lock = _FileLock(database.file.with_name(f"{database.file.name}.{APPLICATION}.lock"))
     try:
-        _until_taken(lock.take, lock.holder, database, wait, waiting)
+        _until_taken(lock.take, lock.holder, database, wait, waiting, go_on)
     except OSError as error:
         raise MigrationError(f"cannot lock {database}: {error}") from error
     try:

@@ -19,13 +19,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
 
+from .errors import StoppedBySignalError
+
+_HANGUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # not on Windows
+SIGNALS: Final = tuple({signal.SIGINT, signal.SIGTERM, _HANGUP})
+"""Signals that end a run: Ctrl-C, the end of a container, and of a terminal."""
+
 POLL: Final = 0.25  # s between two calls of `idle`
 GRACE: Final = 5.0  # s that an interrupted process has to end by itself
 _STDERR: Final = 20_000  # bytes of stderr that we read, from its end
 
 
 class Interrupts:
-    """Remembers SIGINT and SIGTERM instead of raising in the middle of a run; `catch_interrupts` creates it.
+    """Remembers signals that end a run, instead of raising in the middle of it; `catch_interrupts` creates it.
 
     Attributes:
         received: The first signal that came.
@@ -41,6 +47,15 @@ class Interrupts:
             self.received = number
         if self._process is not None and self._process.poll() is None:
             _signal(self._process, signal.SIGINT)
+
+    def raise_if_received(self) -> None:
+        """Stop before anything was changed.
+
+        Raises:
+            StoppedBySignalError: if a signal came.
+        """
+        if self.received is not None:
+            raise StoppedBySignalError(self.received)
 
     @contextmanager
     def ending(self, process: subprocess.Popen[bytes]) -> Generator[None]:
@@ -61,7 +76,11 @@ def catch_interrupts() -> Generator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
-    before = {number: signal.signal(number, found.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, found.note)
+        for number in SIGNALS
+        if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN  # nohup
+    }
     try:
         yield found
     finally:

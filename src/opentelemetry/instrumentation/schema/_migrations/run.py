@@ -82,18 +82,24 @@ Say = Callable[[str], None]
 
 @contextmanager
 def plan_under_lock(
-    tool: Tool, direction: Direction, target: str | None, options: Options, say: Say
+    tool: Tool,
+    direction: Direction,
+    target: str | None,
+    options: Options,
+    say: Say,
+    interrupts: Interrupts | None = None,
 ) -> Generator[Plan]:
     """Make a plan and take the database's lock; plan again if another run changed the database in between.
 
     Raises:
-        MigrationError: as `Tool.plan` and `mutex.hold` do.
+        MigrationError: as `Tool.plan` and `mutex.hold` do, or because a signal came.
     """
     plan = tool.plan(direction, target)
     if not plan.steps:
         yield plan
         return
-    with mutex.hold(plan.database, options.wait, say) as lock:
+    go_on = interrupts.raise_if_received if interrupts is not None else lambda: None
+    with mutex.hold(plan.database, options.wait, say, go_on) as lock:
         if outcome.read(plan.database, plan.table).heads != tuple(sorted(plan.before)):
             plan = tool.plan(direction, target)
         yield plan
@@ -191,8 +197,8 @@ def execute(
     before = outcome.read(plan.database, plan.table)
     if before.heads != tuple(sorted(plan.before)):
         raise MigrationError(f"{plan.database} is at another revision than planned: run the command again")
-    if interrupts is not None and interrupts.received is not None:
-        raise MigrationError("a signal stopped the command before anything was run")
+    if interrupts is not None:
+        interrupts.raise_if_received()
     run = history.record_start(
         database=plan.database.identity,
         table=str(plan.table),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise, takewhile
 from typing import Any, Final
 
 import click
@@ -29,6 +31,12 @@ COMMANDS: Final = {
 commands imports none of them."""
 
 
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Whether the command line asks for JSON; what stands behind `--` is somebody else's."""
+    own = list(takewhile(lambda word: word != "--", words))
+    return bool({"--json", "--format=json"} & {*own}) or ("--format", "json") in pairwise(own)
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -38,11 +46,11 @@ class _Commands(click.Group):
             return None
         return getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        with one_line_errors():
-            code = super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, *more, standalone_mode=False, **extra)
+        with one_line_errors(_asks_for_json(sys.argv[1:] if args is None else args)):
+            code = super().main(args, *more, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else FINE)
 
     def invoke(self, ctx: click.Context) -> Any:

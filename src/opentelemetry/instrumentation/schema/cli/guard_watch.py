@@ -26,7 +26,7 @@ from .._prometheus.selector import Selector
 from .._prometheus.server import Prometheus, duration
 from .._prometheus.sources import open_source
 from ..semconv import Signal
-from .output import Screen, UsageError, echo, text
+from .output import Screen, UsageError, echo, tell, text
 
 _C = TypeVar("_C", bound=Callable[..., None])
 
@@ -273,12 +273,12 @@ def record_verdict(
 def report(outcome: WatchResult, dry_run: bool = False) -> None:
     """Print the verdict for people: one line for each signal, and the verdict itself."""
     for signal, state in outcome.states.items():
-        echo(verdict_texts.sentence(state, outcome.figures[signal]))
+        tell(verdict_texts.sentence(state, outcome.figures[signal]))
     rates = outcome.hit_rates
     if outcome.states:
-        echo(
+        tell(
             f"cache hit rate {verdict_texts.percent(rates.before)} → {verdict_texts.percent(rates.after)} (not judged)"
         )
     if any(state.null is not None and state.null.short for state in outcome.states.values()):
-        echo("short history: the guard has fewer than ten earlier watches to compare with, so it finds less")
-    echo(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")
+        tell("short history: the guard has fewer than ten earlier watches to compare with, so it finds less")
+    tell(f"{'dry run: ' if dry_run else ''}{outcome.verdict}{f': {outcome.why}' if outcome.why else ''}")

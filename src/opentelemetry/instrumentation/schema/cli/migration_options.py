@@ -15,7 +15,7 @@ from .._migrations.plan import Limits, Tool
 from .._migrations.process import Interrupts
 from .._migrations.run import Options
 from . import git
-from .output import UsageError, echo, migration_errors
+from .output import UsageError, echo
 
 TOOLS: Final = ("alembic", "dbmate")
 
@@ -190,8 +190,7 @@ def make_settings(
 ) -> RunSettings:
     """Make the settings of the options."""
     if url is not None:
-        with migration_errors(json_):
-            parse(url)
+        parse(url)
     found = find_tool(tool, config, url, x, interrupts)
     options = Options(
         limits=Limits(lock_timeout=lock_timeout, statement_timeout=statement_timeout, lossy=frozenset(lossy)),

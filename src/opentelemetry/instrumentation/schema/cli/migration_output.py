@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any, Final
 
 from .._migrations.errors import MigrationError
 from .._migrations.history import HistoryFile, RunRecord, find_edited_files, find_runs_with, find_unfinished
-from .._migrations.plan import DUMP, Direction, Plan, format_heads
+from .._migrations.plan import DUMP, Direction, Plan, ToolReport, format_heads
+from .._migrations.process import SIGNALS
 from .._migrations.run import RunResult, estimate_losses
 from . import git
 from .migration_options import RunSettings
-from .output import FINDING, FINE, INCONCLUSIVE, echo, echo_json, finish
+from .output import FINDING, FINE, INCONCLUSIVE, finish, print_json, tell
 
 _SHOWN: Final = 12  # lines of a schema's difference
 
@@ -20,18 +20,18 @@ _SHOWN: Final = 12  # lines of a schema's difference
 def print_plan(plan: Plan, sql: bool) -> None:
     """Print the plan for people."""
     span = {"run": "all in one transaction", "step": "each step in a transaction", "none": "without a transaction"}
-    echo(
+    tell(
         f"{plan.direction} {plan.database} ({plan.tool}, table {plan.table}) from "
         f"{format_heads(plan.before, plan.tool)} to {format_heads(plan.after, plan.tool)}, {span[plan.transaction]}:"
     )
     for number, step in enumerate(plan.steps, 1):
-        echo(f"  {number}. {step.revision} {step.title}: {step.kind}{f' ({step.why})' if step.why else ''}")
+        tell(f"  {number}. {step.revision} {step.title}: {step.kind}{f' ({step.why})' if step.why else ''}")
         for note in step.notes:
-            echo(f"     {note}")
+            tell(f"     {note}")
         if sql:
             text = step.sql if step.sql is not None else "-- not known before it runs"
             for line in text.splitlines() or ["-- nothing"]:
-                echo(f"     {line}".rstrip())
+                tell(f"     {line}".rstrip())
 
 
 def print_dry_run(command: str, direction: Direction, target: str | None, settings: RunSettings) -> None:
@@ -50,8 +50,8 @@ def print_dry_run(command: str, direction: Direction, target: str | None, settin
         return
     print_plan(plan, sql=True)
     for sentence in lost:
-        echo(f"{command} would refuse this plan: {sentence}")
-    echo(f"dry run: {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'} planned, none was run")
+        tell(f"{command} would refuse this plan: {sentence}")
+    tell(f"dry run: {len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'} planned, none was run")
 
 
 def print_nothing_to_do(command: str, plan: Plan, settings: RunSettings) -> None:
@@ -59,11 +59,11 @@ def print_nothing_to_do(command: str, plan: Plan, settings: RunSettings) -> None
     if settings.json:
         _echo_plan(command, "nothing", plan)
     else:
-        echo(f"nothing to do: {plan.database} is at {format_heads(plan.before, plan.tool)}")
+        tell(f"nothing to do: {plan.database} is at {format_heads(plan.before, plan.tool)}")
 
 
 def _echo_plan(command: str, result: str, plan: Plan, **more: Any) -> None:
-    echo_json({"version": 1, "command": command, "result": result, "exit_code": FINE, **more, "plan": plan.as_data()})
+    print_json({"version": 1, "command": command, "result": result, "exit_code": FINE, **more, "plan": plan.as_data()})
 
 
 def missing_revision_error(history: HistoryFile, error: Any, directory: Path) -> MigrationError:
@@ -148,6 +148,29 @@ def outcome_text(result: RunResult) -> list[str]:
     return lines
 
 
+_PRIVILEGE: Final = ("42501", "1044", "1142", "1227", "1370")
+_READ_ONLY: Final = ("25006", "1290", "1792", "1836")
+
+
+def remedy(report: ToolReport, step: str | None) -> str:
+    """What to do before the command can succeed; empty if nothing.
+
+    Args:
+        report: Of the run that failed.
+        step: What failed, for people; None if no step did.
+    """
+    code = (report.error or "").rpartition(" ")[2]
+    if code in _PRIVILEGE:
+        return "give the database's user that privilege"
+    if code in _READ_ONLY:
+        return "connect to the primary server, because this one only reads"
+    if report.ok:  # and nothing has changed
+        return "let env.py commit: it must call context.run_migrations() in context.begin_transaction()"
+    if step is not None:
+        return f"correct {step}"
+    return "" if report.killed is not None else "correct that"
+
+
 def command_after_dump(result: RunResult) -> str:
     """The next command where the migrations are done and only the dump of the schema failed."""
     dumped = result.report.error != DUMP
@@ -162,7 +185,7 @@ def _lines(difference: tuple[str, ...]) -> list[str]:
 
 def exit_code(result: RunResult) -> int:
     """The exit code of an outcome: 0 target reached, 1 not reached, 3 unknown, 128 + n if signal n interrupted it."""
-    if result.report.killed is not None and result.report.killed in (signal.SIGINT, signal.SIGTERM):
+    if result.report.killed is not None and result.report.killed in SIGNALS:
         return 128 + result.report.killed
     if result.outcome.name == "unknown":
         return INCONCLUSIVE
@@ -195,10 +218,10 @@ def print_outcome(command: str, settings: RunSettings, result: RunResult, next_:
     """Print an outcome and end with its exit code, which is 1 for an upgrade that was undone."""
     code = FINDING if undone and exit_code(result) == FINE else exit_code(result)
     if settings.json:
-        echo_json(as_data(command, result, code, next_))
+        print_json(as_data(command, result, code, next_))
     else:
         for line in outcome_text(result):
-            echo(line)
+            tell(line)
         if next_:
-            echo(f"next: {next_}")
+            tell(f"next: {next_}")
     finish(code)

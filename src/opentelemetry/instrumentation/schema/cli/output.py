@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -35,8 +35,47 @@ class UsageError(click.ClickException):
 
 
 def echo(message: str, err: bool = False, nl: bool = True) -> None:
-    """Print lines. Only printable text and tabs reach the terminal."""
-    click.echo(_lines(message), err=err, nl=nl)
+    """Print lines. Only printable text and tabs reach the terminal.
+
+    Raises:
+        OSError: if stdout cannot be written. If nobody can read stderr, the command goes on.
+    """
+    try:
+        click.echo(_lines(message), err=err, nl=nl)
+    except OSError:
+        if not err:
+            raise
+        _silence(sys.stderr)
+
+
+def tell(message: str) -> None:
+    """Print lines of a command that changes things: it goes on, and ends as it would, if nobody can read them."""
+    with _unread():
+        echo(message)
+
+
+def print_json(document: object, indent: int | None = 2) -> None:
+    """Print a JSON document as `tell` prints lines."""
+    with _unread():
+        echo_json(document, indent)
+
+
+@contextmanager
+def _unread() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # the reader, such as `head`, has read enough
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        echo(f"warning: cannot write to stdout: {error.strerror}", err=True)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what a stream still holds, and all that follows, nowhere: a last flush that fails changes the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def text(message: str, style: str = "") -> Text:
@@ -71,21 +110,12 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 @contextmanager
-def migration_errors(json: bool = False) -> Generator[None]:
-    """End with the exit code of a migration's error and one line, with --json also as JSON."""
-    try:
-        yield
-    except MigrationError as error:
-        message = " ".join(str(error).split())
-        if json:
-            echo_json({"version": 1, "result": "error", "exit_code": error.code, "message": message})
-        echo(f"Error: {message}", err=True)
-        sys.exit(error.code)
+def one_line_errors(json: bool = False) -> Generator[None]:
+    """End with one line for what a user can mend, and with 2; never with 1, which is a finding, for the unforeseen.
 
-
-@contextmanager
-def one_line_errors() -> Generator[None]:
-    """End with 2 and one line for what a user can mend; never with 1, which is a finding, for anything unforeseen."""
+    Args:
+        json: Whether to print the error as a JSON object too.
+    """
     try:
         yield
     except click.exceptions.Exit:
@@ -95,16 +125,20 @@ def one_line_errors() -> Generator[None]:
         sys.exit(USAGE)
     except click.ClickException as error:
         of = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
-        _fail(error.format_message() + (f" ({of} --help)" if of else ""))
+        _fail(error.format_message() + (f" ({of} --help)" if of else ""), json)
     except SourceError as error:
-        _fail(str(error))
+        _fail(str(error), json)
+    except MigrationError as error:
+        _fail(str(error), json, error.code)
     except (KeyboardInterrupt, click.Abort):
+        if json:
+            _echo_error("interrupted", INTERRUPTED)
         sys.exit(INTERRUPTED)
     except OSError as error:
-        _fail(str(error))
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), json)
     except Exception:
         echo(traceback.format_exc(), err=True)
-        _fail("this is a bug in otel-schema: please report it with the lines above")
+        _fail("this is a bug in otel-schema: please report it with the lines above", json)
 
 
 class Screen(Console):
@@ -115,12 +149,19 @@ class Screen(Console):
         read_enough()
 
 
-def _fail(message: str) -> None:
-    echo(f"Error: {' '.join(message.split())}", err=True)
-    sys.exit(USAGE)
+def _fail(message: str, json: bool, code: int = USAGE) -> NoReturn:
+    line = " ".join(message.split())
+    if json:
+        _echo_error(line, code)
+    echo(f"Error: {line}", err=True)
+    sys.exit(code)
+
+
+def _echo_error(message: str, code: int) -> None:
+    print_json({"version": 1, "result": "error", "exit_code": code, "message": printable(message)}, indent=None)
 
 
 def read_enough() -> NoReturn:
     """End with 2 because the reader, such as `head`, has closed the pipe: the last flush must not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _silence(sys.stdout)
     sys.exit(USAGE)

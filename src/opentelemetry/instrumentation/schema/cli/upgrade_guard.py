@@ -28,7 +28,7 @@ from . import project
 from .connection import match_option, reads_urls
 from .guard_watch import WatchOptions, duration_option, guard_options, open_incident, record_verdict, report
 from .migration_options import RunSettings
-from .output import FINDING, FINE, INCONCLUSIVE, UsageError, echo
+from .output import FINDING, FINE, INCONCLUSIVE, UsageError, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,4 +259,4 @@ def print_ending(ending: Ending) -> None:
     """Print how the upgrade ended, for people."""
     report(ending.outcome)
     for number, phase, summary in ending.phases:
-        echo(f"{number}. {phase}: {summary}")
+        tell(f"{number}. {phase}: {summary}")

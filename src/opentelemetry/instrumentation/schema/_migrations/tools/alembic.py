@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..._prometheus.text import cleaned
-from ..database import Database, VersionTable, parse
+from ..database import Database, VersionTable, parse, without_password
 from ..errors import MigrationError, RefusedError, UnknownError
 from ..plan import DatabaseRevisions, Direction, Event, Limits, Loss, MissingRevisionError, Plan, Step, ToolReport
-from ..process import Interrupts, events
+from ..process import Interrupts, ProcessExit, events
 
 _PROCESS: Final = "opentelemetry.instrumentation.schema._migrations.tools.alembic_process"
 _LINES: Final = 6  # of stderr that an error shows
@@ -110,7 +110,7 @@ class Alembic:
         if killed is None and problem is None and not ended:
             problem = {"kind": "failed", "type": "process", "message": f"it ended with exit code {output.code}"}
         if problem is not None and not step:
-            raise self._problem(problem, output.stderr)
+            raise self._problem(problem, output)
         return ToolReport(
             failed=None if ended else step,
             error=_error(problem, killed),
@@ -132,14 +132,16 @@ class Alembic:
             "lock_timeout": Limits().lock_timeout,
             "statement_timeout": None,
         }
-        stream, output = events(*self._call("plan", request), None, environment=_environment())
+        stream, output = events(*self._call("plan", request), self.interrupts, environment=_environment())
         facts: dict[str, Any] | None = None
         problem: dict[str, Any] | None = None
         for each in stream:
             facts = each if each["event"] == "plan" else facts
             problem = each if each["event"] == "error" else problem
+        if self.interrupts is not None:
+            self.interrupts.raise_if_received()
         if facts is None:
-            raise self._problem(problem, output.stderr)
+            raise self._problem(problem, output)
         self._files = {revision: Path(path) for revision, path in facts["files"].items()}
         self._script_heads = tuple(facts["script_heads"])
         return facts
@@ -158,7 +160,8 @@ class Alembic:
         database = parse(facts["url"])
         if self.url is not None:
             given = parse(self.url)
-            if given.identity != database.identity:
+            nameless = not (database.url.host or database.url.database or database.url.query)  # a `creator` connects
+            if given.identity != database.identity and not nameless:
                 raise MigrationError(
                     f"env.py migrates {database}, not {given} as --url says: it takes its URL from somewhere else. "
                     "Set that, or let env.py read sqlalchemy.url from its config"
@@ -169,11 +172,16 @@ class Alembic:
     def _table(self, facts: dict[str, Any]) -> VersionTable:
         return VersionTable(facts["version_table"], facts["version_table_schema"])
 
-    def _problem(self, problem: dict[str, Any] | None, stderr: str) -> Exception:
-        tail = " | ".join(cleaned(line) for line in stderr.strip().splitlines()[-_LINES:])
+    def _problem(self, problem: dict[str, Any] | None, output: ProcessExit) -> Exception:
+        tail = " | ".join(cleaned(without_password(line)) for line in output.stderr.strip().splitlines()[-_LINES:])
         if problem is None:
-            return UnknownError(f"Alembic's process ended without an answer: {tail or 'it printed nothing'}")
-        message = cleaned(str(problem["message"]), 1000)
+            code = output.code
+            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            return UnknownError(
+                f"env.py or a revision file ended Alembic's process with {how} before it could answer: "
+                f"{tail or 'it printed nothing'}"
+            )
+        message = cleaned(without_password(str(problem["message"])), 1000)
         if problem["kind"] == "refused":
             return RefusedError(message)
         if problem["kind"] in ("files", "environment", "changed"):
@@ -275,7 +283,7 @@ def _message(problem: dict[str, Any] | None, killed: int | None) -> str | None:
     if problem is not None and killed is None:
         place = f" ({problem['place']})" if problem.get("place") else ""
         code = f" [{problem['code']}]" if problem.get("code") else ""
-        return f"{cleaned(str(problem['message']), 1000)}{code}{place}"
+        return f"{cleaned(without_password(str(problem['message'])), 1000)}{code}{place}"
     return f"the process was ended by {signal.Signals(killed).name}" if killed is not None else None
 
 

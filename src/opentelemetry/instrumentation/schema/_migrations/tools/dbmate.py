@@ -21,7 +21,7 @@ from ..._prometheus.text import cleaned
 from ..._schemas import revisions
 from .. import losses, outcome, snapshot
 from ..classify import FunctionSource, MigrationFunction, classify_step
-from ..database import Database, VersionTable, parse, read_heads
+from ..database import Database, VersionTable, parse, read_heads, without_password
 from ..errors import MigrationError, UnknownError
 from ..plan import DUMP, DatabaseRevisions, Direction, Event, Limits, MissingRevisionError, Plan, Step, ToolReport
 from ..process import Interrupts, events
@@ -308,7 +308,9 @@ class Dbmate:
             finally:
                 finder.close()
         lines = [line for line in output.stderr.splitlines() if line.strip()]
-        return output.code, cleaned(" | ".join(lines[-3:]), 1000) or f"dbmate ended with {output.code}"
+        return output.code, cleaned(
+            without_password(" | ".join(lines[-3:])), 1000
+        ) or f"dbmate ended with {output.code}"
 
     def _dbmate_url(self, database: Database, limits: Limits, token: str) -> str:
         if database.dialect == "sqlite":
@@ -349,7 +351,8 @@ class Dbmate:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
         if done.returncode == 0:
             return None
-        return f"{schema} was not written again: {cleaned(' | '.join(done.stderr.splitlines()[-3:]), 500)}"
+        said = without_password(" | ".join(done.stderr.splitlines()[-3:]))
+        return f"{schema} was not written again: {cleaned(said, 500)}"
 
 
 class _Sessions:

@@ -20,7 +20,7 @@ from ..._prometheus.server import duration
 from ...semconv import Signal, Verdict
 from ..connection import match_option, reads_urls
 from ..guard_watch import WatchOptions, duration_option, guard_options, open_incident, record_verdict, report
-from ..output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, echo_json, finish
+from ..output import FINDING, FINE, INCONCLUSIVE, UsageError, echo, finish, print_json
 
 CODES: dict[Verdict, int] = {"pass": FINE, "degraded": FINDING, "inconclusive": INCONCLUSIVE}
 
@@ -91,7 +91,7 @@ def guard(
         record_verdict(HistoryFile(history), incident, outcome, namespace)
     code = FINE if dry_run else CODES[outcome.verdict]
     if as_json:
-        echo_json(
+        print_json(
             {
                 "version": 1,
                 "command": "guard",
@@ -115,7 +115,7 @@ def _backtest(watch_options: WatchOptions, now: float, length: float, as_json: b
     signals = watch_options.signals(watch_options.samples(), now, now, blocks)
     found = backtest(signals, blocks, lambda i, n: watch_options.say(f"watch {i} of {n}") if i % 36 == 0 else None)
     if as_json:
-        echo_json(
+        print_json(
             {
                 "version": 1,
                 "command": "guard --backtest",

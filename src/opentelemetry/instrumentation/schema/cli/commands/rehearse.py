@@ -16,10 +16,10 @@ from ..._migrations.errors import MigrationError
 from ..._migrations.guard.rollback import file_digests
 from ..._migrations.history import NAME, HistoryFile
 from ..._migrations.plan import ToolReport
-from ..._migrations.process import catch_interrupts
+from ..._migrations.process import SIGNALS, catch_interrupts
 from .. import reporting
 from ..migration_options import TOOLS, find_tool
-from ..output import FINE, UsageError, echo, finish, migration_errors
+from ..output import FINE, UsageError, echo, finish
 from ..reporting import Item, Report
 
 _SHOWN: Final = 8  # lines of a difference
@@ -49,7 +49,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
     Exits with 0 if each revision came back, 1 if one did not, 2 if the database is not empty or is of another kind,
     3 if it cannot read the database, and 130 or 143 if a signal stopped it.
     """
-    with catch_interrupts() as noted, migration_errors(format_ == "json"):
+    with catch_interrupts() as noted:
         scratch = parse(url)
         used = find_tool(tool, config, url, x, noted)
         _refuse_stand_in(scratch, used.name, config)
@@ -69,7 +69,7 @@ def rehearse(url: str, tool: str | None, config: Path | None, x: tuple[str, ...]
                 file_digests(used.files())
             )
     echo(reporting.render(report, format_))
-    if ended.killed in (2, 15):
+    if ended.killed is not None and ended.killed in SIGNALS:
         finish(128 + ended.killed)
     finish(report.exit_code)
 

@@ -16,7 +16,6 @@ from ..._migrations.run import RunResult
 from ..._migrations.sdk import record_runs
 from .. import migration_output, project
 from ..migration_options import RunSettings, make_settings, run_options, tool_options
-from ..output import migration_errors
 
 
 @click.command()
@@ -40,12 +39,11 @@ def rollback(target: str | None, tool: str | None, **options: Any) -> None:
     """
     with catch_interrupts() as noted:
         settings = make_settings(tool, interrupts=noted, **options)
-        with migration_errors(settings.json):
-            _refuse_where_there_are_none(Path.cwd())
-            try:
-                _rollback(target, settings)
-            except MissingRevisionError as error:
-                raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
+        _refuse_where_there_are_none(Path.cwd())
+        try:
+            _rollback(target, settings)
+        except MissingRevisionError as error:
+            raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _refuse_where_there_are_none(directory: Path) -> None:
@@ -69,7 +67,9 @@ def _rollback(target: str | None, settings: RunSettings) -> None:
     if settings.dry_run:
         migration_output.print_dry_run("rollback", "downgrade", target, settings)
         return
-    with run.plan_under_lock(settings.tool, "downgrade", target, settings.options, settings.say) as plan:
+    with run.plan_under_lock(
+        settings.tool, "downgrade", target, settings.options, settings.say, settings.interrupts
+    ) as plan:
         if undone is not None:
             _require_its_undoing(plan, undone)
         if not plan.steps:
@@ -136,6 +136,8 @@ def _next(result: RunResult) -> str:
         return "run otel-schema status --url URL as soon as the database answers again"
     if result.outcome.name == "failed" or result.outcome.clean:
         target = format_heads(result.plan.after, result.plan.tool)
-        return f"correct the downgrade of {result.report.failed}, then run otel-schema rollback {target}"
+        step = f"the downgrade of {result.report.failed}" if result.report.failed else None
+        first = migration_output.remedy(result.report, step)
+        return f"{f'{first}, then ' if first else ''}run otel-schema rollback {target}"
     after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
     return f"change the schema by hand to that of {after}: remove the lines with +, restore the lines with -"

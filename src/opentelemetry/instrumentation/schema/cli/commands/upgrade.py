@@ -17,7 +17,7 @@ from ..._migrations.run import RunResult
 from ..._migrations.sdk import record_runs
 from .. import migration_output, upgrade_guard
 from ..migration_options import RunSettings, make_settings, run_options, tool_options
-from ..output import echo, echo_json, finish, migration_errors
+from ..output import finish, print_json, tell
 
 
 @click.command()
@@ -46,11 +46,10 @@ def upgrade(
     with catch_interrupts() as noted:
         settings = make_settings(tool, interrupts=noted, **options)
         prepare = upgrade_guard.prepare_guard(settings, guard_options)
-        with migration_errors(settings.json):
-            try:
-                _upgrade(target, on_failure == "rollback", settings, prepare)
-            except MissingRevisionError as error:
-                raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
+        try:
+            _upgrade(target, on_failure == "rollback", settings, prepare)
+        except MissingRevisionError as error:
+            raise migration_output.missing_revision_error(settings.history, error, Path.cwd()) from error
 
 
 def _upgrade(
@@ -59,7 +58,9 @@ def _upgrade(
     if settings.dry_run:
         migration_output.print_dry_run("upgrade", "upgrade", target, settings)
         return
-    with run.plan_under_lock(settings.tool, "upgrade", target, settings.options, settings.say) as plan:
+    with run.plan_under_lock(
+        settings.tool, "upgrade", target, settings.options, settings.say, settings.interrupts
+    ) as plan:
         if not plan.steps:
             migration_output.print_nothing_to_do("upgrade", plan, settings)
             return
@@ -86,10 +87,10 @@ def _upgrade(
         return
     if not settings.json:
         for line in migration_output.outcome_text(result):
-            echo(line)
+            tell(line)
     ending = upgrade_guard.watch_upgrade(guard, settings, plan, began, ended)
     if settings.json:
-        echo_json({**migration_output.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
+        print_json({**migration_output.as_data("upgrade", result, ending.code, next_), "guard": ending.as_data()})
     else:
         upgrade_guard.print_ending(ending)
     finish(ending.code)
@@ -100,11 +101,8 @@ def _next(result: RunResult) -> str:
         return migration_output.command_after_dump(result)
     if result.outcome.name == "unknown":
         return "run otel-schema status --url URL as soon as the database answers again"
-    again = (
-        f"correct {result.report.failed}, then run otel-schema upgrade again"
-        if result.report.failed
-        else ("run otel-schema upgrade again")
-    )
+    first = migration_output.remedy(result.report, result.report.failed)
+    again = f"{first}, then run otel-schema upgrade again" if first else "run otel-schema upgrade again"
     if result.report.lock_timeout:
         again = "run otel-schema upgrade again when the blocking session has ended"
     if result.report.refused:
@@ -118,15 +116,18 @@ def _next(result: RunResult) -> str:
     if result.outcome.clean:
         return f"{again}; or go back: otel-schema rollback {format_heads(result.plan.before, result.plan.tool)}"
     after = format_heads(result.after.heads, result.plan.tool) if result.after else "?"
+    recorded = f"add it to {result.plan.table}" if result.plan.tool == "dbmate" else "stamp it"
     return (
         f"change the schema by hand to that of {after} (remove the lines with +, restore the lines with -), then run "
-        f"otel-schema upgrade again; or complete {result.report.failed or 'the step'} by hand and stamp it"
+        f"otel-schema upgrade again; or complete {result.report.failed or 'the step'} by hand and {recorded}"
     )
 
 
 def _back(plan: Plan, result: RunResult, settings: RunSettings) -> RunResult:
     """Return to where the run began, if that loses nothing; else says why not."""
     why_not = run.rollback_obstacle(plan, result)
+    if settings.interrupts.received is not None:
+        why_not = "a signal stopped the command"
     if why_not is None:
         try:
             back = settings.tool.plan("downgrade", format_heads(plan.before, plan.tool))
