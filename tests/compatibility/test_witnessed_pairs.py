@@ -19,11 +19,12 @@ from tests.compatibility import judge, pairs
 from tests.compatibility.witnessed_pairs import NOTHING, SCHEMAS, WITNESSED, WitnessedPair
 
 IMPORTS = """
-import dataclasses, ipaddress
+import collections, dataclasses, fractions, ipaddress, re
 from datetime import timezone
 from enum import IntEnum, IntFlag
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
+from pydantic_core import core_schema
 from typing_extensions import TypeAliasType
 T = TypeVar("T")
 """

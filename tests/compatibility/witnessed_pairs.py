@@ -71,6 +71,17 @@ EXTRA = "class B(BaseModel):\n    model_config = ConfigDict(extra='allow')\n    
 GENERIC = "C = TypeVar('C', int, float)\n@dataclasses.dataclass\nclass G(Generic[T]):\n    x: T"
 ALIAS = "X = TypeAliasType('X', list[T], type_params=(T,))"
 
+LONGEST = """
+class Most:
+    def __init__(self, longest):
+        self.longest = longest
+    def __get_pydantic_core_schema__(self, source, handler):
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+    def check(self, value):
+        assert len(value) <= self.longest
+        return value
+"""
+COMPUTED = "a: int\n@computed_field({})\n@property\ndef b(self) -> int:\n    return 1"
 MODELS = [
     WitnessedPair("members that convert texts", number("int, Enum"), number("Enum"), BREAKS, OK, {"a": "1"}),
     WitnessedPair("integer enum to literal", number("IntEnum"), "a: Literal[1, 2]", BREAKS, OK, {"a": "1"}),
@@ -125,6 +136,42 @@ MODELS = [
     WitnessedPair("pair to list", "a: tuple[int, int]", "a: list[int]", OK, BREAKS),
     WitnessedPair("any model", "a: BaseModel", "a: BaseModel | None", OK, BREAKS),
     WitnessedPair("strict text", "a: str", "a: StrictStr", OK, OK),
+    WitnessedPair("name with a dot", "p: int = Field(alias='p.q')", "p: int = Field(validation_alias=AliasPath('p', 'q'))", BREAKS, BREAKS, {"p.q": 1}),
+    WitnessedPair("index to key", "p: int = Field(validation_alias=AliasPath('p', 0))", "p: int = Field(validation_alias=AliasPath('p', '0'))", BREAKS, OK, {"p": [1]}),
+    WitnessedPair("init=False, which a model ignores", "a: int = Field(1, init=False)", "a: int = Field(1, init=False, ge=3)", BREAKS, OK, {"a": 1}),
+    WitnessedPair("init_var, which a model ignores", "a: int = Field(1, init_var=True)", "a: str = Field('', init_var=True)", BREAKS, BREAKS, {"a": 1}),
+    WitnessedPair("strict field of an integer enum", number("IntEnum"), number("IntEnum").replace("a: E", "a: E = Field(strict=True)"), BREAKS, OK, {"a": "1"}),
+    WitnessedPair("integer enum to strict integer", number("IntEnum"), "a: StrictInt", BREAKS, BREAKS, {"a": "1"}),
+    WitnessedPair("strict texts are not made of numbers", "model_config = ConfigDict(coerce_numbers_to_str=True)\na: str",
+                  "model_config = ConfigDict(coerce_numbers_to_str=True)\na: str = Field(strict=True)", UNKNOWN, UNKNOWN, {"a": 5}),
+    WitnessedPair("strict date to strict datetime", "a: date = Field(strict=True)", "a: datetime = Field(strict=True)", BREAKS, BREAKS, {"a": "2024-01-01"}),
+    WitnessedPair("strict class of its own", "a: complex", "a: complex = Field(strict=True)", UNKNOWN, UNKNOWN, {"a": 1}),
+    WitnessedPair("bound before code and after it", "a: Annotated[int, AfterValidator(abs), Field(gt=0)]", "a: Annotated[int, Field(gt=5), AfterValidator(abs), Field(gt=0)]",
+                  BREAKS, UNKNOWN, {"a": 3}),
+    WitnessedPair("code that makes the schema", "a: int", "a: Annotated[int, GetPydanticSchema(lambda kind, handler: handler(bool))]", UNKNOWN, UNKNOWN, {"a": 5}),
+    WitnessedPair("what an annotation holds", model("a: Annotated[str, Most(3)]", LONGEST), model("a: Annotated[str, Most(2)]", LONGEST), UNKNOWN, UNKNOWN, {"a": "abc"}),
+    WitnessedPair("values of a Counter", "a: dict", "a: collections.Counter", BREAKS, OK, {"a": {"x": "y"}}),
+    WitnessedPair("decimals of an enum", model("a: E", "class E(Enum):\n    x = Decimal('1.5')"), model("a: E", "class E(Enum):\n    x = '1.5'"), UNKNOWN, UNKNOWN, {"a": 1.5}),
+    WitnessedPair("bytes of a literal", "a: Literal[\"b'x'\"]", "a: Literal[b'x']", UNKNOWN, UNKNOWN, {"a": "b'x'"}),
+    WitnessedPair("member of an enum in a literal", "a: Literal['x']", model("a: Literal[E.x]", "class E(Enum):\n    x = 'x'"), UNKNOWN, UNKNOWN, {"a": "x"}),
+    WitnessedPair("infinite decimals", "model_config = ConfigDict(allow_inf_nan=True)\na: Decimal", "a: Decimal", BREAKS, OK, {"a": "NaN"}),
+    WitnessedPair("bound of many digits", "a: Decimal = Field(ge=Decimal('0.1'))", "a: Decimal = Field(ge=Decimal('0.10000000000000000001'))", BREAKS, BREAKS, {"a": "0.1"}),
+    WitnessedPair("number as a fraction", "a: fractions.Fraction", "a: str", BREAKS, BREAKS, {"a": 0.5}),
+    WitnessedPair("number as an address", "a: ipaddress.IPv4Address", "a: str", BREAKS, BREAKS, {"a": 5}),
+    WitnessedPair("number as a strict address", "a: ipaddress.IPv4Address", "a: ipaddress.IPv4Address = Field(strict=True)", BREAKS, OK, {"a": 5}),
+    WitnessedPair("kind of a path", "a: DirectoryPath", "a: FilePath", UNKNOWN, UNKNOWN, {"a": "/"}),
+    WitnessedPair("length of secrets", "a: SecretStr", "model_config = ConfigDict(str_max_length=2)\na: SecretStr", BREAKS, OK, {"a": "abc"}),
+    WitnessedPair("schemes beside a length", "a: Annotated[AnyUrl, UrlConstraints(max_length=50)]", "a: Annotated[HttpUrl, UrlConstraints(max_length=50)]", BREAKS, OK,
+                  {"a": "ftp://a.de"}),
+    WitnessedPair("several hosts", "a: PostgresDsn", "a: AnyUrl", BREAKS, BREAKS, {"a": "postgres://u@h1:1,h2:2/db"}),
+    WitnessedPair("time in another zone", "a: time = Field(ge=time(8, tzinfo=timezone(timedelta(hours=1))))", "a: time = Field(ge=time(8, tzinfo=timezone.utc))", BREAKS, BREAKS,
+                  {"a": "07:30:00Z"}),
+    WitnessedPair("flags of a pattern", "a: str = Field(pattern=re.compile('^a', re.I))", "a: str = Field(pattern='^a')", BREAKS, BREAKS, {"a": "A"}),
+    WitnessedPair("engine of patterns", "model_config = ConfigDict(regex_engine='python-re')\na: str = Field(pattern='^a$')", "a: str = Field(pattern='^a$')", UNKNOWN, UNKNOWN,
+                  {"a": "a\n"}),
+    WitnessedPair("names in responses", "a: int = Field(serialization_alias='b')", "model_config = ConfigDict(serialize_by_alias=True)\na: int = Field(serialization_alias='b')",
+                  OK, UNKNOWN),
+    WitnessedPair("computed field left out", COMPUTED.format(""), COMPUTED.format("exclude_if=bool"), OK, BREAKS),
     WitnessedPair("stripped before a greatest length", "a: Annotated[str, Field(max_length=2)]",
               "a: Annotated[str, StringConstraints(max_length=2, strip_whitespace=True)]", OK, OK),
 ]  # fmt: skip

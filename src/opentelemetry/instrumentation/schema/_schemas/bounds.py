@@ -6,7 +6,7 @@ Each function compares one kind of restriction of an old and a new type.
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, time
 from itertools import zip_longest
 from typing import Final, Literal
 
@@ -45,7 +45,7 @@ def formats(old: str | None, new: str | None, texts: bool = True) -> Change | No
         return one_of(old, new)
     (one, _, more), (other, _, less) = old.partition(";"), new.partition(";")
     (one, *olds), (other, *news) = one.split(":"), other.split(":")
-    if one == other == "url":
+    if one == other and one in ("url", "urls"):
         # After the semicolon: further URLs that are accepted.
         let = flag_set({*more.split(",")} - {""}, {*less.split(",")} - {""})
         return combine([let, *(_part(a, b) for a, b in zip_longest(olds, news))])
@@ -156,11 +156,21 @@ def _order(one: float | str, other: float | str) -> int | None:
             return order if order == (clocks[0] > clocks[1]) - (clocks[0] < clocks[1]) else None
         except TypeError:  # one has no time zone
             return None
-        except ValueError:  # a time of day
-            return (one > other) - (one < other)
+        except ValueError:
+            return _times(one, other)
     if isinstance(one, str) or isinstance(other, str):
         return None
     return (one > other) - (one < other)
+
+
+def _times(one: str, other: str) -> int | None:
+    """-1, 0 or 1 for two times of day; None if their offsets differ, or if they are no times."""
+    try:
+        first, second = time.fromisoformat(one), time.fromisoformat(other)
+    except ValueError:
+        return None
+    same = first.utcoffset() == second.utcoffset()
+    return (first > second) - (first < second) if same else None
 
 
 def _lower(old: Bound, new: Bound) -> Change | None:

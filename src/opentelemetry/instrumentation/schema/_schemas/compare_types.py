@@ -27,6 +27,8 @@ _NO_TEXTS: Final = {"boolean", "date", "time", "datetime", "duration"}
 """Kinds whose format is a way of writing values, not a restriction."""
 _CONVERTED: Final = {"integer", "number", "boolean", *_NO_TEXTS}
 """Kinds to which a JSON value of another type may be converted."""
+_NUMBERS: Final = {"fraction", "ip", "ip-interface", "ip-network"}
+"""Formats of Pydantic's that are read from a number as well, strict or not."""
 _ARRAYS: Final = {"list", "set", "tuple"}
 
 
@@ -121,7 +123,8 @@ class TypeComparer:
             return [self._type(enum_change(old, new), path, old, new)] + self._code(old, new, path)
         ways: tuple[tuple[TypeSpec, TypeSpec, Change], ...] = ((old, new, "widened"), (new, old, "narrowed"))
         for one, other, change in ways:
-            if self.direction in _INCLUDED.get((one.kind, other.kind), ()):
+            strict = other.kind == "datetime" and other.strict and other is new  # which reads no date
+            if self.direction in _INCLUDED.get((one.kind, other.kind), ()) and not strict:
                 return [
                     self._type(change, path, old, new),
                     *self._bounds(_as(old, new.kind), _as(new, new.kind), path),
@@ -175,6 +178,11 @@ class TypeComparer:
                 findings.append(
                     self.finding("strict", strict, path, describe.strict_text(old), describe.strict_text(new))
                 )
+            numbers = [self._reads_numbers(each) for each in (old, new)]
+            change = bounds.flag(not numbers[0], not numbers[1])
+            if change is not None:
+                words = ["numbers too" if each else "texts only" for each in numbers]
+                findings.append(self.finding("strict", change, path, *words))
             if (old.strip, old.case) != (new.strip, new.case):
                 shortens = new.strip and old.case == new.case
                 checked = any((new.min_length, new.pattern)) or (not shortens and new.max_length)
@@ -185,6 +193,14 @@ class TypeComparer:
                     )
                 )
         return findings
+
+    def _reads_numbers(self, type_: TypeSpec) -> bool:
+        """Whether a text may be sent as a number: Pydantic's addresses and fractions."""
+        schema = self.new.get(self.schema)
+        if type_.kind != "string" or schema is None or schema.library != "pydantic":
+            return False
+        format_ = type_.format or ""
+        return format_ in _NUMBERS or (format_.startswith(("ipv4", "ipv6")) and not type_.strict)
 
     def _inner(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """Compare items, keys and values."""

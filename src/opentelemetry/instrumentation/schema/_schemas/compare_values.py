@@ -19,7 +19,8 @@ def enum_change(old: TypeSpec, new: TypeSpec) -> Change:
     kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}.get(type_.kind, ())
     bounded = replace(type_, strict=False, strip=False, open=False) != TypeSpec(kind=type_.kind)
     fit = all(isinstance(each, kinds) and (type_.kind == "boolean") == isinstance(each, bool) for each in enum.values)
-    if not kinds or not fit or (bounded and not _fit(enum, type_)):
+    converts = enum.items is not None and not enum.items.strict and type_.strict and type_.kind != "string"
+    if not kinds or not fit or converts or (bounded and not _fit(enum, type_)):
         return "changed"
     return "widened" if enum is old else "narrowed"
 

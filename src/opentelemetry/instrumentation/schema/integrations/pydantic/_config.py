@@ -47,16 +47,16 @@ def configured(type_: TypeSpec, config: Config) -> TypeSpec:
     changes: dict[str, Any] = {}
     if config.get("strict") and type_.kind not in ("any", "null", "list", "set", "tuple", "map"):
         changes["strict"] = True
-    if config.get("allow_inf_nan") is False and type_.kind in ("number", "decimal"):
-        changes["finite"] = True
-    if type_.kind == "string" and type_.format is None:
+    if config.get("allow_inf_nan") is not None and type_.kind in ("number", "decimal"):
+        changes["finite"] = not config["allow_inf_nan"]
+    if type_.kind == "string" and type_.format in (None, "password", "path"):
         changes |= {
             "min_length": config.get("str_min_length") or None,
             "max_length": config.get("str_max_length"),
             "strip": bool(config.get("str_strip_whitespace")),
             "case": "lower" if config.get("str_to_lower") else "upper" if config.get("str_to_upper") else None,
         }
-        if config.get("coerce_numbers_to_str"):
+        if config.get("coerce_numbers_to_str") and not config.get("strict") and type_.format is None:
             changes["checks"] = (COERCES,)
     for names, attribute in ((_READING, "checks"), (_WRITING, "serializers")):
         said = tuple(

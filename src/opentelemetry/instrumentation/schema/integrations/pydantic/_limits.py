@@ -6,10 +6,12 @@ from __future__ import annotations
 import datetime
 import decimal
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..._schemas.fields import TypeKind, TypeSpec
+from ._config import COERCES
 
 _LENGTHS: frozenset[TypeKind] = frozenset({"string", "bytes", "list", "set", "tuple", "map"})
 _ORDERED: frozenset[TypeKind] = frozenset({"integer", "number", "decimal", "date", "time", "datetime", "duration"})
@@ -42,25 +44,37 @@ def limits(each: Any) -> dict[str, Any]:
         found["strict"] = bool(values["strict"])
     if "allow_inf_nan" in values:
         found["finite"] = not values["allow_inf_nan"]
+    if getattr(each, "ascii_only", None):
+        found["format"] = "ascii"
     return found
 
 
 def _bound(value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        number = int(value) if value == value.to_integral_value() else float(value)
+        return number if decimal.Decimal(repr(number)) == value else f"{value:f}"
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    return value.pattern if isinstance(value, re.Pattern) else value
+    if isinstance(value, re.Pattern):
+        flags = int(value.flags & ~re.UNICODE)
+        return f"(?{flags}){value.pattern}" if flags else value.pattern
+    return value
 
 
-def with_limits(type_: TypeSpec, found: dict[str, Any]) -> TypeSpec:
+def with_limits(type_: TypeSpec, found: dict[str, Any], config: Mapping[str, Any]) -> TypeSpec:
     """A type with further bounds; of a union each member that they can be about."""
     if not found:
         return type_
     if type_.kind == "union":
-        return replace(type_, members=tuple(with_limits(each, found) for each in type_.members))
+        return replace(type_, members=tuple(with_limits(each, found, config) for each in type_.members))
+    if found.get("strict") and COERCES in type_.checks:  # a strict text is not made of a number
+        type_ = replace(type_, checks=tuple(each for each in type_.checks if each != COERCES))
+    if found.get("pattern") is not None and config.get("regex_engine") == "python-re":
+        type_ = replace(type_, checks=(*type_.checks, "config:regex_engine=python-re"))
+    if type_.kind == "enum" and type_.items is not None and "strict" in found:
+        type_ = replace(type_, items=replace(type_.items, strict=found["strict"]))
     kept: dict[str, Any] = {}
     checks = type_.checks
     for name, value in found.items():
@@ -74,20 +88,35 @@ def with_limits(type_: TypeSpec, found: dict[str, Any]) -> TypeSpec:
             fits = type_.kind == "decimal"
         elif name == "strict":  # in JSON, an array is one for each of these
             fits = type_.kind not in ("any", "null", "list", "set", "tuple", "map")
+            checks += ("limit:strict",) if value and type_.kind == "custom" else ()
+        elif name == "format":
+            fits = type_.kind == "string" and type_.format is None
         else:
             fits = type_.kind not in ("any", "null")
+        if any(not each.startswith("config:") for each in type_.checks) and getattr(type_, name) not in (None, value):
+            fits = fits and name not in _LIMITS  # code stands between two limits of one kind: both hold
         if fits:
             kept[name] = value
-        elif name in _LIMITS and type_.kind != "null":  # a check all the same: of a class of its own, or of anything
+        elif (
+            name in (*_LIMITS, "format") and type_.kind != "null"
+        ):  # a check all the same: of a class of its own, or of anything
             checks += (f"limit:{name}={value}",)
     return replace(type_, checks=checks, **kept) if kept or checks != type_.checks else type_
 
 
 def with_url_constraints(type_: TypeSpec, constraints: Any) -> TypeSpec:
-    """A URL with the schemes and the length that are allowed, and whether it must name a host."""
-    schemes = getattr(constraints, "allowed_schemes", None) or ()
+    """A URL with the schemes and the length that are allowed, and whether it must name a host.
+
+    What these constraints leave open stays as it is.
+    """
+    form, schemes, host = (f"{type_.format or 'url'}::").split(":")[:3]
+    if getattr(constraints, "allowed_schemes", None) is not None:
+        schemes = ",".join(sorted(constraints.allowed_schemes))
     longest = getattr(constraints, "max_length", None)
     # Without a host of its own it may get one.
-    host = getattr(constraints, "host_required", None) and not getattr(constraints, "default_host", None)
-    format_ = f"url:{','.join(sorted(schemes))}:{'host' if host else ''}".rstrip(":")
-    return replace(type_, kind="string", format=format_, max_length=longest)
+    if getattr(constraints, "host_required", None) is not None:
+        host = "host" if constraints.host_required and not getattr(constraints, "default_host", None) else ""
+    elif getattr(constraints, "default_host", None):
+        host = ""
+    format_ = f"{form}:{schemes}:{host}".rstrip(":")
+    return replace(type_, kind="string", format=format_, max_length=type_.max_length if longest is None else longest)

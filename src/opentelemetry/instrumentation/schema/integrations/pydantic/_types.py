@@ -6,16 +6,10 @@ from __future__ import annotations
 import collections
 import collections.abc
 import dataclasses
-import datetime
-import decimal
 import enum
-import fractions
-import ipaddress
 import pathlib
-import re
 import types
 import typing
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, cast
@@ -26,56 +20,8 @@ from pydantic.fields import FieldInfo
 from ..._schemas.fields import Document, SchemaSpec, TypeKind, TypeSpec, reference, union
 from ._config import COERCES, Config, configured, inherited
 from ._limits import limits, with_limits, with_url_constraints
-from ._values import one_of, scalar
-
-_SCALARS: dict[Any, TypeSpec] = {
-    Any: TypeSpec(kind="any"),
-    object: TypeSpec(kind="any"),
-    None: TypeSpec(kind="null"),
-    type(None): TypeSpec(kind="null"),
-    bool: TypeSpec(kind="boolean"),
-    int: TypeSpec(kind="integer"),
-    float: TypeSpec(kind="number"),
-    decimal.Decimal: TypeSpec(kind="decimal", finite=True),
-    str: TypeSpec(kind="string"),
-    bytes: TypeSpec(kind="bytes"),
-    datetime.date: TypeSpec(kind="date"),
-    datetime.time: TypeSpec(kind="time"),
-    datetime.datetime: TypeSpec(kind="datetime"),
-    datetime.timedelta: TypeSpec(kind="duration"),
-    uuid.UUID: TypeSpec(kind="uuid"),
-    fractions.Fraction: TypeSpec(kind="string", format="fraction"),
-    re.Pattern: TypeSpec(kind="string", format="regex"),
-    list: TypeSpec(kind="list"),
-    set: TypeSpec(kind="set"),
-    frozenset: TypeSpec(kind="set"),
-    tuple: TypeSpec(kind="tuple"),
-    dict: TypeSpec(kind="map"),
-    collections.deque: TypeSpec(kind="list"),
-    ipaddress.IPv4Address: TypeSpec(kind="string", format="ipv4"),
-    ipaddress.IPv6Address: TypeSpec(kind="string", format="ipv6"),
-    ipaddress.IPv4Network: TypeSpec(kind="string", format="ipv4-network"),
-    ipaddress.IPv6Network: TypeSpec(kind="string", format="ipv6-network"),
-    ipaddress.IPv4Interface: TypeSpec(kind="string", format="ipv4-interface"),
-    ipaddress.IPv6Interface: TypeSpec(kind="string", format="ipv6-interface"),
-}
-
-# By name: their classes were moved between modules of Pydantic.
-_PYDANTIC: dict[str, TypeSpec] = {
-    "EmailStr": TypeSpec(kind="string", format="email"),
-    "NameEmail": TypeSpec(kind="string", format="name-email"),
-    "SecretStr": TypeSpec(kind="string", format="password"),
-    "SecretBytes": TypeSpec(kind="bytes", format="password"),
-    "IPvAnyAddress": TypeSpec(kind="string", format="ip"),
-    "IPvAnyInterface": TypeSpec(kind="string", format="ip-interface"),
-    "IPvAnyNetwork": TypeSpec(kind="string", format="ip-network"),
-    "AwareDatetime": TypeSpec(kind="datetime", timezone="aware"),
-    "NaiveDatetime": TypeSpec(kind="datetime", timezone="naive"),
-    "PastDatetime": TypeSpec(kind="datetime", precision="past"),
-    "FutureDatetime": TypeSpec(kind="datetime", precision="future"),
-    "PastDate": TypeSpec(kind="date", precision="past"),
-    "FutureDate": TypeSpec(kind="date", precision="future"),
-}
+from ._scalars import PYDANTIC, SCALARS
+from ._values import enum_values, literal
 
 _MAPS: tuple[Any, ...] = (dict, collections.abc.Mapping)
 _SETS: tuple[Any, ...] = (set, frozenset, collections.abc.Set)
@@ -140,8 +86,8 @@ class Reader:
         """What a value with this annotation may be."""
         annotation = _without_qualifier(annotation)
         try:
-            if annotation in _SCALARS:
-                return configured(_SCALARS[annotation], config)
+            if annotation in SCALARS:
+                return configured(SCALARS[annotation], config)
         except TypeError:  # not hashable
             pass
         origin = typing.get_origin(annotation)
@@ -149,7 +95,7 @@ class Reader:
             inner = self.type(annotation.__origin__, config)
             return self._with_metadata(inner, annotation.__metadata__, config)
         if origin is typing.Literal:
-            return one_of(tuple(scalar(each) for each in typing.get_args(annotation)))
+            return literal(typing.get_args(annotation))
         if origin in (typing.Union, types.UnionType):
             return union([self.type(each, config) for each in typing.get_args(annotation)])
         if hasattr(annotation, "__value__"):  # `type X = …`
@@ -205,7 +151,7 @@ class Reader:
 
     def _item(self, annotation: Any, config: Config) -> TypeSpec | None:
         found = self.type(annotation, config)
-        return None if found == _SCALARS[Any] else found
+        return None if found == SCALARS[Any] else found
 
     def _class(self, annotation: Any, config: Config) -> TypeSpec:
         if not isinstance(annotation, type):
@@ -216,7 +162,6 @@ class Reader:
             return self._named(annotation, config)
         name, module = annotation.__name__, annotation.__module__.partition(".")[0]
         if issubclass(annotation, enum.Enum):
-            values = tuple(scalar(each.value) for each in annotation)
             missing: Any = cast("Any", annotation)._missing_.__func__
             own = missing.__module__ != "enum"
             checks = (self.code("missing", missing, name),) if own else ()
@@ -226,18 +171,18 @@ class Reader:
             names = () if plain else tuple(each.name for each in annotation)
             converted = next((each for each in (int, float) if issubclass(annotation, each)), None)
             items = None if converted is None else self.type(converted, config)
-            return one_of(values, names=names, checks=checks, items=items)
+            return enum_values(annotation, names=names, checks=checks, items=items)
         if module in ("pydantic", "pydantic_core"):
-            if name in _PYDANTIC:
-                return configured(_PYDANTIC[name], config)
+            if name in PYDANTIC:
+                return configured(PYDANTIC[name], config)
             if name.endswith(("Url", "Dsn")):
-                return with_url_constraints(
-                    TypeSpec(kind="string", format="url"), getattr(annotation, "_constraints", None)
-                )
+                several = any(base.__name__ == "_BaseMultiHostUrl" for base in annotation.__mro__)
+                url = TypeSpec(kind="string", format="urls" if several else "url")
+                return with_url_constraints(url, getattr(annotation, "_constraints", None))
             if name == "Json":
                 return TypeSpec(kind="custom", ref="pydantic:Json")
         if issubclass(annotation, pathlib.PurePath):
-            return TypeSpec(kind="string", format="path")
+            return configured(TypeSpec(kind="string", format="path"), config)
         if issubclass(annotation, tuple) and hasattr(annotation, "_fields"):  # NamedTuple
             hints = dataclass_hints(annotation)
             names = cast("tuple[str, ...]", cast("Any", annotation)._fields)
@@ -246,11 +191,11 @@ class Reader:
             return TypeSpec(kind="tuple", prefix=prefix, names=names, min_length=fewest or None, max_length=len(prefix))
         kind = None if hasattr(annotation, "__get_pydantic_core_schema__") else _collection(annotation)
         if kind is not None and not issubclass(annotation, (str, bytes)):
-            return TypeSpec(kind=kind)
+            return TypeSpec(kind=kind, items=self.type(int, config) if annotation is collections.Counter else None)
         if not hasattr(annotation, "__get_pydantic_core_schema__"):
             for base in (bool, int, float, str, bytes):  # a subclass of one, without rules of its own
                 if issubclass(annotation, base):
-                    return configured(_SCALARS[base], config)
+                    return configured(SCALARS[base], config)
         own: Any = getattr(annotation, "__get_pydantic_core_schema__", None)
         if own is None or module in ("pydantic", "pydantic_core"):
             return _custom(annotation)
@@ -328,19 +273,19 @@ class Reader:
         if name == "EncodedBytes" or name == "EncodedStr":
             return replace(type_, format=each.encoder.__name__.removesuffix("Encoder").lower())
         if name == "Json" or (isinstance(each, type) and each.__name__ == "Json" and module == "builtins"):
-            return TypeSpec(kind="custom", ref="pydantic:Json", items=None if type_ == _SCALARS[Any] else type_)
+            return TypeSpec(kind="custom", ref="pydantic:Json", items=None if type_ == SCALARS[Any] else type_)
         if name == "SkipValidation" or (isinstance(each, type) and each.__name__ == "SkipValidation"):
             return TypeSpec(kind="any")
         if isinstance(each, Tag):
             return replace(type_, checks=(*type_.checks, f"tag:{each.tag}"))
         if name == "GetPydanticSchema":
-            return replace(type_, checks=(*type_.checks, self.code("schema", each.get_pydantic_schema)))
+            return replace(type_, checks=(*type_.checks, self.code("schema", each, name)))
         if name == "PathType":
             return replace(type_, checks=(*type_.checks, f"path:{each.path_type}"))
         if getattr(each, "coerce_numbers_to_str", None) and type_.kind in ("string", "union"):
             type_ = replace(type_, checks=(*type_.checks, COERCES))
         if module in ("annotated_types", "pydantic"):
-            return with_limits(type_, limits(each))
+            return with_limits(type_, limits(each), config)
         if hasattr(each, "__get_pydantic_core_schema__"):
             return replace(type_, checks=(*type_.checks, self.code("schema", each, code_name(type(each)))))
         return type_

@@ -10,14 +10,9 @@ A schema declares its version as `__schema_version__ = "2.1"` in the class body.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import decimal
-import enum
 import json
-import pathlib
 import sys
 import typing
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, cast
@@ -26,7 +21,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..._schemas.defaults import FACTORY, is_computed, redact_default
+from ..._schemas.defaults import FACTORY, redact_default
 from ..._schemas.fields import (
     Document,
     FieldSpec,
@@ -39,6 +34,7 @@ from ..._schemas.fields import (
     reference,
 )
 from ._types import Reader, dataclass_hints
+from ._values import default_text
 
 _PLAIN_FACTORIES: dict[Any, str] = {list: "[]", tuple: "[]", set: "[]", frozenset: "[]", dict: "{}", str: '""'}
 
@@ -131,9 +127,10 @@ def _extra_type(cls: type[BaseModel], config: Mapping[str, Any], reader: Reader)
 def _field(name: str, info: FieldInfo, config: Mapping[str, Any], decorators: _Decorators, reader: Reader) -> FieldSpec:
     type_ = decorators.applied(name, reader.field(info, config))
     presence, default = _presence(info, type_)
-    if getattr(info, "init", None) is False:
+    passed = dataclasses.is_dataclass(decorators.cls)  # a model does not ask for `init` and `init_var`
+    if passed and getattr(info, "init", None) is False:
         presence = "never"
-    hidden = info.exclude or getattr(info, "init_var", None)
+    hidden = info.exclude or (passed and getattr(info, "init_var", None))
     accepts = _accepts(name, info, config)
     writes = info.serialization_alias
     written: Written = "never" if hidden else "always"
@@ -166,9 +163,14 @@ def _alias_names(alias: Any) -> Iterator[str]:
         for each in alias.choices:
             yield from _alias_names(each)
     elif isinstance(alias, AliasPath):
-        yield ".".join(str(part) for part in alias.path)
+        yield ".".join(_part(part) for part in alias.path)
     else:
-        yield str(alias)
+        yield json.dumps(alias) if "." in alias else str(alias)
+
+
+def _part(part: int | str) -> str:
+    """A key or an index of a path: the key "0" is not the index 0."""
+    return json.dumps(part) if isinstance(part, str) and ("." in part or part.lstrip("-").isdigit()) else str(part)
 
 
 def _presence(info: FieldInfo, type_: TypeSpec) -> tuple[Presence, str | None]:
@@ -178,47 +180,6 @@ def _presence(info: FieldInfo, type_: TypeSpec) -> tuple[Presence, str | None]:
         return "default", _PLAIN_FACTORIES.get(info.default_factory, FACTORY)
     default = default_text(info.default)
     return ("optional" if default == "null" and (type_.nullable or type_.kind == "any") else "default"), default
-
-
-def default_text(value: Any) -> str | None:
-    """A default as JSON text; FACTORY of what has none that is always the same."""
-    if value is PydanticUndefined or value is dataclasses.MISSING:
-        return None
-    try:
-        text = json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return FACTORY
-    return text if len(text) <= 200 else FACTORY
-
-
-_TEXTUAL = (decimal.Decimal, uuid.UUID, pathlib.PurePath)
-
-
-def _plain(value: Any) -> Any:
-    """A default as JSON data. Not by Pydantic: how it writes a duration depends on its version."""
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if is_computed(value):
-        raise TypeError(type(value))
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, _TEXTUAL):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(each) for each in value), key=repr)
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(each) for key, each in value.items()}
-    if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
-    raise TypeError(type(value))  # also a secret
 
 
 class _Decorators:
@@ -276,6 +237,8 @@ class _Decorators:
         encoders: Any = (getattr(self.cls, "model_config", None) or {}).get("json_encoders") or {}
         names = sorted(getattr(each, "__qualname__", str(each)) for each in encoders)
         found = (f"config:json_encoders={','.join(names)}",) if names else ()
+        if (getattr(self.cls, "model_config", None) or {}).get("serialize_by_alias"):
+            found += ("config:serialize_by_alias",)
         if self.found is None:
             return found
         return found + tuple(self._text(*each) for each in self.found.model_serializers.items())
@@ -290,7 +253,11 @@ class _Decorators:
             type_ = TypeSpec(kind="any") if isinstance(returned, str) else self.reader.type(returned, config)
             alias = decorator.info.alias
             yield FieldSpec(
-                name=name, type=type_, presence="never", writes=None if alias in (None, name) else str(alias)
+                name=name,
+                type=type_,
+                presence="never",
+                written="always" if getattr(decorator.info, "exclude_if", None) is None else "sometimes",
+                writes=None if alias in (None, name) else str(alias),
             )
 
 
