@@ -25,7 +25,7 @@ from pydantic import BaseModel
 import sqlalchemy as sa
 from sqlalchemy import *
 from sqlalchemy import types
-from sqlalchemy.dialects import mysql, postgresql as pg
+from sqlalchemy.dialects import mysql, postgresql as pg, sqlite
 
 class Color(str, enum.Enum):
     RED = "red"
@@ -394,7 +394,13 @@ TYPES = [
     *_each("ipaddress.IPv4Address", {"VARCHAR(50)": "String(50)"}, "IPv4Address"),
     *_each("SecretStr", {"VARCHAR(100)": "String(100)"}),
     *_each("bytes", {"VARCHAR(50)": "String(50)", "TEXT": "Text"}),
-    Fit("INET", "a: ipaddress.IPv4Address", "pg.INET, nullable=False", systems=("postgresql",)),
+    Fit(
+        "INET",
+        "a: ipaddress.IPv4Address",
+        "pg.INET, nullable=False",
+        systems=("postgresql",),
+        values=("ipaddress.IPv6Address('::1')",),
+    ),
     Fit("ARRAY of integers", "a: list[int]", "pg.ARRAY(Integer), nullable=False", systems=("postgresql",)),
     Fit(
         "ARRAY of small ones",
@@ -529,8 +535,10 @@ LATER = [
         values=("0.125",),
     ),
     Fit("INTERVAL(0)", "a: timedelta", "pg.INTERVAL(precision=0), nullable=False", systems=("postgresql",)),
-    Fit("text in INET", "a: str", "pg.INET, nullable=False", systems=("postgresql",)),
-    Fit("decimal in MONEY", "a: Decimal", "pg.MONEY, nullable=False", systems=("postgresql",)),
+    Fit("text in INET", "a: str", "pg.INET, nullable=False", systems=("postgresql",), values=("'10.0.0.1'",)),
+    Fit(
+        "decimal in MONEY", "a: Decimal", "pg.MONEY, nullable=False", systems=("postgresql",), values=("'1'", "'$1.00'")
+    ),
     Fit(
         "domain",
         "a: Annotated[int, Field(ge=-1, le=100)]",
@@ -558,4 +566,126 @@ LATER = [
 ]
 """Pairs that the comparison was wrong about when they were tried later."""
 
-FITS = [*NULLS, *LENGTHS, *RANGES, *PRECISIONS, *TIMEZONES, *ENUMS, *CHECKS, *TYPES, *COLUMNS, *DEFAULTS, *LATER]
+_WORDS = "Annotated[str, Field(max_length=10)]"
+_DIGIT = "Annotated[int, Field(ge=0, le=9)]"
+_UUID_TEXT = "Annotated[str, Field(pattern='^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')]"
+_TEXTS = ("'ABC'", "'abc'", "'éé'", "'  '", "'R and D'", "'admin'", "'root'", "''", "'DE'")
+
+
+def _unseen(systems: str, *lines: tuple[str, ...]) -> list[Fit]:
+    """Pairs of a field, a column and further values."""
+    by = tuple(each for each in SYSTEMS if each[0] in systems)
+    return [
+        Fit(
+            f"{field} in {column}",
+            field if field[:3] == "a: " else f"a: {field}",
+            f"{column}, nullable=False",
+            "",
+            by,
+            rest,
+        )
+        for field, column, *values in lines
+        for rest in [tuple(values)]
+    ]
+
+
+def _checked(systems: str, field: str, *checks: str) -> list[Fit]:
+    """Pairs of a field of texts and a column with a CHECK."""
+    return _unseen(systems, *((field, f'String(20), CheckConstraint("{each}")', *_TEXTS) for each in checks))
+
+
+UNSEEN = [
+    *_checked("pms", _WORDS, "a <> ''", "length(a) >= 3", "length(a) BETWEEN 2 AND 4", "a LIKE 'x%'", "a <> 'admin'"),
+    *_checked("pms", _WORDS, "a = 'red' OR a = 'tan'", "trim(a) <> ''", "a NOT IN ('root', 'red')", "NOT (a = 'x')"),
+    *_checked("pms", _WORDS, "a IN ('R and D', 'HR')", "5 >= length(a)", "a IS NULL OR length(a) < 4"),
+    *_checked("p", _WORDS, "a ~ '^[A-Z]{3}$'", "a ~* '^[a-z]+$'", "a = lower(a)", "octet_length(a) <= 5"),
+    *_checked("m", _WORDS, "a REGEXP '^[A-Z]{3}$'", "length(a) <= 5"),
+    *_checked("s", _WORDS, "a GLOB '[a-z]*'"),
+    *_checked("ps", "Literal['R and D', 'HR']", "a IN ('R and D', 'HR')"),
+    *_checked("pms", "Annotated[str, Field(min_length=1, max_length=10)]", "a <> ''"),
+    *_checked("p", "Annotated[str, Field(pattern='^[A-Z]{3}$', max_length=3)]", "a ~ '^[A-Z]{3}$'"),
+    *_unseen(
+        "pms",
+        ("bytes", "LargeBinary, CheckConstraint('length(a) <= 5')"),
+        ("Annotated[bytes, Field(max_length=5)]", "LargeBinary, CheckConstraint('length(a) <= 5')"),
+        (_DIGIT, "Integer, CheckConstraint('a <> 0')"),
+        (_DIGIT, "Integer, CheckConstraint('a IS NULL OR (a >= 1 AND a <= 5)')"),
+        ("Annotated[int, Field(ge=1, le=3)]", "Integer, CheckConstraint('a IN (1, 3)')"),
+        ("Literal[1, 3]", "Integer, CheckConstraint('a IN (1, 3)')"),
+        (
+            "Annotated[date, Field(ge=date(2000, 1, 1))]",
+            "Date, CheckConstraint(\"a >= '2010-01-01'\")",
+            "date(2005, 1, 1)",
+        ),
+        (
+            "Annotated[date, Field(ge=date(2010, 1, 1))]",
+            "Date, CheckConstraint(\"a >= '2010-01-01'\")",
+            "date(2010, 1, 1)",
+        ),
+        ("a: Decimal = Decimal('0')", "Numeric(5, 2), server_default=text('0.00')"),
+        ("a: Color = Color.RED", "sa.Enum(Color), server_default='RED'"),
+        ("a: Color = Color.RED", "sa.Enum(Color), server_default='GREEN'"),
+        ("a: NaiveDatetime = datetime(2020, 1, 1)", "DateTime, server_default='2020-01-01 00:00:00'"),
+        ("Literal['RED', 'GREEN']", "sa.Enum(Color)"),
+        ("int", "sa.Enum(Level)", "Level.low", "300"),
+        ("str", "Uuid(as_uuid=False)", "'3fa85f64-5717-4562-b3fc-2c963f66afa6'"),
+        ("UUID4", "Uuid(as_uuid=False)"),
+        (_UUID_TEXT, "Uuid(as_uuid=False)"),
+        ("Literal[1, 'a']", "String(5)"),
+        ("Literal[True, False]", "Boolean"),
+        ("SecretBytes", "LargeBinary"),
+        ("timedelta", "Interval(native=False)", "timedelta(days=9999999)"),
+        ("Annotated[Decimal, Field(max_digits=14, decimal_places=12)]", "Float(asdecimal=True)", "Decimal('1E-12')"),
+    ),
+    *_unseen(
+        "m",
+        ("Annotated[int, Field(ge=-5, le=5)]", "mysql.INTEGER(5, zerofill=True)"),
+        ("Annotated[int, Field(ge=0, le=4000000000)]", "mysql.INTEGER(5, zerofill=True)"),
+        ("Annotated[int, Field(ge=0, le=255)]", "mysql.BIT(8)"),
+        ("Annotated[str, Field(max_length=100)]", "Text(100)", "'😀' * 100"),
+        ("Literal['€']", "mysql.VARCHAR(5, charset='latin1')"),
+        ("Annotated[str, Field(max_length=5)]", "String(5, collation='latin1_bin')", "'ł'"),
+        ("set[Literal['a', 'b']]", "mysql.SET('a', 'b')", "{'a'}"),
+        ("NonNegativeFloat", "mysql.DOUBLE"),
+    ),
+    *_unseen(
+        "p",
+        ("timedelta", "pg.INTERVAL(fields='DAY TO SECOND', precision=3)"),
+        ("list[Color]", "pg.ARRAY(sa.Enum(Color, name='c'))", "['red']"),
+        (f"conlist({_DIGIT}, max_length=2)", "pg.ARRAY(Integer)", "[1, 2]", "[1, 2, 3]", "[100]"),
+        ("list[HttpUrl]", "pg.ARRAY(Text)", "['http://a.de/']"),
+        ("ipaddress.IPv4Address", "pg.CIDR", "ipaddress.IPv4Network('10.0.0.0/8')"),
+        ("ipaddress.IPv4Network", "pg.CIDR", "ipaddress.IPv4Network('10.0.0.0/8')", "ipaddress.IPv6Network('::/8')"),
+        ("str", "pg.DOMAIN('dm', String(5))"),
+        ("str", "pg.DOMAIN('dm', Text, check=\"VALUE <> ''\")"),
+        ("int | None", "pg.DOMAIN('dm', Integer, not_null=True)"),
+        ("Annotated[int, Field(ge=0, le=99)]", "Numeric(asdecimal=False)"),
+    ),
+    *_unseen(
+        "s",
+        ("int", "Numeric(10)"),
+        ("UUID4", "sa.UUID"),
+        ("NaiveDatetime", "sqlite.DATETIME(truncate_microseconds=True)"),
+        ("Annotated[Decimal, Field(max_digits=8, decimal_places=2)]", "Numeric(10)"),
+    ),
+    Fit("identity where there is none", f"a: {_DIGIT}", "Integer", "Column('b', Integer, Identity(), nullable=False)"),
+    Fit(
+        "sequence where there is none", f"a: {_DIGIT}", "Integer", "Column('b', Integer, Sequence('q'), nullable=False)"
+    ),
+]
+"""Columns and fields of kinds that nobody had tried before, which the comparison was wrong about."""
+
+FITS = [
+    *NULLS,
+    *LENGTHS,
+    *RANGES,
+    *PRECISIONS,
+    *TIMEZONES,
+    *ENUMS,
+    *CHECKS,
+    *TYPES,
+    *COLUMNS,
+    *DEFAULTS,
+    *LATER,
+    *UNSEEN,
+]

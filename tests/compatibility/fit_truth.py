@@ -38,7 +38,7 @@ _COLUMNS: tuple[tuple[Any, str], ...] = (
 _NUMBERS = ("integer", "number", "decimal")
 _READ = {
     "string_too_long": "length", "string_too_short": "length", "bytes_too_long": "length", "bytes_too_short": "length",
-    "too_long": "length", "too_short": "length", "string_pattern_mismatch": "pattern",
+    "missing": "length", "too_long": "length", "too_short": "length", "string_pattern_mismatch": "pattern",
     "enum": "enum", "literal_error": "enum", "timezone_aware": "timezone", "timezone_naive": "timezone",
     "decimal_max_digits": "precision", "decimal_max_places": "precision", "decimal_whole_digits": "range",
     "int_from_float": "precision", "int_parsing_size": "range", "finite_number": "range",
@@ -215,8 +215,10 @@ class _Trial:
         text = value.value if isinstance(value, enum.Enum) and isinstance(value, str) else value
         if any(said in error for said in ("not supported", "adapt", "cannot cast", "serializable")):
             return "type"
-        if "too long" in error:
+        if "too long" in error or "malformed array" in error:
             return "length"
+        if "not iterable" in error:
+            return "type"
         if "incorrect string value" in error and isinstance(text, str) and len(text) <= 20:
             return "range"  # else a text was cut within a character
         if kind == "list" and isinstance(value, list) and value:
@@ -241,6 +243,10 @@ class _Trial:
             return "range"
         return "type"
 
+    def _ignored(self, column: Any) -> bool:
+        """Whether the column is an identity and the database has none."""
+        return column.identity is not None and not self.connection.dialect.supports_identity_columns
+
     def _checked(self) -> str:
         """What a CHECK demands that refuses a text."""
         everywhere = (*self.table.constraints, *self.table.c.a.constraints)
@@ -253,7 +259,7 @@ class _Trial:
     def read(self) -> None:
         """What the model does with what the column holds. What a JSON column holds no table says."""
         kinds = {"enum": "string", "other": "", "json": ""}.get(self.kind, self.kind)
-        own = tuple(each for each in self.own if kinds in _kinds(each))
+        own = tuple(each for each in self.own if self.kind == "other" or kinds in _kinds(each))
         if self.kind == "number":
             own += tuple(float(each) for each in self.own if isinstance(each, (int, Decimal)))
         values = (None, *own, *PROBES.get(kinds, ()))
@@ -261,7 +267,7 @@ class _Trial:
         base = {
             column.name: 1
             for column in self.table.c
-            if column.name == "b" and column.server_default is None and not column.nullable
+            if column.name == "b" and not column.nullable and (column.server_default is None or self._ignored(column))
         }
         for value in values:
             if value is None and not self.table.c.a.nullable:

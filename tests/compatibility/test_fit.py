@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import 
 from opentelemetry.instrumentation.schema.integrations.sqlalchemy.fields import reflected
 
 from tests.compatibility import fit_generated
-from tests.compatibility.fit_pairs import FITS, Fit
+from tests.compatibility.fit_pairs import FITS, LATER, UNSEEN, Fit
 from tests.compatibility.fit_score import Scores, observed, predict, score
 from tests.compatibility.fit_truth import RESULTS, try_fits
 from tests.databases import Server
@@ -27,8 +27,8 @@ WRITTEN: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())
 GENERATED = fit_generated.load()
 LEAST = 0.98
 
-RETRIED = 9
-"""Every ninth pair is tried again with each change; at night all of them are."""
+RETRIED = 11
+"""Every eleventh pair is tried again with each change; at night all of them are."""
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def engines(postgresql: Server, mariadb: Server) -> Iterator[dict[str, Any]]:
 
 
 def test_there_are_enough_fits() -> None:
-    """Some 150 pairs are written down for each database, and hypothesis made a third of all of them."""
+    """Some 150 pairs are written down for each database, and hypothesis made a third of all but the later ones."""
     for system in SYSTEMS:
         assert sum(system in each.systems for each in FITS) >= 150
     assert len({each.name for each in FITS}) == len(FITS)
-    assert len(GENERATED[0]) * 2 >= len(FITS)
+    assert len(GENERATED[0]) * 2 >= len(FITS) - len(LATER) - len(UNSEEN)
 
 
 @pytest.mark.parametrize(("name", "scores"), [("written", score(FITS, WRITTEN)), ("generated", score(*GENERATED))])
@@ -79,7 +79,7 @@ def _again(fits: list[Fit], results: dict[str, dict[str, Any]], by: dict[str, An
 
 
 def test_databases_still_do_so(engines: dict[str, Any]) -> None:
-    """A ninth of the pairs, tried on the databases again, gives what was written down."""
+    """An eleventh of the pairs, tried on the databases again, gives what was written down."""
     _again(FITS[::RETRIED], WRITTEN, engines)
 
 

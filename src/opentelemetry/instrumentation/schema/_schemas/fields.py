@@ -197,6 +197,9 @@ class SchemaSpec:
         constraints: Of a table: unique constraints, checks, indexes, as text.
         table: The table that its author says it belongs to; empty where they say that it belongs to none.
         attributes: Of a mapped class: each attribute → its column, empty for a relationship. No part of its shape.
+        inherited: Of a mapped class: columns in the tables of its parents, by attribute, named `table.column`. No part
+            of its shape.
+        covers: Of a mapped class: the columns that each composite and relationship writes. No part of its shape.
     """
 
     name: str
@@ -209,6 +212,8 @@ class SchemaSpec:
     constraints: tuple[str, ...] = ()
     table: str | None = None
     attributes: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+    inherited: dict[str, FieldSpec] = field(default_factory=dict[str, FieldSpec], compare=False)
+    covers: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], compare=False)
 
     @property
     def fields(self) -> tuple[FieldSpec, ...]:

@@ -47,7 +47,7 @@ def compare(
     builder = _MismatchBuilder(schema, table, system, declared)
     fields = {_column_of(each, table): each for each in schema.fields}
     for name, field in fields.items():
-        column = columns.get(name)
+        column = columns.get(name) or table.inherited.get(name)
         if column is None:
             found += () if name in table.attributes else builder.missing(field)
             continue
@@ -57,7 +57,8 @@ def compare(
                 conflict = replace(conflict, minor=True)
             found.append(builder.mismatch(way, conflict, field.name, column.name))
     if _writes(schema) and any(each.presence == "required" for each in schema.fields):  # else it changes a row
-        found += (builder.required(each) for each in table.fields if each.name not in fields and _needed(each))
+        given = {*fields, *(column for each in schema.fields for column in table.covers.get(column_name(each), ()))}
+        found += (builder.required(each) for each in table.fields if each.name not in given and _needed(each))
     return found
 
 
@@ -141,7 +142,7 @@ def _find_conflicts(
         if trap is not None:
             yield "write", trap
     if _reads(schema) and field.presence != "never":
-        for each in fit_read.find_conflicts(field.type, kept):
+        for each in fit_read.find_conflicts(field.type, kept, schema.library):
             if each.kind != "range" or not _holds_keys(field, column):
                 yield "read", each
 
@@ -190,7 +191,7 @@ def _default(field: FieldSpec, column: FieldSpec, kept: Capacity) -> Conflict | 
 
 
 _UNKNOWN: Final = object()
-_OWN_WORDS: Final = ("duration", "list")
+_OWN_WORDS: Final = ("duration", "list", "bytes")
 """Kinds of columns whose defaults are written in the database's own way."""
 
 
@@ -250,7 +251,8 @@ class _MismatchBuilder:
 
     def mismatch(self, way: Way, conflict: Conflict, field: str, column: str, message: str = "") -> Mismatch:
         """Make a mismatch from a conflict of a field, a column, or both."""
-        both = f"the field: {conflict.field}; {self.table.name}.{column}: {conflict.column}"
+        place = column if "." in column else f"{self.table.name}.{column}"  # of a parent's table
+        both = f"the field: {conflict.field}; {place}: {conflict.column}"
         return Mismatch(
             schema=self.schema.ref,
             table=self.table.name,

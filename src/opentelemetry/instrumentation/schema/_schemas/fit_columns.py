@@ -85,6 +85,7 @@ class Capacity:
         items: Of an array.
         json_null: Whether null is written as a value of JSON, which NOT NULL takes.
         converted: Whether code of the application converts values.
+        python: What SQLAlchemy makes of the values, if not the usual: `float` of a decimal, `text` of a UUID.
     """
 
     system: System
@@ -120,6 +121,7 @@ class Capacity:
     items: Capacity | None = None
     json_null: bool = False
     converted: bool = False
+    python: str = ""
 
     @property
     def whole(self) -> int | None:
@@ -143,11 +145,15 @@ def column_capacity(column: FieldSpec, system: System, checks: tuple[str, ...] =
     """
     spec = column.column
     found = _capacity(column.type, spec.sql if spec is not None else "", system)
+    members = spec.members if spec is not None else ()
+    if found.items is not None and column.type.items is not None:
+        found = replace(found, items=replace(found.items, members=members, pure=bool(column.type.items.names)))
     found = replace(
         found,
         nullable=column.type.nullable,
-        members=spec.members if spec is not None else (),
+        members=members,
         pure=bool(column.type.names),
+        python=column.type.format or "",
         json_null=column.type.kind == "any" and spec is not None and not spec.sql_null,
         converted=bool(column.type.checks),
     )
@@ -200,21 +206,24 @@ def _capacity(type_: TypeSpec, sql: str, system: System) -> Capacity:
     if match is None:
         return base
     name, first, second, rest = match[1].upper(), _int(match[2]), _int(match[3]), match[4].upper()
+    unsigned = "UNSIGNED" in rest or "ZEROFILL" in rest
     if type_.kind in ("string", "bytes"):
         return _texts(base, name, first, _NATIONAL if sql.startswith(("NATIONAL ", "NCHAR", "NVARCHAR")) else rest)
     if type_.kind in ("integer", "boolean"):
-        return _integer(base, name, "UNSIGNED" in rest)
+        return _integer(base, name, first, unsigned)
     if type_.kind == "number":
-        return _number(base, name, first, second, "UNSIGNED" in rest)
+        return _number(replace(base, places=type_.decimal_places), name, first, second, unsigned)
     if type_.kind == "decimal":
         found = _decimal(base, first, second)
-        return replace(found, low=0) if "UNSIGNED" in rest else found
+        if type_.format == "float":
+            found = _as_float(found)
+        return replace(found, low=0) if unsigned else found
     if type_.kind in ("datetime", "time", "duration"):
         return _moment(base, name, first, rest, type_)
     if type_.kind == "enum":
         return replace(base, values=type_.values)
     if type_.kind == "list" and type_.items is not None:
-        return replace(base, items=_capacity(type_.items, sql.removesuffix("[]"), system))
+        return replace(base, items=_capacity(type_.items, sql.replace("[]", ""), system))
     return base
 
 
@@ -241,7 +250,9 @@ def _texts(base: Capacity, name: str, length: int | None, rest: str) -> Capacity
     return replace(base, max_length=length, padded=padded)
 
 
-def _integer(base: Capacity, name: str, unsigned: bool) -> Capacity:
+def _integer(base: Capacity, name: str, bits_: int | None, unsigned: bool) -> Capacity:
+    if name == "BIT":
+        return replace(base, low=0, high=2 ** (bits_ or 1) - 1)
     if name == "YEAR":
         return replace(base, low=_YEARS[0], high=_YEARS[1])
     bits = 64 if base.system == "sqlite" else _BITS.get(name, 32)
@@ -273,7 +284,7 @@ def _decimal(base: Capacity, digits: int | None, places: int | None) -> Capacity
     if base.system == "sqlite":  # a number of eight bytes, of which SQLAlchemy shows as many places as the type says
         return replace(
             base,
-            places=10 if places is None and digits is None else places or 0,
+            places=10 if places is None else places,
             significant=15,
             low=-DOUBLE,
             high=DOUBLE,
@@ -288,10 +299,30 @@ def _decimal(base: Capacity, digits: int | None, places: int | None) -> Capacity
     return replace(base, digits=digits, places=places or 0, low=-bound, high=bound, infinite=False, nan=not mariadb)
 
 
+def _as_float(found: Capacity) -> Capacity:
+    """A decimal that SQLAlchemy returns as a float: as the database has it, but of 15 digits."""
+    if found.system == "sqlite":
+        return replace(found, places=None, significant=15)
+    if found.digits is None or found.digits > _EXACT:
+        limit = DOUBLE if found.high is None else found.high
+        return replace(found, significant=_EXACT, low=-limit, high=limit)
+    return found
+
+
+_EXACT: Final = 15
+"""Digits of a decimal that a float keeps."""
+
+
 def _moment(base: Capacity, name: str, precision: int | None, rest: str, type_: TypeSpec) -> Capacity:
     if name == "INTERVAL" and base.system == "postgresql":
-        cut = bool(rest.strip()) and "SECOND" not in rest  # INTERVAL DAY
-        return replace(base, fraction=-1 if cut else 6 if precision is None else precision)
+        cut = re.search(r"\((\d)\)", rest)  # INTERVAL DAY TO SECOND (3)
+        if cut is not None:
+            precision = int(cut[1])
+        elif rest.strip() and "SECOND" not in rest:  # INTERVAL DAY
+            precision = -1
+        return replace(base, fraction=6 if precision is None else precision)
+    if type_.precision == "seconds":
+        return replace(base, fraction=0)
     if base.system == "sqlite" or name == "INTERVAL":
         return base
     if base.system == "mariadb":

@@ -15,8 +15,10 @@ _FAMILIES: Final[tuple[frozenset[TypeKind], ...]] = (
     frozenset({"string", "enum", "uuid", "any"}),
     frozenset({"datetime", "date", "time", "duration"}),
     frozenset({"bytes", "uuid"}),
+    frozenset({"decimal", "uuid"}),
 )
-"""Groups of kinds that one column type of a database may hold: MariaDB stores JSON and UUIDs as texts."""
+"""Groups of kinds that one column type of a database may hold: MariaDB stores JSON and UUIDs as texts, and
+SQLite takes the type UUID for NUMERIC."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,13 @@ def merge_tables(model: SchemaSpec | None, live: SchemaSpec) -> SchemaSpec:
         return live
     columns = {each.name: each for each in model.fields}
     fields = tuple(_column(columns.get(each.name), each) for each in live.fields)
-    return replace(live, type=replace(live.type, fields=fields), attributes=model.attributes)
+    return replace(
+        live,
+        type=replace(live.type, fields=fields),
+        attributes=model.attributes,
+        covers=model.covers,
+        inherited=model.inherited,
+    )
 
 
 def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
@@ -66,10 +74,14 @@ def _column(model: FieldSpec | None, live: FieldSpec) -> FieldSpec:
             members = tuple(members[model.type.values.index(each)] for each in kept)
         type_ = replace(type_, values=tuple(kept))
     presence = live.presence
-    if presence == "required" and model.column.default:
+    made = model.column.server_default is None and model.column.generated is None  # by code: a mapper or a dataclass
+    if presence == "required" and (model.column.default or (model.presence == "default" and made)):
         presence = "default"
+    sql = live.column.sql
+    if model.type.kind == "list":  # PostgreSQL knows no dimensions; SQLAlchemy does
+        sql = sql.replace("[]", "") + "[]" * model.column.sql.count("[]")
     column = ColumnSpec(
-        sql=live.column.sql,
+        sql=sql,
         primary_key=live.column.primary_key,
         server_default=live.column.server_default,
         generated=live.column.generated or model.column.generated,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -112,18 +113,28 @@ def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
     if column.kind == "integer":
         return column.system != "sqlite" and not (kind == "decimal" and type_.decimal_places == 0)
     if kind == "number":
+        if column.python == "float" and column.system == "sqlite":
+            return False
         return column.kind == "decimal" or column.significant == min(_EXACT) or column.places is not None
     exact = _EXACT.get(column.significant or 0)
     if kind == "integer":
         if (column.places or 0) < 0:  # NUMERIC(5, -2) keeps hundreds
             return True
-        least, most = fit_values.low(type_), fit_values.high(type_)
-        return exact is not None and (least is None or most is None or max(abs(least), abs(most)) > exact)
+        return exact is not None and _reach(type_, column) > exact
     digits = fit_values.digits(type_)
     if column.significant is not None and (digits is None or digits > column.significant):
         return True
     places = fit_values.places(type_)
-    return column.kind == "decimal" and column.places is not None and (places is None or places > column.places)
+    return column.places is not None and (places is None or places > column.places)
+
+
+def _reach(type_: TypeSpec, column: Capacity) -> float:
+    """The greatest number, of either sign, that the field accepts and the column holds."""
+    field, held = (
+        math.inf if low is None or high is None else max(abs(low), abs(high))
+        for low, high in ((fit_values.low(type_), fit_values.high(type_)), (column.low, column.high))
+    )
+    return min(field, held)
 
 
 def _no_number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:

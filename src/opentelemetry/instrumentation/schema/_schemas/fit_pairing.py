@@ -142,7 +142,7 @@ def _guess(schema: SchemaSpec, tables: Mapping[str, SchemaSpec], classes: Mappin
     named: list[tuple[int, str]] = []
     alike: list[tuple[int, str]] = []
     for ref, table in tables.items():
-        columns = {each.name for each in table.fields}
+        columns = {each.name for each in table.fields} | {name for name, each in table.attributes.items() if each}
         shared = len(mine & columns)
         names = [_words(table.name.rpartition(".")[2]), _words(classes.get(ref, ""))]
         similar = shared >= _ALIKE * len(mine)

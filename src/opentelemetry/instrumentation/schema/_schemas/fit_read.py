@@ -8,27 +8,48 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from . import describe, fit_values
+from . import describe, fit_foreign, fit_values
 from .fields import TypeSpec, without_null
 from .fit_columns import Capacity
 from .fit_findings import Conflict
 
 
-def find_conflicts(type_: TypeSpec, column: Capacity) -> list[Conflict]:
+def find_conflicts(type_: TypeSpec, column: Capacity, library: str = "") -> list[Conflict]:
     """Find conflicts when a field reads the values of a column.
 
     Args:
         type_: What the field accepts.
         column: What the column holds.
+        library: Of the schema: it decides what a strict field refuses.
     """
     found: list[Conflict] = []
     if column.nullable and not type_.nullable and type_.kind not in ("any", "custom", "null", "never"):
         found.append(Conflict("nullable", "refused", "null is refused", "nullable"))
-    if column.converted or column.kind in ("custom", "any"):
+    if column.converted or column.kind == "any":
         return found
-    rest = _values(without_null(type_), column)
+    plain = without_null(type_)
+    if column.kind == "custom":
+        return found + list(fit_foreign.find_read(plain, column))
+    strict = library == "pydantic" and _is_too_strict(plain, column)
+    rest = [_type(plain, column)] if strict else _values(plain, column)
     other = [each for each in rest if each.kind == "type"]
     return found + _distinct(other[:1] or rest)
+
+
+_STRICT: Final[dict[str, tuple[str, ...]]] = {
+    "integer": ("integer",), "number": ("number", "integer"), "decimal": ("decimal",), "boolean": ("boolean",),
+    "string": ("string", "enum", "uuid"), "bytes": ("bytes",), "date": ("date",), "datetime": ("datetime",),
+    "time": ("time",), "duration": ("duration",), "uuid": ("uuid",), "list": ("list",), "tuple": (), "set": (),
+}  # fmt: skip
+"""Kind of a strict field → kinds of columns whose values have its type in Python."""
+
+
+def _is_too_strict(type_: TypeSpec, column: Capacity) -> bool:
+    """Whether a field without conversion refuses the type in which the column's values come."""
+    if not type_.strict or type_.kind not in _STRICT or type_.checks:
+        return False
+    kind = "number" if column.python == "float" else "string" if column.python == "text" else column.kind
+    return kind not in _STRICT[type_.kind]
 
 
 def _distinct(found: list[Conflict]) -> list[Conflict]:
@@ -87,6 +108,10 @@ def _string(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind == "enum":
         return
     secret = type_.format == "password"
+    if column.python == "text" and (type_.format or "uuid").startswith("uuid"):
+        if type_.max_length is not None and type_.max_length < _UUID:
+            yield _conflict("length", f"texts of up to {type_.max_length} characters", column.sql)
+        return
     if column.kind not in ("string", "bytes") or (type_.format is not None and not secret) or column.kind == "bytes":
         yield _type(type_, column)
         return
@@ -114,6 +139,10 @@ def _shortest(column: Capacity) -> int:
     return max(least, column.min_length, fewest, *(each.width(0) or 0 for each in column.patterns))
 
 
+_UUID: Final = 36
+"""Characters of a UUID."""
+
+
 def _bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind not in ("bytes", "string"):
         yield _type(type_, column)
@@ -131,6 +160,8 @@ def _boolean(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _integer(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
+    if column.kind == "enum" and column.members and not column.pure and all(map(_is_number, column.members)):
+        return  # members of an IntEnum
     if column.kind not in ("integer", "number", "decimal", "boolean"):
         yield _type(type_, column)
         return
@@ -139,6 +170,10 @@ def _integer(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         yield _conflict("precision", "whole numbers", column.sql)
     if column.kind == "number" or _holds_infinity(column):
         yield _conflict("range", "numbers of up to 64 bits", column.sql)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _number(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
@@ -260,15 +295,20 @@ def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    if column.kind != "uuid":
+    if column.kind != "uuid" and not (column.kind == "bytes" and column.max_length == 16):
         yield _type(type_, column)
 
 
 def _list(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.kind != "list":
         yield _type(type_, column)
-    elif type_.items is not None and column.items is not None:
-        yield from _values(type_.items, column.items)
+        return
+    if type_.min_length or type_.max_length is not None:
+        yield _conflict("length", describe.length_text(type_) + " items", column.sql)
+    if column.items is not None:
+        for each in type_.prefix if type_.items is None else (type_.items, *type_.prefix):
+            nested = each.kind in ("list", "set", "tuple") and column.items.kind != "list"
+            yield from _list(each, column) if nested else _values(without_null(each), column.items)
 
 
 _RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Conflict]]]] = {

@@ -189,7 +189,7 @@ def check_object(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 def check_bytes(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     """Find conflicts of a field with a column of bytes."""
-    if type_.kind != "bytes":
+    if type_.kind != "bytes" or type_.format == "password":
         yield fit_numbers.wrong_type(type_, column, "refused")
         return
     if column.padded and (type_.min_length or 0) < (column.max_length or 0):

@@ -22,6 +22,8 @@ _FEW: Final = 1000
 
 def is_object(type_: TypeSpec, library: str) -> bool:
     """Whether a text's values are objects that a driver must know how to write."""
+    if type_.kind == "bytes" and type_.format == "password":
+        return library == "pydantic"
     if type_.kind != "string" or type_.format is None:
         return False
     if library == "marshmallow":
@@ -154,11 +156,19 @@ def has_infinity(type_: TypeSpec) -> bool:
 
 
 def as_numbers(type_: TypeSpec) -> TypeSpec | None:
-    """An enum of whole numbers as a range; None of any other enum."""
-    if type_.values and all(isinstance(each, int) and not isinstance(each, bool) for each in type_.values):
-        numbers = [each for each in type_.values if isinstance(each, int)]
+    """An enum of numbers as a range, with its values; None of any other enum."""
+    numbers = [each for each in type_.values if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    if not numbers or len(numbers) < len(type_.values):
+        return None
+    if not has_fractions(type_):
         return replace(type_, kind="integer", ge=min(numbers), le=max(numbers))
-    return None
+    places_ = max(-int(Decimal(repr(each)).as_tuple().exponent) for each in numbers)
+    return replace(type_, kind="decimal", ge=min(numbers), le=max(numbers), decimal_places=places_)
+
+
+def has_fractions(type_: TypeSpec) -> bool:
+    """Whether an enum holds numbers that are not whole."""
+    return any(isinstance(each, float) for each in type_.values)
 
 
 def whole_numbers(type_: TypeSpec) -> tuple[float, ...] | None:

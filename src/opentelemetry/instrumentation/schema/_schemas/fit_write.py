@@ -5,12 +5,11 @@ Every rule here was seen on real databases, with the drivers psycopg, PyMySQL an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from . import describe, fit_numbers, fit_texts, fit_values
+from . import describe, fit_foreign, fit_numbers, fit_texts, fit_values
 from .fields import SchemaSpec, TypeSpec, without_null
 from .fit_columns import Capacity
 from .fit_findings import Conflict, Effect
@@ -31,12 +30,13 @@ def find_conflicts(
         document: Where named schemas are looked up.
     """
     found: list[Conflict] = []
-    if type_.nullable and not column.nullable and not column.json_null:
+    null = type_.nullable or (type_.kind == "any" and library == "pydantic" and not type_.checks)
+    if null and not column.nullable and not column.json_null:
         found.append(Conflict("nullable", "refused", "null is accepted", "NOT NULL"))
     if column.converted:
         return found
     if column.kind == "custom":
-        return found + list(_foreign(without_null(type_), column, library))
+        return found + list(fit_foreign.find_written(without_null(type_), column, library))
     rest = _values(without_null(type_), column, library, document)
     other = [each for each in rest if each.kind == "type"]
     return found + _distinct(other or rest)
@@ -67,28 +67,12 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
         return list(_labels(type_, column))
     if type_.kind == "enum":
         return _enum(type_, column, library, document)
+    if column.kind == "list":
+        return list(_array(type_, column, library, document))
     if fit_values.is_object(type_, library):
         return list(fit_texts.check_object(type_, column))
     rule = _RULES.get(column.kind)
     return list(rule(type_, column)) if rule is not None else []
-
-
-_FOREIGN: Final = {
-    "SET": ("set",), "INET": ("ip",), "CIDR": ("ip",), "MACADDR": (), "MACADDR8": (), "BIT": (), "MONEY": (),
-    "TSVECTOR": (), "TSQUERY": (), "INT4RANGE": (), "INT8RANGE": (), "NUMRANGE": (), "DATERANGE": (), "TSRANGE": (),
-    "TSTZRANGE": (),
-}  # fmt: skip
-"""Types that only one database has and that take no plain text or number, with the fields that fit them."""
-
-
-def _foreign(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Conflict]:
-    """Find plain values for a column of a type that only one database has."""
-    name = re.split(r"[^A-Z0-9]", column.sql.upper(), maxsplit=1)[0]
-    plain = type_.kind in ("string", "enum", "integer", "number", "decimal", "boolean", "bytes") and not type_.checks
-    fits = (type_.format or type_.kind).partition(":")[0].startswith(_FOREIGN.get(name, ()) or ("no field",))
-    known = name in _FOREIGN and (column.system == "postgresql" or name == "SET")
-    if known and plain and not fits and not fit_values.is_object(type_, library):
-        yield fit_numbers.wrong_type(type_, column, "refused" if name.endswith("RANGE") else "altered")
 
 
 def _decided_by_code(type_: TypeSpec) -> bool:
@@ -103,16 +87,26 @@ def _enum(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str
     """Members or values of an enum in a column of another type."""
     if type_.names:  # members that no driver knows
         return [fit_numbers.wrong_type(type_, column, "refused" if column.system == "sqlite" else "altered")]
-    numbers = fit_values.as_numbers(type_)
-    if numbers is not None:
-        return _values(numbers, column, library, document)
+    if fit_values.as_numbers(type_) is not None:
+        if column.system == "mariadb" and library == "pydantic" and fit_values.has_fractions(type_):
+            return [fit_numbers.wrong_type(type_, column, "refused")]  # the driver writes the member's name
+        if column.system == "sqlite" and column.kind == "integer" and fit_values.has_fractions(type_):
+            return []  # SQLite stores 8-byte floats in any column
+        return _values(fit_values.as_numbers(type_) or type_, column, library, document)
     if fit_values.is_texts(type_) and column.kind == "string":
         return list(fit_texts.check_string(type_, column))
     if fit_values.is_texts(type_):
         if column.system == "sqlite" and column.kind == "integer" and not any(map(_numeric_text, type_.values)):
             return []  # SQLite stores texts in any column
         return _values(TypeSpec(kind="string"), column, library, document)
-    return []
+    texts = tuple(each for each in type_.values if isinstance(each, str))
+    numbers = tuple(each for each in type_.values if isinstance(each, (int, float)) and not isinstance(each, bool))
+    if not texts or not numbers:
+        return []
+    if column.kind == "string":
+        return [fit_numbers.wrong_type(type_, column, "altered")]  # a number comes back as text
+    parts = (replace(type_, values=each) for each in (texts, numbers))
+    return [each for part in parts for each in _enum(part, column, library, document)]
 
 
 def _numeric_text(value: object) -> bool:
@@ -146,6 +140,10 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         missing = [each for each in type_.values if each not in known and each not in labels]
     else:
         missing = [each for each in type_.values if each not in labels]
+    turned = tuple(each for each in type_.values if known and not type_.names and each in labels and each not in known)
+    if turned and not missing and not column.pure:
+        why = "The app reads back a member of the enum, not the label that it wrote."
+        yield Conflict("enum", "altered", describe.values_text(turned), shown, why)
     if missing:
         effect: Effect = "altered" if column.system == "sqlite" else "refused"
         yield Conflict("enum", effect, describe.values_text(tuple(missing)), shown)
@@ -201,7 +199,7 @@ def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
     if column.fraction < 6:
         kept = "microseconds" if column.fraction >= 0 else "hours, minutes and seconds"
         yield Conflict("precision", "altered", kept, column.sql)
-    if column.system != "postgresql":
+    if not column.sql.startswith("INTERVAL"):
         least, most = type_.ge or type_.gt, type_.le or type_.lt
         bounded = isinstance(least, (int, float)) and isinstance(most, (int, float))
         if not bounded or max(abs(float(least or 0)), abs(float(most or 0))) > _EMULATED:
@@ -209,21 +207,45 @@ def _duration(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
 
 
 def _uuid(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    if type_.kind != "uuid":
-        text = type_.kind == "string" and column.system != "sqlite"
+    textual = column.python == "text"
+    if type_.kind == "uuid":
+        if textual and column.system == "sqlite":
+            yield fit_numbers.wrong_type(type_, column, "refused")
+        elif column.system == "sqlite" and column.sql in ("UUID", "NUMERIC"):
+            why = "SQLite takes this type for a number: texts of digits alone come back as numbers."
+            yield Conflict("type", "altered", "uuid", column.sql, why)
+    elif not (textual and type_.kind == "string" and (type_.pattern or (type_.format or "").startswith("uuid"))):
+        text = type_.kind == "string" and column.system != "sqlite" and not textual
         yield fit_numbers.wrong_type(type_, column, "altered" if text else "refused")
 
 
 # -- arrays and JSON
 
 
-def _array(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
-    if type_.kind not in ("list", "tuple"):
+def _array(type_: TypeSpec, column: Capacity, library: str, document: Mapping[str, SchemaSpec]) -> Iterator[Conflict]:
+    """Find conflicts with an array. PostgreSQL takes any dimensions, but all lists of one must be equally long."""
+    depth, inner = 1, list(_items(type_))
+    while inner and all(each.kind in _LISTS for each in inner):
+        depth, inner = depth + 1, [item for each in inner for item in _items(each)]
+    if type_.kind not in _LISTS or depth < column.sql.count("[]"):
         yield fit_numbers.wrong_type(type_, column, "refused")
-    elif column.items is not None and type_.items is not None:
-        for each in _values(type_.items, column.items, "", {}):
-            # SQLAlchemy casts to the array's type, and a cast truncates.
-            yield replace(each, effect="altered") if each.kind == "length" else each
+        return
+    if depth > 1 and not all(each.min_length == each.max_length is not None for each in _items(type_)):
+        why = "The database refuses an array of lists that are not equally long."
+        yield Conflict("length", "refused", "lists of any length", column.sql, why)
+    if column.items is not None:
+        for item in inner:
+            for each in _values(without_null(item), column.items, library, document):
+                # SQLAlchemy casts to the array's type, and a cast truncates.
+                yield replace(each, effect="altered") if each.kind == "length" else each
+
+
+_LISTS: Final = ("list", "tuple", "set")
+
+
+def _items(type_: TypeSpec) -> Iterator[TypeSpec]:
+    """The types of a list's items."""
+    yield from (type_.prefix if type_.items is None else (type_.items, *type_.prefix))
 
 
 _PLAIN: Final = ("boolean", "integer", "number", "string", "any", "custom", "null", "never")
@@ -268,6 +290,5 @@ _RULES: Final[Mapping[str, Callable[[TypeSpec, Capacity], Iterator[Conflict]]]] 
     "time": _moment,
     "duration": _duration,
     "uuid": _uuid,
-    "list": _array,
 }
 """By the kind of column."""

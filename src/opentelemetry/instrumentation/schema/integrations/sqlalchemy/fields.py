@@ -12,32 +12,15 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import types as t
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..._schemas.defaults import is_computed
-from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Presence, Scalar, SchemaSpec, TypeKind, TypeSpec, dumps
-
-_KINDS: Final[tuple[tuple[Any, TypeKind], ...]] = (
-    (t.Boolean, "boolean"),
-    (t.Integer, "integer"),
-    (t.Float, "number"),
-    (t.Numeric, "decimal"),
-    (t.LargeBinary, "bytes"),
-    (t._Binary, "bytes"),  # pyright: ignore[reportPrivateUsage]
-    (t.DateTime, "datetime"),
-    (t.Date, "date"),
-    (t.Time, "time"),
-    (t.Interval, "duration"),
-    (t.JSON, "any"),
-    (t.String, "string"),
-)
-_INTEGERS: Final = ((t.SmallInteger, 16), (t.BigInteger, 64), (t.Integer, 32))
-_LONGEST: Final = 500
-"""Characters of an expression."""
+from ..._schemas.fields import ColumnSpec, Document, FieldSpec, Presence, SchemaSpec, TypeSpec, dumps
+from ._columns import expression, members, read_type, sql_text
 
 
 def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, dialect: Any = None) -> Document:
@@ -54,8 +37,8 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, diale
     table: Any = getattr(schema, "__table__", schema)
     if not isinstance(table, sa.Table):
         raise TypeError(f"{type(schema).__qualname__} is no table and no class that is mapped to one")
-    made = _made_by_dataclass(schema)
     mapped = isinstance(schema, type)
+    made = _made_by_dataclass(schema) | (_made_by_mapper(schema, table) if mapped else set())
     columns = tuple(_column(each, table, dialect, each.key in made, mapped) for each in table.columns)
     spec = SchemaSpec(
         name=table.fullname,
@@ -63,7 +46,9 @@ def fields(schema: Any, digest: Callable[[Any], str | None] | None = None, diale
         library="sqlalchemy",
         type=TypeSpec(kind="object", fields=columns, extra="forbid"),
         constraints=tuple(sorted({*_constraints(table), *_domains(table), *_indexes(table)})),
-        attributes=_attributes(schema, table) if mapped else {},
+        attributes=_attributes(schema, table) if mapped else {each.key: each.name for each in table.columns},
+        inherited=_inherited(schema, table, dialect) if mapped else {},
+        covers=_covers(schema) if mapped else {},
     )
     return {spec.ref: spec}
 
@@ -80,12 +65,33 @@ def reflected(connection: Any, schema: str | None = None) -> Document:
         warnings.simplefilter("ignore")  # of types that SQLAlchemy does not know: they are `custom`
         metadata.reflect(bind=connection, schema=schema)
     checks = _reflected_checks(connection, metadata, schema)
+    domains = _reflected_domains(connection)
     found: Document = {}
     for table in sorted(metadata.tables.values(), key=lambda each: each.fullname):
         for ref, spec in fields(table, dialect=connection.dialect).items():
             texts = tuple(sorted({*spec.constraints, *(f"check {each}" for each in checks.get(table.name, ()))}))
-            found[ref] = _as_json(replace(spec, constraints=texts))
+            columns = tuple(_as_stored(each, table.columns[each.name].type, domains) for each in spec.fields)
+            found[ref] = _as_json(replace(spec, type=replace(spec.type, fields=columns), constraints=texts))
     return found
+
+
+def _reflected_domains(connection: Any) -> dict[str, str]:
+    """The types of PostgreSQL's domains, with their lengths, which SQLAlchemy does not read."""
+    if connection.dialect.name != "postgresql":
+        return {}
+    rows = connection.execute(
+        sa.text("SELECT typname, format_type(typbasetype, typtypmod) FROM pg_catalog.pg_type WHERE typtype = 'd'")
+    )
+    return {str(row[0]): str(row[1]).upper() for row in rows}
+
+
+def _as_stored(column: FieldSpec, type_: Any, domains: dict[str, str]) -> FieldSpec:
+    """A column as the database has it, without what SQLAlchemy would do to values."""
+    found = column.type
+    if found.kind == "number":  # which SQLAlchemy returns as decimals from MariaDB
+        column = replace(column, type=replace(found, decimal_places=None))
+    sql = domains.get(getattr(type_, "name", None) or "") if hasattr(type_, "data_type") else None
+    return column if sql is None or column.column is None else replace(column, column=replace(column.column, sql=sql))
 
 
 def _reflected_checks(connection: Any, metadata: Any, schema: str | None) -> dict[str, list[str]]:
@@ -160,13 +166,55 @@ def _registries() -> list[Any]:
 
 def _attributes(cls: Any, table: Any) -> dict[str, str]:
     """What a mapped class can be written through, besides columns: relationships, synonyms, hybrids, proxies."""
-    mapper: Any = sa.inspect(cls)
-    found = dict.fromkeys(map(str, mapper.all_orm_descriptors.keys()), "")
-    for each in mapper.column_attrs:
-        found[each.key] = next((column.name for column in each.columns if column.table is table), "")
-    for each in mapper.synonyms:
-        found[each.key] = found.get(each.name, "")
+    found: dict[str, str] = {}
+    mappers: list[Any] = [each for each in sa.inspect(cls).self_and_descendants if each.local_table is table]
+    for mapper in reversed(mappers):  # subclasses of the same table, and the class itself
+        found |= dict.fromkeys(map(str, mapper.all_orm_descriptors.keys()), "")
+        for each in mapper.column_attrs:
+            found[each.key] = next((column.name for column in each.columns if column.table is table), "")
+        for each in mapper.synonyms:
+            found[each.key] = found.get(each.name, "")
     return found
+
+
+def _inherited(cls: Any, table: Any, dialect: Any) -> dict[str, FieldSpec]:
+    """Columns that a class writes to the tables of its parents, by attribute."""
+    mapper: Any = sa.inspect(cls)
+    found: dict[str, FieldSpec] = {}
+    for each in mapper.column_attrs:
+        columns = [column for column in each.columns if isinstance(column, sa.Column)]
+        if columns and all(column.table is not table for column in columns):
+            column = columns[0]
+            spec = _column(column, column.table, dialect, False, True)
+            found[each.key] = replace(spec, name=f"{column.table.name}.{column.name}")
+    return found
+
+
+def _covers(cls: Any) -> dict[str, tuple[str, ...]]:
+    """The columns that composites and relationships of a mapped class write."""
+    mapper: Any = sa.inspect(cls)
+    found = {each.key: tuple(column.name for column in each.columns) for each in mapper.composites}
+    for each in mapper.relationships:
+        found[each.key] = tuple(column.name for column in each.local_columns)
+    return found
+
+
+def _made_by_mapper(cls: Any, table: Any) -> set[str]:
+    """Columns that SQLAlchemy fills in itself: the kind of row, its version, and a joined table's key."""
+    mapper: Any = sa.inspect(cls)
+    found = [mapper.polymorphic_on] if mapper.polymorphic_map else []
+    if mapper.version_id_generator is not False:
+        found.append(mapper.version_id_col)
+    keys = {each.key for each in found if getattr(each, "table", None) is table}
+    if mapper.inherits is None or mapper.inherits.local_table is table:
+        return keys
+    for column in table.primary_key.columns:
+        for each in column.foreign_keys:
+            parent = each.column
+            given = parent.default is None and parent.server_default is None and not _generated(parent, parent.table)
+            if parent.table in mapper.tables and not given:
+                keys.add(column.key)
+    return keys
 
 
 def _made_by_dataclass(schema: Any) -> set[str]:
@@ -181,10 +229,13 @@ def _made_by_dataclass(schema: Any) -> set[str]:
 
 
 def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> FieldSpec:
-    type_ = _type(column.type, dialect)
+    type_ = read_type(column.type, dialect)
     default: Any = column.server_default
-    generated = _generated(column, table)
-    filled = made or generated is not None or default is not None or column.default is not None
+    if default is not None and default is column.identity and not getattr(dialect, "supports_identity_columns", True):
+        default = None  # as such a database ignores it
+    generated = _generated(column, table, dialect)
+    counted = isinstance(column.default, sa.Sequence) and getattr(dialect, "name", "") == "sqlite"  # which has none
+    filled = made or generated is not None or default is not None or (column.default is not None and not counted)
     presence: Presence = "required"
     if generated in ("computed", "identity always"):
         presence = "never"
@@ -194,16 +245,16 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
         presence = "optional"
     return FieldSpec(
         name=column.name,
-        type=replace(type_, nullable=bool(column.nullable)),
+        type=replace(type_, nullable=bool(column.nullable) and not getattr(column.type, "not_null", False)),
         presence=presence,
         column=ColumnSpec(
-            sql=_sql(column.type, dialect),
+            sql=sql_text(column.type, dialect),
             primary_key=bool(column.primary_key),
-            server_default=_expression(default.arg) if isinstance(default, sa.DefaultClause) else None,
+            server_default=expression(default.arg) if isinstance(default, sa.DefaultClause) else None,
             generated=generated,
             default=column.default is not None,
             fills=_fills(column.default),
-            members=_members(column.type),
+            members=members(column.type),
             unique=bool(column.unique),
             references=next((each.target_fullname for each in sorted(column.foreign_keys, key=str)), None),
             sql_null=isinstance(column.type, t.JSON) and bool(column.type.none_as_null),
@@ -212,15 +263,23 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
     )
 
 
-def _generated(column: Any, table: Any) -> str | None:
+def _generated(column: Any, table: Any, dialect: Any = None) -> str | None:
     if column.computed is not None:
         return "computed"
-    if column.identity is not None:
+    if column.identity is not None and getattr(dialect, "supports_identity_columns", True):
         return "identity always" if column.identity.always else "identity"
     counted = getattr(table, "autoincrement_column", None)
     if counted is None:  # to SQLAlchemy 1.4
         counted = getattr(table, "_autoincrement_column", None)
-    return "autoincrement" if counted is column else None
+    return "autoincrement" if counted is column and _counts(column, table, dialect) else None
+
+
+def _counts(column: Any, table: Any, dialect: Any) -> bool:
+    """Whether a database counts an integer key: SQLite counts a key of the type INTEGER alone."""
+    if getattr(dialect, "name", "") != "sqlite":
+        return True
+    with_rowid: Any = table.dialect_options["sqlite"].get("with_rowid", True)
+    return with_rowid is not False and sql_text(column.type, dialect) == "INTEGER" and len(table.primary_key) == 1
 
 
 def _fills(default: Any) -> str | None:
@@ -231,90 +290,13 @@ def _fills(default: Any) -> str | None:
     return dumps(value) if isinstance(value, (bool, int, float, str)) and not is_computed(value) else None
 
 
-def _members(type_: Any) -> tuple[Scalar, ...]:
-    """The values of the members whose names, or whatever `values_callable` says, are an enum's labels."""
-    cls: Any = getattr(type_, "enum_class", None)
-    objects: Any = getattr(type_, "_valid_lookup", None)
-    if cls is None or not isinstance(objects, dict):
-        return ()
-    by_label = {label: member.value for member, label in objects.items() if isinstance(member, cls)}
-    found = tuple(by_label.get(label) for label in type_.enums)
-    return cast("tuple[Scalar, ...]", found) if all(isinstance(each, (str, int)) for each in found) else ()
-
-
-def _type(type_: Any, dialect: Any) -> TypeSpec:
-    """What a column's type can hold."""
-    variant = getattr(type_, "_variant_mapping", {}).get(getattr(dialect, "name", None))
-    if variant is not None:
-        return _type(variant, dialect)
-    name = type(type_).__name__
-    if name == "DOMAIN" and hasattr(type_, "data_type"):
-        return _type(type_.data_type, dialect)
-    if name in ("YEAR", "OID"):
-        return TypeSpec(kind="integer")
-    if name == "SET":
-        return TypeSpec(kind="custom", ref=name)
-    if isinstance(type_, t.Interval) or type(type_).__name__ == "INTERVAL":
-        return TypeSpec(kind="duration")
-    if isinstance(type_, t.TypeDecorator):
-        inner = _type(type_.impl_instance if hasattr(type_, "impl_instance") else type_.impl, dialect)
-        converts = any(
-            getattr(type(type_), name) is not getattr(t.TypeDecorator, name)
-            for name in ("process_bind_param", "process_result_value", "bind_processor", "result_processor")
-        )
-        return replace(inner, checks=(*inner.checks, f"type:{type(type_).__qualname__}")) if converts else inner
-    if isinstance(type_, t.Enum):
-        values = cast("tuple[Scalar, ...]", tuple(type_.enums))
-        cls: Any = type_.enum_class
-        plain = cls is None or issubclass(cls, (str, int, float))
-        return TypeSpec(kind="enum", values=values, names=() if plain else tuple(getattr(cls, "__members__", ())))
-    if isinstance(type_, t.ARRAY):
-        return TypeSpec(kind="list", items=_type(type_.item_type, dialect))
-    if isinstance(type_, getattr(t, "Uuid", ())) or type(type_).__name__ in ("UUID", "Uuid"):
-        return TypeSpec(kind="uuid")
-    for cls, kind in _KINDS:
-        if isinstance(type_, cls):
-            return _bounded(type_, kind)
-    return TypeSpec(kind="custom", ref=type(type_).__name__)
-
-
-def _bounded(type_: Any, kind: TypeKind) -> TypeSpec:
-    if kind == "integer":
-        bits = next(bits for cls, bits in _INTEGERS if isinstance(type_, cls))
-        return TypeSpec(kind=kind, ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)
-    if kind in ("string", "bytes"):
-        return TypeSpec(kind=kind, max_length=getattr(type_, "length", None))
-    if kind == "decimal":
-        return TypeSpec(kind=kind, max_digits=type_.precision, decimal_places=type_.scale)
-    if kind in ("datetime", "time"):
-        return TypeSpec(kind=kind, timezone="aware" if getattr(type_, "timezone", False) else "naive")
-    return TypeSpec(kind=kind)
-
-
-def _sql(type_: Any, dialect: Any) -> str:
-    type_ = getattr(type_, "data_type", type_)  # of a domain
-    try:
-        return str(type_.compile(dialect=dialect) if dialect is not None else type_.compile())
-    except Exception:  # a type that only its own dialect can write
-        return repr(type_)[:_LONGEST]
-
-
-def _expression(value: Any) -> str:
-    if isinstance(value, str):
-        return repr(value)[:_LONGEST]
-    try:
-        return " ".join(str(value.compile(compile_kwargs={"literal_binds": True})).split())[:_LONGEST]
-    except Exception:  # a construct that only one dialect can write
-        return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def _constraints(table: Any) -> Iterator[str]:
     for each in (*table.constraints, *(own for column in table.columns for own in column.constraints)):
         columns = ", ".join(column.name for column in getattr(each, "columns", ()))
         if isinstance(each, sa.UniqueConstraint):
             yield f"unique ({columns})"
         elif isinstance(each, sa.CheckConstraint) and not getattr(each, "_type_bound", False):
-            yield f"check {_expression(each.sqltext)}"
+            yield f"check {expression(each.sqltext)}"
         elif isinstance(each, sa.ForeignKeyConstraint) and len(each.columns) > 1:
             yield f"foreign key ({columns}) references {each.referred_table.fullname}"
 
@@ -327,13 +309,13 @@ def _domains(table: Any) -> Iterator[str]:
     for column in table.columns:
         check: Any = getattr(column.type, "check", None)
         if hasattr(column.type, "data_type") and check is not None:
-            text = check if isinstance(check, str) else _expression(check)
-            yield "check " + _VALUE.sub(column.name, text.strip("'"))
+            text = check if isinstance(check, str) else expression(check)
+            yield "check " + _VALUE.sub(column.name, text)
 
 
 def _indexes(table: Any) -> Iterator[str]:
     for each in table.indexes:
         parts = ", ".join(
-            _expression(part) if not isinstance(part, sa.Column) else part.name for part in each.expressions
+            expression(part) if not isinstance(part, sa.Column) else part.name for part in each.expressions
         )
         yield f"{'unique ' if each.unique else ''}index ({parts})"
