@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.integration.migrated import KINDS, Folder, dbmate_folder
+from tests.databases import Server
+from tests.integration.migrated import KINDS, Folder, Project, dbmate_folder
 
 
 @pytest.fixture(params=KINDS)
@@ -89,3 +91,84 @@ def test_dbmate_does_not_create_a_database(folder: Folder) -> None:
     up = folder.do("upgrade", url=folder.plain.replace("/t", "/typo", 1).replace("//typo", "//t"))
     assert up.code == 3, up.all
     assert "cannot connect to" in up.err
+
+
+@pytest.mark.parametrize("where", ["variables", ".env"])
+def test_dbmate_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """DBMate's own variables name directory and version table, as they do for DBMate and for `status`."""
+    folder = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
+    folder.migration("001_a", "CREATE TABLE a (id INTEGER);", "DROP TABLE a;")
+    (folder.path / "db").rename(folder.path / "sql")
+    settings = {"DBMATE_MIGRATIONS_DIR": "./sql/migrations", "DBMATE_MIGRATIONS_TABLE": "versions"}
+    if where == ".env":
+        (folder.path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    else:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+    up = folder.do("upgrade")
+    assert up.code == 0, up.all
+    assert "table versions" in up.out
+    assert set(folder.truth()[1]) == {"a", "versions"}
+    status = Project.do(folder, "status", "--url", folder.plain)
+    assert status.code == 0, status.all
+    assert "current" in status.out
+    assert folder.do("rollback").code == 0
+    assert set(folder.truth()[1]) == {"versions"}
+
+
+@pytest.mark.nightly
+def test_dbmate_table_in_a_schema(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version table may be in a schema of its own, and `search_path` may say where the others are."""
+    url = postgresql.fresh()
+    plain = f"{url.replace(url.partition(':')[0], 'postgres')}?sslmode=disable&search_path=shop,public"
+    folder = Folder(tmp_path / "project", url, plain)
+    folder.sql("CREATE SCHEMA shop")
+    folder.migration("001_a", "CREATE TABLE a (id INTEGER);", "DROP TABLE a;")
+    monkeypatch.setenv("DBMATE_MIGRATIONS_TABLE", "meta.versions")
+    up = folder.do("upgrade")
+    assert up.code == 0, up.all
+    name = url.rpartition("/")[2]
+    assert postgresql.run(name, "SELECT version FROM meta.versions") == "001"
+    assert postgresql.run(name, "SELECT count(*) FROM shop.a") == "0"
+    again = folder.do("upgrade")
+    assert "nothing to do" in again.out, again.all
+    assert folder.do("rollback").code == 0
+    assert postgresql.run(name, "SELECT count(*) FROM meta.versions") == "0"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("word", ["socket", "unix_socket"])
+def test_dbmate_through_a_socket(mariadb: Server, tmp_path: Path, word: str) -> None:
+    """MariaDB's socket may be named in DBMate's word and in that of Python's drivers; both reach the same server."""
+    url = mariadb.fresh()
+    plain = f"mysql://root@/{url.rpartition('/')[2]}?{word}={mariadb.folder}/socket"
+    folder = Folder(tmp_path / "project", url, plain)
+    folder.migration("001_a", "CREATE TABLE a (id INTEGER);", "DROP TABLE a;")
+    up = folder.do("upgrade")
+    assert up.code == 0, up.all
+    assert f"mysql://{mariadb.folder}/socket/" in up.out
+    assert folder.truth() == (["001"], {"a": {"id"}})
+
+
+def test_dbmate_line_ends(tmp_path: Path) -> None:
+    """DBMate runs the file as it is: line ends of Windows stay, also those inside of a text."""
+    folder = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
+    file = folder.migration("001_a", "CREATE TABLE a (t TEXT);\nINSERT INTO a VALUES ('x\ny');", "DROP TABLE a;")
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    up = folder.do("upgrade")
+    assert up.code == 0, up.all
+    with sqlite3.connect(tmp_path / "app.db") as connection:
+        assert connection.execute("SELECT t FROM a").fetchall() == [("x\r\ny",)]
+    connection.close()
+
+
+def test_dbmate_out_of_order(tmp_path: Path) -> None:
+    """A late file with an early number cannot be reverted by a version: the rollback without one says so."""
+    folder = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
+    for name in ("001_a", "003_c", "002_b"):
+        folder.migration(name, f"CREATE TABLE {name[-1]} (id INTEGER);", f"DROP TABLE {name[-1]};")
+        assert folder.do("upgrade").code == 0
+    done = folder.do("rollback")
+    assert done.code == 1, done.all
+    assert "alone: it applied 002 beside other revisions. Nothing was run. Name the revision" in done.err
+    assert folder.truth()[0] == ["001", "002", "003"]

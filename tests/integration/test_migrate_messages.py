@@ -199,7 +199,7 @@ def test_foreign_table(folder: Folder, columns: str) -> None:
     done = folder.do("upgrade")
     assert done.code == 2, done.all
     assert "table schema_migrations is not DBMate's (its columns are " in done.err
-    assert "another tool uses the name. Give DBMate a table of its own: --migrations-table" in done.err
+    assert "another tool uses the name. Give DBMate a table of its own: set DBMATE_MIGRATIONS_TABLE" in done.err
 
 
 def test_dbmate_is_asked_for_its_url(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ def run(history: HistoryFile, before: str, target: str, outcome: str = "applied"
 
 UNDONE: list[tuple[list[tuple[Any, ...]], str, str | None, str]] = [
     ([("r1", "r2")], "r2", "r1", ""),
-    ([("r1", "r2"), ("r2", "r3")], "r2", "r1", ""),  # somebody else reverted the second one
+    ([("r1", "r2"), ("r2", "r3")], "r2", None, "somebody else has migrated it since"),
+    ([("r1", "r2"), ("r2", "r1", "rolled_back")], "r2", None, "somebody else has migrated it since"),
     ([("r1", "r2"), ("r2", "r3"), ("r3", "r2", "rolled_back")], "r2", "r1", ""),
     ([("r1", "r2"), ("r2", "r4", "partial", "r3")], "r3", "r2", ""),
     ([("r1", "r2"), ("r2", "r4", "partial", "r3", False)], "r3", None, "in the middle of a step"),

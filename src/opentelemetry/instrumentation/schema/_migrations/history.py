@@ -289,6 +289,8 @@ def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> tupl
         return None, f"{last.label} stopped in the middle of a step, and left changes that no revision describes"
     if last is not None and (last.direction, last.outcome) == ("downgrade", "partial"):
         return None, f"{last.label} stopped halfway"
+    if last is not None and sorted(last.after or ()) != sorted(heads):
+        return None, f"{last.label} left it elsewhere, so somebody else has migrated it since"
     for run in reversed(runs):
         if run.direction != "upgrade" or run.after is None or sorted(run.after) != sorted(heads):
             continue

@@ -155,13 +155,34 @@ def _text(node: ast.expr, constants: Mapping[str, object]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _dbmate(root: Path, environment: Mapping[str, str]) -> Iterator[Migrations]:
+class DbmateSettings(NamedTuple):
+    """What DBMate's variables say.
+
+    Attributes:
+        directories: Where its files are.
+        table: Its version table, as it was written: with or without a database schema.
+    """
+
+    directories: tuple[Path, ...]
+    table: str
+
+
+def dbmate_settings(root: Path, environment: Mapping[str, str] = os.environ) -> DbmateSettings:
+    """Read DBMate's variables, from the environment or else from `.env`.
+
+    Raises:
+        OSError: if `.env` is there and cannot be read.
+    """
     settings = {**_dotenv(root / ".env"), **{key: each for key, each in environment.items() if key in _VARIABLES}}
     listed = settings.get("DBMATE_MIGRATIONS_DIR") or DBMATE_DIRECTORY
     directories = tuple(root / each.strip() for each in listed.split(",") if each.strip())
+    return DbmateSettings(directories, settings.get("DBMATE_MIGRATIONS_TABLE") or NAMES["dbmate"])
+
+
+def _dbmate(root: Path, environment: Mapping[str, str]) -> Iterator[Migrations]:
+    directories, table = dbmate_settings(root, environment)
     there = tuple(each for each in directories if each.is_dir() and any(each.glob("*.sql")))
     if there:
-        table = settings.get("DBMATE_MIGRATIONS_TABLE") or NAMES["dbmate"]
         yield Migrations("dbmate", there, parse_table_name("dbmate", table))
 
 

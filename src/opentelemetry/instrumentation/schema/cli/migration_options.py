@@ -145,28 +145,31 @@ def find_tool(
     """
     from .._migrations.tools.alembic import Alembic
     from .._migrations.tools.dbmate import Dbmate
+    from .._schemas.migrations import dbmate_settings
 
-    ini, directory = Path("alembic.ini"), Path("db/migrations")
+    ini = Path("alembic.ini")
+    directories, table = dbmate_settings(Path())
     if name is None and config is not None:
         name = "dbmate" if config.is_dir() else "alembic"
     if name is None:
-        found = [tool for tool, there in (("alembic", ini.exists()), ("dbmate", any(directory.glob("*.sql")))) if there]
+        files = any(any(each.glob("*.sql")) for each in directories)
+        found = [tool for tool, there in (("alembic", ini.exists()), ("dbmate", files)) if there]
+        place = ", ".join(map(str, directories))
         if not found:
             raise UsageError(
-                "found neither alembic.ini nor db/migrations here: run this in the directory that contains one of "
+                f"found neither alembic.ini nor {place} here: run this in the directory that contains one of "
                 "them, or name alembic.ini or DBMate's directory with --config"
             )
         if len(found) == 2:
-            raise UsageError(
-                "found both alembic.ini and db/migrations here: choose with --tool alembic or --tool dbmate"
-            )
+            raise UsageError(f"found both alembic.ini and {place} here: choose with --tool alembic or --tool dbmate")
         name = found[0]
-    path = config or (ini if name == "alembic" else directory)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: name it with --config")
+    paths = (config,) if config is not None else directories if name == "dbmate" else (ini,)
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist: name it with --config")
     if name == "dbmate":
-        return Dbmate(path, url, interrupts)
-    return Alembic(path, x=x, url=url, interrupts=interrupts)
+        return Dbmate(paths, url, interrupts, table)
+    return Alembic(paths[0], x=x, url=url, interrupts=interrupts)
 
 
 def make_settings(

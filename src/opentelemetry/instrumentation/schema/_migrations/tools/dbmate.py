@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..._prometheus.text import cleaned
 from ..._schemas import revisions
+from ..._schemas.version_tables import parse_table_name
 from .. import losses, outcome, snapshot
 from ..classify import FunctionSource, MigrationFunction, classify_step
 from ..database import Database, VersionTable, parse, read_heads, without_password
@@ -27,6 +27,7 @@ from ..plan import DUMP, DatabaseRevisions, Direction, Event, Limits, MissingRev
 from ..process import Interrupts, events
 from ..sql_text import Effects, read_effects
 from .dbmate_files import File, binary, binary_version, has_statements, marked, read_file
+from .dbmate_url import dbmate_url
 
 _VARIABLE: Final = "OTEL_SCHEMA_DBMATE_URL"
 _LOCKING: Final = (2, 37)
@@ -37,13 +38,13 @@ class Dbmate:
     """DBMate.
 
     Attributes:
-        directory: Of the migrations.
+        directories: Of the migrations.
         url: The database; `DATABASE_URL` where none is given.
         interrupts: What ends a run early.
-        table: Its version table.
+        table: Its version table, as DBMate takes it: with or without a database schema.
     """
 
-    directory: Path
+    directories: tuple[Path, ...]
     url: str | None = None
     interrupts: Interrupts | None = None
     table: str = "schema_migrations"
@@ -78,7 +79,7 @@ class Dbmate:
 
     def read_revisions(self) -> DatabaseRevisions:
         """Read the versions that the database has applied."""
-        database, table = self._database(), VersionTable(self.table, None, "version")
+        database, table = self._database(), self._version_table
         if database.dialect == "sqlite" and not database.file.exists():
             return DatabaseRevisions(database, table, (), ())
         with database.connect() as connection:
@@ -88,7 +89,7 @@ class Dbmate:
 
     def files(self) -> dict[str, Path]:
         """The file of each version."""
-        return {each.id: each.file for each in revisions.read_dbmate(self.directory)}
+        return {each.id: each.file for each in revisions.read_dbmate(*self.directories)}
 
     def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
         """Run a plan: one process per file, which sees that file alone."""
@@ -172,9 +173,14 @@ class Dbmate:
         return ToolReport()
 
     def _read_state(self) -> outcome.DatabaseState:
-        return outcome.read(self._database(), VersionTable(self.table, None, "version"))
+        return outcome.read(self._database(), self._version_table)
 
     # -- the database
+
+    @property
+    def _version_table(self) -> VersionTable:
+        _, name, schema = parse_table_name("dbmate", self.table)
+        return VersionTable(name, schema, "version")
 
     def _database(self) -> Database:
         return parse(self._given())
@@ -188,25 +194,28 @@ class Dbmate:
     def _own_table(self, connection: Any, table: VersionTable) -> None:
         """Refuse another tool's table: Rails, Ecto and golang-migrate use the same name."""
         try:
-            if not sa.inspect(connection).has_table(table.name):
+            if not sa.inspect(connection).has_table(table.name, table.schema):
                 return
-            columns = {each["name"]: each["type"] for each in sa.inspect(connection).get_columns(table.name)}
+            columns = {
+                each["name"]: each["type"] for each in sa.inspect(connection).get_columns(table.name, table.schema)
+            }
         except SQLAlchemyError as error:
             raise UnknownError(f"cannot read table {table}: {outcome.reason(error)}") from error
         version = columns.get("version")
         if version is None or {*columns} - {"version"} or not isinstance(version, sa.types.String):
             raise MigrationError(
                 f"table {table} is not DBMate's (its columns are {', '.join(sorted(columns))}): another tool uses the "
-                "name. Give DBMate a table of its own: --migrations-table"
+                "name. Give DBMate a table of its own: set DBMATE_MIGRATIONS_TABLE"
             )
 
     # -- the files
 
     def _read_files(self) -> dict[str, File]:
-        if not self.directory.is_dir():
-            raise MigrationError(f"{self.directory} does not exist: name DBMate's directory with --config")
+        for directory in self.directories:
+            if not directory.is_dir():
+                raise MigrationError(f"{directory} does not exist: name DBMate's directory with --config")
         found: dict[str, File] = {}
-        for version, path in ((each.id, each.file) for each in revisions.read_dbmate(self.directory)):
+        for version, path in ((each.id, each.file) for each in revisions.read_dbmate(*self.directories)):
             if version in found:
                 raise MigrationError(
                     f"{found[version].path.name} and {path.name} have the same version: rename one of them"
@@ -221,9 +230,9 @@ class Dbmate:
         if str(target).startswith("+") and str(target)[1:].isdigit():
             return pending[: int(str(target)[1:])]
         if target not in files:
+            place = ", ".join(map(str, self.directories))
             raise MigrationError(
-                f"there is no version {cleaned(str(target))} in {self.directory}: give the digits at the start of a "
-                "file's name"
+                f"there is no version {cleaned(str(target))} in {place}: give the digits at the start of a file's name"
             )
         return [each for each in pending if each <= str(target)]
 
@@ -245,13 +254,14 @@ class Dbmate:
     def _step(self, file: File, direction: Direction, current: DatabaseRevisions, applied: set[str]) -> Step:
         dialect = current.database.dialect
         up = MigrationFunction(
-            FunctionSource(empty=not has_statements(file.up)), read_effects(file.up, dialect, self.table)
+            FunctionSource(empty=not has_statements(file.up)), read_effects(file.up, dialect, current.table.name)
         )
         if file.down is None:
             down = MigrationFunction(FunctionSource(missing=True))
         else:
             down = MigrationFunction(
-                FunctionSource(empty=not has_statements(file.down)), read_effects(file.down, dialect, self.table)
+                FunctionSource(empty=not has_statements(file.down)),
+                read_effects(file.down, dialect, current.table.name),
             )
         found, why = classify_step(direction, up, down)
         mine: Effects = (up if direction == "upgrade" else down).effects or Effects()
@@ -290,16 +300,16 @@ class Dbmate:
         token = f"otel-schema {uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="otel-schema-") as name:
             folder = Path(name)
-            text = step.file.read_text(encoding="utf-8")
+            text = step.file.read_bytes().decode()  # with the line ends that it has
             if plan.database.dialect == "mysql":
                 text = marked(text, plan.direction, f"DO GET_LOCK('{token}', 0);")
-            (folder / step.file.name).write_text(text, encoding="utf-8")
+            (folder / step.file.name).write_bytes(text.encode())
             command = [binary(), "--env", _VARIABLE, "--migrations-dir", name, "--migrations-table", self.table]
             command += ["--no-dump-schema"]
             if plan.database.dialect == "postgresql" and binary_version() >= _LOCKING:
                 command += ["--migration-lock", "--migration-lock-timeout", f"{max(1, round(limits.lock_timeout))}s"]
             command += ["migrate" if plan.direction == "upgrade" else "rollback"]
-            environment = {**os.environ, _VARIABLE: self._dbmate_url(plan.database, limits, token)}
+            environment = {**os.environ, _VARIABLE: dbmate_url(plan.database, self._given(), limits, token)}
             finder = _Sessions(plan.database, token, sessions, event)
             try:
                 stream, output = events(command, None, folder, self.interrupts, finder.look, environment)
@@ -312,36 +322,20 @@ class Dbmate:
             without_password(" | ".join(lines[-3:])), 1000
         ) or f"dbmate ended with {output.code}"
 
-    def _dbmate_url(self, database: Database, limits: Limits, token: str) -> str:
-        if database.dialect == "sqlite":
-            return f"sqlite:{database.file}?_busy_timeout={round(limits.lock_timeout * 1000)}"
-        query = dict(make_url(self._given()).query)
-        if database.dialect == "postgresql":
-            query |= {"lock_timeout": str(round(limits.lock_timeout * 1000)), "application_name": token}
-            if limits.statement_timeout is not None:
-                query["statement_timeout"] = str(round(limits.statement_timeout * 1000))
-        else:
-            query = {key: value for key, value in query.items() if key not in ("charset", "unix_socket")}
-            seconds = str(max(1, round(limits.lock_timeout)))
-            query |= {"lock_wait_timeout": seconds, "innodb_lock_wait_timeout": seconds}
-            if limits.statement_timeout is not None:
-                query["max_statement_time"] = str(limits.statement_timeout)
-        scheme = {"postgresql": "postgres", "mysql": "mysql"}[database.dialect]
-        url: URL = database.url.set(drivername=scheme, query=query)
-        return url.render_as_string(hide_password=False)
-
     def _dump(self) -> str | None:
         """Write schema.sql again if the project has one; return why that failed."""
         schema = Path("db/schema.sql")
         if not schema.exists():
             return None
-        environment = {**os.environ, _VARIABLE: self._dbmate_url(self._database(), Limits(), "otel-schema dump")}
+        environment = {
+            **os.environ,
+            _VARIABLE: dbmate_url(self._database(), self._given(), Limits(), "otel-schema dump"),
+        }
         command = [
             binary(),
             "--env",
             _VARIABLE,
-            "--migrations-dir",
-            str(self.directory.resolve()),
+            *(word for each in self.directories for word in ("--migrations-dir", str(each.resolve()))),
             "--migrations-table",
             self.table,
             "--schema-file",
