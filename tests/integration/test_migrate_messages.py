@@ -284,3 +284,87 @@ def test_mariadb_that_can_tell(knowing: Server, tmp_path: Path) -> None:
         done = project.do("upgrade", "--lock-timeout", "2", "--retries", "0")
     assert done.code == 1, done.all
     assert re.search(rf"lock time-out after 2 s in r2: session {number} \(root, Sleep", done.err), done.err
+
+
+CONNECT = "with create_engine(url, poolclass=pool.NullPool).connect() as connection:\n"
+BY_ITSELF = CONNECT.replace("NullPool", 'NullPool, isolation_level="AUTOCOMMIT"')
+SET = f"{CONNECT}        connection.exec_driver_sql('SET search_path TO shop'); connection.commit()\n"
+SET += "        connection.dialect.default_schema_name = 'shop'\n"
+ARGUMENTS = CONNECT.replace("NullPool", 'NullPool, connect_args={"options": "-c search_path=shop"}')
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("connects", "words"),
+    [
+        (BY_ITSELF, "table alembic_version) from base to r1, without a transaction:"),
+        (SET, "table shop.alembic_version) from base to r1, all in one transaction:"),
+        (ARGUMENTS, "table shop.alembic_version) from base to r1, all in one transaction:"),
+    ],
+)
+def test_the_session_of_the_environment(postgresql: Server, tmp_path: Path, connects: str, words: str) -> None:
+    """What env.py does to its session is known: that it commits by itself, and in which schema its tables are."""
+    project = Project(tmp_path / "project", postgresql.fresh())
+    project.sql("CREATE SCHEMA shop")
+    project.revision("r1", None, TABLE, 'op.drop_table("a")')
+    env = project.path / "migrations/env.py"
+    assert CONNECT in env.read_text()
+    env.write_text(env.read_text().replace(CONNECT, connects))
+    up = project.do("upgrade")
+    assert up.code == 0, up.all
+    assert words in up.out
+    assert "is at r1 (was base)" in up.out
+    assert "differs" not in up.out
+    assert "nothing to do" in project.do("upgrade").out
+    down = project.do("rollback")
+    assert down.code == 0, down.all
+    assert "is at base (was r1)" in down.out
+    assert "differs" not in down.out
+
+
+@pytest.mark.nightly
+def test_an_environment_that_does_not_commit(postgresql: Server, tmp_path: Path) -> None:
+    """Alembic reports success, and nothing is there: the message says what env.py lacks."""
+    project = Project(tmp_path / "project", postgresql.fresh())
+    project.revision("r1", None, TABLE, 'op.drop_table("a")')
+    env = project.path / "migrations/env.py"
+    env.write_text(env.read_text().replace("with context.begin_transaction():", "if True:"))
+    up = project.do("upgrade")
+    assert up.code == 1, up.all
+    assert "failed: alembic reported no error" in up.out
+    assert "next: let env.py commit: it must call context.run_migrations() in context.begin_transaction()" in up.out
+
+
+@pytest.mark.nightly
+def test_a_role_without_privileges(postgresql: Server, tmp_path: Path) -> None:
+    """What a role may not do, and what it may not see, is said; it is never told that an applied database is empty."""
+    project = Project(tmp_path / "project", postgresql.fresh())
+    project.revision("r1", None, TABLE, 'op.drop_table("a")')
+    database = project.url.rpartition("/")[2]
+    postgresql.run(database, "CREATE ROLE weak LOGIN; REVOKE CREATE ON SCHEMA public FROM public")
+    weak = project.url.replace(f"{postgresql.user}@", "weak@")
+    up = project.do("upgrade", "--url", weak)
+    assert up.code == 1, up.all
+    assert "permission denied for schema public" in up.out
+    assert "next: give the database's user that privilege, then run otel-schema upgrade again" in up.out
+    assert project.do("upgrade").code == 0
+    reads = f"{project.url}?options=-c%20default_transaction_read_only%3Don"
+    down = project.do("rollback", "base", "--url", reads)
+    assert down.code == 1, down.all
+    assert "next: connect to the primary server, because this one only reads, then run otel-schema" in down.out
+    postgresql.run(database, "REVOKE USAGE ON SCHEMA public FROM public")
+    for command in (["upgrade"], ["rollback", "base"]):
+        done = project.do(*command, "--url", weak)
+        assert (done.code, "cannot tell whether there is a table alembic_version" in done.err) == (3, True), done.all
+    postgresql.run(database, "DROP ROLE weak")
+
+
+@pytest.mark.nightly
+def test_passwords_in_errors_of_others(project: Project) -> None:
+    """What env.py says of a URL is shown without the password."""
+    env = project.path / "migrations/env.py"
+    env.write_text('raise RuntimeError("cannot open postgresql://leads:s3cr@t@host/x today")\n')
+    done = project.do("upgrade")
+    assert done.code == 2, done.all
+    assert "cannot open postgresql://leads:***@host/x today" in done.err
+    assert "s3cr" not in done.all

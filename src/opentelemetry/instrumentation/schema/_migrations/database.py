@@ -250,8 +250,12 @@ def read_heads(connection: Connection, table: VersionTable) -> tuple[str, ...]:
     """
     try:
         if not sa.inspect(connection).has_table(table.name, table.schema):
-            if connection.dialect.name == "postgresql" and table.schema is None:
-                _require_schema(connection, table)
+            if (
+                connection.dialect.name == "postgresql"
+                and table.schema is None
+                and connection.exec_driver_sql("SELECT current_schema()").scalar() is None
+            ):
+                raise unseen_error(table)
             return ()
         columns = sa.table(table.name, sa.column(table.column), schema=table.schema)
         return tuple(sorted(str(row[0]) for row in connection.execute(sa.select(columns.c[table.column]))))
@@ -259,10 +263,9 @@ def read_heads(connection: Connection, table: VersionTable) -> tuple[str, ...]:
         raise UnknownError(f"cannot read the revision from table {table}: {reason(error)}") from error
 
 
-def _require_schema(connection: Connection, table: VersionTable) -> None:
-    """Refuse to call a database empty if the user may use no schema of the search_path: there may be a table in one."""
-    if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
-        raise UnknownError(
-            f"cannot tell whether there is a table {table}: the user may use no schema of its search_path. "
-            "GRANT USAGE ON SCHEMA … TO the user, or correct the search_path"
-        )
+def unseen_error(table: VersionTable) -> UnknownError:
+    """The error of a database in which the user may use no schema: there may be a version table in one."""
+    return UnknownError(
+        f"cannot tell whether there is a table {table}: the user may use no schema of its search_path. "
+        "GRANT USAGE ON SCHEMA … TO the user, or correct the search_path"
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, Final, cast
 
@@ -106,7 +107,8 @@ def take(connection: Connection, table: VersionTable) -> Snapshot:
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        lines = _rows(connection, _POSTGRESQL)
+        with _names_in_full(connection):
+            lines = _rows(connection, _POSTGRESQL)
     elif dialect in ("mysql", "mariadb"):
         lines = [*_rows(connection, _MYSQL)]
         if getattr(connection.dialect, "is_mariadb", False):
@@ -114,6 +116,24 @@ def take(connection: Connection, table: VersionTable) -> Snapshot:
     else:
         lines = _sqlite(connection)
     return tuple(sorted({f"{name}: {what}" for name, what in lines if name.rpartition(".")[2] != table.name}))
+
+
+@contextmanager
+def _names_in_full(connection: Connection) -> Generator[None]:
+    """Let PostgreSQL print names with their schemas: otherwise the session's search_path decides which names have one.
+
+    If the block fails in a transaction, the rollback to its savepoint restores the setting.
+    """
+    search_path = sa.text("SELECT set_config('search_path', :value, false)")
+    before = connection.exec_driver_sql("SELECT current_setting('search_path')").scalar()
+    connection.execute(search_path, {"value": "pg_catalog"})
+    try:
+        yield
+    except SQLAlchemyError:
+        with suppress(SQLAlchemyError):
+            connection.execute(search_path, {"value": before})
+        raise
+    connection.execute(search_path, {"value": before})
 
 
 def application_lines(snapshot: Snapshot) -> list[str]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..._prometheus.text import cleaned
-from ..database import Database, VersionTable, parse, without_password
+from ..database import Database, VersionTable, parse, unseen_error, without_password
 from ..errors import MigrationError, RefusedError, UnknownError
 from ..plan import DatabaseRevisions, Direction, Event, Limits, Loss, MissingRevisionError, Plan, Step, ToolReport
 from ..process import Interrupts, ProcessExit, events
+from .alembic_sessions import current_schema
 
 _PROCESS: Final = "opentelemetry.instrumentation.schema._migrations.tools.alembic_process"
 _LINES: Final = 6  # of stderr that an error shows
@@ -45,13 +46,14 @@ class Alembic:
         """Plan a run: read the database through env.py, and the file of each step."""
         facts = self._facts(direction, target or ("head" if direction == "upgrade" else "-1"))
         database = self._database(facts)
+        table = self._table(facts, database)
         missing: list[str] = facts["missing"]
         if missing:
-            raise MissingRevisionError(database, self._table(facts), tuple(missing), tuple(facts["script_heads"]))
+            raise MissingRevisionError(database, table, tuple(missing), tuple(facts["script_heads"]))
         return Plan(
             tool=self.name,
             database=database,
-            table=self._table(facts),
+            table=table,
             direction=direction,
             before=tuple(facts["heads"]),
             after=tuple(facts["after"]),
@@ -62,9 +64,8 @@ class Alembic:
     def read_revisions(self) -> DatabaseRevisions:
         """Read the revisions of the database that env.py opens."""
         facts = self._facts(None, "head")
-        return DatabaseRevisions(
-            self._database(facts), self._table(facts), tuple(facts["heads"]), tuple(facts["applied"])
-        )
+        database = self._database(facts)
+        return DatabaseRevisions(database, self._table(facts, database), tuple(facts["heads"]), tuple(facts["applied"]))
 
     def run(self, plan: Plan, limits: Limits, event: Event) -> ToolReport:
         """Run a plan."""
@@ -169,8 +170,16 @@ class Alembic:
             return given
         return database
 
-    def _table(self, facts: dict[str, Any]) -> VersionTable:
-        return VersionTable(facts["version_table"], facts["version_table_schema"])
+    def _table(self, facts: dict[str, Any], database: Database) -> VersionTable:
+        """The version table. If env.py sets a search_path, our own connections need the name of its schema."""
+        found = VersionTable(facts["version_table"], facts["version_table_schema"])
+        first: str | None = facts["current_schema"]
+        if found.schema is not None or database.dialect != "postgresql" or first == "public":
+            return found
+        if first is None:
+            raise unseen_error(found)
+        with database.connect() as connection:
+            return found if current_schema(connection) == first else found.in_schema(first)
 
     def _problem(self, problem: dict[str, Any] | None, output: ProcessExit) -> Exception:
         tail = " | ".join(cleaned(without_password(line)) for line in output.stderr.strip().splitlines()[-_LINES:])

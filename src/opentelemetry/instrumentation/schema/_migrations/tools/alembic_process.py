@@ -158,14 +158,13 @@ class RequestHandler:
         connection = context.connection
         if connection is None:
             raise StoppedError("environment", "env.py configured no connection")
-        own = context.impl.transactional_ddl
-        if str(connection.get_isolation_level()).upper() == "AUTOCOMMIT":
-            own = False
+        own = context.impl.transactional_ddl and not alembic_sessions.commits_by_itself(connection)
         return {
             "url": connection.engine.url.render_as_string(hide_password=False),
             "dialect": context.dialect.name,
             "version_table": context.version_table,
             "version_table_schema": context.version_table_schema,
+            "current_schema": alembic_sessions.current_schema(connection),
             "transaction": "none" if not own else "step" if context._transaction_per_migration else "run",  # pyright: ignore[reportPrivateUsage]
         }
 

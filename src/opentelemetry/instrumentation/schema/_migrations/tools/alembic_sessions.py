@@ -61,3 +61,19 @@ def dialect_of(connection: Any) -> str:
         if word in name:
             return dialect
     return "postgresql" if "pg" in name or "psycopg" in name else ""
+
+
+def commits_by_itself(connection: Any) -> bool:
+    """Whether each statement of a connection of SQLAlchemy is a transaction of its own."""
+    if str(connection.get_isolation_level()).upper() == "AUTOCOMMIT":
+        return True
+    inner = connection.connection
+    inner = getattr(inner, "dbapi_connection", None) or getattr(inner, "connection", inner)
+    return getattr(inner, "autocommit", False) is True  # psycopg says so there alone
+
+
+def current_schema(connection: Any) -> str | None:
+    """The schema in which PostgreSQL looks first for a table; None for other databases."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return connection.exec_driver_sql("SELECT current_schema()").scalar()
