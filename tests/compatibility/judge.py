@@ -115,9 +115,17 @@ def written(schema: Any, document: Any) -> Any:
 
 
 def documents(schema: Any, other: Any, number: int, seed: int, generated: bool = True) -> list[Any]:
-    """JSON documents that a schema accepts: from its JSON Schema, from polyfactory, and at the bounds of both."""
-    ok = accepts(schema)
+    """JSON documents that a schema accepts: from its JSON Schema, from polyfactory, and at the bounds of both.
+
+    None holds a key that only the other schema declares: hypothesis makes such keys of texts in loaded modules.
+    """
+    accepted = accepts(schema)
     described = [each.model_json_schema() if is_model(each) else each for each in (schema, other)]
+    foreign = {*_names(described[1])} - {*_names(described[0])}
+
+    def ok(document: Any) -> bool:
+        return not (isinstance(document, dict) and foreign & document.keys()) and accepted(document)
+
     found = [each for each in _hypothesis(described[0], number // 5, seed) if ok(each)] if generated else []
     if is_model(schema) and issubclass(schema, BaseModel):
         found += [each for each in _polyfactory(schema, number // 3, seed) if ok(each)]

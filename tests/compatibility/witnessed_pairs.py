@@ -82,6 +82,7 @@ class Most:
         return value
 """
 COMPUTED = "a: int\n@computed_field({})\n@property\ndef b(self) -> int:\n    return 1"
+FIELD = "@dataclasses.dataclass\nclass D:\n    x: int = Field(0, {})"
 MODELS = [
     WitnessedPair("members that convert texts", number("int, Enum"), number("Enum"), BREAKS, OK, {"a": "1"}),
     WitnessedPair("integer enum to literal", number("IntEnum"), "a: Literal[1, 2]", BREAKS, OK, {"a": "1"}),
@@ -171,6 +172,17 @@ MODELS = [
                   {"a": "a\n"}),
     WitnessedPair("names in responses", "a: int = Field(serialization_alias='b')", "model_config = ConfigDict(serialize_by_alias=True)\na: int = Field(serialization_alias='b')",
                   OK, UNKNOWN),
+    WitnessedPair("Field() in a plain dataclass", model("a: D", FIELD.format("le=5")), model("a: D", FIELD.format("le=3")), BREAKS, OK, {"a": {"x": 5}}),
+    WitnessedPair("alias in a plain dataclass", model("a: D", FIELD.format("alias='q'")), model("a: D", FIELD.format("alias='r'")), OK, BREAKS),
+    WitnessedPair("__post_init__ of a plain dataclass", model("a: D", PLAIN), model("a: D", PLAIN + "\n    def __post_init__(self):\n        assert self.x"), UNKNOWN, UNKNOWN,
+                  {"a": {"x": ""}}),
+    WitnessedPair("keys of a map are texts", "a: dict[int, int]", "a: dict[str, int]", OK, BREAKS),
+    WitnessedPair("any key is a text", "a: dict", "a: dict[str, Any]", OK, OK),
+    WitnessedPair("two items to a pair", "a: Annotated[list[int], Field(min_length=2, max_length=2)]", "a: tuple[int, int]", OK, OK),
+    WitnessedPair("values of two literals", "a: Literal['a'] | Literal['b']", "a: Literal['a', 'b']", OK, OK),
+    WitnessedPair("values to types", model("a: E", "class E(Enum):\n    x = 'a'\n    y = 1"), "a: str | int", OK, BREAKS),
+    WitnessedPair("values within bounds", "a: Literal[1, 2]", "a: Annotated[int, Field(le=2)]", OK, BREAKS),
+    WitnessedPair("more than 0 to at least 1", "a: Annotated[int, Field(gt=0)]", "a: Annotated[float, Field(ge=1)]", OK, BREAKS),
     WitnessedPair("computed field left out", COMPUTED.format(""), COMPUTED.format("exclude_if=bool"), OK, BREAKS),
     WitnessedPair("stripped before a greatest length", "a: Annotated[str, Field(max_length=2)]",
               "a: Annotated[str, StringConstraints(max_length=2, strip_whitespace=True)]", OK, OK),
@@ -197,7 +209,13 @@ def by_id(ref: str, longest: int) -> dict[str, Any]:
     return obj({"a": {"$ref": ref}}, **{"$id": "http://a.test/root.json", "$defs": {"i i": item}})
 
 
+def chained(target: Any) -> dict[str, Any]:
+    short = {"type": "string", "maxLength": 2}
+    return obj({"a": {"oneOf": [{"$ref": "#/$defs/A"}, short]}}, **{"$defs": {"A": {"$ref": "#/$defs/B"}, "B": target}})
+
+
 BASE = {"S": S}
+CLOSED = {"title": "Model", "type": "object", "required": ["x"], "additionalProperties": I}
 DOCUMENTS = [
     *(
         WitnessedPair(f"reference below {keyword}", below(keyword, old), below(keyword, new), request, UNKNOWN, witness)
@@ -223,6 +241,18 @@ DOCUMENTS = [
         WitnessedPair(f"reference by {ref}", by_id(ref, 3), by_id(ref, 2), BREAKS, OK, {"a": "aaa"})
         for ref in ("http://a.test/item.json", "root.json#/$defs/i%20i", "item.json#it", "#/$defs/i%20i")
     ),
+    WitnessedPair("required key that is not declared", CLOSED, CLOSED | {"properties": {"x": S}}, BREAKS, BREAKS, {"x": 1}),
+    WitnessedPair("key that is refused", obj({"a": {}}), obj({"a": {}, "b": False}), BREAKS, OK, {"b": 1}),
+    WitnessedPair("key that is refused as undeclared", obj({"b": False}, additionalProperties=False), obj({}, additionalProperties=False), OK, OK),
+    WitnessedPair("oneOf of a reference to a reference", chained(I), chained({"type": ["integer", "string"]}), UNKNOWN, BREAKS),
+    WitnessedPair("exclusiveMinimum of draft 4", obj({"a": {"type": "number", "minimum": 1}}, **{"$schema": DRAFT4}),
+                  obj({"a": {"type": "number", "minimum": 1, "exclusiveMinimum": 5}}, **{"$schema": DRAFT4}), BREAKS, OK, {"a": 1}),
+    WitnessedPair("exclusiveMinimum that draft 4 ignores", obj({"a": {"type": "number"}}, **{"$schema": DRAFT4}),
+                  obj({"a": {"type": "number", "exclusiveMinimum": 5}}, **{"$schema": DRAFT4}), OK, OK),
+    WitnessedPair("required inside a property, which draft 7 ignores", obj({"a": S}, **{"$schema": DRAFT7}), obj({"a": S | {"required": True}}, **{"$schema": DRAFT7}), OK, OK),
+    WitnessedPair("1 is 1.0 in an object", obj({"a": {"const": {"x": 1}}}), obj({"a": {"const": {"x": 1.0}}}), OK, OK),
+    WitnessedPair("values to types", obj({"a": {"enum": [1, "a"]}}), obj({"a": {"type": ["integer", "string"]}}), OK, BREAKS),
+    WitnessedPair("no further items, in two ways", array(S, items=False), array(S, maxItems=1), OK, OK),
     WitnessedPair("a union that holds itself", {"title": "Model", "type": ["object", "boolean"], "properties": {"a": {"anyOf": [{"$ref": "#"}, S]}}},
               {"title": "Model", "type": ["object", "boolean"], "properties": {"a": {"anyOf": [{"$ref": "#"}, I]}}}, BREAKS, BREAKS, {"a": "x"}),
     WitnessedPair("definition replaced by its text", obj({"a": {"$ref": "#/$defs/S"}}, **{"$defs": BASE}), obj({"a": S}), OK, OK),

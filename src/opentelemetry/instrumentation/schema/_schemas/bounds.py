@@ -6,6 +6,7 @@ Each function compares one kind of restriction of an old and a new type.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, time
 from itertools import zip_longest
 from typing import Final, Literal
@@ -67,6 +68,7 @@ def flag_set(old: set[str], new: set[str]) -> Change | None:
 
 
 _WITHIN: Final = {
+    "uri-reference": ("uri",),
     "ip": ("ipv4", "ipv6"),
     "ip-interface": ("ipv4-interface", "ipv6-interface"),
     "ip-network": ("ipv4-network", "ipv6-network"),
@@ -77,6 +79,20 @@ _WITHIN: Final = {
 def numbers(old: TypeSpec, new: TypeSpec) -> Change | None:
     """Compare lower and upper bounds."""
     return combine([_lower(_low(old), _low(new)), _upper(_high(old), _high(new))])
+
+
+def whole(type_: TypeSpec) -> TypeSpec:
+    """An integer with bounds that are integers and accepted themselves: more than 0 is at least 1."""
+    if type_.kind != "integer":
+        return type_
+    low, high = _low(type_), _high(type_)
+    return replace(
+        type_,
+        ge=low[0] if low else type_.ge,
+        gt=None if low else type_.gt,
+        le=high[0] if high else type_.le,
+        lt=None if high else type_.lt,
+    )
 
 
 def length(old: TypeSpec, new: TypeSpec) -> Change | None:
@@ -195,3 +211,24 @@ def _bound(old: Bound, new: Bound, sign: int) -> Change | None:
     if order == 0:
         return "narrowed" if new[1] else "widened"
     return "narrowed" if order == sign else "widened"
+
+
+def moments(old: TypeSpec, new: TypeSpec) -> Change | None:
+    """Compare what a datetime must have: a time zone, a past or future moment."""
+    return combine([one_of(old.timezone, new.timezone), one_of(old.precision, new.precision)])
+
+
+def closed(type_: TypeSpec) -> TypeSpec:
+    """An array with its greatest length, where no item may follow the prefix."""
+    if type_.items is None or type_.items.kind != "never" or type_.items.nullable:
+        return type_
+    longest = len(type_.prefix) if type_.max_length is None else min(type_.max_length, len(type_.prefix))
+    return replace(type_, max_length=longest)
+
+
+def rest(type_: TypeSpec) -> TypeSpec:
+    """The type of the values of a map, or of the items of an array after its prefix."""
+    closed = type_.kind != "map" and type_.items is None and type_.max_length is not None
+    if closed and (type_.max_length or 0) <= len(type_.prefix):
+        return TypeSpec(kind="never")
+    return type_.items or TypeSpec(kind="any")

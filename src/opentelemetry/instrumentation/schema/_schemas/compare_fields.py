@@ -38,15 +38,23 @@ class FieldComparer:
         found: list[Finding] = []
         for one, other in pairs:
             found += self._field(one, other, old, new, below(path, wire_name(other, self._direction)))
-        for each in removed:
+        for each in (each for each in removed if not _is_refused(each)):
             found_verdict = self._removed(each, old, new)
             at = below(path, wire_name(each, self._direction))
             found.append(self._report("field-removed", at, describe.field_text(each), "", found_verdict))
-        for each in added:
+        for each in (each for each in added if not _is_refused(each)):
             found_verdict = self._added(each, old)
             at = below(path, wire_name(each, self._direction))
             found.append(self._report("field-added", at, "", describe.field_text(each), found_verdict))
+        found += self._refused([each for each in removed if _is_refused(each)], "widened", new, path)
+        found += self._refused([each for each in added if _is_refused(each)], "narrowed", old, path)
         return found + self._extra(old, new, path)
+
+    def _refused(self, fields: list[FieldSpec], change: str, other: TypeSpec, path: str) -> list[Finding]:
+        """Report keys that one version refuses by name, where the other one takes them as undeclared keys."""
+        texts = ("any key", "refused") if change == "narrowed" else ("refused", "any key")
+        at = (below(path, wire_name(each, self._direction)) for each in fields if other.extra != "forbid")
+        return [self._changed("type", change, each, *texts) for each in at]
 
     def _added(self, field_: FieldSpec, old: TypeSpec) -> ChangeVerdict:
         if self._direction == "response" and old.extra_type is not None and not self._fits(old.extra_type, field_.type):
@@ -144,3 +152,8 @@ def _presence(field_: FieldSpec) -> str:
     if field_.presence == "never":
         return "required" if field_.written == "always" else "optional"
     return field_.presence
+
+
+def _is_refused(field_: FieldSpec) -> bool:
+    """Whether a schema names a key to refuse it."""
+    return field_.type == TypeSpec(kind="never") and field_.presence == "optional"

@@ -107,6 +107,8 @@ class TypeComparer:
     def _single(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         if old.kind == "object" and new.kind == "object":
             return self._objects(old, new, path)
+        if old.kind == new.kind == "list":
+            old, new = bounds.closed(old), bounds.closed(new)
         if old.kind == new.kind:
             if old.kind == "enum":
                 return self._enums(old, new, path) + self._code(old, new, path)
@@ -134,6 +136,7 @@ class TypeComparer:
 
     def _arrays(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         """Lists, sets and tuples of any length: all are read from an array; a set counts and writes each item once."""
+        old, new = bounds.closed(old), bounds.closed(new)
         limits = {old.min_length, old.max_length, new.min_length, new.max_length}
         if self.direction == "request" and "set" in (old.kind, new.kind) and limits != {None}:
             return [self._type("changed", path, old, new)]
@@ -167,7 +170,7 @@ class TypeComparer:
                 describe.value_text(old.format),
                 describe.value_text(new.format),
             ),
-            ("timezone", _moments(old, new), describe.moment_text(old), describe.moment_text(new)),
+            ("timezone", bounds.moments(old, new), describe.moment_text(old), describe.moment_text(new)),
             ("finite", bounds.flag(old.finite, new.finite), describe.finite_text(old), describe.finite_text(new)),
             ("unique", bounds.flag(old.unique, new.unique), describe.unique_text(old), describe.unique_text(new)),
         ]
@@ -206,17 +209,27 @@ class TypeComparer:
         """Compare items, keys and values."""
         found: list[Finding] = []
         anything = TypeSpec(kind="any")
-        rests = _rest(old), _rest(new)
+        rests = bounds.rest(old), bounds.rest(new)
         for number, (one, other) in enumerate(zip_longest(old.prefix, new.prefix)):
             found += self.compare(one or rests[0], other or rests[1], below(path, str(number)))
         if old.names != new.names and self.direction == "request" and old.names:
             texts = (", ".join(each.names) or "none" for each in (old, new))
             found.append(self.finding("item-names", "changed", path, *texts))
-        if rests[0] != rests[1]:
+        most = (old if self.direction == "request" else new).max_length
+        if rests[0] != rests[1] and (most is None or most > max(len(old.prefix), len(new.prefix))):
             found += self.compare(*rests, below(path, "*"))
         if old.keys != new.keys:
-            found += self.compare(old.keys or anything, new.keys or anything, below(path, "(key)"))
+            found += self._keys(old.keys or anything, new.keys or anything, below(path, "(key)"))
         return found
+
+    def _keys(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
+        """Compare the keys of two maps. In JSON, each key is a text."""
+        text = TypeSpec(kind="string")
+        old, new = (text if each == TypeSpec(kind="any") else each for each in (old, new))
+        if text in (old, new):
+            code = self._code(old, new, path)
+            return [self._type("widened" if new == text else "narrowed", path, old, new), *code] if old != new else []
+        return self.compare(old, new, path)
 
     def _enums(self, old: TypeSpec, new: TypeSpec, path: str) -> list[Finding]:
         removed = tuple(value for value in old.values if not contains(new.values, value))
@@ -266,18 +279,26 @@ class TypeComparer:
         for one, other in pairs:
             inner = self.compare(one, other, path)
             # A changed member does no harm if another member accepts the same values.
-            if may_break(inner) and self._replaced(one, other, olds, news, path):
+            sent, readers = (one, news) if self.direction == "request" else (other, olds)
+            if may_break(inner) and self._accepted(sent, readers, path):
                 inner = [each for each in inner if each.level not in ("breaking", "unknown")]
             found += inner
         for member in removed:
-            if self.direction == "response" or not any(
-                not may_break(self.compare(member, each, path)) for each in news
-            ):
+            if self.direction == "response" or not self._accepted(member, news, path):
                 found.append(self.finding("union", "narrowed", path, describe.type_text(member), ""))
         for member in added:
-            if self.direction == "request" or not any(not may_break(self.compare(each, member, path)) for each in olds):
+            if self.direction == "request" or not self._accepted(member, olds, path):
                 found.append(self.finding("union", "widened", path, "", describe.type_text(member)))
         return found
+
+    def _accepted(self, member: TypeSpec, others: Iterable[TypeSpec], path: str) -> bool:
+        """Whether a member of the other union accepts all of a member, or of an enum each value."""
+        parts = [replace(member, values=(each,), names=()) for each in member.values] if member.kind == "enum" else []
+        for part in parts or [member]:
+            pairs = ((part, each) if self.direction == "request" else (each, part) for each in others)
+            if all(may_break(self.compare(one, other, path)) for one, other in pairs):
+                return False
+        return True
 
     def _both_members(self, old: TypeSpec, new: TypeSpec) -> Iterator[tuple[TypeSpec, ...]]:
         """The members of two unions; a named schema becomes its members if the other union has no version of it."""
@@ -302,13 +323,6 @@ class TypeComparer:
             if sent != [True]:
                 return False
         return True
-
-    def _replaced(
-        self, one: TypeSpec, other: TypeSpec, olds: Iterable[TypeSpec], news: Iterable[TypeSpec], path: str
-    ) -> bool:
-        if self.direction == "request":
-            return any(each is not other and not may_break(self.compare(one, each, path)) for each in news)
-        return any(each is not one and not may_break(self.compare(each, other, path)) for each in olds)
 
     # -- objects
 
@@ -363,16 +377,4 @@ class TypeComparer:
 def _as(type_: TypeSpec, kind: TypeKind) -> TypeSpec:
     """A type with the kind by which we compare it; an integer stays finite also when compared as a decimal."""
     finite = type_.finite or type_.kind == "integer"
-    return replace(type_, kind=kind, finite=finite)
-
-
-def _rest(type_: TypeSpec) -> TypeSpec:
-    """The type of the values of a map, or of the items of an array after its prefix."""
-    closed = type_.kind != "map" and type_.items is None and type_.max_length is not None
-    if closed and (type_.max_length or 0) <= len(type_.prefix):
-        return TypeSpec(kind="never")
-    return type_.items or TypeSpec(kind="any")
-
-
-def _moments(old: TypeSpec, new: TypeSpec) -> Change | None:
-    return bounds.combine([bounds.one_of(old.timezone, new.timezone), bounds.one_of(old.precision, new.precision)])
+    return replace(bounds.whole(type_), kind=kind, finite=finite)

@@ -51,6 +51,10 @@ class Dialect:
         """To draft 7, nothing counts beside a `$ref`."""
         self.whole_integers = not self.validator.TYPE_CHECKER.is_type(1.0, "integer")
         """Whether 1.0 is no integer, to draft 4."""
+        self.required_inside = "extends" in known
+        """Whether a property says itself that it is required: in draft 3 alone."""
+        self.exclusive_flags = "exclusiveMinimum" not in known
+        """Whether `exclusiveMinimum` is about `minimum`, to draft 4, and no bound of its own."""
         uri = str(self.validator.META_SCHEMA.get("$schema", ""))
         self._specification: Any = referencing.jsonschema.specification_with(
             uri, default=referencing.jsonschema.DRAFT202012

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ..._schemas.fields import Scalar, TypeSpec, dumps
 
@@ -20,7 +20,16 @@ def _scalar(value: Any) -> Scalar:
     """A value in a form that equals no different value: 1.0 becomes 1, and an object differs from its text."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, (str, int, float)) else f"json {dumps(value)}"
+    return value if isinstance(value, (str, int, float)) else f"json {dumps(_whole(value))}"
+
+
+def _whole(value: Any) -> Any:
+    """The value with whole numbers as integers."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in cast("list[Any]", value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def one_enum(members: list[TypeSpec]) -> TypeSpec | None:

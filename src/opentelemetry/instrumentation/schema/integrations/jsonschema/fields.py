@@ -222,12 +222,14 @@ class _Reader:
         if kind in ("integer", "number"):
             low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
             ge, le = schema.get("minimum"), schema.get("maximum")
+            if self._dialect.exclusive_flags:
+                (ge, low), (le, high) = (None, ge) if low else (ge, None), (None, le) if high else (le, None)
             return replace(
                 type_,
-                ge=None if low is True else ge,
-                gt=ge if low is True else None if low is False else low,
-                le=None if high is True else le,
-                lt=le if high is True else None if high is False else high,
+                ge=ge,
+                gt=low,
+                le=le,
+                lt=high,
                 multiple_of=schema.get("multipleOf", schema.get("divisibleBy")),
             )
         return type_
@@ -236,10 +238,13 @@ class _Reader:
         properties: dict[str, Any] = schema.get("properties", {})
         required: Any = schema.get("required")
         needed = cast("list[str]", required)[:] if isinstance(required, list) else []
-        needed += [name for name, each in properties.items() if _get(each, "required") is True]  # to draft 3
+        if self._dialect.required_inside:
+            needed += [name for name, each in properties.items() if _get(each, "required") is True]
+        extra: Any = schema.get("additionalProperties", True)
+        undeclared: Any = True if "patternProperties" in schema else extra
         found: list[FieldSpec] = []
         for name in dict.fromkeys((*properties, *needed)):
-            each: Any = properties.get(name, True)
+            each: Any = properties.get(name, undeclared)
             default = _get(each, "default")
             found.append(
                 FieldSpec(
@@ -250,7 +255,6 @@ class _Reader:
                     default=None if default is None else json.dumps(default, sort_keys=True),
                 )
             )
-        extra: Any = schema.get("additionalProperties", True)
         extra_type = self.type(extra) if isinstance(extra, dict) else None
         return TypeSpec(
             kind="object",
@@ -312,9 +316,10 @@ class _Reader:
         return replace(one, checks=(*one.checks, self._opaque("allOf", schema)))
 
     def _resolved(self, type_: TypeSpec) -> TypeSpec:
-        if type_.kind == "object" and type_.ref is not None and not type_.checks:
-            spec = self.document.get(type_.ref)
-            return spec.type if spec is not None else type_
+        seen: set[str] = set()
+        while type_.kind == "object" and type_.ref in self.document and not type_.checks and type_.ref not in seen:
+            seen.add(type_.ref)
+            type_ = self.document[type_.ref].type
         return type_
 
     # -- references

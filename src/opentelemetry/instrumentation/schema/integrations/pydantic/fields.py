@@ -213,11 +213,8 @@ class _Decorators:
 
     def model_checks(self) -> tuple[str, ...]:
         """What decides on the model as a whole."""
-        if self.found is None:
-            return ()
-        found = [
-            self._text(*each) for each in (*self.found.root_validators.items(), *self.found.model_validators.items())
-        ]
+        held = () if self.found is None else (self.found.root_validators, self.found.model_validators)
+        found = [self._text(*each) for decorators in held for each in decorators.items()]
         for name, mode in (("model_post_init", "after"), ("__init__", "plain"), ("__post_init__", "after")):
             function = getattr(self.cls, name, None)
             module = getattr(function, "__module__", None) or "pydantic"
@@ -307,6 +304,10 @@ def _dataclass(cls: Any, config: Mapping[str, Any], reader: Reader) -> TypeSpec:
         for each in cls.__dataclass_fields__.values():
             hint: Any = hints.get(each.name)
             if typing.get_origin(hint) is typing.ClassVar or hint is typing.ClassVar:
+                continue
+            if isinstance(each.default, FieldInfo):
+                info = FieldInfo.from_annotated_attribute(hint, each.default)
+                found.append(_field(each.name, info, config, decorators, reader))
                 continue
             passed = isinstance(hint, dataclasses.InitVar)
             type_, info = reader.annotated(cast("Any", hint).type if passed else hint, config)
