@@ -535,3 +535,83 @@ def test_pre_push(hooked: Repository, tmp_path: Path) -> None:
     hooked.commit("change", 0, "--no-verify")
     ran = hooked.git("push", "-q", str(tmp_path / "remote"), "feature", code=1)
     assert "schema.lock is stale. Write it again, and commit it: otel-schema lock" in ran.out + ran.err
+
+
+def test_two_projects(repository: Repository) -> None:
+    """A second project of a repository does not replace the hook of the first: both are checked, and both go again."""
+    repository.write("shop/alembic.ini", "[alembic]\nscript_location = migrations\n")
+    repository.write("shop/migrations/env.py", "")
+    hooks = repository.root / ".git/hooks"
+    before = _tree(hooks)
+    assert repository.otel_schema("hooks", "install").code == 0
+    ran = repository.otel_schema("hooks", "install", "--project", "shop")
+    assert "pre-commit again, also for otel-schema hooks check\n" in ran.out
+    text = (hooks / "pre-commit").read_text()
+    assert text.endswith("}\notel-schema hooks check || exit\notel-schema hooks check --project shop\n")
+    repository.migration("0002", "0001", DROP, back=BACK)
+    assert "destructive" in repository.commit(code=1).err
+    repository.git("reset", "-q", "--hard")
+    repository.write("shop/migrations/env.py", "")
+    text = "revision = 'a'\ndown_revision = None\n\ndef upgrade():\n    op.drop_table('x')\n"
+    repository.write("shop/migrations/versions/a.py", text)
+    repository.write("shop/alembic.ini", "[alembic]\nscript_location = migrations\n")
+    assert "shop/migrations/versions/a.py:5: destructive" in repository.commit(code=1).err
+    assert repository.otel_schema("hooks", "uninstall").code == 0
+    assert _tree(hooks) == before
+
+
+def test_two_projects_in_shared_hooks(repository: Repository) -> None:
+    """In hooks of the work tree, the second project adds a line of its own."""
+    repository.write("shop/alembic.ini", "[alembic]\n")
+    repository.git("config", "core.hooksPath", ".githooks")
+    assert repository.otel_schema("hooks", "install").code == 0
+    hook = repository.root / ".githooks/pre-commit"
+    assert f"added a line to {hook}" in repository.otel_schema("hooks", "install", "--project", "shop").out
+    assert hook.read_text().count("otel-schema hooks check") == 2
+    assert f"{hook} already has the lines" in repository.otel_schema("hooks", "install").out
+    assert f"removed {hook}" in repository.otel_schema("hooks", "uninstall").out
+
+
+def test_hooks_that_git_never_runs(repository: Repository) -> None:
+    """With an empty core.hooksPath Git runs no hook, so nothing is written, and install ends with 2."""
+    repository.git("config", "core.hooksPath", "")
+    ran = repository.otel_schema("hooks", "install")
+    assert ran.code == 2, ran
+    assert "so Git runs no hook. Run: git config --unset core.hooksPath" in ran.out
+    assert not (repository.root / "pre-commit").exists()
+
+
+def test_what_git_says(repository: Repository) -> None:
+    """Where Git refuses to read a repository, its own reason is shown: an owner, a damaged index, a broken HEAD."""
+    index = repository.root / ".git/index"
+    whole = index.read_bytes()
+    index.write_bytes(b"junk" * 20)
+    _fails(repository.otel_schema("hooks", "check"), "git ls-files", "failed: ", "index file corrupt")
+    index.write_bytes(whole)
+    _fails(
+        repository.otel_schema("hooks", "check", GIT_TEST_ASSUME_DIFFERENT_OWNER="1"),
+        "is not in a Git work tree (detected dubious ownership in repository",
+    )
+    (repository.root / ".git/HEAD").write_text("garbage")
+    _fails(repository.otel_schema("hooks", "check"), "is not in a Git work tree (", "): run this in the project")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        (b"[tool]\notel-schema = 3\n# tool.otel-schema\n", "[tool.otel-schema] must be a table"),
+        (b"# \xe9 tool.otel-schema\n", "it is not text in UTF-8"),
+        (b"[tool.otel-schema\n", "is not valid TOML"),
+        (b"[tool.otel-schema]\nmigrations = 'x'\n", "[tool.otel-schema] migrations must be a list"),
+    ],
+)
+def test_damaged_settings(repository: Repository, toml: bytes, said: str) -> None:
+    """A pyproject.toml that says something else than settings is named; it is no bug of ours."""
+    repository.write("pyproject.toml", toml)
+    _fails(repository.otel_schema("hooks", "check"), said)
+
+
+def test_settings_in_a_comment(repository: Repository) -> None:
+    """A comment that names our table is no table."""
+    repository.write("pyproject.toml", "# see tool.otel-schema\n[project]\nname = 'x'\n")
+    assert repository.otel_schema("hooks", "check").code == 0

@@ -195,3 +195,23 @@ def test_projects_by_other_settings(tmp_path: Path) -> None:
     (only,) = migrations.find(tmp_path, {})
     assert only.directories == (tmp_path / "pkg/migrations/versions", tmp_path / "more")
     assert migrations.find(tmp_path / "more", {}) == []
+
+
+def test_circles_and_missing_dependencies() -> None:
+    """Revisions that follow each other in a circle are found, without those before and after it."""
+    graph = RevisionGraph(
+        "alembic",
+        [
+            Revision("a", (), Path("a.py")),
+            Revision("b", ("a", "d"), Path("b.py")),
+            Revision("c", ("b",), Path("c.py")),
+            Revision("d", ("c",), Path("d.py"), depends_on=("gone", "main")),
+            Revision("e", ("d",), Path("e.py")),
+            Revision("f", ("f",), Path("f.py")),
+            Revision("g", ("lost",), Path("g.py"), labels=("main",)),
+        ],
+    )
+    assert graph.cycle == {"b", "c", "d", "f"}
+    assert graph.unresolved == {"d": ("gone",), "g": ("lost",)}
+    line = [Revision(str(each), (str(each - 1),) if each else (), Path(f"{each}.py")) for each in range(500)]
+    assert RevisionGraph("alembic", line).cycle == frozenset()

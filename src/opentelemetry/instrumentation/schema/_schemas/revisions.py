@@ -159,6 +159,25 @@ class RevisionGraph:
         starting = [each for each in self.by_id if each.startswith(name)]
         return starting[0] if len(starting) == 1 else name
 
+    @cached_property
+    def unresolved(self) -> dict[str, tuple[str, ...]]:
+        """Revision → the down revisions and dependencies that no file has."""
+        lacking = {each.id: tuple(one for one in self.parents(each.id) if one not in self) for each in self.revisions}
+        return {each: names for each, names in lacking.items() if names}
+
+    @cached_property
+    def cycle(self) -> frozenset[str]:
+        """The revisions that follow each other in a circle, and those between two circles."""
+        left = {each.id: {one for one in each.down if one in self} for each in self.revisions}
+        while True:
+            followed = {one for down in left.values() for one in down}
+            inside = {
+                each: down & left.keys() for each, down in left.items() if down & left.keys() and each in followed
+            }
+            if len(inside) == len(left):
+                return frozenset(left)
+            left = inside
+
     def ancestors(self, revisions: Iterable[str]) -> frozenset[str]:
         """Revisions and all that must run before them, as far as there are files; files may form a cycle."""
         found: set[str] = set()

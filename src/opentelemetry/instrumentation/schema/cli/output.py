@@ -34,6 +34,13 @@ class UsageError(click.ClickException):
     exit_code = USAGE
 
 
+def describe(error: Exception) -> str:
+    """Describe an error in a line; that of a file by its path, without its number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
 def echo(message: str, err: bool = False, nl: bool = True) -> None:
     """Print lines. Only printable text and tabs reach the terminal.
 
@@ -135,7 +142,7 @@ def one_line_errors(json: bool = False) -> Generator[None]:
             _echo_error("interrupted", INTERRUPTED)
         sys.exit(INTERRUPTED)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), json)
+        _fail(describe(error), json)
     except Exception:
         echo(traceback.format_exc(), err=True)
         _fail("this is a bug in otel-schema: please report it with the lines above", json)

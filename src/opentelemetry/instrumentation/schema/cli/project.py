@@ -92,7 +92,10 @@ def load(root: Path, modules: tuple[str, ...] = ()) -> Project:
 def _tool_table(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not valid TOML: it is not text in UTF-8") from error
     if "tool.otel-schema" not in text:
         return {}
     try:
@@ -102,9 +105,15 @@ def _tool_table(file: Path) -> dict[str, Any]:
             f"reading [tool.otel-schema] in {file} needs tomli on this Python: pip install tomli"
         ) from error
     try:
-        return toml.loads(text)["tool"]["otel-schema"]
+        document: dict[str, Any] = toml.loads(text)
     except toml.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from error
+    tools: Any = document.get("tool")
+    # a comment may name the table
+    found: Any = cast("dict[str, Any]", tools).get("otel-schema", {}) if isinstance(tools, dict) else {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{file}: [tool.otel-schema] must be a table")
+    return cast("dict[str, Any]", found)
 
 
 def heads(project: Project) -> dict[str, tuple[str, ...]]:

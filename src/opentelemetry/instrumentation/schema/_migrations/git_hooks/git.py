@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..._prometheus.text import cleaned
+
 
 class GitError(Exception):
     """Git, the repository or a ref does not exist; the message names it and the fix."""
@@ -25,11 +27,15 @@ class Git:
         GitError: if there is no Git, or no work tree.
     """
 
+    _said = ""
+
     def __init__(self, directory: Path) -> None:
         self.top = directory
         top = self.run("rev-parse", "--show-toplevel")
         if top is None:
-            raise GitError(f"{directory} is not in a Git work tree: run this in the project, or give --project")
+            raise GitError(
+                f"{directory} is not in a Git work tree ({self._said}): run this in the project, or give --project"
+            )
         self.top = Path(os.fsdecode(top.removesuffix(b"\n"))).resolve()
 
     def path(self, name: str) -> Path:
@@ -54,7 +60,7 @@ class Git:
         """
         answer = self.run(*arguments, given=given)
         if answer is None:
-            raise GitError(f"git {' '.join(arguments)} failed. Run it by hand to see why")
+            raise GitError(f"git {' '.join(arguments)} failed: {self._said}")
         return answer
 
     def run(self, *arguments: str, given: bytes | None = None) -> bytes | None:
@@ -77,7 +83,15 @@ class Git:
             )
         except FileNotFoundError as error:
             raise GitError("git is not installed, or not on the PATH") from error
+        self._said = _reason(done.stderr)
         return done.stdout if done.returncode == 0 else None
+
+
+def _reason(stderr: bytes) -> str:
+    """What Git says of an error: the line that begins with `fatal:`, else the last one."""
+    lines = [line for line in os.fsdecode(stderr).splitlines() if line.strip()]
+    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+    return cleaned((fatal or lines[-1:] or ["Git does not say why"])[0].strip())
 
 
 def split(text: bytes) -> Iterator[bytes]:

@@ -59,6 +59,11 @@ def install(root: Path, lock: str) -> InstallResult:
         else [f"wrote no pre-push hook, because there is no {lock}. Write it: otel-schema lock"]
     )
     place = _Hooks(git)
+    if place.off:
+        return InstallResult(
+            ["core.hooksPath is set to nothing, so Git runs no hook. Run: git config --unset core.hooksPath"],
+            active=False,
+        )
     if place.lefthook:
         return _lefthook(git.top, commands)
     if place.foreign:
@@ -118,9 +123,11 @@ class _Hooks:
         shared: Whether that is in the work tree, so that others get what is written.
         foreign: Whether that is outside of the repository.
         lefthook: Whether lefthook writes the hooks.
+        off: Whether Git runs no hooks at all.
     """
 
     def __init__(self, git: Git) -> None:
+        self.off = git.run("config", "--get", "core.hooksPath") == b"\n"
         directory = git.path("hooks")
         if directory.parts[-2:] == (".husky", "_"):
             directory = directory.parent
@@ -139,26 +146,30 @@ class _Hooks:
 def _write_hook(hook: Path, command: str) -> str:
     """Write a hook that first runs the previous hook, then our command."""
     old = hook.with_name(f"{hook.name}.{_OLD}")
-    chained = ""
+    chained, commands = "", [command]
     if hook.exists() or hook.is_symlink():
         if _ours(hook):
             chained = " again"
+            others = [each for each in _commands_in(hook.read_text(encoding="utf-8")) if each != command]
+            commands = [*others, command]
+            chained += f", also for {', '.join(others)}" if others else ""
         elif old.exists():
             raise HookError(f"otel-schema did not write {hook}, and {old.name} exists too: move one of them away first")
         else:
             os.replace(hook, old)
     if old.exists() and not chained:
         chained = f"; the hook that was there is now {old.name}, and runs first"
-    hook.write_text(_script(hook.name, command), encoding="utf-8", newline="\n")
+    hook.write_text(_script(hook.name, commands), encoding="utf-8", newline="\n")
     _make_executable(hook)
     return f"wrote {hook}{chained}"
 
 
-def _script(name: str, command: str) -> str:
+def _script(name: str, commands: list[str]) -> str:
     """The text of a hook. It names our program by its path: Git clients with windows have no virtual environment."""
     program = Path(os.path.abspath(sys.argv[0]))
     if program.stem != "otel-schema":
         program = Path(sys.executable).with_name("otel-schema")
+    run = " || exit\n".join(commands)
     return f"""#!/bin/sh
 {_MARK}
 before="$(dirname -- "$0")/{name}.{_OLD}"
@@ -170,8 +181,14 @@ command -v otel-schema >/dev/null || {{
   echo "otel-schema is not installed: install it, or remove {name} from Git's hooks" >&2
   exit 2
 }}
-{command}
+{run}
 """
+
+
+def _commands_in(script: str) -> list[str]:
+    """The commands of a hook that we wrote, one for each project of the repository."""
+    lines = script.partition("\n}\n")[2].splitlines()
+    return [line.removesuffix(" || exit") for line in lines]
 
 
 def _ours(hook: Path) -> bool:
@@ -188,9 +205,13 @@ def _make_executable(file: Path) -> None:
 def _add_block(hook: Path, command: str) -> str:
     """Add three lines at the start of a hook in the work tree; at its end they might follow an `exit`."""
     text = hook.read_bytes().decode("utf-8", "surrogateescape") if hook.exists() else "#!/bin/sh\n"
-    block = f"{_BEGIN}\n{command} || exit $?\n{_END}\n"
+    line = f"{command} || exit $?\n"
     if _BEGIN in text:
-        return f"{hook} already has the lines"
+        if line in text:
+            return f"{hook} already has the lines"
+        hook.write_bytes(text.replace(_END, f"{line}{_END}", 1).encode("utf-8", "surrogateescape"))
+        return f"added a line to {hook}. Commit it, so that everybody has it"
+    block = f"{_BEGIN}\n{line}{_END}\n"
     first, newline, rest = text.partition("\n")
     if first.startswith("#!") and not re.search(r"\b(ba|da|k|z)?sh\b", first):
         return f"not written: {hook} is not a shell script. Make it run: {command}"
@@ -218,7 +239,7 @@ def _lefthook_file(top: Path) -> Path | None:
 def _lefthook(top: Path, commands: dict[str, str]) -> InstallResult:
     file = _lefthook_file(top)
     name = file.name if file else "lefthook.yml"
-    if file is not None and "otel-schema hooks check" in file.read_text(encoding="utf-8"):
+    if file is not None and commands["pre-commit"] in file.read_text(encoding="utf-8"):
         return InstallResult([f"{name} already has the lines"])
     lines = [f"lefthook writes Git's hooks. Add to {name}, then run `lefthook install`:", ""]
     for hook, command in commands.items():
@@ -257,7 +278,9 @@ def _removed(hook: Path, name: str) -> Iterator[str]:
 
 def _edited(lines: list[str], name: str) -> bool:
     """Whether somebody edited a hook that we wrote; the program's directory and the command may differ."""
-    ours = _script(name, lines[-1]).splitlines()
+    commands = _commands_in("\n".join(lines))
+    known = all(re.fullmatch(r"(\(cd .* && )?otel-schema (hooks|lock) .*", each) for each in commands)
+    ours = _script(name, commands).splitlines() if known else []
     return [each for each in lines if not each.startswith("PATH=")] != [
         each for each in ours if not each.startswith("PATH=")
     ]

@@ -81,16 +81,28 @@ def _duplicates(migrations: StagedMigrations) -> Iterator[HookFinding]:
 
 
 def _parents(migrations: StagedMigrations) -> Iterator[HookFinding]:
+    cycle = migrations.graph.cycle
     for name, each in migrations.by_file.items():
-        for down in each.down:
-            if down not in migrations.graph:
-                yield HookFinding(
-                    code="missing-parent",
-                    file=name,
-                    line=migrations.line_of(name, "down_revision"),
-                    what=f"follows {down}, which is not staged: Alembic cannot load any migration",
-                    fix="Stage its file, or set down_revision to the head of this branch",
-                )
+        for parent in migrations.graph.unresolved.get(each.id, ()):
+            follows = parent in each.down
+            yield HookFinding(
+                code="missing-parent",
+                file=name,
+                line=migrations.line_of(name, "down_revision" if follows else "depends_on"),
+                what=f"{'follows' if follows else 'depends on'} {parent}, which is not staged: Alembic cannot load any "
+                "migration",
+                fix="Stage its file, or set down_revision to the head of this branch"
+                if follows
+                else "Stage its file, or correct depends_on",
+            )
+        if each.id in cycle:
+            yield HookFinding(
+                code="missing-parent",
+                file=name,
+                line=migrations.line_of(name, "down_revision"),
+                what=f"follows {', '.join(each.down)}, which follows it: Alembic cannot load any migration",
+                fix="Set down_revision to the migration that comes before it",
+            )
 
 
 def _heads(migrations: StagedMigrations, changed: set[str], everything: bool) -> Iterator[HookFinding]:

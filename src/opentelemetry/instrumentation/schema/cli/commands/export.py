@@ -12,7 +12,7 @@ from ..._monitoring import writing
 from ..._monitoring.rendering import RECEIVERS, configs, files
 from ..._monitoring.thresholds import PARAMETERS
 from ..._monitoring.values import ParameterError, check_labels, check_values
-from ..output import UsageError, echo
+from ..output import UsageError, describe, echo
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -88,7 +88,7 @@ def export(
         for path in writing.write(directory, chosen):
             echo(str(path))
     except (ParameterError, writing.WritingError, OSError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(describe(error)) from error
 
 
 def _edited_receivers(path: Path) -> str | None:

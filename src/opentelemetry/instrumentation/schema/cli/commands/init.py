@@ -13,7 +13,7 @@ import click
 
 from ..._monitoring import writing
 from ..._monitoring.values import ParameterError
-from ..output import UsageError, echo
+from ..output import UsageError, describe, echo
 from ..setup.files import FOLDER, ONE_PROCESS, Answers, compose_command, render_files, variables
 from ..setup.found import FoundProject, look
 
@@ -63,7 +63,7 @@ def init(
         writing.check(directory, files, force=False)
         changes = {name: writing.difference(directory / name, name, text) for name, text in files.items()}
     except (ParameterError, writing.WritingError, OSError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(describe(error)) from error
     _show(directory, files, changes)
     if only_show:
         raise click.exceptions.Exit(1 if any(changes.values()) else 0)
@@ -73,7 +73,7 @@ def init(
     try:
         written = list(writing.write(directory, {name: text for name, text in files.items() if changes[name]}))
     except (writing.WritingError, OSError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(describe(error)) from error
     echo(f"wrote {len(written)} files" if written else "nothing to write: all files exist already")
     _next(directory, project, answers)
 
