@@ -141,6 +141,24 @@ def test_duplicates_are_told(project: Project, database: Callable[..., str]) -> 
     assert "diverged" in result.output
 
 
+def test_rows_that_cannot_be_are_told(project: Project, database: Callable[..., str]) -> None:
+    """Rows that contradict each other, and an empty row, are no state that files explain."""
+    both = status("--url", f"prod={database('prod', 'a', 'b')}", "--json")
+    assert documents(both)["prod"]["state"] == "diverged"
+    assert "the rows of alembic_version contradict each other (a, b)" in documents(both)["prod"]["problem"]
+    empty = status("--url", f"prod={database('other', '')}", "--json")
+    assert empty.exit_code == 3
+    assert "it has a row without a revision" in documents(empty)["prod"]["problem"]
+
+
+def test_a_file_that_is_not_python(project: Project, database: Callable[..., str]) -> None:
+    """What cannot be parsed is left out of the pending migrations, and named."""
+    (project.root / "alembic/versions/z.py").write_text("revision = 'z'\ndown_revision = 'b'\ndef upgrade(:\n")
+    result = status("--url", f"prod={database('prod', 'b')}")
+    assert result.exit_code == 0
+    assert "z.py is not valid Python, so its revision is left out: correct it" in result.output
+
+
 def test_credentials(
     project: Project, postgresql: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,7 +243,9 @@ def test_what_cannot_be_read(project: Project, database: Callable[..., str], pos
     try:
         reasons = {
             f"sqlite:///{project.root / 'none.db'}": "does not exist: check the path",
-            database("empty", table="CREATE TABLE t (x)"): "has no table alembic_version, so no migration",
+            database(
+                "empty", table="CREATE TABLE t (x)"
+            ): "has no table alembic_version that this user can see: no migration ran there",
             f"sqlite:///{text}": f"cannot list the tables of sqlite:{text}: file is not a database",
             database("full", *map(str, range(MAX_ROWS + 1))): f"it has more than {MAX_ROWS} rows",
             database(

@@ -215,3 +215,21 @@ def test_circles_and_missing_dependencies() -> None:
     assert graph.unresolved == {"d": ("gone",), "g": ("lost",)}
     line = [Revision(str(each), (str(each - 1),) if each else (), Path(f"{each}.py")) for each in range(500)]
     assert RevisionGraph("alembic", line).cycle == frozenset()
+
+
+def test_rows_that_contradict_each_other() -> None:
+    """A revision and one before it cannot both be heads of a database; two branches can, and a dependency can."""
+    graph = RevisionGraph(
+        "alembic",
+        [
+            Revision("a", (), Path("a.py")),
+            Revision("b", ("a",), Path("b.py")),
+            Revision("c", ("a",), Path("c.py")),
+            Revision("x", (), Path("x.py"), depends_on=("a",)),
+        ],
+    )
+    assert graph.contradicting({"a", "b"})
+    assert compare_with_files(graph, {"a", "b"}) == "diverged"
+    for fine in ({"a"}, {"b", "c"}, {"a", "x"}, set[str](), {"gone", "a"}):
+        assert not graph.contradicting(fine)
+    assert not RevisionGraph("dbmate", graph.revisions).contradicting({"a", "b"})

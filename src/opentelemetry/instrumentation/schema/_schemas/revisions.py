@@ -63,6 +63,21 @@ def parse_alembic(files: Iterable[tuple[Path, bytes]]) -> list[Revision]:
     return found
 
 
+def find_unreadable(*directories: Path) -> list[Path]:
+    """The files in `versions` directories that are not valid Python: Alembic cannot load any migration beside one.
+
+    Raises:
+        OSError: if one cannot be read.
+    """
+    found: list[Path] = []
+    for file in (each for directory in directories for each in sorted(directory.rglob("*.py"))):
+        try:
+            ast.parse(file.read_bytes(), str(file))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            found.append(file)
+    return found
+
+
 def _texts(value: object) -> tuple[str, ...]:
     several = cast("Iterable[object]", value) if isinstance(value, (tuple, list, set)) else (value,)
     return tuple(each for each in several if isinstance(each, str))
@@ -219,6 +234,10 @@ class RevisionGraph:
                     done.add(each)
                     ordered.append(self.by_id[each])
         return tuple(ordered)
+
+    def contradicting(self, found: Collection[str]) -> bool:
+        """Whether one of Alembic's rows comes before another: a database has run each of them, or none."""
+        return self.tool == "alembic" and any(one in self._line(other) - {other} for one in found for other in found)
 
     def missing(self, found: Iterable[str]) -> tuple[str, ...]:
         """Revisions of a database that no file has."""

@@ -208,7 +208,8 @@ def compare_with_files(graph: RevisionGraph | None, found: Iterable[str]) -> Rev
     """Compare the revisions of a database with migration files.
 
     - `unknown`: there are no files to compare with.
-    - `diverged`: files or database have several heads instead of one, or two files have one revision.
+    - `diverged`: files or database have several heads instead of one, two files have one revision, or the rows of the
+      version table contradict each other.
     - `ahead`: the database ran a revision that no file has.
     - `behind`: the database has not run all revisions of the files.
     - `current`: the database ran all of them.
@@ -227,7 +228,7 @@ def compare_with_files(graph: RevisionGraph | None, found: Iterable[str]) -> Rev
         # A revision replaces the row of its down revision. Both rows exist, so the unknown one is on another branch.
         beside = graph.tool == "alembic" and bool(known) and len(_starts(graph)) < 2
         return "diverged" if beside else "ahead"
-    if graph.forks or not applied.isdisjoint(graph.duplicates):
+    if graph.forks or graph.contradicting(found) or not applied.isdisjoint(graph.duplicates):
         return "diverged"
     return "current" if len(applied) == len(graph.by_id) else "behind"
 

@@ -12,6 +12,7 @@ import click
 
 from ..._prometheus.http import Access
 from ..._prometheus.selector import Selector
+from ..._schemas.revisions import find_unreadable
 from .. import project
 from ..connection import match_option, reads_urls
 from ..output import FINDING, INCONCLUSIVE, Screen, UsageError, echo, echo_json, finish, text
@@ -96,6 +97,12 @@ def status(
     for history in lines.values():
         for revision, files in history.duplicates.items():
             notes.append(f"{len(files)} files have the revision {revision}: {', '.join(each.name for each in files)}")
+    notes += [
+        f"{file.name} is not valid Python, so its revision is left out: correct it, because Alembic loads every file"
+        for line in lines
+        if line.tool == "alembic"
+        for file in find_unreadable(*line.directories)
+    ]
     rows = [row for url in urls for row in _read(url, lines, refs, deployments)]
     notes += _ambiguous(rows, deployments)
     notes += [f"{row.environment}: {row.problem}" for row in rows if row.problem]
@@ -168,7 +175,8 @@ def _read(
         return [_Row(name, str(where), None, str(error))]
     if not every:
         tables = ", ".join(sorted({line.table.name for line in lines}))
-        return [_Row(name, str(where), None, f"{where} has no table {tables}, so no migration ran there yet")]
+        why = f"{where} has no table {tables} that this user can see: no migration ran there, or a privilege is missing"
+        return [_Row(name, str(where), None, why)]
     rows: list[_Row] = []
     for found in every:
         mine = [line for line in lines if line.table == found.table]
@@ -176,6 +184,12 @@ def _read(
         history, known = lines[line], refs.get(line)
         pending = () if found.revisions is None else tuple(each.id for each in history.pending(found.revisions))
         problem = f"cannot read {found.table.name}: {found.problem}" if found.problem else ""
+        if history.contradicting(found.revisions or ()):
+            both = ", ".join(found.revisions or ())
+            problem = (
+                f"the rows of {found.table.name} contradict each other ({both}): one of these revisions comes before "
+                "another. Delete the row of the older one"
+            )
         deployment = None
         if deployments is not None:
             deployment = deployments.of(name if match else None, found.tool, found.namespace)
