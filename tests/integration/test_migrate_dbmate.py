@@ -114,6 +114,9 @@ def test_dbmate_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where:
     assert "current" in status.out
     assert folder.do("rollback").code == 0
     assert set(folder.truth()[1]) == {"versions"}
+    again = folder.do("rollback")
+    assert again.code == 0, again.all
+    assert "has gone back already, so there is nothing to undo" in again.err
 
 
 @pytest.mark.nightly

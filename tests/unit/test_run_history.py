@@ -32,7 +32,9 @@ UNDONE: list[tuple[list[tuple[Any, ...]], str, str | None, str]] = [
     ([("r1", "r2")], "r2", "r1", ""),
     ([("r1", "r2"), ("r2", "r3")], "r2", None, "somebody else has migrated it since"),
     ([("r1", "r2"), ("r2", "r1", "rolled_back")], "r2", None, "somebody else has migrated it since"),
-    ([("r1", "r2"), ("r2", "r3"), ("r3", "r2", "rolled_back")], "r2", "r1", ""),
+    ([("r1", "r2"), ("r2", "r3"), ("r3", "r2", "rolled_back")], "r2", "r2", ""),  # run twice, it undoes one upgrade
+    ([("r1", "r2"), ("r2", "r3"), ("r3", "r2", "rolled_back"), ("r2", "r3")], "r3", "r2", ""),
+    ([("r1", "r2"), ("r2", "r3"), ("r3", "r2", "rolled_back"), ("r2", "r3", "failed")], "r2", "r2", ""),
     ([("r1", "r2"), ("r2", "r4", "partial", "r3")], "r3", "r2", ""),
     ([("r1", "r2"), ("r2", "r4", "partial", "r3", False)], "r3", None, "in the middle of a step"),
     ([("r1", "r2"), ("r2", "r3", "partial", "r2", False)], "r2", None, "in the middle of a step"),
@@ -55,7 +57,7 @@ def test_which_upgrade_is_undone(
     for each in runs:
         run(history, *each[:3], **dict(zip(("after", "clean", "down"), each[3:], strict=False)))
     found, said = find_last_upgrade(history.runs(), (now,))
-    assert (found.before[0] if found else None) == target
+    assert (found.undone_to[0] if found else None) == target
     assert why in said
     assert bool(said) == (found is None)
 

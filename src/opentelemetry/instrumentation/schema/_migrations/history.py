@@ -79,6 +79,11 @@ class RunRecord:
         return f"the {self.direction} of {self.started[:19]}Z by {self.by.get('user')}@{self.by.get('host')}"
 
     @property
+    def undone_to(self) -> tuple[str, ...]:
+        """Where an undoing of the run returns to: where it began, or where it ended if there is nothing to undo."""
+        return self.before if self.outcome in ("applied", "partial") else self.after or ()
+
+    @property
     def left_halfway(self) -> bool:
         """Whether the run stopped in the middle of a step, and left changes that no revision describes."""
         return self.outcome == "partial" and self.clean is not True
@@ -267,17 +272,17 @@ def find_unfinished(runs: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> tuple[RunRecord | None, str]:
-    """Find the upgrade that a rollback without a target undoes: its `before` is where the rollback goes.
+    """Find the upgrade that a rollback without a target undoes; `undone_to` is where the rollback goes.
 
-    It is the last upgrade that ended at the current heads, also one that stopped after some of its steps, or that
-    failed and changed nothing. A later rollback to the same heads is skipped: its `before` is a newer revision.
+    It is the last upgrade, also one that stopped after some of its steps, or that failed and changed nothing. If the
+    last run is a rollback, it is that: a command that is run twice by mistake must not undo two upgrades.
 
     Args:
         runs: Of one database and version table.
         heads: The revisions that the database holds now.
 
     Returns:
-        The upgrade, and an empty text; or None, and why the history does not say where to go.
+        The run, and an empty text; or None, and why the history does not say where to go.
     """
     runs = list(runs)
     last = runs[-1] if runs else None
@@ -291,6 +296,8 @@ def find_last_upgrade(runs: Iterable[RunRecord], heads: tuple[str, ...]) -> tupl
         return None, f"{last.label} stopped halfway"
     if last is not None and sorted(last.after or ()) != sorted(heads):
         return None, f"{last.label} left it elsewhere, so somebody else has migrated it since"
+    if last is not None and last.outcome == "rolled_back":
+        return last, ""
     for run in reversed(runs):
         if run.direction != "upgrade" or run.after is None or sorted(run.after) != sorted(heads):
             continue

@@ -58,11 +58,14 @@ def _refuse_where_there_are_none(directory: Path) -> None:
 def _rollback(target: str | None, settings: RunSettings) -> None:
     undone = _last_upgrade(settings) if target is None else None
     if undone is not None:
-        target = format_heads(undone.before, undone.tool)
-        if undone.outcome == "failed":
+        target = format_heads(undone.undone_to, undone.tool)
+        said = {"failed": "failed and changed nothing", "rolled_back": "has gone back already"}.get(
+            undone.outcome or ""
+        )
+        if said:
             settings.say(
-                f"{undone.label} failed and changed nothing, so there is nothing to undo. To go further back, name the "
-                "revision, as in otel-schema rollback REVISION"
+                f"{undone.label} {said}, so there is nothing to undo. To go further back, name the revision, as in "
+                "otel-schema rollback REVISION"
             )
     if settings.dry_run:
         migration_output.print_dry_run("rollback", "downgrade", target, settings)
@@ -96,7 +99,7 @@ def _last_upgrade(settings: RunSettings) -> RunRecord:
     """
     database, table, heads, known = settings.tool.read_revisions()
     found, why = find_last_upgrade(settings.history.runs(database.identity, str(table)), heads)
-    several = found is not None and len(found.before) > 1 and settings.tool.name == "alembic"
+    several = found is not None and len(found.undone_to) > 1 and settings.tool.name == "alembic"
     if found is None or several:
         at = format_heads(heads, settings.tool.name)
         if several:
@@ -121,7 +124,7 @@ def _require_its_undoing(plan: Plan, undone: RunRecord) -> None:
             f"another run has changed {plan.database} meanwhile. Nothing was run. Run the command again, or name the "
             "revision to go back to"
         )
-    if sorted(plan.after) != sorted(undone.before):
+    if sorted(plan.after) != sorted(undone.undone_to):
         applied = ", ".join(sorted(set(plan.before) - set(undone.before)))
         raise RefusedError(
             f"a rollback to a revision cannot undo {undone.label} alone: it applied {applied} beside other revisions. "
