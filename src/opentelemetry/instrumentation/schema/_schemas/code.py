@@ -114,6 +114,7 @@ class _Code:
     def _member(self, value: Any, top: str) -> Any:
         """A constant of a class, or a function of the application."""
         value = value.__func__ if _is(value, classmethod, staticmethod) else value
+        value = value.fget if _is(value, property) else value.func if _is(value, functools.cached_property) else value
         if _is(value, types.FunctionType):
             return self.digest(value) if (value.__module__ or "").partition(".")[0] == top else None
         return self.fact(value) if _is(value, *_PLAIN, *_HOLDERS) else None

@@ -8,6 +8,7 @@ import collections.abc
 import dataclasses
 import enum
 import pathlib
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -176,7 +177,7 @@ class Reader:
             if name in PYDANTIC:
                 return configured(PYDANTIC[name], config)
             if name.endswith(("Url", "Dsn")):
-                several = any(base.__name__ == "_BaseMultiHostUrl" for base in annotation.__mro__)
+                several = any(base.__name__ in ("_BaseMultiHostUrl", "MultiHostUrl") for base in annotation.__mro__)
                 url = TypeSpec(kind="string", format="urls" if several else "url")
                 return with_url_constraints(url, getattr(annotation, "_constraints", None))
             if name == "Json":
@@ -324,14 +325,24 @@ def _without_qualifier(annotation: Any) -> Any:
 def _aliased(alias: Any) -> Any:
     """What a type alias stands for, with its arguments in place of its parameters."""
     origin = typing.get_origin(alias)
+    value = _evaluated((alias if origin is None else origin).__value__, alias)
     if origin is None:
-        return alias.__value__
-    value = origin.__value__
+        return value
     arguments = dict(zip(origin.__type_params__, typing.get_args(alias), strict=False))
     parameters = getattr(value, "__parameters__", ())
     if isinstance(value, typing.TypeVar):
         return arguments.get(value, value)
     return value[tuple(arguments.get(each, each) for each in parameters)] if parameters else value
+
+
+def _evaluated(value: Any, alias: Any) -> Any:
+    """The value of an alias with the meaning of the names in its texts, where its module knows them."""
+    module = sys.modules.get(getattr(alias, "__module__", None) or "")
+    holder = types.SimpleNamespace(__annotations__={"value": value})
+    try:
+        return typing.get_type_hints(holder, vars(module) if module else {}, include_extras=True)["value"]
+    except Exception:
+        return value
 
 
 def _custom(annotation: Any) -> TypeSpec:
