@@ -69,6 +69,7 @@ PLAIN = "@dataclasses.dataclass\nclass D:\n    x: str"
 SHORT = "model_config = ConfigDict(str_max_length=2)\n    a: D"
 EXTRA = "class B(BaseModel):\n    model_config = ConfigDict(extra='allow')\n    __pydantic_extra__: 'dict[str, %s]'\n"
 GENERIC = "C = TypeVar('C', int, float)\n@dataclasses.dataclass\nclass G(Generic[T]):\n    x: T"
+TEXTS = "X = TypeAliasType('X', 'list[Y]')\nY = TypeAliasType('Y', '{} | X')"
 ALIAS = "X = TypeAliasType('X', list[T], type_params=(T,))"
 
 LONGEST = """
@@ -123,6 +124,7 @@ MODELS = [
     WitnessedPair("bound in another time zone", "a: datetime = Field(ge=datetime(2024, 1, 1, 2, tzinfo=timezone(timedelta(hours=5))))",
               "a: datetime = Field(ge=datetime(2024, 1, 1, tzinfo=timezone.utc))", BREAKS, BREAKS, {"a": "2023-12-31T22:00:00Z"}),
     WitnessedPair("argument of an alias", model("a: X[int]", ALIAS), model("a: X[bool]", ALIAS), BREAKS, BREAKS, {"a": [5]}),
+    WitnessedPair("aliases that hold each other", model("a: X", TEXTS.format("int")), model("a: X", TEXTS.format("str")), BREAKS, BREAKS, {"a": [True]}),
     WitnessedPair("inherited type of undeclared keys", model("a: int = 0", EXTRA % "int").replace("Model(BaseModel)", "Model(B)"),
               model("a: int = 0", EXTRA % "bool").replace("Model(BaseModel)", "Model(B)"), BREAKS, BREAKS, {"z": 5}),
     WitnessedPair("generic dataclass", model("a: G[int]", GENERIC), model("a: G[bool]", GENERIC), BREAKS, BREAKS, {"a": {"x": 5}}),

@@ -60,6 +60,36 @@ CASES = {
         table(Column("twice", sa.Integer)),
         {"column-generated": ("unknown", "compatible")},
     ),
+    "a column computed in another way": (
+        table(Column("twice", sa.Integer, sa.Computed("id * 2"))),
+        table(Column("twice", sa.Integer, sa.Computed("id * 3"))),
+        {"column-default": ("compatible", "warning")},
+    ),
+    "another default of the database": (
+        table(Column("score", sa.Integer, nullable=False, server_default="0")),
+        table(Column("score", sa.Integer, nullable=False, server_default="1")),
+        {"column-default": ("warning", "compatible")},
+    ),
+    "a key of fewer columns": (
+        table(Column("tenant", sa.Integer, primary_key=True)),
+        table(Column("tenant", sa.Integer, nullable=False)),
+        {"constraint-added": ("unknown", "compatible"), "constraint-removed": ("compatible", "warning")},
+    ),
+    "a unique index of all rows": (
+        table(Column("name", sa.String(9)), sa.Index("one", "name", unique=True, sqlite_where=sa.text("name > ''"))),
+        table(Column("name", sa.String(9)), sa.Index("one", "name", unique=True)),
+        {"constraint-added": ("unknown", "compatible"), "constraint-removed": ("compatible", "warning")},
+    ),
+    "another collation": (
+        table(Column("name", sa.String(9))),
+        table(Column("name", sa.String(9, collation="NOCASE"))),
+        {"column-type": ("unknown", "unknown")},
+    ),
+    "a float of more digits": (
+        table(Column("score", sa.REAL)),
+        table(Column("score", sa.FLOAT)),
+        {"column-type": ("compatible", "compatible")},
+    ),
     "no default of the database any more": (
         table(Column("score", sa.Integer, nullable=False, server_default="0")),
         table(Column("score", sa.Integer, nullable=False)),

@@ -28,6 +28,8 @@ _TEXTS: Final = {
     "column-removed": "column removed: {old}",
     "column-required": "column is now required (before: {old})",
     "column-generated": "column: {old} → {new}",
+    "column-default": "column: {old} → {new}",
+    "column-type": "type of the column: {old} → {new}",
     "constraint-added": "constraint added: {new}",
     "constraint-removed": "constraint removed: {old}",
     "extra": "undeclared keys: {old} → {new}",

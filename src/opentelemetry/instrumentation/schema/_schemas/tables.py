@@ -57,9 +57,13 @@ def _columns(table: str, before: SchemaSpec, after: SchemaSpec, types: Types) ->
             yield from _both("column-generated", "to" if _generated(other) else "from", table, name, *texts)
         elif _filled(one) and not _filled(other) and _may_be_left_out(one):
             yield from _both("column-required", "changed", table, name, *texts)
-        for direction in DIRECTIONS:
-            for found in types(table, direction, one.type, other.type, name):
-                yield _for_code(found)
+        elif _default(one) != _default(other) and None not in (_default(one), _default(other)):
+            yield from _both("column-default", "computed" if _generated(one) else "changed", table, name, *texts)
+        found = [each for direction in DIRECTIONS for each in types(table, direction, one.type, other.type, name)]
+        yield from map(_for_code, found)
+        sql = [each.column.sql if each.column else "" for each in (one, other)]
+        if not found and sql[0] != sql[1]:
+            yield from _both("column-type", "wider" if _is_wider(*sql) else "other", table, name, *sql)
 
 
 def _for_code(found: Finding) -> Finding:
@@ -74,9 +78,36 @@ def _for_code(found: Finding) -> Finding:
     return found
 
 
+_SIZES: Final = (
+    ("TINYINT", "SMALLINT", "MEDIUMINT", "INTEGER", "BIGINT"),
+    ("TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT"),
+    ("TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB"),
+    ("REAL", "FLOAT", "DOUBLE"),
+    ("REAL", "FLOAT", "DOUBLE PRECISION"),
+)
+"""Types of one kind, from the smallest."""
+
+
+def _is_wider(old: str, new: str) -> bool:
+    """Whether a type holds all values of another one."""
+    return any(old in each and new in each and each.index(old) < each.index(new) for each in _SIZES)
+
+
+def _default(field: FieldSpec) -> str | None:
+    """The expression that the database fills in."""
+    return field.column.server_default if field.column is not None else None
+
+
 def _constraints(table: str, before: SchemaSpec, after: SchemaSpec) -> Iterator[Finding]:
     # An index that is not unique refuses nothing.
     olds, news = ({text for text in schema.constraints if not text.startswith("index ")} for schema in (before, after))
+    keys = [
+        [each.name for each in schema.fields if each.column and each.column.primary_key] for schema in (before, after)
+    ]
+    if keys[0] and keys[1] and {*keys[0]} - {*keys[1]}:  # a key of fewer or other columns refuses more rows
+        olds, news = (
+            {*texts, f"primary key ({', '.join(key)})"} for texts, key in zip((olds, news), keys, strict=True)
+        )
     null = _null_at_first(before, after)
     for text in sorted(news - olds):
         yield from _both("constraint-added", _reach(text, null), table, "", "", text)
@@ -95,6 +126,10 @@ def _null_at_first(before: SchemaSpec, after: SchemaSpec) -> set[str]:
         for each in after.type.fields
         if each.name not in known and each.type.nullable and each.column and not _filled_in(each.column)
     }
+
+
+def _key(schema: SchemaSpec) -> list[str]:
+    return [each.name for each in schema.fields if each.column and each.column.primary_key]
 
 
 _COLUMNS: Final = re.compile(r"(?:unique|unique index|foreign key) \((.*?)\)|(\S+) references ")

@@ -221,6 +221,7 @@ OTHERS: Final[dict[tuple[str, str], tuple[ChangeVerdict, ChangeVerdict]]] = {
 
 _OLD_CODE = "Until the deployment ends, old code "
 
+_OTHER_TYPE: Final = "diff cannot tell which values the other type holds: check it."
 TABLES: Final[dict[tuple[str, str], tuple[ChangeVerdict, ChangeVerdict]]] = {
     ("table-added", "changed"): (
         ChangeVerdict("compatible", "No code uses the table yet."),
@@ -260,6 +261,18 @@ TABLES: Final[dict[tuple[str, str], tuple[ChangeVerdict, ChangeVerdict]]] = {
             "Old code leaves the column out. Check what the database writes then: the table does not show it.",
         ),
         ChangeVerdict("compatible", "Old code reads the column as before."),
+    ),
+    ("column-default", "changed"): (
+        ChangeVerdict("warning", "If old code leaves the column out, the database now fills in another value."),
+        ChangeVerdict("compatible", "Old code reads the column as before."),
+    ),
+    ("column-default", "computed"): (
+        ChangeVerdict("compatible", "Old code does not write the column."),
+        ChangeVerdict("warning", "The database now computes other values."),
+    ),
+    ("column-type", "other"): (
+        ChangeVerdict("unknown", _OTHER_TYPE),
+        ChangeVerdict("unknown", _OTHER_TYPE),
     ),
     ("column-type", "wider"): (
         ChangeVerdict("compatible", _WIDER),

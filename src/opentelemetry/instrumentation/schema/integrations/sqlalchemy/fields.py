@@ -250,7 +250,7 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
         column=ColumnSpec(
             sql=sql_text(column.type, dialect),
             primary_key=bool(column.primary_key),
-            server_default=expression(default.arg) if isinstance(default, sa.DefaultClause) else None,
+            server_default=_server_default(column, default),
             generated=generated,
             default=column.default is not None,
             fills=_fills(column.default),
@@ -261,6 +261,13 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
             mapped=mapped and type_.kind != "any",  # null is a value of JSON
         ),
     )
+
+
+def _server_default(column: Any, default: Any) -> str | None:
+    """The expression of what the server fills in."""
+    if column.computed is not None:
+        return expression(column.computed.sqltext)
+    return expression(default.arg) if isinstance(default, sa.DefaultClause) else None
 
 
 def _generated(column: Any, table: Any, dialect: Any = None) -> str | None:
@@ -294,7 +301,7 @@ def _constraints(table: Any) -> Iterator[str]:
     for each in (*table.constraints, *(own for column in table.columns for own in column.constraints)):
         columns = ", ".join(column.name for column in getattr(each, "columns", ()))
         if isinstance(each, sa.UniqueConstraint):
-            yield f"unique ({columns})"
+            yield f"unique ({columns}){_reach(each)}"
         elif isinstance(each, sa.CheckConstraint) and not getattr(each, "_type_bound", False):
             yield f"check {expression(each.sqltext)}"
         elif isinstance(each, sa.ForeignKeyConstraint) and len(each.columns) > 1:
@@ -318,4 +325,13 @@ def _indexes(table: Any) -> Iterator[str]:
         parts = ", ".join(
             expression(part) if not isinstance(part, sa.Column) else part.name for part in each.expressions
         )
-        yield f"{'unique ' if each.unique else ''}index ({parts})"
+        yield f"{'unique ' if each.unique else ''}index ({parts}){_reach(each) if each.unique else ''}"
+
+
+def _reach(constraint: Any) -> str:
+    """Which rows a unique constraint or index is about, where that is not all, and whether null is a value to it."""
+    said: dict[str, Any] = {}
+    for dialect in sorted({key.partition("_")[0] for key in constraint.dialect_kwargs}):
+        said |= {key: value for key, value in constraint.dialect_options[dialect].items() if value is not None}
+    where = f" where {expression(said['where'])}" if said.get("where") is not None else ""
+    return where + (" nulls not distinct" if said.get("nulls_not_distinct") else "")
