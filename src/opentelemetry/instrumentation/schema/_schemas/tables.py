@@ -101,13 +101,9 @@ def _default(field: FieldSpec) -> str | None:
 def _constraints(table: str, before: SchemaSpec, after: SchemaSpec) -> Iterator[Finding]:
     # An index that is not unique refuses nothing.
     olds, news = ({text for text in schema.constraints if not text.startswith("index ")} for schema in (before, after))
-    keys = [
-        [each.name for each in schema.fields if each.column and each.column.primary_key] for schema in (before, after)
-    ]
-    if keys[0] and keys[1] and {*keys[0]} - {*keys[1]}:  # a key of fewer or other columns refuses more rows
-        olds, news = (
-            {*texts, f"primary key ({', '.join(key)})"} for texts, key in zip((olds, news), keys, strict=True)
-        )
+    one, other = _key(before), _key(after)
+    if one and other and {*one} - {*other}:  # a key of fewer or other columns refuses more rows
+        olds, news = olds | {f"primary key ({', '.join(one)})"}, news | {f"primary key ({', '.join(other)})"}
     null = _null_at_first(before, after)
     for text in sorted(news - olds):
         yield from _both("constraint-added", _reach(text, null), table, "", "", text)

@@ -121,8 +121,8 @@ class Reader:
         return self.type(variable.__bound__, config) if variable.__bound__ is not None else TypeSpec(kind="any")
 
     def _alias(self, annotation: Any, config: Config) -> TypeSpec:
-        if annotation in self._aliases:  # recursive, such as JsonValue
-            return TypeSpec(kind="any")
+        if annotation in self._aliases:  # recursive, such as JsonValue: known by its name, as we are inside it
+            return TypeSpec(kind="custom", ref=reference(getattr(annotation, "__module__", None), str(annotation)))
         self._aliases.append(annotation)
         try:
             return self.type(_aliased(annotation), config)
