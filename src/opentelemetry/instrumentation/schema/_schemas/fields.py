@@ -75,6 +75,8 @@ class TypeSpec:
         discriminator: The field whose value chooses the union's member.
         checks: Code that decides as well: `mode:name`, with a digest of its source where that was asked for.
         serializers: Code that decides what is written.
+        rounded: Of a decimal that is rounded when it is read, its digits after the point. No part of its shape.
+        converted: Of a datetime that is converted when it is read, `aware` or `naive`. No part of its shape.
     """
 
     kind: TypeKind
@@ -111,6 +113,8 @@ class TypeSpec:
     discriminator: str | None = None
     checks: tuple[str, ...] = ()
     serializers: tuple[str, ...] = ()
+    rounded: int | None = field(default=None, compare=False)
+    converted: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

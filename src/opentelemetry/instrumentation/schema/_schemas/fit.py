@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from . import fit_read, fit_write
-from .fields import FieldSpec, SchemaSpec
+from .fields import FieldSpec, SchemaSpec, TypeSpec
 from .fit_columns import NAMES, Capacity, System, column_capacity
 from .fit_findings import Conflict, Mismatch, Way, explain, severity
 
@@ -131,7 +131,7 @@ def _find_conflicts(
             generated = column.column.generated if column.column is not None else ""
             yield "write", Conflict("generated-column", "refused", "it can be written", generated or "")
             return
-        for each in fit_write.find_conflicts(field.type, kept, schema.library, document):
+        for each in fit_write.find_conflicts(_loaded(field.type), kept, schema.library, document):
             if each.kind == "nullable" and _filled_by_insert(column):
                 if column.column is not None and column.column.primary_key:
                     continue  # an UPDATE selects rows by the primary key
@@ -145,6 +145,13 @@ def _find_conflicts(
         for each in fit_read.find_conflicts(field.type, kept, schema.library):
             if each.kind != "range" or not _holds_keys(field, column):
                 yield "read", each
+
+
+def _loaded(type_: TypeSpec) -> TypeSpec:
+    """What a field's values are once they are read: some libraries round decimals and convert time zones."""
+    if type_.rounded is not None:
+        type_ = replace(type_, decimal_places=type_.rounded)
+    return type_ if type_.converted is None else replace(type_, timezone=type_.converted)
 
 
 def _holds_keys(field: FieldSpec, column: FieldSpec) -> bool:

@@ -23,7 +23,7 @@ _READ: Final[dict[str, tuple[str, ...]]] = {
     "MACADDR8": ("string",), "BIT": ("string",), "MONEY": ("string",), "TSVECTOR": ("string",), "TSQUERY": ("string",),
 }  # fmt: skip
 """The fields that can read every value of these types."""
-_OBJECTS: Final = ("any", "custom", "never", "null", "union", "object")
+_OBJECTS: Final = ("any", "custom", "never", "null", "union")
 """Kinds of fields that we cannot tell about."""
 _LABEL: Final = re.compile(r"'((?:[^']|'')*)'")
 
@@ -45,7 +45,9 @@ def find_written(type_: TypeSpec, column: Capacity, library: str) -> Iterator[Co
         if type_.kind == "map" and name == "HSTORE":
             if type_.items is not None and type_.items.kind not in ("string", "enum", "any", "custom", "union"):
                 yield fit_numbers.wrong_type(type_, column, "refused")
-        elif what not in _WRITTEN[name] and type_.pattern is None:
+        elif type_.kind == "object" and name == "HSTORE":
+            return
+        elif (what not in _WRITTEN[name] or _is_text(type_, library)) and type_.pattern is None:
             plain = _is_plain(type_) or fit_values.is_object(type_, library)
             yield fit_numbers.wrong_type(type_, column, "altered" if plain else "refused")
 
@@ -71,6 +73,11 @@ def _name(column: Capacity) -> str:
 
 def _is_plain(type_: TypeSpec) -> bool:
     return type_.kind in ("string", "integer", "number", "decimal", "boolean", "bytes") and type_.pattern is None
+
+
+def _is_text(type_: TypeSpec, library: str) -> bool:
+    """Whether a field of addresses holds texts, not objects."""
+    return type_.kind == "string" and not fit_values.is_object(type_, library)
 
 
 def _set(type_: TypeSpec, column: Capacity, way: str) -> Iterator[Conflict]:

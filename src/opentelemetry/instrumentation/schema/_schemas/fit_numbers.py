@@ -115,6 +115,9 @@ def _loses_digits(type_: TypeSpec, column: Capacity) -> bool:
     if kind == "number":
         if column.python == "float" and column.system == "sqlite":
             return False
+        places = fit_values.places(type_) if type_.multiple_of is not None else None
+        if column.kind == "decimal" and places is not None and column.places is not None and places <= column.places:
+            return False
         return column.kind == "decimal" or column.significant == min(_EXACT) or column.places is not None
     exact = _EXACT.get(column.significant or 0)
     if kind == "integer":

@@ -61,6 +61,8 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
         if column.kind == "string" and "string" in kinds and kinds & {"integer", "number", "decimal", "date"}:
             return [fit_numbers.wrong_type(type_, column, "altered")]  # a number comes back as text
         return [each for member in type_.members for each in _values(member, column, library, document)]
+    if _comes_back_as_another_type(type_, column, library):
+        return [fit_numbers.wrong_type(type_, column, "altered")]
     if column.kind == "any":
         return list(_json(type_, column, library, document, frozenset()))
     if column.kind == "enum":
@@ -73,6 +75,18 @@ def _values(type_: TypeSpec, column: Capacity, library: str, document: Mapping[s
         return list(fit_texts.check_object(type_, column))
     rule = _RULES.get(column.kind)
     return list(rule(type_, column)) if rule is not None else []
+
+
+def _comes_back_as_another_type(type_: TypeSpec, column: Capacity, library: str) -> bool:
+    """Whether a column returns values of a type that the library does not convert when it writes them."""
+    if library == "marshmallow":
+        moment = type_.kind in ("date", "datetime", "time", "duration") and column.kind == "string"
+        return moment or (type_.kind == "date" and column.kind == "datetime")
+    if library != "jsonschema":
+        return False
+    if column.kind == "string":
+        return type_.kind in ("integer", "number", "boolean") or fit_values.as_numbers(type_) is not None
+    return type_.kind == "boolean" and column.kind in ("integer", "number", "decimal")
 
 
 def _decided_by_code(type_: TypeSpec) -> bool:
@@ -130,7 +144,10 @@ def _labels(type_: TypeSpec, column: Capacity) -> Iterator[Conflict]:
         return
     known = set(column.members)
     if known and type_.names:  # members of the column's own class, most likely
-        missing = [each for each in type_.values if each not in known]
+        by_name = type_.values == type_.names  # marshmallow's Enum
+        missing = [each for each in type_.values if each not in (labels if by_name else known)]
+    elif type_.names:  # members of a class that SQLAlchemy does not know
+        missing = list(type_.values)
     elif known and column.pure:
         missing = [each for each in type_.values if each not in labels]
         if not missing:

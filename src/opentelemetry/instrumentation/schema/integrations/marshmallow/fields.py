@@ -294,6 +294,9 @@ class _Reader:
             changes["format"] = str(field.precision)
         if getattr(field, "default_timezone", None) or (type_.timezone == "naive" and field.timezone):
             changes["timezone"] = None  # the other kind is converted
+            changes["converted"] = "naive" if type_.timezone == "naive" else "aware"
+        if type_.kind == "decimal" and getattr(field, "places", None) is not None:
+            changes["rounded"] = -int(field.places.as_tuple().exponent)
         if getattr(field, "as_string", False):
             changes["serializers"] = ("as_string",)
         if type_.kind == "boolean" and (field.truthy, field.falsy) != (type(field).truthy, type(field).falsy):
