@@ -668,6 +668,7 @@ UNSEEN = [
         ("NaiveDatetime", "sqlite.DATETIME(truncate_microseconds=True)"),
         ("Annotated[Decimal, Field(max_digits=8, decimal_places=2)]", "Numeric(10)"),
     ),
+    *_unseen("ms", ("PositiveFloat", "Float, CheckConstraint('a > 0')")),
     Fit("identity where there is none", f"a: {_DIGIT}", "Integer", "Column('b', Integer, Identity(), nullable=False)"),
     Fit(
         "sequence where there is none", f"a: {_DIGIT}", "Integer", "Column('b', Integer, Sequence('q'), nullable=False)"

@@ -15,7 +15,7 @@ _TOKEN: Final = re.compile(
     | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)
     | [`"](?P<quoted>[^`"]+)[`"]
     | (?P<word>[A-Za-z_][\w$]*)
-    | (?P<sign>::|<=|>=|<>|!=|!~~\*?|!~\*?|~~\*?|~\*?|==|\|\||[-+*/%=<>(),.\[\]])
+    | (?P<sign>::|<=|>=|<>|!=|!~~\*?|!~\*?|!|~~\*?|~\*?|==|\|\||[-+*/%=<>(),.\[\]])
     | (?P<rest>\S))""",
     re.VERBOSE,
 )
@@ -183,7 +183,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Both(tuple(parts))
 
     def _not(self) -> Condition:
-        return negate(self._not()) if self._take("NOT") else self._condition()
+        return negate(self._not()) if self._take("NOT") or self._take("!") else self._condition()
 
     def _condition(self) -> Condition:
         start = self._at

@@ -81,17 +81,14 @@ def _short(number: float | None) -> str:
 def _beyond(type_: TypeSpec, column: Capacity) -> bool:
     """Whether the field accepts finite values outside the column's range."""
     least, most = fit_values.low(type_), fit_values.high(type_)
-    signed = column.low is None or column.low < 0
-    if type_.kind == "number" and signed and column.high is not None and column.high >= DOUBLE:
-        return False
+    low, high = column.low, column.high
+    if type_.kind == "number":  # no float is beyond the greatest one
+        low = None if low is not None and low <= -DOUBLE else low
+        high = None if high is not None and high >= DOUBLE else high
     strict = column.kind == "decimal" and column.digits is not None
-    if column.high is not None and (
-        most is None or most > column.high or (strict and most >= 10 ** (column.whole or 0))
-    ):
+    if high is not None and (most is None or most > high or (strict and most >= 10 ** (column.whole or 0))):
         return True
-    return column.low is not None and (
-        least is None or least < column.low or (strict and least <= -(10 ** (column.whole or 0)))
-    )
+    return low is not None and (least is None or least < low or (strict and least <= -(10 ** (column.whole or 0))))
 
 
 def _between(type_: TypeSpec, column: Capacity) -> bool:
