@@ -30,7 +30,7 @@ T = TypeVar("T")
 """
 MARSHMALLOW = """
 from datetime import timezone
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 from webargs.fields import DelimitedList
 """
 

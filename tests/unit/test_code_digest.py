@@ -20,6 +20,8 @@ HOLDERS = {
     "closure": "def most(n):\n    def check(value):\n        return value <= n\n    return check\ncheck = most({})",
     "partial": "import functools\ndef most(value, n):\n    return value <= n\ncheck = functools.partial(most, n={})",
     "object": HOLD + "check = Most({})",
+    "constant of an object": "MOST = {}\n" + HOLD.replace("<= self.n", "<= MOST") + "check = Most(1)",
+    "base of an object": HOLD.replace("<= self.n", "<= {}") + "class Own(Most):\n    pass\ncheck = Own(1)",
     "slots": SLOTS + "check = Most()\ncheck.n = {}",
     "method": HOLD.replace("__call__", "check") + "check = Most({}).check",
     "constant": "MOST = {}\ndef check(value):\n    return value <= MOST",

@@ -65,18 +65,30 @@ class _Code:
         held: Any = function.__self__ if _is(function, types.MethodType) else None
         function = inspect.unwrap(function.__func__ if held is not None else function)
         if _is(function, type):
-            return _source(function)
+            return self._class(function)
         if not _is(function, types.FunctionType):
             return self._object(function)
         found = _source(function)
         used = [[name, fact] for name, fact in self._used(function, held) if fact is not None]
         return digest(dumps([found, used])) if used else found
 
+    def _class(self, cls: Any) -> str | None:
+        """A class of the application by its source, by that of its bases, and by what their methods use."""
+        top = (cls.__module__ or "").partition(".")[0]
+        bases = [each for each in cls.__mro__ if (each.__module__ or "").partition(".")[0] == top]
+        sources = [text for each in bases if (text := _source(each)) is not None]
+        held = [each for base in bases for each in cast("dict[str, Any]", vars(base)).values()]
+        methods = [each for each in held if _is(each, types.FunctionType)]
+        used = [[name, fact] for each in methods for name, fact in self._used(each, cls) if fact is not None]
+        if used or len(sources) > 1:
+            return digest(dumps([sources, used]))
+        return sources[0] if sources else None
+
     def _object(self, value: Any) -> str | None:
         """An object that is called, by its class and its data."""
         if _is(value, types.BuiltinFunctionType, types.MethodWrapperType, types.ModuleType):
             return None
-        found = _source(type(value))
+        found = self._class(type(value))
         data = _attributes(value)
         return None if found is None and not data else digest(dumps([found, self.fact(data)]))
 

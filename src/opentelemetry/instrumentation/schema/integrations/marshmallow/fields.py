@@ -136,15 +136,20 @@ class _Reader:
             tags = f"key:{cls.type_field} of {', '.join(sorted(members))}"
             return TypeSpec(kind="union", members=tuple(refs), discriminator=tags)
         found, default = self._fields(schema)
-        loads = self._hooks(cls, ("pre_load", "post_load", "validates", "validates_schema"))
-        dumps = self._hooks(cls, ("pre_dump", "post_dump"))
+        checks, serializers = self._codes(cls)
         return TypeSpec(
             kind="object",
             fields=tuple(_partially(self.field(name, field), partial) for name, field in found.items()),
             extra=_EXTRAS.get(unknown or default, "forbid"),
-            checks=(*loads, *self._own(cls, _LOADS)),
-            serializers=(*dumps, *self._own(cls, _DUMPS)),
+            checks=checks,
+            serializers=serializers,
         )
+
+    def _codes(self, cls: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The code of a Schema that loads, and the code that writes."""
+        loads = self._hooks(cls, ("pre_load", "post_load", "validates", "validates_schema"))
+        dumps = self._hooks(cls, ("pre_dump", "post_dump"))
+        return (*loads, *self._own(cls, _LOADS)), (*dumps, *self._own(cls, _DUMPS))
 
     def _own(self, cls: Any, names: tuple[str, ...]) -> Iterator[str]:
         """Methods of Schema that the app has overridden."""
@@ -248,8 +253,10 @@ class _Reader:
         if isinstance(field, _f.Pluck):
             plucked = field.schema.fields[field.field_name]
             type_ = self.type(plucked)
-            checks = ("pluck:dump_only",) if plucked.dump_only else ()  # then no value is accepted
-            return self._many(field, replace(type_, checks=(*type_.checks, *checks)))
+            checks, serializers = self._codes(type(field.schema))
+            checks += ("pluck:dump_only",) if plucked.dump_only else ()  # then no value is accepted
+            type_ = replace(type_, checks=type_.checks + checks, serializers=type_.serializers + serializers)
+            return self._many(field, type_)
         if isinstance(field, _f.Nested):
             return self._many(field, self.nested(field))
         if isinstance(field, _f.List):
