@@ -252,7 +252,7 @@ def _column(column: Any, table: Any, dialect: Any, made: bool, mapped: bool) -> 
             primary_key=bool(column.primary_key),
             server_default=_server_default(column, default),
             generated=generated,
-            default=column.default is not None,
+            default=column.default is not None and not counted,
             fills=_fills(column.default),
             members=members(column.type),
             unique=bool(column.unique),
