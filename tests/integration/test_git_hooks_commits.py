@@ -537,6 +537,7 @@ def test_pre_push(hooked: Repository, tmp_path: Path) -> None:
     assert "schema.lock is stale. Write it again, and commit it: otel-schema lock" in ran.out + ran.err
 
 
+@pytest.mark.nightly
 def test_two_projects(repository: Repository) -> None:
     """A second project of a repository does not replace the hook of the first: both are checked, and both go again."""
     repository.write("shop/alembic.ini", "[alembic]\nscript_location = migrations\n")
@@ -560,6 +561,7 @@ def test_two_projects(repository: Repository) -> None:
     assert _tree(hooks) == before
 
 
+@pytest.mark.nightly
 def test_two_projects_in_shared_hooks(repository: Repository) -> None:
     """In hooks of the work tree, the second project adds a line of its own."""
     repository.write("shop/alembic.ini", "[alembic]\n")
@@ -581,6 +583,7 @@ def test_hooks_that_git_never_runs(repository: Repository) -> None:
     assert not (repository.root / "pre-commit").exists()
 
 
+@pytest.mark.nightly
 def test_what_git_says(repository: Repository) -> None:
     """Where Git refuses to read a repository, its own reason is shown: an owner, a damaged index, a broken HEAD."""
     index = repository.root / ".git/index"

@@ -93,7 +93,7 @@ def test_dbmate_does_not_create_a_database(folder: Folder) -> None:
     assert "cannot connect to" in up.err
 
 
-@pytest.mark.parametrize("where", ["variables", ".env"])
+@pytest.mark.parametrize("where", [pytest.param("variables", marks=pytest.mark.nightly), ".env"])
 def test_dbmate_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """DBMate's own variables name directory and version table, as they do for DBMate and for `status`."""
     folder = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
@@ -165,6 +165,7 @@ def test_dbmate_line_ends(tmp_path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.nightly
 def test_dbmate_out_of_order(tmp_path: Path) -> None:
     """A late file with an early number cannot be reverted by a version: the rollback without one says so."""
     folder = Folder(tmp_path / "project", f"sqlite:///{tmp_path}/app.db", f"sqlite:{tmp_path}/app.db")
