@@ -7,6 +7,7 @@ these instructions of our files, and does what a handler, or a finalizer of the 
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,20 +29,23 @@ class Interrupt:
 
     Attributes:
         seen: Points so far.
+        place: The function in which `action` was called.
     """
 
     def __init__(self, number: int, action: Callable[[], object]) -> None:
-        self.number, self.action, self.seen = number, action, 0
+        self.number, self.action, self.seen, self.place = number, action, 0, ""
         self._previous: dict[FrameType, int] = {}
 
     def run(self, scenario: Callable[[], Any]) -> Any:
         """The scenario's result; what comes out of it is raised."""
         before = sys.gettrace()
+        gc.disable()  # CPython 3.11 breaks the interrupted frame if a trace function raises in a callback of a collection
         sys.settrace(self._trace)
         try:
             return scenario()
         finally:
             sys.settrace(before)
+            gc.enable()
             self._previous.clear()
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
@@ -57,6 +61,7 @@ class Interrupt:
             if before is not None and dis.opname[before].startswith(_POINTS):
                 self.seen += 1
                 if self.seen == self.number + 1:
+                    self.place = frame.f_code.co_name
                     self.action()
         return self._trace
 

@@ -46,7 +46,10 @@ def swallow(component: str, error: BaseException) -> None:
             code ran, or it ends the program.
     """
     if interrupts(error):
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # or traceback and frame keep each other, and a connection in a frame below, until a collection
     key = component, class_name(error)
     with _lock:
         if key not in _logged and len(_logged) >= MAX_KINDS:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.metrics import Observation
 
 from .. import faults, semconv
+from .._recording.locking import call_locked
 from ..text import clean
 
 if TYPE_CHECKING:
@@ -41,18 +42,14 @@ class Versions:
         self._unread, self._recorder = recorder.unread_schemas, recorder
         self._current: dict[SchemaCells, tuple[tuple[str, str], dict[str, Any]]] = {}
         self._ceased: dict[tuple[SchemaCells, tuple[str, str]], dict[str, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.on_read: Callable[[SchemaCells, Any], None] | None = None
 
     def observe(self) -> Iterator[Observation]:
         """Observe every version in use as 1, and former ones as 0."""
         if self._recorder.closed:
             return
-        if self._lock.acquire(blocking=False):  # otherwise another reader is collecting, and reads them
-            try:
-                self._read_some()
-            finally:
-                self._lock.release()
+        call_locked(self._lock, 0, self._read_some)  # if another reader is collecting, that one reads them
         for _, attributes in list(self._current.values()):
             yield Observation(1, attributes)
         for attributes in list(self._ceased.values()):
@@ -87,4 +84,4 @@ class Versions:
 
     def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()

@@ -22,6 +22,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import faults, semconv
 from . import inside
+from .locking import call_locked
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ class BufferedInstrument:
     def fold_one(self, cell: Cell) -> None:
         """Fold a full cell on the measuring thread, unless another thread folds: it never waits for that."""
         if get_ident() not in inside.threads:
-            self._fold_locked((cell,), 0)
+            call_locked(self.lock, 0, inside.call, self._fold_cells, (cell,))
             self._recorded = True
 
     def fold(self) -> None:
@@ -220,16 +221,8 @@ class BufferedInstrument:
                 semconv.OVERFLOW,
             )
         if get_ident() not in inside.threads:  # else a signal handler collects: the values stay for the next time
-            self._fold_locked(list(self.cells), _WAIT)
+            call_locked(self.lock, _WAIT, inside.call, self._fold_cells, list(self.cells))
             self._recorded = False
-
-    def _fold_locked(self, cells: Sequence[Cell], wait: float) -> None:
-        try:
-            if self.lock.acquire(timeout=wait):
-                inside.call(self._fold_cells, cells)
-        finally:  # an exception of a signal handler may come out of `acquire` when the lock is held already
-            if self.lock._is_owned():
-                self.lock.release()
 
     def _fold_cells(self, cells: Sequence[Cell]) -> None:
         matches: Any = _UNKNOWN

@@ -312,16 +312,19 @@ class _Schemas:
                 return _UNOBSERVED  # not stored: derived for one call, by a validation that is not observed
         with self._recorder.binding:
             bound = self.bound.values.get(id(validator))
-            if bound is not None:
-                return bound
-            probe = self._probe(type(validator), validator.schema, validator, module)
-            if probe is None:
-                return self.bound.setdefault(validator, _UNOBSERVED)
-            checked = self._checked.get(probe.schema_cells)
-            if checked:
-                checked.popleft()
-                probe.counted = True
-            return self.bound.setdefault(validator, (probe, Problems(validator.schema, validator._registry)))
+            if bound is None:
+                bound = self.bound.setdefault(validator, self._new_bound(validator, module))
+        return bound
+
+    def _new_bound(self, validator: Any, module: str | None) -> _Bound:
+        probe = self._probe(type(validator), validator.schema, validator, module)
+        if probe is None:
+            return _UNOBSERVED
+        checked = self._checked.get(probe.schema_cells)
+        if checked:
+            checked.popleft()
+            probe.counted = True
+        return probe, Problems(validator.schema, validator._registry)
 
     def _probe(self, cls: Any, schema: Any, validator: Any, module: str | None) -> Probe | None:
         name = _name(cls, schema, validator, module)
