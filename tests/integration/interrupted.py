@@ -39,7 +39,7 @@ class Interrupt:
     def run(self, scenario: Callable[[], Any]) -> Any:
         """The scenario's result; what comes out of it is raised."""
         before = sys.gettrace()
-        gc.disable()  # CPython 3.11 breaks the interrupted frame if a trace function raises in a callback of a collection
+        gc.disable()  # CPython 3.11 breaks a frame if a trace function raises in a callback of a collection
         sys.settrace(self._trace)
         try:
             return scenario()
