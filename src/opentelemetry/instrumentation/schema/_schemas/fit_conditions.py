@@ -1,6 +1,7 @@
 """Parses the text of a CHECK constraint, as a model, PostgreSQL, MariaDB or SQLite writes it.
 
-What the parser does not know becomes `Other`, which says nothing.
+What the parser does not know becomes `Other`, which says nothing. An instrumented application compares its schemas
+with its tables too, and need not have the SQL parser that the command line depends on.
 """
 
 from __future__ import annotations
