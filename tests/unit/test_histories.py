@@ -197,6 +197,21 @@ def test_projects_by_other_settings(tmp_path: Path) -> None:
     assert migrations.find(tmp_path / "more", {}) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has such a file")
+def test_unreadable_dotenv(tmp_path: Path) -> None:
+    """A `.env` that this user may not read hides no migrations of Alembic; with files of DBMate it is an error."""
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
+    versions = tmp_path / "migrations/versions"
+    versions.mkdir(parents=True)
+    (versions / "r1_.py").write_text("revision = 'r1'\ndown_revision = None\n")
+    (tmp_path / ".env").symlink_to("/proc/self/mem")  # a file whose first byte nobody can read, not even root
+    assert [each.tool for each in migrations.find(tmp_path, {})] == ["alembic"]
+    (tmp_path / "db/migrations").mkdir(parents=True)
+    (tmp_path / "db/migrations/001_a.sql").write_text("-- migrate:up\n-- migrate:down\n")
+    with pytest.raises(OSError, match="Input/output error"):
+        migrations.find(tmp_path, {})
+
+
 def test_circles_and_missing_dependencies() -> None:
     """Revisions that follow each other in a circle are found, without those before and after it."""
     graph = RevisionGraph(

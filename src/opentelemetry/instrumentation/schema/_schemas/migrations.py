@@ -180,7 +180,12 @@ def dbmate_settings(root: Path, environment: Mapping[str, str] = os.environ) -> 
 
 
 def _dbmate(root: Path, environment: Mapping[str, str]) -> Iterator[Migrations]:
-    directories, table = dbmate_settings(root, environment)
+    try:
+        directories, table = dbmate_settings(root, environment)
+    except OSError:  # only others may read `.env`
+        if any((root / DBMATE_DIRECTORY).glob("*.sql")):
+            raise
+        return
     there = tuple(each for each in directories if each.is_dir() and any(each.glob("*.sql")))
     if there:
         yield Migrations("dbmate", there, parse_table_name("dbmate", table))
